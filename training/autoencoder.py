@@ -1,0 +1,218 @@
+"""The KL autoencoder of the latent diffusion model (Rombach et al., CVPR 2022, section 3.1).
+
+L1, a perceptual distance on features of our own scene classifier (Zhang et al., CVPR 2018, with that network in place
+of an ImageNet one), a patch adversarial loss (Isola et al., CVPR 2017), and a weak KL term. Latents are pressed to
+turn and to shrink with the picture (EQ-VAE, Kouzelis et al., ICML 2025), which a small diffusion model learns faster.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from training.loop import Losses, Task
+from training.pictures import PictureSet, dihedral, random_dihedral, to_float
+from training.saving import save_model
+from training.sheets import tile
+
+
+class AutoencoderSettings(BaseModel):
+    """What a preset may set about the autoencoder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: int = 128
+    latent_channels: int = 4
+    channels: tuple[int, ...] = (16, 48, 128, 128)
+    layers_per_block: int = 1
+    groups: int = 16
+    kl_weight: float = 1e-3
+    perceptual_weight: float = 0.3
+    adversarial_weight: float = 0.05
+    adversarial_start: float = 0.5
+    shrink_share: float = 0.25
+    compile: bool = False
+
+
+class Encode(nn.Module):
+    """Picture to the mean and log-variance of the latent's posterior."""
+
+    def __init__(self, model: AutoencoderKL) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        moments: torch.Tensor = self.model.quant_conv(self.model.encoder(pixels))
+        return moments
+
+
+class Decode(nn.Module):
+    """Latent to picture."""
+
+    def __init__(self, model: AutoencoderKL) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, latent: torch.Tensor) -> torch.Tensor:
+        picture: torch.Tensor = self.model.decoder(self.model.post_quant_conv(latent))
+        return picture
+
+
+class PatchDiscriminator(nn.Module):
+    """Judges overlapping patches, not whole pictures: logits (N, 1, S/8, S/8) for pixels (N, 3, S, S)."""
+
+    def __init__(self, channels: int = 32) -> None:
+        super().__init__()
+
+        def norm(n: int) -> nn.Module:
+            return nn.GroupNorm(8, n)
+
+        c = channels
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, c, 4, 2, 1), nn.LeakyReLU(0.2),
+            nn.Conv2d(c, 2 * c, 4, 2, 1), norm(2 * c), nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * c, 4 * c, 4, 2, 1), norm(4 * c), nn.LeakyReLU(0.2),
+            nn.Conv2d(4 * c, 1, 3, 1, 1),
+        )
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.layers(pixels)
+        return logits
+
+
+class ScenePerception(nn.Module):
+    """Mean squared distance of unit-normalised feature maps of a frozen residual classifier (LPIPS, equation 1)."""
+
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__()
+        from transformers import AutoModelForImageClassification
+
+        classifier = AutoModelForImageClassification.from_pretrained(folder, dtype=torch.float32)
+        self.backbone = classifier.base_model.eval().requires_grad_(False)
+        self.backbone.to(memory_format=torch.channels_last)
+
+    def features(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        maps = self.backbone(pixels, output_hidden_states=True).hidden_states[:4]
+        return [F.normalize(each.float(), dim=1) for each in maps]
+
+    def forward(self, fake: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            wanted = self.features(real)
+        self.backbone.eval()
+        pairs = zip(self.features(fake), wanted, strict=True)
+        return torch.stack([(a - b).square().sum(1).mean() for a, b in pairs]).sum()
+
+
+class AutoencoderTask(Task):
+    """Two players: the autoencoder, and from `adversarial_start` of the budget on the discriminator."""
+
+    players = ("autoencoder", "discriminator")
+
+    def __init__(self, splits: dict[str, PictureSet], settings: AutoencoderSettings, device: torch.device,
+                 perception: ScenePerception) -> None:
+        self.splits, self.settings, self.device, self.size = splits, settings, device, settings.size
+        self.perception = perception.to(device)
+        depth = len(settings.channels)
+        self.model = AutoencoderKL(
+            in_channels=3, out_channels=3, latent_channels=settings.latent_channels, sample_size=settings.size,
+            down_block_types=["DownEncoderBlock2D"] * depth, up_block_types=["UpDecoderBlock2D"] * depth,
+            block_out_channels=list(settings.channels), layers_per_block=settings.layers_per_block,
+            norm_num_groups=settings.groups, mid_block_add_attention=False,
+        ).to(device)
+        self.discriminator = PatchDiscriminator().to(device)
+        self.encode, self.decode = Encode(self.model), Decode(self.model)
+        if settings.compile:  # two graphs with the turn between them: inside, each turn would be a graph of its own
+            self.encode.compile(dynamic=False)
+            self.decode.compile(dynamic=False)
+        self._fake: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.splits["train"])
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"autoencoder": self.model, "discriminator": self.discriminator}
+
+    def player_networks(self, player: str) -> list[str]:
+        return [player]
+
+    def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        train = self.splits["train"]
+        room = train.pixels.shape[-1] - self.size
+        top, left = torch.randint(room + 1, (2,), generator=generator).tolist()
+        pixels = train.pixels[rows][..., top:top + self.size, left:left + self.size]
+        pixels = to_float(random_dihedral(pixels, generator))
+        side = self.size // 2 ** (len(self.settings.channels) - 1)
+        noise = torch.randn(len(rows), self.settings.latent_channels, side, side, generator=generator)
+        how = torch.tensor([int(torch.randint(8, (1,), generator=generator)),
+                            int(torch.rand(1, generator=generator) < self.settings.shrink_share)])
+        return {"pixels": pixels.to(self.device), "noise": noise.to(self.device), "how": how}
+
+    def losses(self, player: str, batch: dict[str, torch.Tensor], progress: float) -> Losses:
+        turn, shrink = (int(value) for value in batch["how"])
+        real = dihedral(batch["pixels"], turn)
+        real = F.avg_pool2d(real, 2) if shrink else real
+        adversarial = progress >= self.settings.adversarial_start and not shrink
+        if player == "discriminator":
+            if not adversarial or self._fake is None:
+                return {}
+            return {"hinge": (F.relu(1 - self.discriminator(real)).mean()
+                              + F.relu(1 + self.discriminator(self._fake)).mean())}
+        mean, log_variance = self.encode(batch["pixels"]).float().chunk(2, dim=1)
+        log_variance = log_variance.clamp(-30.0, 20.0)
+        latent = dihedral(mean + torch.exp(0.5 * log_variance) * batch["noise"], turn)
+        latent = F.avg_pool2d(latent, 2) if shrink else latent
+        fake = self.decode(latent.contiguous()).float()
+        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+        losses = {"l1": (fake - real).abs().mean(), "kl": self.settings.kl_weight * kl}
+        if self.settings.perceptual_weight:
+            losses["perceptual"] = self.settings.perceptual_weight * self.perception(fake, real)
+        if adversarial:
+            losses["adversarial"] = -self.settings.adversarial_weight * self.discriminator(fake).mean()
+        self._fake = fake.detach()
+        return losses
+
+    def _val_pixels(self) -> torch.Tensor:
+        return F.interpolate(to_float(self.splits["val"].pixels), self.size, mode="area")
+
+    @torch.no_grad()
+    def reconstruct_mean(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Decode the posterior mean: `float32` (N, 3, S, S) in [-1, 1] for the same of real pictures."""
+        parts = []
+        for part in pixels.split(32):
+            with torch.autocast(self.device.type, torch.bfloat16):
+                latent = self.model.encode(part.to(self.device)).latent_dist.mode()
+                parts.append(self.model.decode(latent).sample.float().cpu().clamp(-1, 1))
+        return torch.cat(parts)
+
+    def validate(self) -> dict[str, float]:
+        real = self._val_pixels()
+        fake = self.reconstruct_mean(real)
+        psnr = 10 * torch.log10(4 / (fake - real).square().mean((1, 2, 3))).mean().item()
+        parts = zip(fake.split(64), real.split(64), strict=True)
+        weighted = [(self.perception(a.to(self.device), b.to(self.device)).item(), len(a)) for a, b in parts]
+        perceptual = sum(value * n for value, n in weighted) / len(real)
+        # Sharpness counts as much as fidelity: the perceptual distance falls while PSNR pays for the texture.
+        return {"score": -perceptual, "psnr_db": psnr, "perceptual": perceptual, "n": float(len(real))}
+
+    def preview(self) -> np.ndarray:
+        real = self._val_pixels()[::13][:16]
+        both = torch.cat([real, self.reconstruct_mean(real)])
+        return tile(both, columns=8)
+
+    @torch.no_grad()
+    def latent_scale(self, n: int = 512) -> float:
+        """1 / standard deviation of the latents of training pictures: `scaling_factor` of the saved model."""
+        pixels = F.interpolate(to_float(self.splits["train"].pixels[:: max(1, len(self) // n)]), self.size, mode="area")
+        with torch.autocast(self.device.type, torch.bfloat16):
+            latents = [self.model.encode(p.to(self.device)).latent_dist.mode().float().cpu() for p in pixels.split(32)]
+        return 1 / torch.cat(latents).std().item()
+
+    def save(self, folder: Path) -> None:
+        self.model.register_to_config(scaling_factor=round(self.latent_scale(), 5))
+        save_model(self.model, folder)

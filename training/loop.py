@@ -1,0 +1,284 @@
+"""The training loop that every model family shares: one `accelerate` loop, a time budget, and resume."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+from training.progress import Progress
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Losses = dict[str, torch.Tensor]
+
+
+class LoopSettings(BaseModel):
+    """What a preset may set about the loop; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = 0
+    minutes: float = Field(default=math.inf, gt=0, description="time budget; the schedule ends with it")
+    max_steps: int = Field(gt=0, description="optimiser steps, unless the time budget ends first")
+    batch_size: int = Field(gt=0, description="pictures a step and process")
+    accumulate: int = Field(default=1, gt=0, description="micro-batches a step")
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    betas: tuple[float, float] = (0.9, 0.99)
+    warmup_steps: int = Field(default=100, ge=0)
+    clip_norm: float = Field(default=1.0, gt=0)
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)
+    mixed_precision: str = Field(default="bf16", pattern="^(no|fp16|bf16)$")
+    compile: bool = False
+    validate_every: int = Field(default=500, gt=0)
+    preview_every: int = Field(default=1000, gt=0)
+    checkpoint_every: int = Field(default=500, gt=0)
+
+
+class Task(ABC):
+    """One model family as the loop sees it.
+
+    A task has one or more *players*, each with an optimiser of its own (an autoencoder and its discriminator are two).
+    Its randomness comes only from the generator that the loop hands it, so that step s of a run is the same whether
+    or not the run was interrupted before.
+    """
+
+    players: tuple[str, ...] = ("model",)
+    size: int
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of training pictures."""
+
+    @abstractmethod
+    def networks(self) -> dict[str, nn.Module]:
+        """Every trained network by name; a player's parameters are those of `player_networks`."""
+
+    def player_networks(self, player: str) -> Sequence[str]:
+        """Names of the networks that `player` optimises: all of them unless a task says otherwise."""
+        return list(self.networks())
+
+    @abstractmethod
+    def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Tensors of the training pictures `rows` (int64 (B,)), augmented, on the task's device."""
+
+    @abstractmethod
+    def losses(self, player: str, batch: dict[str, torch.Tensor], progress: float) -> Losses:
+        """Named scalar losses of `player`, weights included; the loop minimises their sum. `progress` in [0, 1)."""
+
+    @abstractmethod
+    def validate(self) -> dict[str, float]:
+        """Figures on `val` with the averaged weights; `score` among them, higher is better."""
+
+    def preview(self) -> np.ndarray | None:
+        """A `uint8` (H, W, 3) sheet to look at, or None where there is nothing to see."""
+        return None
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write the model in its libraries' own format, half precision, `safetensors`."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended."""
+
+    steps: int
+    minutes: float
+    best_step: int
+    figures: dict[str, float]
+
+
+def rows_of_step(n: int, batch: int, step: int, seed: int, rank: int, world: int) -> torch.Tensor:
+    """Row numbers of one step: consecutive slices of an endless chain of seeded permutations of `range(n)`.
+
+    A pure function, so that resuming needs no sampler state. int64 (batch,).
+    """
+    first = (step * world + rank) * batch
+    wanted = range(first, first + batch)
+    orders: dict[int, torch.Tensor] = {}
+    picked = []
+    for position in wanted:
+        epoch, offset = divmod(position, n)
+        if epoch not in orders:
+            orders[epoch] = torch.randperm(n, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+        picked.append(orders[epoch][offset])
+    return torch.stack(picked)
+
+
+class _Average:
+    """Exponential moving average of some networks, with `diffusers`' warm-up; swapped in for validation and saving."""
+
+    def __init__(self, networks: dict[str, nn.Module], decay: float) -> None:
+        from diffusers.training_utils import EMAModel
+
+        self.tensors = [t for network in networks.values() for t in network.state_dict(keep_vars=True).values()
+                        if t.is_floating_point()]
+        self.model = EMAModel(self.tensors, decay=decay, foreach=True)
+
+    def step(self) -> None:
+        self.model.step(self.tensors)
+
+    @contextmanager
+    def swapped(self) -> Iterator[None]:
+        self.model.store(self.tensors)
+        self.model.copy_to(self.tensors)
+        try:
+            yield
+        finally:
+            self.model.restore(self.tensors)
+
+
+def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True) -> Outcome:
+    """Train `task` and leave the best averaged weights (by `val` score) in `out`.
+
+    `out/checkpoint` holds the state to resume from, `out/logs` the tensorboard events, `out/previews` pictures.
+    The same command resumes where the last checkpoint ended; time spent before counts against `minutes`.
+
+    Args:
+        task: The model family, its data already loaded.
+        settings: Steps, time, optimiser and so on.
+        out: Folder of the result; made where it does not exist.
+        resume: False starts anew and drops what is there.
+
+    Returns:
+        Steps and minutes spent, the step of the best checkpoint and its `val` figures.
+    """
+    from accelerate import Accelerator
+    from accelerate.utils import ProjectConfiguration, set_seed
+
+    accelerator = Accelerator(
+        mixed_precision=settings.mixed_precision,
+        log_with="tensorboard",
+        project_config=ProjectConfiguration(project_dir=str(out), logging_dir=str(out / "logs")),
+    )
+    set_seed(settings.seed)  # dropout inside library modules has no generator argument
+    networks = task.networks()
+    trained = {name: accelerator.prepare(network) for name, network in networks.items()}
+    optimisers = {
+        player: accelerator.prepare(_optimiser([networks[n] for n in task.player_networks(player)], settings))
+        for player in task.players
+    }
+    average = _Average(networks, settings.ema_decay)
+    ledger = _Ledger()
+    accelerator.register_for_checkpointing(average.model, ledger)
+    accelerator.init_trackers(out.name)
+    checkpoint = out / "checkpoint"
+    if resume and (checkpoint / "complete").is_file():
+        accelerator.load_state(str(checkpoint))
+    average.model.to(accelerator.device)
+
+    progress = Progress(out.name, enabled=accelerator.is_main_process)
+    clock = time.monotonic() - ledger.seconds
+    done = lambda: max(ledger.step / settings.max_steps, (time.monotonic() - clock) / 60 / settings.minutes)  # noqa: E731
+    while (fraction := done()) < 1:
+        for optimiser in optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = settings.learning_rate * learning_rate_factor(ledger.step, fraction, settings.warmup_steps)
+        shown: dict[str, float] = defaultdict(float)
+        for micro in range(settings.accumulate):
+            index = ledger.step * settings.accumulate + micro
+            rows = rows_of_step(len(task), settings.batch_size, index, settings.seed,
+                                accelerator.process_index, accelerator.num_processes)
+            seed = (settings.seed * 7_919 + index) * accelerator.num_processes + accelerator.process_index
+            batch = task.batch(rows, torch.Generator().manual_seed(seed))
+            for player, optimiser in optimisers.items():
+                with accelerator.autocast():
+                    losses = task.losses(player, batch, fraction)
+                if not losses:
+                    continue  # a player that has not entered the game yet
+                total = torch.stack([value.float() for value in losses.values()]).sum()
+                accelerator.backward(total / settings.accumulate)
+                for name, value in losses.items():
+                    shown[f"{player}/{name}"] += value.item() / settings.accumulate
+                if micro == settings.accumulate - 1:
+                    mine = [p for n in task.player_networks(player) for p in trained[n].parameters()]
+                    accelerator.clip_grad_norm_(mine, settings.clip_norm)
+                    optimiser.step()
+                    for each in optimisers.values():
+                        each.zero_grad(set_to_none=True)
+        average.step()
+        ledger.step += 1
+        ledger.seconds = time.monotonic() - clock
+        if not all(math.isfinite(value) for value in shown.values()):
+            raise FloatingPointError(f"step {ledger.step}: a loss is not finite ({dict(shown)}); lower learning_rate")
+        progress.step(ledger.step, done(), ledger.seconds, shown)
+        if ledger.step % 20 == 0:
+            accelerator.log(dict(shown), step=ledger.step)
+        last = done() >= 1
+        if last or ledger.step % settings.validate_every == 0:
+            with average.swapped(), torch.no_grad():
+                _validate(task, ledger, out, accelerator)
+            ledger.seconds = time.monotonic() - clock
+        if accelerator.is_main_process and (last or ledger.step % settings.preview_every == 0):
+            with average.swapped(), torch.no_grad():
+                _preview(task, ledger.step, out)
+        if last or ledger.step % settings.checkpoint_every == 0:
+            (checkpoint / "complete").unlink(missing_ok=True)
+            accelerator.save_state(str(checkpoint))
+            (checkpoint / "complete").touch()
+    accelerator.end_training()
+    progress.close()
+    return Outcome(ledger.step, ledger.seconds / 60, ledger.best_step, ledger.figures)
+
+
+def learning_rate_factor(step: int, fraction: float, warmup_steps: int) -> float:
+    """Linear warm-up times half a cosine over the share of the budget that is spent; in (0, 1]."""
+    warm = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
+    return warm * 0.5 * (1 + math.cos(math.pi * min(fraction, 1.0)))
+
+
+class _Ledger:
+    """Where the run stands; checkpointed with the weights."""
+
+    def __init__(self) -> None:
+        self.step = 0
+        self.seconds = 0.0
+        self.best_step = 0
+        self.best_score = -math.inf
+        self.figures: dict[str, float] = {}
+
+    def state_dict(self) -> dict[str, object]:
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+
+
+def _optimiser(networks: Sequence[nn.Module], settings: LoopSettings) -> torch.optim.Optimizer:
+    matrices = [p for network in networks for p in network.parameters() if p.requires_grad and p.ndim > 1]
+    vectors = [p for network in networks for p in network.parameters() if p.requires_grad and p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
+
+
+def _validate(task: Task, ledger: _Ledger, out: Path, accelerator: Accelerator) -> None:
+    figures = task.validate()
+    accelerator.log({f"val/{k}": v for k, v in figures.items()}, step=ledger.step)
+    if figures["score"] <= ledger.best_score or not accelerator.is_main_process:
+        return
+    ledger.best_score, ledger.best_step, ledger.figures = figures["score"], ledger.step, figures
+    task.save(out)
+    (out / "figures.json").write_text(json.dumps({"step": ledger.step, "val": figures}, indent=1) + "\n")
+
+
+def _preview(task: Task, step: int, out: Path) -> None:
+    sheet = task.preview()
+    if sheet is not None:
+        (out / "previews").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(sheet).save(out / "previews" / f"{step:07d}.png")

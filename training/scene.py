@@ -1,0 +1,88 @@
+"""The scene classifier: a small residual network (He et al., CVPR 2016) over the classes of the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from training.loop import Losses, Task
+from training.pictures import PictureSet, random_view, to_float
+from training.saving import save_model, write_preprocessor
+
+if TYPE_CHECKING:
+    from transformers import ResNetForImageClassification
+
+
+class SceneSettings(BaseModel):
+    """What a preset may set about the classifier."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: int = 128
+    embedding_size: int = 32
+    hidden_sizes: tuple[int, ...] = (32, 64, 128, 256)
+    depths: tuple[int, ...] = (2, 2, 2, 2)
+    layer_type: str = "basic"
+    label_smoothing: float = 0.1
+    min_scale: float = 0.5
+
+
+class SceneTask(Task):
+    """Cross-entropy with label smoothing on random views."""
+
+    def __init__(self, splits: dict[str, PictureSet], settings: SceneSettings, device: torch.device) -> None:
+        from transformers import ResNetConfig, ResNetForImageClassification
+
+        self.splits, self.settings, self.device, self.size = splits, settings, device, settings.size
+        names = splits["train"].label_names
+        config = ResNetConfig(
+            embedding_size=settings.embedding_size,
+            hidden_sizes=list(settings.hidden_sizes),
+            depths=list(settings.depths),
+            layer_type=settings.layer_type,
+            id2label=dict(enumerate(names)),
+            label2id={name: i for i, name in enumerate(names)},
+        )
+        self.model: ResNetForImageClassification = ResNetForImageClassification(config)
+        self.model.to(device, memory_format=torch.channels_last)
+
+    def __len__(self) -> int:
+        return len(self.splits["train"])
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"classifier": self.model}
+
+    def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        train = self.splits["train"]
+        views = random_view(train.pixels[rows], self.size, generator, self.settings.min_scale)
+        views = views.to(self.device, memory_format=torch.channels_last)
+        return {"pixels": views, "labels": train.labels[rows].to(self.device)}
+
+    def losses(self, player: str, batch: dict[str, torch.Tensor], progress: float) -> Losses:
+        self.model.train()
+        logits = self.model(batch["pixels"]).logits.float()
+        return {"cross_entropy": F.cross_entropy(logits, batch["labels"],
+                                                 label_smoothing=self.settings.label_smoothing)}
+
+    def validate(self) -> dict[str, float]:
+        accuracy, nll = self.accuracy("val")
+        return {"score": accuracy - 0.1 * nll, "accuracy": accuracy, "nll": nll, "n": float(len(self.splits["val"]))}
+
+    @torch.no_grad()
+    def accuracy(self, split: str) -> tuple[float, float]:
+        """Share of a split's pictures that are recognised, and the mean negative log-likelihood in nats."""
+        self.model.eval()
+        data = self.splits[split]
+        pixels = F.interpolate(to_float(data.pixels), self.size, mode="area")
+        logits = torch.cat([self.model(part.to(self.device)).logits.float().cpu() for part in pixels.split(64)])
+        hits = (logits.argmax(1) == data.labels).float().mean().item()
+        return hits, F.cross_entropy(logits, data.labels).item()
+
+    def save(self, folder: Path) -> None:
+        save_model(self.model, folder)
+        write_preprocessor(folder, self.size)
