@@ -1,0 +1,152 @@
+"""What is plausible in a picture of each class, read from YAML: nouns, objects, counts, attributes, relations, synonyms."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from prompts.scene import NUMBERS
+
+FOLDER = Path(__file__).parent
+PROFILES = ("ucm",)
+Weight = Annotated[int, Field(ge=1)]
+Weights = dict[str, Weight]
+UNCOUNTED = frozenset({"", "the", "some", "lots of"})
+PIECES = " piece of"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ObjectSpec(_Strict):
+    """What an object of a class can be; weights are relative frequencies, "" is "nothing said".
+
+    Attributes:
+        noun: Singular (or the only form) and weight; one noun may be written alone.
+        count: Words before the noun and its attributes.
+        attributes: One choice after the other, in speaking order.
+        state: Arrangement or action.
+        relation: How it lies to the class's first object.
+        chance: How often it is in the scene, 0 to 1.
+        surroundings: It lies around what the class is about.
+    """
+
+    noun: Weights
+    count: Weights = {"": 1}
+    attributes: list[Weights] = []
+    state: Weights = {"": 1}
+    relation: Weights = {"": 1}
+    chance: Annotated[float, Field(gt=0, le=1)] = 1.0
+    surroundings: bool = False
+
+    @field_validator("noun", mode="before")
+    @classmethod
+    def _alone(cls, value: object) -> object:
+        return {value: 1} if isinstance(value, str) else value
+
+
+class ClassSpec(_Strict):
+    """A scene class: its human name, its synonyms, the classes its prompts may mention, and its objects by role."""
+
+    name: str
+    synonyms: Annotated[list[str], Field(min_length=1)]
+    objects: Annotated[dict[str, ObjectSpec], Field(min_length=1)]
+    mentions: list[str] = []
+
+
+class Ontology(_Strict):
+    """A vocabulary, the nouns with their number, and the classes by label."""
+
+    vocabulary: str
+    countable: dict[str, str]
+    plural_only: list[str]
+    mass: list[str]
+    classes: dict[str, ClassSpec]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Ontology:
+        for label, spec in self.classes.items():
+            if unknown := set(spec.mentions) - set(self.classes):
+                raise ValueError(f"{label} mentions {sorted(unknown)}, which are no classes")
+            for role, thing in spec.objects.items():
+                for noun in thing.noun:
+                    for count in thing.count:
+                        self._countable(f"{label}.{role}", noun, count)
+        return self
+
+    def _countable(self, where: str, noun: str, count: str) -> None:
+        if noun in self.mass:
+            if count not in UNCOUNTED and not count.endswith(PIECES):
+                raise ValueError(f"{where}: the mass noun {noun!r} cannot be counted with {count!r}")
+        elif noun in self.plural_only:
+            if NUMBERS.get(count) == 1:
+                raise ValueError(f"{where}: {noun!r} has no singular for the count {count!r}")
+        elif noun not in self.countable:
+            raise ValueError(f"{where}: {noun!r} is neither in countable, nor in plural_only, nor in mass")
+
+    def form(self, noun: str, count: str) -> tuple[str, bool]:
+        """The noun as it is said after this count, and whether it takes a plural verb."""
+        if noun in self.mass:
+            return noun, False
+        if noun in self.plural_only:
+            return noun, True
+        one = NUMBERS.get(count) == 1 or count == "another"
+        return (noun, False) if one else (self.countable[noun], True)
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The vocabulary as a set of lower-case words."""
+        return frozenset(self.vocabulary.split())
+
+
+@lru_cache
+def load_ontology(profile: str = "ucm") -> Ontology:
+    """The ontology of a vocabulary profile.
+
+    Args:
+        profile: One of `PROFILES`; `ucm` speaks the words of the UCM-Captions training captions.
+
+    Raises:
+        FileNotFoundError: There is no such profile.
+        pydantic.ValidationError: The YAML has an unknown key, a wrong type or a noun without a number.
+    """
+    return Ontology.model_validate(_read(f"ontology_{profile}.yaml"))
+
+
+@lru_cache
+def load_sentences(profile: str = "ucm") -> dict[str, list[str]]:
+    """The sentence templates of a vocabulary profile by label (see `prompts.sentences`)."""
+    sentences: dict[str, list[str]] = _read(f"sentences_{profile}.yaml")
+    return sentences
+
+
+def content_hash(profile: str = "ucm") -> str:
+    """16 hex digits over what ontology and sentences say; comments and line breaks of the YAML do not count."""
+    data = [_read(f"{kind}_{profile}.yaml") for kind in ("ontology", "sentences")]
+    return hashlib.sha256(json.dumps(data).encode()).hexdigest()[:16]
+
+
+def _read(name: str) -> dict[str, list[str]]:
+    data: dict[str, list[str]] = yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))
+    return data
+
+
+UCM: Ontology = load_ontology("ucm")
+UCM_CLASSES: tuple[str, ...] = tuple(UCM.classes)
+
+
+def human_name(label: str) -> str:
+    """How people call a UC Merced class: `mobilehomepark` is "mobile home park"."""
+    return UCM.classes[label].name
+
+
+def synonyms(label: str) -> tuple[str, ...]:
+    """The words by which a prompt of a UC Merced class names it, lower-case."""
+    return tuple(UCM.classes[label].synonyms)

@@ -1,0 +1,76 @@
+"""What is in a picture, as data: text is rendered from it, and it travels with the sample as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+NUMBERS = {"no": 0, "a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8}
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """A kind of thing in the scene.
+
+    Attributes:
+        role: Its place in the class's ontology, by which sentences refer to it.
+        noun: What it is, in the singular where it has one.
+        count: How many, in words ("two", "lots of"; "the" and "" say nothing).
+        number: How many where `count` says so exactly, else None.
+        attributes: What it looks like ("small", "dark green"), in speaking order.
+        state: Its arrangement or action ("parked neatly"), or "".
+        surroundings: It lies around what the class is about.
+    """
+
+    role: str
+    noun: str
+    count: str = ""
+    number: int | None = None
+    attributes: tuple[str, ...] = ()
+    state: str = ""
+    surroundings: bool = False
+
+
+@dataclass(frozen=True)
+class Relation:
+    """How one object lies to another, both named by role: car "beside" airplane."""
+
+    subject: str
+    predicate: str
+    object: str
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture's content.
+
+    Attributes:
+        label: Scene class.
+        objects: What is in it; the first is what the class is about.
+        relations: How the objects lie to each other.
+    """
+
+    label: str
+    objects: tuple[SceneObject, ...]
+    relations: tuple[Relation, ...] = ()
+
+    @property
+    def surroundings(self) -> tuple[SceneObject, ...]:
+        """The objects that lie around what the class is about."""
+        return tuple(thing for thing in self.objects if thing.surroundings)
+
+    def to_json(self) -> str:
+        """The scene as a JSON object; equal scenes give equal strings."""
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Scene:
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: `text` is not JSON.
+            KeyError, TypeError: It lacks a field of a scene, or has one that a scene has not.
+        """
+        data = json.loads(text)
+        things = tuple(SceneObject(**{**one, "attributes": tuple(one["attributes"])}) for one in data["objects"])
+        return cls(data["label"], things, tuple(Relation(**one) for one in data["relations"]))

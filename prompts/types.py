@@ -1,0 +1,78 @@
+"""What an expander gives, and what an expander is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from prompts.errors import InputError, nearest
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One description of one picture to be made.
+
+    Attributes:
+        text: What the generator is given.
+        label: Scene class.
+        captions: Ways to say the same scene, at least one; the first is `text`.
+        source: Name of the expander that wrote it.
+        scene: What is in the picture, a JSON object as a string; "{}" where only the text is known.
+    """
+
+    text: str
+    label: str
+    captions: tuple[str, ...]
+    source: str
+    scene: str = "{}"
+
+    def __post_init__(self) -> None:
+        if not self.text or not self.captions or self.captions[0] != self.text:
+            raise ValueError(f"captions of {self.text!r} must start with that text, and it must not be empty")
+
+
+@runtime_checkable
+class Expander(Protocol):
+    """An endless, seeded stream of prompts for each class it serves.
+
+    A plug-in is a class of this shape under the entry point group `terrasynth.expanders`; what its constructor takes are
+    the options that a recipe may set.
+    """
+
+    @property
+    def name(self) -> str:
+        """What a recipe calls it."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels it can serve, in a fixed order."""
+
+    def identity(self) -> dict[str, object]:
+        """Everything that decides its prompts, as JSON-able values without paths; equal identities, equal prompts."""
+
+    def expand(self, label: str, seed: int, start: int, count: int) -> list[Prompt]:
+        """Prompts of attempts `start` to `start + count - 1` of one class.
+
+        Attempt k depends on (identity, label, seed, k) alone: on no earlier call, and not on where a call starts.
+
+        Args:
+            label: One of `classes`.
+            seed: Any integer.
+            start: First attempt, 0 or more; there is no last one.
+            count: How many, 0 or more.
+
+        Raises:
+            InputError: `label` is not one of `classes`.
+            ValueError: `start` or `count` is negative.
+        """
+
+
+def check_request(expander: Expander, label: str, start: int, count: int) -> None:
+    """Refuse a class the expander does not serve, and negative attempts (see `Expander.expand`)."""
+    if label not in expander.classes:
+        raise InputError(
+            f"class {label!r} is unknown to the {expander.name} expander{nearest(label, expander.classes)}; "
+            f"it has {', '.join(expander.classes)}"
+        )
+    if start < 0 or count < 0:
+        raise ValueError(f"start {start} and count {count} must be 0 or more")
