@@ -1,0 +1,43 @@
+"""Judge pictures: dual encoders, scene classifiers, metrics with their nulls and ceilings, and reports.
+
+Works on `uint8` (N, H, W, 3) arrays, strings and feature arrays, and imports no other part of this project.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eval.calibration import Calibration, calibrate
+    from eval.classifier import SceneClassifier, load_classifier
+    from eval.encoders import ClipEncoder, Encoder, load_encoder
+    from eval.errors import InputError
+    from eval.evaluation import Evaluation, evaluate
+    from eval.frechet import FeatureStatistics, frechet_distance, frechet_floor
+    from eval.models import ResolvedModel, content_hash, resolve
+    from eval.report import RunReport, write_report
+
+__all__ = [
+    "Calibration", "ClipEncoder", "Encoder", "Evaluation", "FeatureStatistics", "InputError", "ResolvedModel",
+    "RunReport", "SceneClassifier", "calibrate", "content_hash", "evaluate", "frechet_distance", "frechet_floor",
+    "load_classifier", "load_encoder", "resolve", "write_report",
+]
+
+_HOMES = {
+    "Calibration": "calibration", "calibrate": "calibration",
+    "ClipEncoder": "encoders", "Encoder": "encoders", "load_encoder": "encoders",
+    "Evaluation": "evaluation", "evaluate": "evaluation",
+    "FeatureStatistics": "frechet", "frechet_distance": "frechet", "frechet_floor": "frechet",
+    "InputError": "errors",
+    "ResolvedModel": "models", "content_hash": "models", "resolve": "models",
+    "RunReport": "report", "write_report": "report",
+    "SceneClassifier": "classifier", "load_classifier": "classifier",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562: whatever the name stands for
+    """Import on first use, so that `import eval` stays cheap (PEP 562)."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"eval.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'eval' has no attribute {name!r}")

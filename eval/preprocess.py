@@ -1,0 +1,175 @@
+"""Picture preprocessing as a model's own `preprocessor_config.json` asks for, in torch alone.
+
+The numbers are those of `transformers`' image processors, which need torchvision or go through PIL picture by picture.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+_RESAMPLING = {2: "bilinear", 3: "bicubic"}  # PIL's numbers
+_KNOWN = frozenset({
+    "do_resize", "size", "resample", "do_center_crop", "crop_size", "do_rescale", "rescale_factor", "do_normalize",
+    "image_mean", "image_std", "do_convert_rgb",
+})
+_HARMLESS = frozenset({"image_processor_type", "feature_extractor_type", "processor_class", "data_format",
+                       "input_data_format", "return_tensors", "default_to_square", "device", "image_seq_length"})
+
+
+def check_images(images: NDArray[np.uint8]) -> None:
+    """Refuse anything but a batch of RGB pictures as bytes.
+
+    Raises:
+        TypeError: `images` is no `uint8` array.
+        ValueError: Its shape is not (N, H, W, 3).
+    """
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+        kind = f"dtype {images.dtype}" if isinstance(images, np.ndarray) else type(images).__name__
+        raise TypeError(f"images: {kind}, where a numpy uint8 array with values 0 to 255 is needed; convert it first")
+    if images.ndim != 4 or images.shape[3] != 3:
+        raise ValueError(f"images: shape {images.shape}, where (N, H, W, 3) is needed; stack RGB pictures")
+
+
+@dataclass(frozen=True)
+class Preprocessor:
+    """Resize, crop, scale and normalise.
+
+    Attributes:
+        size: (height, width) to resize to, or one number: the shortest edge, keeping the shape. None: leave as it is.
+        resampling: "bilinear" or "bicubic", both with antialiasing.
+        crop: (height, width) of the central crop, or None.
+        scale: Factor from bytes to the range that `mean` and `std` refer to.
+        mean: Per channel.
+        std: Per channel.
+    """
+
+    size: tuple[int, int] | int | None
+    resampling: str
+    crop: tuple[int, int] | None
+    scale: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], reference: str) -> Preprocessor:
+        """Read the content of a `preprocessor_config.json`.
+
+        Raises:
+            InputError: The configuration asks for a step that is not built here.
+        """
+        # What is not set asks for nothing; transformers writes many such keys.
+        asked = {key for key, value in config.items() if value not in (None, False)} - _HARMLESS
+        if unknown := sorted(key for key in asked - _KNOWN if not key.startswith("_")):
+            raise InputError(
+                f"model {reference!r}: its preprocessor asks for {', '.join(unknown)}, which is not supported; "
+                "use a model that only resizes, crops and normalises"
+            )
+        resample = int(config.get("resample") or 3)
+        if resample not in _RESAMPLING:
+            choices = " or ".join(f"{number} ({name})" for number, name in _RESAMPLING.items())
+            raise InputError(f"model {reference!r}: resample {resample} is not supported; use {choices}")
+        ones, zeros = (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)
+        normalise = bool(config.get("do_normalize", True))
+        return cls(
+            size=_size(config.get("size"), reference) if config.get("do_resize", True) else None,
+            resampling=_RESAMPLING[resample],
+            crop=_crop(config.get("crop_size"), reference) if config.get("do_center_crop", False) else None,
+            scale=float(config.get("rescale_factor") or 1 / 255) if config.get("do_rescale", True) else 1.0,
+            mean=_triple(config.get("image_mean"), reference) if normalise else zeros,
+            std=_triple(config.get("image_std"), reference) if normalise else ones,
+        )
+
+    @classmethod
+    def load(cls, location: str, revision: str | None, reference: str) -> Preprocessor:
+        """Read the configuration of a folder or a Hub id.
+
+        Raises:
+            InputError: There is none, or it cannot be used.
+        """
+        for name in ("preprocessor_config.json", "processor_config.json"):
+            path = _find(location, name, revision)
+            if path is not None:
+                config = json.loads(path.read_text())
+                # A processor saved as a whole nests the picture part.
+                return cls.from_config(config.get("image_processor", config), reference)
+        raise InputError(f"model {reference!r}: no preprocessor_config.json; save its image processor beside it")
+
+    def __call__(self, images: NDArray[np.uint8]) -> torch.Tensor:
+        """`uint8` (N, H, W, 3) to `float32` (N, 3, h, w), as the model's first layer expects."""
+        import torch
+        import torch.nn.functional as F
+
+        pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
+        target = self._target(*pixels.shape[2:])
+        if target != tuple(pixels.shape[2:]):
+            pixels = F.interpolate(pixels, target, mode=self.resampling, antialias=True, align_corners=False)
+            pixels = pixels.round().clamp(0, 255)  # PIL resizes bytes to bytes
+        if self.crop is not None:
+            pixels = _center_crop(pixels, *self.crop)
+        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (self.mean, self.std))
+        return (pixels * self.scale - mean) / std
+
+    def _target(self, height: int, width: int) -> tuple[int, int]:
+        if self.size is None:
+            return height, width
+        if isinstance(self.size, tuple):
+            return self.size
+        short = min(height, width)
+        return int(self.size * height / short), int(self.size * width / short)
+
+
+def _center_crop(pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """The central (height, width); a picture that is smaller gets black borders, as in `transformers`."""
+    import torch.nn.functional as F
+
+    missing_rows, missing_columns = max(0, height - pixels.shape[2]), max(0, width - pixels.shape[3])
+    above, left = -(-missing_rows // 2), -(-missing_columns // 2)
+    pixels = F.pad(pixels, (left, missing_columns - left, above, missing_rows - above))
+    top, start = (pixels.shape[2] - height) // 2, (pixels.shape[3] - width) // 2
+    return pixels[:, :, top : top + height, start : start + width]
+
+
+def _find(location: str, name: str, revision: str | None) -> Path | None:
+    if Path(location).is_dir():
+        path = Path(location) / name
+        return path if path.is_file() else None
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(location, name, revision=revision))
+    except EntryNotFoundError:
+        return None
+
+
+def _size(value: Any, reference: str) -> tuple[int, int] | int:  # noqa: ANN401 - parsed JSON
+    if isinstance(value, int):
+        return value, value
+    if isinstance(value, Mapping) and {"height", "width"} <= set(value):
+        return int(value["height"]), int(value["width"])
+    if isinstance(value, Mapping) and "shortest_edge" in value and value.get("longest_edge") is None:
+        return int(value["shortest_edge"])
+    raise InputError(f"model {reference!r}: size {value!r} is not supported; use height and width, or shortest_edge")
+
+
+def _crop(value: Any, reference: str) -> tuple[int, int]:  # noqa: ANN401 - parsed JSON
+    size = _size(value, reference)
+    return size if isinstance(size, tuple) else (size, size)
+
+
+def _triple(value: Any, reference: str) -> tuple[float, float, float]:  # noqa: ANN401 - parsed JSON
+    if isinstance(value, list) and len(value) == 3:
+        return float(value[0]), float(value[1]), float(value[2])
+    raise InputError(f"model {reference!r}: image_mean and image_std need three numbers, not {value!r}")
