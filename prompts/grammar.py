@@ -10,6 +10,7 @@ from prompts.sentences import Template, say
 from prompts.types import Prompt, check_request
 
 CAPTIONS = 5
+TEXT_WORDS = 16  # what the generator is given stays this short where the scene allows it: small text encoders lose the rest
 REVISION = 1  # raise it when this code would give other prompts from the same YAML: it is part of the identity
 
 
@@ -92,7 +93,7 @@ class ClassGrammar:
         return Scene(self.label, tuple(things), tuple(relations))
 
     def prompt(self, draws: Draws) -> Prompt:
-        """A scene of the class, said in five ways in random order."""
+        """A scene of the class, said in five ways in random order; the text is the first of them that is short."""
         scene = self.scene(draws)
         said = say(scene, self._ontology)
         captions: list[str] = []
@@ -101,7 +102,9 @@ class ClassGrammar:
                 captions.append(sentence)
                 if len(captions) == CAPTIONS:
                     break
-        return Prompt(captions[0], self.label, tuple(captions), GrammarExpander.name, scene.to_json())
+        brief = next((one for one in captions if one.count(" ") < TEXT_WORDS), min(captions, key=len))
+        captions.sort(key=lambda one: one != brief)
+        return Prompt(brief, self.label, tuple(captions), GrammarExpander.name, scene.to_json())
 
 
 class _ObjectChoice:
