@@ -1,0 +1,119 @@
+"""The command line, and the only place where all rooms meet. Heavy imports stay inside the commands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from synthesis.cli_make import expand, generate, models
+from synthesis.cli_run import plan, run
+from synthesis.errors import FULL_DISK, RunError, one_line
+
+FAILED, WRONG_INPUT = 1, 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="terrasynth")
+def cli() -> None:
+    """Turn text into remote-sensing pictures, keep the good ones, and write them as an image-text data set.
+
+    Try `terrasynth run demo --out RUN`.
+    """
+
+
+for command in (models, expand, generate, plan, run):
+    cli.add_command(command)
+
+
+@cli.command("eval")
+@click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--real", type=click.Path(path_type=Path), help="Real image-caption data; adds the Frechet distance.")
+@click.option("--split", default="test", show_default=True, help="Split of the real data.")
+@click.option("--encoder", default="clip-ucm-b", show_default=True, help="Scores pictures against texts.")
+@click.option("--classifier", default="scene-ucm", show_default=True, help="Names scenes; gives the features.")
+@click.option("--limit", default=2000, show_default=True, type=click.IntRange(1), help="Most pictures of each kind.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Decides samples and intervals.")
+@click.option("--out", type=click.Path(path_type=Path), help="Also write the figures into this JSON file.")
+def evaluate(
+    run_directory: Path,
+    real: Path | None,
+    split: str,
+    encoder: str,
+    classifier: str,
+    limit: int,
+    seed: int,
+    out: Path | None,
+) -> None:
+    """Judge the data set in RUN with models that did not choose its rows."""
+    from synthesis.evaluating import evaluate_run
+
+    reference = None
+    if real is not None:
+        from training.data import read_pairs
+
+        reference = [pair.open for pair in read_pairs(real).split(split)]
+    evaluate_run(run_directory, reference, encoder, classifier, limit, seed, out)
+
+
+@cli.command()
+@click.argument("preset")
+@click.option("--data", type=click.Path(path_type=Path), help="Image-caption data: folder or dataset_*.json.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Where models and checkpoints go.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time budget.")
+@click.option("--resume/--restart", default=True, show_default=True, help="Carry on from the last checkpoint.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the preset.")
+def train(
+    preset: str, data: Path | None, out: Path, minutes: float | None, resume: bool, overrides: Sequence[str]
+) -> None:
+    """Train a model; PRESET `release` makes all the embedded ones again."""
+    import training
+    from synthesis.recipe import parse_overrides
+
+    training.run_preset(preset, data, out, minutes, resume, parse_overrides(overrides))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: exit 0 when done, 1 when it failed, 2 when the input is wrong, with one line on stderr."""
+    try:
+        code = cli.main(args=None if arguments is None else list(arguments), prog_name="terrasynth", standalone_mode=False)
+    except click.exceptions.Abort:
+        _fail("interrupted; run the same command again to carry on", FAILED)
+    except click.ClickException as error:
+        _fail(error.format_message(), WRONG_INPUT)
+    except RunError as error:
+        _fail(one_line(error), FAILED)
+    except ValueError as error:
+        if not isinstance(error, _input_errors()):
+            raise
+        _fail(one_line(error), WRONG_INPUT)
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        _fail(f"disk full: {one_line(error)}; free some space and run the same command again", FAILED)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _input_errors() -> tuple[type[ValueError], ...]:
+    import eval.errors
+    import prompts.errors
+    import synthesis.errors
+    import training.errors
+
+    return (
+        eval.errors.InputError,
+        prompts.errors.InputError,
+        synthesis.errors.InputError,
+        training.errors.InputError,
+    )
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"terrasynth: error: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

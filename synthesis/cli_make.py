@@ -1,0 +1,81 @@
+"""The commands for single parts: `models`, `expand`, `generate`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+
+@click.command()
+def models() -> None:
+    """List the models inside the package."""
+    from eval.models import EMBEDDED_ROOT, embedded_models
+    from synthesis.generators import WEIGHTS
+
+    kinds = {"evaluator": EMBEDDED_ROOT, "generator": WEIGHTS}
+    for kind, root in kinds.items():
+        for name, folder in embedded_models([root]).items():
+            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            click.echo(f"{name:12}{kind:12}{size / 2**20:6.1f} MiB")
+
+
+@click.command()
+@click.option("--expander", default="grammar", show_default=True, help="Who writes the prompts.")
+@click.option("--class", "labels", multiple=True, metavar="LABEL", help="A class; may be repeated. Default: all.")
+@click.option("--count", default=5, show_default=True, type=click.IntRange(1), help="Prompts per class.")
+@click.option("--start", default=0, show_default=True, type=click.IntRange(0), help="First attempt.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="As in a recipe.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the expander.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with captions and scene.")
+def expand(
+    expander: str, labels: Sequence[str], count: int, start: int, seed: int, options: Sequence[str], as_json: bool
+) -> None:
+    """Print the prompts that a recipe would use."""
+    from dataclasses import asdict
+
+    from prompts import load_expander
+    from synthesis.recipe import parse_overrides
+
+    chosen = load_expander(expander, **parse_overrides(options))
+    for label in labels or chosen.classes:
+        for k, prompt in enumerate(chosen.expand(label, seed, start, count), start):
+            click.echo(json.dumps({"k": k, **asdict(prompt)}) if as_json else f"{label}\t{k}\t{prompt.text}")
+
+
+@click.command()
+@click.argument("prompts", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the pictures.")
+@click.option("--model", default="ldm-ucm", show_default=True, help="Embedded name, folder, or Hub id.")
+@click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="Pictures per prompt.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the first picture.")
+@click.option("--steps", default=20, show_default=True, type=click.IntRange(1), help="Denoising steps.")
+@click.option("--guidance", default=3.0, show_default=True, type=click.FloatRange(0), help="Guidance scale.")
+@click.option("--device", default="auto", show_default=True, help="A torch device.")
+def generate(
+    prompts: Sequence[str], out: Path, model: str, count: int, seed: int, steps: int, guidance: float, device: str
+) -> None:
+    """Draw pictures of PROMPTS: one PNG each, and a metadata.jsonl that `load_dataset("imagefolder")` reads."""
+    from synthesis import load_generator
+    from synthesis.errors import InputError
+    from synthesis.files import write_file
+    from synthesis.images import encode
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{str(out)!r} exists and is no empty folder; choose another --out, nothing is overwritten")
+    generator = load_generator(model, steps=steps, guidance=guidance, device=device)
+    texts = [prompt for prompt in prompts for _ in range(count)]
+    for text in prompts:
+        tokens, limit = generator.count_tokens(text), generator.token_limit
+        if limit is not None and tokens > limit:
+            raise InputError(f"the prompt has {tokens} tokens and {model!r} reads {limit}: {text[:60]!r}...; shorten it")
+    seeds = list(range(seed, seed + len(texts)))
+    rows = []
+    for number, (text, its_seed, picture) in enumerate(zip(texts, seeds, generator.generate(texts, seeds), strict=True)):
+        name = f"{number:05d}.png"
+        write_file(out / name, encode(picture, "png"))
+        rows.append({"file_name": name, "text": text, "seed": its_seed, "generator": generator.source.name, **generator.identity()})
+    write_file(out / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    click.echo(f"{len(rows)} pictures in {out}")

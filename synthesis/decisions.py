@@ -1,0 +1,187 @@
+"""Which attempts are in the data set: the first `per_class` of each class that pass every filter, in order of k.
+
+A decision depends on earlier attempts of its class and on nothing else, so that interruption, workers and order of
+completion change nothing, and deciding again with other filters needs no new picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from synthesis.events import ClassCount
+from synthesis.files import replacing
+from synthesis.filters import FILTERS, ClassJudge, Measurements
+
+BEYOND_TARGET, BEYOND_MAX_ATTEMPTS = "beyond_target", "beyond_max_attempts"
+_ACCEPTED, _BEYOND_TARGET, _BEYOND_MAX = 0, -1, -2
+
+
+@dataclass(frozen=True)
+class NamedJudge:
+    """A filter at work on one class.
+
+    Attributes:
+        name: The filter's name in reasons and scores.
+        encoder: Key of the encoder whose measurements it judges.
+        judge: The filter's view of the class.
+    """
+
+    name: str
+    encoder: str
+    judge: ClassJudge
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of one attempt.
+
+    Attributes:
+        k: The attempt's place in its class.
+        accepted: Whether it is in the data set.
+        reason: The filter that it failed, "beyond_target" or "beyond_max_attempts"; None when accepted.
+        scores: By filter name; None where the filter had nothing to compare with or was not asked.
+    """
+
+    k: int
+    accepted: bool
+    reason: str | None
+    scores: dict[str, float | None]
+
+
+class ClassDecisions:
+    """The decisions on one class, block by block; about ten bytes an attempt stay in memory.
+
+    Attributes:
+        label: The class.
+        blocks: Blocks decided so far.
+    """
+
+    def __init__(self, label: str, judges: Sequence[NamedJudge], per_class: int, max_attempts: int) -> None:
+        self.label = label
+        self.blocks = 0
+        self._judges = judges
+        self._per_class = per_class
+        self._max_attempts = max_attempts
+        self._accepted = 0
+        self._judged = 0
+        self._attempts = 0
+        self._codes: list[NDArray[np.int8]] = []
+        self._scores: list[NDArray[np.float32]] = []
+
+    @property
+    def count(self) -> ClassCount:
+        """How far the class is."""
+        return ClassCount(self.label, self._judged, self._accepted, self._per_class)
+
+    @property
+    def done(self) -> bool:
+        """Whether no further attempt could change the data set."""
+        return self._accepted >= self._per_class or self._attempts >= self._max_attempts
+
+    def decide(self, rows: int, measure: Callable[[str], Measurements]) -> None:
+        """Decide on the next block.
+
+        Args:
+            rows: Attempts in the block.
+            measure: Gives the block's measurements by an encoder; not called when the class is done already.
+        """
+        codes = np.zeros(rows, np.int8)
+        scores = np.full((rows, len(self._judges)), np.nan, np.float32)
+        if not self.done:
+            for each in self._judges:
+                each.judge.begin(measure(each.encoder))
+        for row in range(rows):
+            codes[row] = self._decide_row(row, scores[row])
+            self._attempts += 1
+        self._codes.append(codes)
+        self._scores.append(scores)
+        self.blocks += 1
+
+    def _decide_row(self, row: int, scores: NDArray[np.float32]) -> int:
+        if self._accepted >= self._per_class:
+            return _BEYOND_TARGET
+        if self._attempts >= self._max_attempts:
+            return _BEYOND_MAX
+        self._judged += 1
+        code = _ACCEPTED
+        for place, each in enumerate(self._judges):
+            score = each.judge.score(row)
+            scores[place] = np.nan if score is None else score
+            if code == _ACCEPTED and not each.judge.passes(score):
+                code = place + 1
+        if code == _ACCEPTED:
+            self._accepted += 1
+            for each in self._judges:
+                each.judge.keep(row)
+        return code
+
+    def block(self, index: int) -> list[Decision]:
+        """The decisions on the attempts of a block, in order of k."""
+        codes, scores = self._codes[index], self._scores[index]
+        start = sum(len(codes) for codes in self._codes[:1]) * index
+        return [
+            Decision(start + row, int(code) == _ACCEPTED, self._reason(int(code)), self._named(scores[row]))
+            for row, code in enumerate(codes)
+        ]
+
+    def __iter__(self) -> Iterator[Decision]:
+        for index in range(self.blocks):
+            yield from self.block(index)
+
+    def _reason(self, code: int) -> str | None:
+        named = {_ACCEPTED: None, _BEYOND_TARGET: BEYOND_TARGET, _BEYOND_MAX: BEYOND_MAX_ATTEMPTS}
+        return named[code] if code in named else self._judges[code - 1].name
+
+    def _named(self, scores: NDArray[np.float32]) -> dict[str, float | None]:
+        values = (None if np.isnan(score) else float(score) for score in scores)
+        return dict(zip((each.name for each in self._judges), values, strict=True))
+
+
+def score_names(filter_names: Sequence[str]) -> list[str]:
+    """The fields of a row's `scores`: every known filter, so that a run keeps its columns when its filters change."""
+    return list(dict.fromkeys([*sorted(FILTERS), *filter_names]))
+
+
+def write_decisions(
+    path: Path, classes: Sequence[ClassDecisions], filter_names: Sequence[str], attempt_id: Callable[[str, int], str]
+) -> None:
+    """Write one row an attempt, class by class in order of k.
+
+    Args:
+        path: The Parquet file.
+        classes: The decisions.
+        filter_names: The recipe's filters.
+        attempt_id: Gives the id of attempt k of a class.
+    """
+    names = score_names(filter_names)
+    schema = pa.schema(
+        [
+            ("id", pa.string()),
+            ("label", pa.string()),
+            ("k", pa.int64()),
+            ("accepted", pa.bool_()),
+            ("reason", pa.string()),
+            ("scores", pa.struct([(name, pa.float32()) for name in names])),
+        ]
+    )
+    with replacing(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for decided in classes:
+            rows = [
+                {
+                    "id": attempt_id(decided.label, each.k),
+                    "label": decided.label,
+                    "k": each.k,
+                    "accepted": each.accepted,
+                    "reason": each.reason,
+                    "scores": {name: each.scores.get(name) for name in names},
+                }
+                for each in decided
+            ]
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))

@@ -1,0 +1,116 @@
+"""Files that are either whole or absent: written beside their place, flushed to the disk, then moved into it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from synthesis.errors import InputError, disk_errors
+
+TEMPORARY = ".tmp"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of `path` when the block ends well, and vanishes when it does not.
+
+    Raises:
+        RunError: The disk is full.
+        InputError: The folder cannot be written to.
+    """
+    temporary = path.with_name(path.name + TEMPORARY)
+    with disk_errors(str(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            if path.is_file() and _same_bytes(temporary, path):
+                temporary.unlink()
+                return
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+def write_file(path: Path, data: bytes | str) -> None:
+    """Write a whole small file; see `replacing`."""
+    with replacing(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process was still writing."""
+    for leftover in sorted(folder.rglob(f"*{TEMPORARY}")):
+        leftover.unlink()
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Hold a run directory for this process; the system lets go of it when the process ends, however it ends.
+
+    Raises:
+        InputError: Another process holds it.
+    """
+    with disk_errors(str(run)), (run / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"{str(run)!r} is in use by another process; wait for it to end or choose another --out"
+            ) from error
+        yield
+
+
+def check_writable(run: Path) -> None:
+    """Check that `run` can be made or is ours to continue, without leaving a trace when it is not.
+
+    Raises:
+        InputError: It is a file, it holds something that is no run, or it cannot be written to.
+    """
+    if run.exists() and not run.is_dir():
+        raise InputError(f"{str(run)!r} is a file; choose a folder for the run")
+    if run.is_dir() and not (run / "recipe.yaml").is_file() and any(entry.name != ".lock" for entry in run.iterdir()):
+        raise InputError(f"{str(run)!r} holds files and no recipe.yaml, so it is no run; choose an empty folder")
+    existing = _existing(run)
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write {str(run)!r}: no write access to {str(existing)!r}; choose another folder")
+
+
+def free_bytes(place: Path) -> int:
+    """Bytes free for this user on the disk that holds, or would hold, `place`."""
+    return shutil.disk_usage(_existing(place)).free
+
+
+def _existing(place: Path) -> Path:
+    candidate = place.absolute()
+    while not candidate.exists():
+        candidate = candidate.parent
+    return candidate
+
+
+def _same_bytes(left: Path, right: Path) -> bool:
+    if left.stat().st_size != right.stat().st_size:
+        return False
+    with left.open("rb") as one, right.open("rb") as other:
+        while chunk := one.read(1 << 20):
+            if chunk != other.read(1 << 20):
+                return False
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,35 @@
+"""Pictures as stored bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+# Compression settings are fixed: equal pictures have to give equal bytes.
+ENCODINGS: dict[str, dict[str, object]] = {
+    "png": {"compress_level": 6},
+    "webp": {"lossless": True, "quality": 100, "method": 4},
+    "jpeg": {"quality": 95, "subsampling": 0},
+}
+
+
+def encode(picture: NDArray[np.uint8], image_format: str) -> bytes:
+    """A picture, uint8 (H, W, 3), as the bytes of a PNG, WebP or JPEG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format=image_format, **ENCODINGS[image_format])
+    return buffer.getvalue()
+
+
+def decode(data: bytes) -> NDArray[np.uint8]:
+    """The picture in a file's bytes, uint8 (H, W, 3)."""
+    with Image.open(io.BytesIO(data)) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def decode_all(encoded: Iterable[bytes]) -> NDArray[np.uint8]:
+    """Pictures of one size, uint8 (N, H, W, 3)."""
+    return np.stack([decode(data) for data in encoded])

@@ -1,0 +1,233 @@
+"""A recipe resolved against what is installed, and a run directory opened for it.
+
+Everything that can be wrong is found here, before the first picture and before the first file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from synthesis.blocks import Attempt, Blocks
+from synthesis.errors import InputError, RunError, nearest, one_line
+from synthesis.files import check_writable, free_bytes, locked, remove_leftovers, write_file
+from synthesis.generators import DiffusersGenerator, find_generator
+from synthesis.identity import Identity, differences
+from synthesis.images import encode
+from synthesis.recipe import Recipe
+from synthesis.runtime import Runtime
+from synthesis.scoring import Encoders
+
+if TYPE_CHECKING:
+    from prompts import Expander, Prompt
+
+# Prompts of a class that are checked against the generator's token limit before the first picture; later ones are
+# checked when their block is drawn.
+CHECKED_PROMPTS = 256
+FROZEN = "identity.json"
+
+
+class Job:
+    """A recipe, resolved.
+
+    Attributes:
+        recipe: The recipe.
+        root: The run directory, which may not exist yet.
+        expander: Writes the prompts.
+        classes: The labels to make, in the expander's order.
+        source: The generator's files and settings.
+        identity: Hash of what decides the pictures.
+        runtime: Device, precision and portions.
+        encoders: What the filters measure with.
+        blocks: The ledger.
+        names: By what rows call the filters.
+    """
+
+    def __init__(self, recipe: Recipe, root: Path) -> None:
+        """Resolve a recipe.
+
+        Raises:
+            InputError: A model, an expander, a class, a device or a calibration does not exist, or the run directory
+                cannot be used.
+        """
+        from prompts import load_expander
+
+        check_writable(root)
+        settings = recipe.generator
+        self.recipe = recipe
+        self.root = root
+        self.expander: Expander = load_expander(recipe.prompts.expander, **recipe.prompts.options)
+        self.classes = _choose(recipe.prompts.classes, self.expander.classes)
+        self.source = find_generator(
+            settings.model, settings.steps, settings.guidance, settings.scheduler, settings.height, settings.width
+        )
+        self.identity = Identity.of(recipe.seed, self.source.identity(), self.expander.identity())
+        self.blocks = Blocks(root, recipe.runtime.block_size, recipe.output.image_format)
+        self._check_frozen()
+        self.runtime = Runtime.resolve(recipe.runtime, Runtime.load(root))
+        self.encoders = Encoders(recipe, self.runtime.device)
+        self.encoders.check(self.classes)
+        if not self.blocks.any():
+            self.check_tokens(self.generator, CHECKED_PROMPTS)
+        self._check_disk()
+
+    @cached_property
+    def generator(self) -> DiffusersGenerator:
+        """The generator, loaded when the first picture is needed: judging again needs none."""
+        return DiffusersGenerator(self.source, self.runtime.device, self.runtime.dtype, self.runtime.micro_batch)
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Hold the run directory, with recipe, identity and runtime written.
+
+        Raises:
+            InputError: Another process holds it, or it belongs to another identity.
+        """
+        with locked(self.root), self.runtime.threads_set():
+            self._check_frozen()
+            remove_leftovers(self.root)
+            resolved = self.recipe.tree() | {"identity": self.identity.hash}
+            write_file(self.root / "recipe.yaml", yaml.safe_dump(resolved, sort_keys=False))
+            frozen = {"identity": self.identity.hash, "parts": self.identity.parts, **self._frozen_settings()}
+            write_file(self.root / FROZEN, json.dumps(frozen, indent=2, sort_keys=True) + "\n")
+            self.runtime.save(self.root)
+            yield
+
+    def prompts(self, label: str, start: int, count: int) -> list[Prompt]:
+        """The prompts of attempts `start` .. `start + count - 1` of a class."""
+        return self.expander.expand(label, self.recipe.seed, start, count)
+
+    def attempt_id(self, label: str, k: int) -> str:
+        """The id of attempt `k` of a class."""
+        return self.identity.attempt(label, k)[0]
+
+    def draw(self, label: str, index: int) -> int:
+        """Draw, measure and store one block; returns the number of pictures."""
+        size = self.blocks.block_size
+        ks = range(index * size, (index + 1) * size)
+        prompts = self.prompts(label, ks.start, size)
+        self._check_lengths(self.generator, label, ks.start, prompts)
+        named = [self.identity.attempt(label, k) for k in ks]
+        pictures = self.generator.generate([prompt.text for prompt in prompts], [seed for _, seed in named])
+        attempts = [
+            Attempt(
+                id=name,
+                k=k,
+                label=label,
+                image=encode(picture, self.recipe.output.image_format),
+                text=prompt.text,
+                captions=prompt.captions,
+                seed=seed,
+                prompt_source=prompt.source,
+                scene=prompt.scene,
+            )
+            for k, (name, seed), prompt, picture in zip(ks, named, prompts, pictures, strict=True)
+        ]
+        key = self.encoders.primary
+        measured = key and self.encoders.measure(key, [each.image for each in attempts], [each.text for each in attempts])
+        self.blocks.write(label, index, attempts, key, measured or None)
+        self._note_micro_batch()
+        return len(attempts)
+
+    def check_block(self, label: str, index: int) -> None:
+        """Check that a block on the disk is whole and holds this run's attempts.
+
+        Raises:
+            RunError: It is not or does not; the message names the file.
+        """
+        size = self.blocks.block_size
+        self.blocks.check(label, index, (self.attempt_id(label, k) for k in range(index * size, (index + 1) * size)))
+
+    def check_tokens(self, generator: DiffusersGenerator, count: int) -> None:
+        """Check the first prompts of every class against the generator's token limit.
+
+        Raises:
+            InputError: A prompt is longer; the message names it.
+        """
+        for label in self.classes:
+            amount = min(count, self.recipe.target.max_attempts)
+            self._check_lengths(generator, label, 0, self.prompts(label, 0, amount))
+
+    def attempt_bytes(self) -> float:
+        """Bytes of one stored attempt: measured where blocks exist, else an upper estimate from the picture's size."""
+        drawn = next((self.root / "blocks").glob("*/*.parquet"), None)
+        if drawn is not None:
+            return drawn.stat().st_size / self.blocks.block_size
+        height, width = self.generator.size
+        return height * width * 3 + 4096
+
+    def _check_lengths(self, generator: DiffusersGenerator, label: str, start: int, prompts: Sequence[Prompt]) -> None:
+        limit = generator.token_limit
+        if limit is None:
+            return
+        for offset, prompt in enumerate(prompts):
+            tokens = generator.count_tokens(prompt.text)
+            if tokens > limit:
+                raise InputError(
+                    f"prompt {start + offset} of class {label!r} has {tokens} tokens and {self.source.name!r} reads "
+                    f"{limit}: {prompt.text[:60]!r}...; shorten it"
+                )
+
+    def _check_disk(self) -> None:
+        target = self.recipe.target
+        rows = target.per_class * len(self.classes)
+        drawn = sum(1 for _ in (self.root / "blocks").glob("*/*.parquet")) * self.blocks.block_size
+        # Every accepted picture is stored twice: in its block and in its shard.
+        wanted = int((max(0, rows - drawn) + rows) * self.attempt_bytes())
+        free = free_bytes(self.root)
+        if wanted > free:
+            raise RunError(
+                f"disk full: {rows} pictures in {str(self.root)!r} need at least {wanted / 2**20:.0f} MiB and "
+                f"{free / 2**20:.0f} MiB are free; free some space or lower target.per_class"
+            )
+
+    def _frozen_settings(self) -> dict[str, object]:
+        return {"block_size": self.recipe.runtime.block_size, "image_format": self.recipe.output.image_format}
+
+    def _check_frozen(self) -> None:
+        expected = self.recipe.identity
+        if expected is not None and expected != self.identity.hash:
+            raise InputError(
+                f"the recipe was written for identity {expected} and resolves to {self.identity.hash}: its seed, "
+                "prompts or model have changed; remove the line `identity:` to make other pictures"
+            )
+        path = self.root / FROZEN
+        if not path.is_file():
+            return
+        try:
+            frozen = json.loads(path.read_text(encoding="utf-8"))
+            parts, fixed = frozen["parts"], {key: frozen[key] for key in self._frozen_settings()}
+        except (ValueError, KeyError) as error:
+            raise RunError(f"{path} cannot be read ({one_line(error)}); restore it or start a new run") from error
+        changed = differences(parts, self.identity.parts)
+        if changed:
+            raise InputError(
+                f"{str(self.root)!r} holds pictures of another identity: {'; '.join(changed)}; "
+                "undo the change or choose another --out"
+            )
+        settled = differences(fixed, self._frozen_settings())
+        if settled:
+            raise InputError(
+                f"{'; '.join(settled)}: this is fixed for the life of the run {str(self.root)!r}; "
+                "undo the change or choose another --out"
+            )
+
+    def _note_micro_batch(self) -> None:
+        if self.generator.micro_batch != self.runtime.micro_batch:
+            self.runtime = self.runtime.with_micro_batch(self.generator.micro_batch)
+            self.runtime.save(self.root)
+
+
+def _choose(wanted: str | Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(wanted, str):
+        return tuple(known)
+    for label in wanted:
+        if label not in known:
+            raise InputError(f"class {label!r} does not exist{nearest(label, known)}; classes: {', '.join(known)}")
+    return tuple(label for label in known if label in wanted)

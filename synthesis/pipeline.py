@@ -1,0 +1,95 @@
+"""The whole flow: a recipe becomes prompts, pictures, measurements, decisions, and a data set."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from synthesis.card import write_card
+from synthesis.decisions import ClassDecisions, write_decisions
+from synthesis.events import BlockDone, ClassDone, Event, Finished, Listener, Planned, RunResult, Writing
+from synthesis.job import Job
+from synthesis.recipe import Recipe
+from synthesis.reporting import write_run_report
+from synthesis.shards import write_shards
+
+
+def run(
+    recipe: Recipe,
+    out: str | Path,
+    on_event: Listener | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> RunResult:
+    """Make the data set of a recipe, or carry on with it: the same call resumes, grows and judges again.
+
+    Args:
+        recipe: What to make.
+        out: The run directory.
+        on_event: Is told what happens, as typed events.
+        should_stop: Is asked between blocks; True ends the run early with what is there.
+
+    Returns:
+        How it ended; `missed` names the classes short of their target.
+
+    Raises:
+        InputError: Something the user has to correct; nothing was written.
+        RunError: Disk full, a damaged block, out of memory; finished blocks are kept.
+    """
+    tell: Callable[[Event], None] = on_event or (lambda event: None)
+    stop = should_stop or (lambda: False)
+    job = Job(recipe, Path(out))
+    with job.opened():
+        classes = [
+            ClassDecisions(label, job.encoders.judges(label, job.root), recipe.target.per_class, recipe.target.max_attempts)
+            for label in job.classes
+        ]
+        tell(Planned(job.identity.hash, tuple(c.count for c in classes), recipe.target.max_attempts, job.blocks.any()))
+        drawn, stopped = 0, False
+        for each in _in_turn(job, classes):
+            if stop():
+                stopped = True
+                break
+            done = _advance(job, each)
+            drawn += done.drawn
+            tell(done)
+            if not _unfinished(job, each):
+                tell(ClassDone(each.count))
+        _write_results(job, classes, tell)
+    result = RunResult(job.root, job.identity.hash, tuple(each.count for each in classes), drawn, stopped)
+    tell(Finished(result))
+    return result
+
+
+def _in_turn(job: Job, classes: list[ClassDecisions]) -> Iterator[ClassDecisions]:
+    """One block of every unfinished class after the other: a run that is stopped early is balanced."""
+    while unfinished := [each for each in classes if _unfinished(job, each)]:
+        yield from unfinished
+
+
+def _unfinished(job: Job, decided: ClassDecisions) -> bool:
+    # Blocks beyond the target exist after a filter or a target was loosened: their attempts get a row all the same.
+    return not decided.done or job.blocks.exists(decided.label, decided.blocks)
+
+
+def _advance(job: Job, decided: ClassDecisions) -> BlockDone:
+    """Make sure that the next block of a class exists, and decide on it."""
+    start, label, index = time.perf_counter(), decided.label, decided.blocks
+    if job.blocks.exists(label, index):
+        job.check_block(label, index)
+        drawn = 0
+    else:
+        drawn = job.draw(label, index)
+    decided.decide(job.blocks.block_size, lambda key: job.encoders.of_block(job.blocks, label, index, key))
+    return BlockDone(decided.count, index, drawn, time.perf_counter() - start)
+
+
+def _write_results(job: Job, classes: list[ClassDecisions], tell: Callable[[Event], None]) -> None:
+    tell(Writing("decisions"))
+    write_decisions(job.root / "decisions.parquet", classes, job.recipe.filter_names, job.attempt_id)
+    tell(Writing("data"))
+    write_shards(job, classes)
+    tell(Writing("report"))
+    write_run_report(job, classes)
+    tell(Writing("card"))
+    write_card(job, classes)

@@ -1,0 +1,117 @@
+"""The dry run: what a recipe would make, how long it would take and how much disk, from a measured warm-up batch."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from synthesis.files import free_bytes
+from synthesis.images import encode
+from synthesis.job import Job
+from synthesis.recipe import Recipe
+from synthesis.runtime import Runtime
+
+SHOWN_PROMPTS = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do.
+
+    Attributes:
+        identity: Hash of what decides the pictures.
+        prompts: The first prompts of every class.
+        present: Pictures that the run directory holds already.
+        at_least: Pictures still to be drawn if every attempt is accepted.
+        at_most: Pictures still to be drawn if every class needs `max_attempts`.
+        seconds_per_picture: Measured: drawing, encoding and measuring one picture.
+        bytes_per_picture: Measured: one stored picture.
+        free_bytes: Free on the disk of the run directory.
+        runtime: Device, precision and portions.
+    """
+
+    identity: str
+    prompts: dict[str, tuple[str, ...]]
+    present: int
+    at_least: int
+    at_most: int
+    seconds_per_picture: float
+    bytes_per_picture: int
+    free_bytes: int
+    runtime: Runtime
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """Seconds at least and at most."""
+        return self.at_least * self.seconds_per_picture, self.at_most * self.seconds_per_picture
+
+    @property
+    def bytes(self) -> tuple[int, int]:
+        """Bytes at least and at most; an accepted picture is stored in its block and in its shard."""
+        return 2 * self.at_least * self.bytes_per_picture, 2 * self.at_most * self.bytes_per_picture
+
+
+def plan(recipe: Recipe, out: str | Path | None = None) -> Plan:
+    """Check a recipe and measure what it would cost; writes nothing into the run directory.
+
+    Args:
+        recipe: What would be made.
+        out: The run directory, when there is one to continue.
+
+    Raises:
+        InputError: Something the user has to correct.
+        RunError: The disk is too small.
+    """
+    with tempfile.TemporaryDirectory() as nowhere:
+        job = Job(recipe, Path(out) if out is not None else Path(nowhere))
+        with job.runtime.threads_set():
+            seconds, size = _warm_up(job)
+        missing = [_missing(job, label) for label in job.classes]
+        return Plan(
+            identity=job.identity.hash,
+            prompts={
+                label: tuple(prompt.text for prompt in job.prompts(label, 0, SHOWN_PROMPTS)) for label in job.classes
+            },
+            present=sum(present for present, _, _ in missing),
+            at_least=sum(least for _, least, _ in missing),
+            at_most=sum(most for _, _, most in missing),
+            seconds_per_picture=seconds,
+            bytes_per_picture=size,
+            free_bytes=free_bytes(job.root),
+            runtime=job.runtime,
+        )
+
+
+def _warm_up(job: Job) -> tuple[float, int]:
+    """Seconds and bytes of a picture, from one micro-batch after one that fills caches."""
+    label = job.classes[0]
+    count = min(job.runtime.micro_batch, job.blocks.block_size)
+    texts = [prompt.text for prompt in job.prompts(label, 0, count)]
+    seeds = [job.identity.attempt(label, k)[1] for k in range(count)]
+
+    def once() -> list[bytes]:
+        drawn = job.generator.generate(texts, seeds)
+        images = [encode(picture, job.recipe.output.image_format) for picture in drawn]
+        if job.encoders.primary is not None:
+            job.encoders.measure(job.encoders.primary, images, texts)
+        return images
+
+    once()
+    images, seconds = _timed(once)
+    return seconds / count, sum(map(len, images)) // count
+
+
+def _timed(work: Callable[[], list[bytes]]) -> tuple[list[bytes], float]:
+    start = time.perf_counter()
+    return work(), time.perf_counter() - start
+
+
+def _missing(job: Job, label: str) -> tuple[int, int, int]:
+    """Pictures of a class that exist, and that are still to be drawn at least and at most; blocks are whole."""
+    size, target = job.blocks.block_size, job.recipe.target
+    present = sum(1 for _ in job.blocks.path(label, 0).parent.glob("*.parquet"))
+    least, most = -(-target.per_class // size), -(-target.max_attempts // size)
+    return present * size, max(0, min(least, most) - present) * size, max(0, most - present) * size

@@ -1,0 +1,275 @@
+"""The recipe: everything a user decides about a data set, checked as it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from synthesis.errors import InputError, nearest, one_line
+from synthesis.filters import DEFAULT_ENCODER, FILTERS, AnyFilter
+
+SHIPPED = Path(__file__).parent / "recipes"
+Positive = Annotated[int, Field(gt=0)]
+
+
+class _Settings(BaseModel):
+    # Strict: "False" is a text, not a boolean, and 2.0 is not a count.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class GeneratorSettings(_Settings):
+    """Which model draws, and how.
+
+    Attributes:
+        model: Model reference: embedded name, folder, or Hub id with optional @revision.
+        steps: Denoising steps.
+        guidance: Classifier-free guidance scale, >= 0; 1 and below mean no guidance.
+        scheduler: "auto" keeps the pipeline's own; otherwise the name of a diffusers scheduler class.
+        height: Picture height in pixels; None for the model's own.
+        width: Picture width in pixels; None for the model's own.
+    """
+
+    model: str
+    steps: Positive = 20
+    guidance: float = Field(default=3.0, ge=0)
+    scheduler: str = "auto"
+    height: Positive | None = None
+    width: Positive | None = None
+
+
+class PromptSettings(BaseModel):
+    """Which expander writes the prompts; every other key is an option of that expander, which checks it.
+
+    Attributes:
+        expander: Name of an entry point of the group "terrasynth.expanders".
+        classes: "all", or the labels to make pictures of.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    expander: str = "grammar"
+    classes: Literal["all"] | list[str] = "all"
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, classes: Literal["all"] | list[str]) -> Literal["all"] | list[str]:
+        if not classes or len(set(classes)) < len(classes) and classes != "all":
+            raise ValueError("name at least one class, and each only once")
+        return classes
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys that belong to the expander."""
+        return dict(self.model_extra or {})
+
+
+class TargetSettings(_Settings):
+    """How much is wanted.
+
+    Attributes:
+        per_class: Accepted pictures per class.
+        max_attempts: Attempts per class after which a class that has fewer is reported as missed.
+    """
+
+    per_class: Positive = 20
+    max_attempts: Positive = 80
+
+
+class OutputSettings(_Settings):
+    """How pictures are stored.
+
+    Attributes:
+        image_format: "png" and "webp" are lossless here; "jpeg" is quality 95.
+        rows_per_shard: Rows of one file of `data/`.
+    """
+
+    image_format: Literal["png", "webp", "jpeg"] = "png"
+    rows_per_shard: Positive = 1000
+
+
+class RuntimeSettings(_Settings):
+    """Where and in what portions the work is done; nothing here changes an id, a prompt or a seed.
+
+    Attributes:
+        block_size: Attempts made and stored together; fixed for the life of a run.
+        micro_batch: Pictures drawn at once, "auto" for what suits the device.
+        device: "auto", or a torch device such as "cuda:0".
+        dtype: "auto" for the fastest that the device does well.
+        executor: Where blocks are made; "local" is this process.
+    """
+
+    block_size: Positive = 16
+    micro_batch: Literal["auto"] | Positive = "auto"
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    executor: Literal["local"] = "local"
+
+
+class Recipe(_Settings):
+    """A data set to make.
+
+    Attributes:
+        name: What the data set is called.
+        seed: Decides every prompt and every picture.
+        generator: Which model draws.
+        prompts: What it is asked to draw.
+        filters: What has to be true of a picture that is kept, in the order in which reasons are given.
+        target: How many pictures.
+        output: How they are stored.
+        runtime: Where and how the work is done.
+        identity: Written by a run into its `recipe.yaml`; when given, a run whose models or prompts resolve to
+            another identity is refused.
+    """
+
+    name: str = Field(default="terrasynth", pattern=r"^[\w.-]+$")
+    seed: int = Field(default=0, ge=0)
+    generator: GeneratorSettings
+    prompts: PromptSettings = PromptSettings()
+    filters: list[AnyFilter] = Field(default_factory=list)
+    target: TargetSettings = TargetSettings()
+    output: OutputSettings = OutputSettings()
+    runtime: RuntimeSettings = RuntimeSettings()
+    identity: str | None = None
+
+    @classmethod
+    def load(cls, source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+        """Read a recipe.
+
+        Args:
+            source: A YAML file, or the name of a recipe shipped with the package.
+            overrides: "a.b=value" texts, the value read as YAML; they win over the file.
+
+        Raises:
+            InputError: No such recipe, broken YAML, an unknown key or a value out of range.
+        """
+        path = Path(source)
+        if not path.is_file() and (SHIPPED / f"{source}.yaml").is_file():
+            path = SHIPPED / f"{source}.yaml"
+        if not path.is_file():
+            known = ", ".join(sorted(shipped.stem for shipped in SHIPPED.glob("*.yaml")))
+            raise InputError(f"recipe {str(source)!r} is no file and no shipped recipe; shipped: {known}")
+        try:
+            tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise InputError(f"recipe {str(source)!r} cannot be read: {one_line(error)}; it has to be YAML") from error
+        if not isinstance(tree, dict):
+            raise InputError(f"recipe {str(source)!r} holds no settings; start it with `generator: {{model: ldm-ucm}}`")
+        for override in overrides:
+            _set(tree, override)
+        return cls.parse(tree)
+
+    @classmethod
+    def parse(cls, tree: Mapping[str, Any]) -> Recipe:
+        """A recipe from plain data.
+
+        Raises:
+            InputError: An unknown key (with the nearest known one) or a value out of range, on one line.
+        """
+        try:
+            return cls.model_validate(tree)
+        except ValidationError as error:
+            # A value that fits no member of a union fails once per member, and is one mistake all the same.
+            lines = {_place(detail): "" for detail in error.errors()}
+            for detail in error.errors():
+                line = _explain(detail)
+                place = _place(detail)
+                lines[place] = f"{lines[place]} or {line.split(': input should be ')[-1]}" if lines[place] else line
+            raise InputError("; ".join(lines.values())) from error
+
+    def tree(self) -> dict[str, Any]:
+        """Plain data that `parse` turns into an equal recipe."""
+        return self.model_dump(exclude_none=True)
+
+    def encoder_of(self, index: int) -> str:
+        """The model reference of the encoder that filter `index` uses."""
+        named = self.filters[index].encoder
+        if named is not None:
+            return named
+        aligned = (each.encoder for each in self.filters if each.kind == "alignment")
+        return next(aligned, DEFAULT_ENCODER)
+
+    @property
+    def filter_names(self) -> list[str]:
+        """One name per filter: its kind, numbered from the second of a kind on ("alignment_2")."""
+        kinds = [each.kind for each in self.filters]
+        before = [kinds[:index].count(kind) for index, kind in enumerate(kinds)]
+        return [f"{kind}_{seen + 1}" if seen else kind for kind, seen in zip(kinds, before, strict=True)]
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """Turn "key=value" texts into values by key, each value read as YAML.
+
+    Raises:
+        InputError: A text has no "=", or its value is not YAML.
+    """
+    return dict(map(_split, overrides))
+
+
+def _split(override: str) -> tuple[str, Any]:
+    key, found, text = override.partition("=")
+    if not found or not key:
+        raise InputError(f"{override!r} is not of the form key=value; for instance target.per_class=50")
+    try:
+        return key, yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{override!r}: the value is not YAML: {one_line(error)}") from error
+
+
+def _set(tree: dict[str, Any], override: str) -> None:
+    key, value = _split(override)
+    node: Any = tree
+    *parents, last = key.split(".")
+    for parent in parents:
+        node = node[_index(node, parent, override)] if isinstance(node, list) else node.setdefault(parent, {})
+        if not isinstance(node, dict | list):
+            raise InputError(f"--set {override!r}: {parent!r} is a plain value and has no keys below it")
+    if isinstance(node, list):
+        node[_index(node, last, override)] = value
+    else:
+        node[last] = value
+
+
+def _index(node: Sequence[Any], key: str, override: str) -> int:
+    if key.isdecimal() and int(key) < len(node):
+        return int(key)
+    raise InputError(f"--set {override!r}: {key!r} is no place in a list of {len(node)}; count from 0")
+
+
+def _place(detail: Any) -> str:
+    # pydantic names the members of a union inside the location: "literal['all']", "constrained-int", a filter's kind.
+    parts = [str(part) for part in detail["loc"] if part not in FILTERS]
+    return ".".join(part for part in parts if "[" not in part and part != "constrained-int") or "recipe"
+
+
+def _explain(detail: Any) -> str:
+    where = _place(detail)
+    value = detail["input"]
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = _known_keys(detail["loc"])
+        return f"unknown key {where!r}{nearest(where.rpartition('.')[2], known)}; known keys here: {', '.join(known)}"
+    if kind == "missing":
+        return f"{where} is missing; it has to be given"
+    if kind == "union_tag_invalid":
+        tag = context["tag"]
+        return f"{where}.kind {tag!r} is no filter{nearest(tag, FILTERS)}; filters: {', '.join(FILTERS)}"
+    if kind == "union_tag_not_found":
+        return f"{where} names no kind; filters: {', '.join(FILTERS)}"
+    if kind == "value_error":
+        return f"{where}: {context['error']}"
+    return f"{where} {value!r} is wrong: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+
+
+def _known_keys(location: Sequence[str | int]) -> list[str]:
+    model: type[BaseModel] = Recipe
+    for part in location[:-1]:
+        if part in FILTERS:
+            model = FILTERS[str(part)]
+        elif isinstance(part, str) and part in model.model_fields:
+            annotation = model.model_fields[part].annotation
+            model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else model
+    return list(model.model_fields)

@@ -1,0 +1,165 @@
+"""Where and in which precision a run draws: resolved once, recorded, and used again when the run is resumed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from synthesis.errors import InputError, RunError, one_line
+from synthesis.files import write_file
+from synthesis.recipe import RuntimeSettings
+
+FILE = "runtime.json"
+DTYPES = ("float32", "bfloat16", "float16")
+# Largest first micro-batch; running out of memory halves it.
+CPU_MICRO_BATCH, ACCELERATOR_MICRO_BATCH = 8, 16
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The resolved runtime of a run.
+
+    Attributes:
+        device: Torch device.
+        dtype: "float32", "bfloat16" or "float16"; on a CPU, "bfloat16" is autocast over float32 weights.
+        micro_batch: Pictures drawn at once.
+        threads: Threads torch computes with.
+        torch: Version of torch.
+        measured: Seconds of the trial step by dtype, where "auto" chose by measurement; else empty.
+    """
+
+    device: str
+    dtype: str
+    micro_batch: int
+    threads: int
+    torch: str
+    measured: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def resolve(cls, settings: RuntimeSettings, recorded: Runtime | None = None) -> Runtime:
+        """Turn "auto" into what this machine does well, or into what the run recorded when it began.
+
+        Args:
+            settings: The recipe's; explicit values win over recorded ones.
+            recorded: The runtime of the run that is resumed.
+
+        Raises:
+            InputError: The device does not exist here.
+        """
+        import torch
+
+        device = settings.device
+        if device == "auto":
+            device = recorded.device if recorded else best_device()
+        check_device(device)
+        dtype, measured = str(settings.dtype), dict(recorded.measured) if recorded else {}
+        if dtype == "auto":
+            dtype, measured = (recorded.dtype, measured) if recorded else choose_dtype(device)
+        micro_batch = settings.micro_batch
+        if micro_batch == "auto":
+            micro_batch = recorded.micro_batch if recorded else first_micro_batch(device)
+        threads = recorded.threads if recorded else torch.get_num_threads()
+        return cls(device, dtype, micro_batch, threads, str(torch.__version__), measured)
+
+    @classmethod
+    def load(cls, run: Path) -> Runtime | None:
+        """The recorded runtime of a run, or None when it has none yet.
+
+        Raises:
+            RunError: The record is damaged.
+        """
+        path = run / FILE
+        if not path.is_file():
+            return None
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise RunError(f"{path} cannot be read ({one_line(error)}); remove it to choose the runtime anew") from error
+
+    def save(self, run: Path) -> None:
+        """Record the runtime in a run directory."""
+        write_file(run / FILE, json.dumps(asdict(self), indent=2) + "\n")
+
+    def with_micro_batch(self, micro_batch: int) -> Runtime:
+        """The same runtime after memory ran out."""
+        return replace(self, micro_batch=micro_batch)
+
+    @contextmanager
+    def threads_set(self) -> Iterator[None]:
+        """Compute with the recorded number of threads: sums split otherwise round otherwise."""
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+def best_device() -> str:
+    """The fastest device of this machine: "cuda", "mps" or "cpu"."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def check_device(device: str) -> None:
+    """Check that a device exists here.
+
+    Raises:
+        InputError: It does not.
+    """
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"device {device!r} cannot be used: {one_line(error)[:120]}; use auto, which is {best_device()!r} here"
+        ) from error
+
+
+def first_micro_batch(device: str) -> int:
+    """Pictures to try at once on a device."""
+    return CPU_MICRO_BATCH if device == "cpu" else ACCELERATOR_MICRO_BATCH
+
+
+def choose_dtype(device: str) -> tuple[Literal["float32", "bfloat16", "float16"], dict[str, float]]:
+    """The fastest precision that a device does well, and on a CPU the seconds that decided it.
+
+    bfloat16 has to win by a tenth: a draw is no reason to compute less precisely.
+    """
+    import torch
+
+    if device.startswith("cuda"):
+        return ("bfloat16" if torch.cuda.is_bf16_supported() else "float16"), {}
+    if device != "cpu":
+        return "float32", {}
+    seconds = {"float32": _trial_step(False), "bfloat16": _trial_step(True)}
+    measured = {name: round(value, 5) for name, value in seconds.items()}
+    return ("bfloat16" if seconds["bfloat16"] < 0.9 * seconds["float32"] else "float32"), measured
+
+
+def _trial_step(bfloat16: bool, repeats: int = 5) -> float:
+    """Seconds of one UNet-like step (convolution and matrix product) on the CPU, the best of several."""
+    import torch
+
+    convolution = torch.nn.Conv2d(128, 128, 3, padding=1)
+    linear = torch.nn.Linear(512, 512)
+    maps, tokens = torch.ones(8, 128, 16, 16), torch.ones(8, 256, 512)
+    best = float("inf")
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
+        for _ in range(repeats + 1):
+            start = time.perf_counter()
+            convolution(maps)
+            linear(tokens)
+            best = min(best, time.perf_counter() - start)
+    return best

@@ -1,0 +1,119 @@
+"""The data set as its users open it: the accepted rows in Parquet shards with Hugging Face image metadata.
+
+Rows are ordered by their rank within their class, then by class: a run that grows appends, and earlier shards keep
+their bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from synthesis.decisions import ClassDecisions, score_names
+from synthesis.files import replacing
+
+if TYPE_CHECKING:
+    from synthesis.job import Job
+
+# The Hub's viewer reads whole row groups: keep them small in rows and in bytes.
+GROUP_ROWS, GROUP_BYTES = 100, 100 * 2**20
+READ = ["id", "k", "image", "text", "captions", "label", "seed", "prompt_source", "scene"]
+
+
+def write_shards(job: Job, decided: Iterable[ClassDecisions]) -> list[Path]:
+    """Write `data/`: whole shards at a time, leaving identical ones alone and removing those no longer needed.
+
+    Returns:
+        The shards, in order.
+
+    Raises:
+        RunError: The disk is full, or a block is damaged.
+    """
+    names = score_names(job.recipe.filter_names)
+    rows = accepted_rows(job, decided, names)
+    schema = _schema(names)
+    written: list[Path] = []
+    while (first := next(rows, None)) is not None:
+        path = job.root / "data" / f"train-{len(written):05d}.parquet"
+        _write_shard(path, schema, first, islice(rows, job.recipe.output.rows_per_shard - 1))
+        written.append(path)
+    for path in sorted((job.root / "data").glob("train-*.parquet")):
+        if path not in written:
+            path.unlink()
+    return written
+
+
+def accepted_rows(job: Job, decided: Iterable[ClassDecisions], names: list[str]) -> Iterator[dict[str, Any]]:
+    """The rows of the data set in order; at most one block a class is in memory."""
+    streams = [_class_rows(job, each, names) for each in decided]
+    while streams:
+        alive = []
+        for stream in streams:
+            row = next(stream, None)
+            if row is not None:
+                alive.append(stream)
+                yield row
+        streams = alive
+
+
+def _class_rows(job: Job, decided: ClassDecisions, names: list[str]) -> Iterator[dict[str, Any]]:
+    constant = {
+        "generator": job.source.name,
+        "revision": job.source.revision,
+        "guidance": job.source.guidance,
+        "steps": job.source.steps,
+        "synthetic": True,
+    }
+    for index in range(decided.blocks):
+        kept = [each for each in decided.block(index) if each.accepted]
+        if not kept:
+            continue
+        start = index * job.blocks.block_size
+        table = job.blocks.read(decided.label, index, READ).take([each.k - start for each in kept])
+        for decision, row in zip(kept, table.to_pylist(), strict=True):
+            yield row | constant | {"scores": {name: decision.scores.get(name) for name in names}}
+
+
+def _schema(names: list[str]) -> pa.Schema:
+    from datasets import Features, Image, List, Value
+
+    features = Features(
+        {
+            "id": Value("string"),
+            "image": Image(),
+            "text": Value("string"),
+            "captions": List(Value("string")),
+            "label": Value("string"),
+            "generator": Value("string"),
+            "revision": Value("string"),
+            "seed": Value("int64"),
+            "guidance": Value("float32"),
+            "steps": Value("int32"),
+            "prompt_source": Value("string"),
+            "scene": Value("string"),
+            "scores": {name: Value("float32") for name in names},
+            "synthetic": Value("bool"),
+        }
+    )
+    return features.arrow_schema
+
+
+def _write_shard(path: Path, schema: pa.Schema, first: dict[str, Any], others: Iterable[dict[str, Any]]) -> None:
+    with (
+        replacing(path) as file,
+        pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=False, write_page_index=True) as writer,
+    ):
+        group, held = [first], len(first["image"]["bytes"])
+        for row in others:
+            size = len(row["image"]["bytes"])
+            if len(group) == GROUP_ROWS or held + size > GROUP_BYTES:
+                writer.write_table(pa.Table.from_pylist(group, schema=schema))
+                group, held = [], 0
+            group.append(row)
+            held += size
+        writer.write_table(pa.Table.from_pylist(group, schema=schema))
