@@ -22,6 +22,9 @@ from training.saving import save_model
 from training.sheets import tile
 
 
+INITIAL_LOG_VARIANCE = -6.0
+
+
 class AutoencoderSettings(BaseModel):
     """What a preset may set about the autoencoder."""
 
@@ -32,36 +35,11 @@ class AutoencoderSettings(BaseModel):
     channels: tuple[int, ...] = (16, 48, 128, 128)
     layers_per_block: int = 1
     groups: int = 16
-    kl_weight: float = 1e-3
+    kl_weight: float = 1e-5
     perceptual_weight: float = 0.3
     adversarial_weight: float = 0.05
     adversarial_start: float = 0.5
     shrink_share: float = 0.25
-    compile: bool = False
-
-
-class Encode(nn.Module):
-    """Picture to the mean and log-variance of the latent's posterior."""
-
-    def __init__(self, model: AutoencoderKL) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        moments: torch.Tensor = self.model.quant_conv(self.model.encoder(pixels))
-        return moments
-
-
-class Decode(nn.Module):
-    """Latent to picture."""
-
-    def __init__(self, model: AutoencoderKL) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, latent: torch.Tensor) -> torch.Tensor:
-        picture: torch.Tensor = self.model.decoder(self.model.post_quant_conv(latent))
-        return picture
 
 
 class PatchDiscriminator(nn.Module):
@@ -125,11 +103,10 @@ class AutoencoderTask(Task):
             block_out_channels=list(settings.channels), layers_per_block=settings.layers_per_block,
             norm_num_groups=settings.groups, mid_block_add_attention=False,
         ).to(device)
+        with torch.no_grad():  # with unit noise on a latent that says nothing yet, the decoder learns to ignore it
+            self.model.quant_conv.weight[settings.latent_channels:].zero_()
+            self.model.quant_conv.bias[settings.latent_channels:].fill_(INITIAL_LOG_VARIANCE)
         self.discriminator = PatchDiscriminator().to(device)
-        self.encode, self.decode = Encode(self.model), Decode(self.model)
-        if settings.compile:  # two graphs with the turn between them: inside, each turn would be a graph of its own
-            self.encode.compile(dynamic=False)
-            self.decode.compile(dynamic=False)
         self._fake: torch.Tensor | None = None
 
     def __len__(self) -> int:
@@ -163,11 +140,11 @@ class AutoencoderTask(Task):
                 return {}
             return {"hinge": (F.relu(1 - self.discriminator(real)).mean()
                               + F.relu(1 + self.discriminator(self._fake)).mean())}
-        mean, log_variance = self.encode(batch["pixels"]).float().chunk(2, dim=1)
-        log_variance = log_variance.clamp(-30.0, 20.0)
+        posterior = self.model.encode(batch["pixels"]).latent_dist
+        mean, log_variance = posterior.mean.float(), posterior.logvar.float()
         latent = dihedral(mean + torch.exp(0.5 * log_variance) * batch["noise"], turn)
         latent = F.avg_pool2d(latent, 2) if shrink else latent
-        fake = self.decode(latent.contiguous()).float()
+        fake = self.model.decode(latent.contiguous()).sample.float()
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
         losses = {"l1": (fake - real).abs().mean(), "kl": self.settings.kl_weight * kl}
         if self.settings.perceptual_weight:

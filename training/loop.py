@@ -44,7 +44,6 @@ class LoopSettings(BaseModel):
     clip_norm: float = Field(default=1.0, gt=0)
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     mixed_precision: str = Field(default="bf16", pattern="^(no|fp16|bf16)$")
-    compile: bool = False
     validate_every: int = Field(default=500, gt=0)
     preview_every: int = Field(default=1000, gt=0)
     checkpoint_every: int = Field(default=500, gt=0)

@@ -1,0 +1,187 @@
+"""The text-conditioned latent diffusion model (Rombach et al., CVPR 2022, section 3.3).
+
+v-prediction (Salimans & Ho, ICLR 2022, appendix D) with min-SNR weighting (Hang et al., ICCV 2023, equation 8 for v),
+and captions dropped so that classifier-free guidance (Ho & Salimans, 2022) has a trained null.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
+from diffusers.training_utils import compute_snr
+from pydantic import BaseModel, ConfigDict
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from training.loop import Losses, Task
+from training.pictures import PictureSet, dihedral, to_float
+from training.sheets import tile
+from training.tokenizer import encode, train_tokenizer
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
+
+NOISE_SCHEDULE = {"num_train_timesteps": 1000, "beta_schedule": "scaled_linear", "beta_start": 0.00085,
+                  "beta_end": 0.012, "prediction_type": "v_prediction"}  # betas of Stable Diffusion 1 and 2
+
+
+class DiffusionSettings(BaseModel):
+    """What a preset may set about the diffusion model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: int = 128
+    channels: tuple[int, ...] = (128, 224)
+    attention: tuple[bool, ...] = (False, True)
+    layers_per_block: int = 1
+    heads: int = 4
+    groups: int = 32
+    text_width: int = 256
+    text_layers: int = 2
+    vocabulary: int = 1024
+    tokens: int = 32
+    caption_dropout: float = 0.12
+    snr_gamma: float = 5.0
+    val_pictures: int = 63
+    val_steps: int = 12
+    guidance: float = 3.0
+
+
+class DiffusionTask(Task):
+    """U-Net and text encoder trained together on cached latents of all eight flips and turns."""
+
+    def __init__(self, splits: dict[str, PictureSet], settings: DiffusionSettings, device: torch.device,
+                 autoencoder: Path, classifier: Path, cache: Path | None = None) -> None:
+        from transformers import AutoModelForImageClassification, CLIPTextConfig, CLIPTextModel
+
+        self.splits, self.settings, self.device, self.size = splits, settings, device, settings.size
+        self.vae = AutoencoderKL.from_pretrained(autoencoder, torch_dtype=torch.float32)
+        self.vae.to(device).eval().requires_grad_(False)
+        self.classifier = AutoModelForImageClassification.from_pretrained(classifier, dtype=torch.float32)
+        self.classifier.to(device).eval().requires_grad_(False)
+        texts = [caption for captions in splits["train"].captions for caption in captions]
+        self.tokenizer = train_tokenizer(texts, settings.vocabulary, settings.tokens)
+        self.text_encoder = CLIPTextModel(CLIPTextConfig(
+            vocab_size=len(self.tokenizer), hidden_size=settings.text_width, intermediate_size=4 * settings.text_width,
+            num_hidden_layers=settings.text_layers, num_attention_heads=4, max_position_embeddings=settings.tokens,
+            projection_dim=settings.text_width, bos_token_id=self.tokenizer.bos_token_id,
+            eos_token_id=self.tokenizer.eos_token_id, pad_token_id=self.tokenizer.pad_token_id,
+        )).to(device)
+        self.unet = UNet2DConditionModel(
+            sample_size=settings.size // 2 ** (len(self.vae.config.block_out_channels) - 1),
+            in_channels=self.vae.config.latent_channels, out_channels=self.vae.config.latent_channels,
+            block_out_channels=settings.channels, layers_per_block=settings.layers_per_block,
+            down_block_types=["CrossAttnDownBlock2D" if a else "DownBlock2D" for a in settings.attention],
+            up_block_types=["CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(settings.attention)],
+            cross_attention_dim=settings.text_width, attention_head_dim=settings.heads, norm_num_groups=settings.groups,
+        ).to(device, memory_format=torch.channels_last)
+        self.noise_schedule = DDPMScheduler(**NOISE_SCHEDULE)
+        self.mean, self.std = self._latents(cache)
+        self.drawn: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.splits["train"])
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"unet": self.unet, "text_encoder": self.text_encoder}
+
+    @torch.no_grad()
+    def _latents(self, cache: Path | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Posterior mean and deviation, float16 (8, N, C, S/8, S/8), of every flip and turn; read from `cache`."""
+        if cache is not None and cache.is_file():
+            stored = load_file(cache)
+            return stored["mean"], stored["std"]
+        pixels = F.interpolate(to_float(self.splits["train"].pixels), self.size, mode="area")
+        means, stds = [], []
+        for turn in range(8):
+            for part in dihedral(pixels, turn).split(32):
+                with torch.autocast(self.device.type, torch.bfloat16):
+                    posterior = self.vae.encode(part.to(self.device)).latent_dist
+                means.append((posterior.mean * self.vae.config.scaling_factor).half().cpu())
+                stds.append((posterior.std * self.vae.config.scaling_factor).half().cpu())
+        mean = torch.cat(means).unflatten(0, (8, -1)).contiguous()
+        std = torch.cat(stds).unflatten(0, (8, -1)).contiguous()
+        if cache is not None:
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            save_file({"mean": mean, "std": std}, cache)
+        return mean, std
+
+    def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        n = len(rows)
+        turns = torch.randint(8, (n,), generator=generator)
+        mean, std = self.mean[turns, rows].float(), self.std[turns, rows].float()
+        latents = mean + std * torch.randn(mean.shape, generator=generator)
+        captions = []
+        for row in rows.tolist():
+            own = self.splits["train"].captions[row]
+            chosen = own[int(torch.randint(len(own), (1,), generator=generator))]
+            dropped = torch.rand(1, generator=generator).item() < self.settings.caption_dropout
+            captions.append("" if dropped else chosen)
+        return {
+            "latents": latents.to(self.device, memory_format=torch.channels_last),
+            "noise": torch.randn(mean.shape, generator=generator).to(self.device, memory_format=torch.channels_last),
+            "timesteps": torch.randint(1000, (n,), generator=generator).to(self.device),
+            "input_ids": torch.tensor(encode(self.tokenizer, captions)["input_ids"]).to(self.device),
+        }
+
+    def losses(self, player: str, batch: dict[str, torch.Tensor], progress: float) -> Losses:
+        return {"v": self._loss(batch)}
+
+    def _loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        latents, noise, timesteps = batch["latents"], batch["noise"], batch["timesteps"]
+        noisy = self.noise_schedule.add_noise(latents, noise, timesteps)
+        target = self.noise_schedule.get_velocity(latents, noise, timesteps)
+        text = self.text_encoder(batch["input_ids"])[0]
+        predicted = self.unet(noisy, timesteps, text, return_dict=False)[0].float()
+        snr = compute_snr(self.noise_schedule, timesteps)
+        weight = snr.clamp(max=self.settings.snr_gamma) / (snr + 1)
+        return (weight * (predicted - target).square().mean((1, 2, 3))).mean()
+
+    def pipeline(self, dtype: torch.dtype = torch.float32) -> StableDiffusionPipeline:
+        """A `StableDiffusionPipeline` of copies of the networks as they are now."""
+        from diffusers import StableDiffusionPipeline
+
+        pipeline = StableDiffusionPipeline(
+            vae=copy.deepcopy(self.vae).to(dtype), text_encoder=copy.deepcopy(self.text_encoder).to(dtype),
+            tokenizer=self.tokenizer, unet=copy.deepcopy(self.unet).to(dtype),
+            scheduler=DPMSolverMultistepScheduler(**NOISE_SCHEDULE), safety_checker=None, feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    @torch.no_grad()
+    def draw(self, captions: list[str], steps: int) -> torch.Tensor:
+        """Pictures `float32` (N, 3, S, S) in [-1, 1], one seed a picture (its position)."""
+        pipeline, parts = self.pipeline(), []
+        for first in range(0, len(captions), 32):
+            part = captions[first:first + 32]
+            seeds = [torch.Generator().manual_seed(first + i) for i in range(len(part))]
+            with torch.autocast(self.device.type, torch.bfloat16):
+                drawn = pipeline(part, num_inference_steps=steps, guidance_scale=self.settings.guidance,
+                                 generator=seeds, output_type="pt").images
+            parts.append(drawn.float().cpu() * 2 - 1)
+        return torch.cat(parts)
+
+    def validate(self) -> dict[str, float]:
+        """Draw pictures for `val` captions, spread over the classes, and ask the scene classifier what they show."""
+        val = self.splits["val"]
+        rows = np.linspace(0, len(val) - 1, min(self.settings.val_pictures, len(val))).round().astype(int).tolist()
+        self.drawn = self.draw([val.captions[row][0] for row in rows], self.settings.val_steps)
+        logits = torch.cat([self.classifier(p.to(self.device)).logits.float().cpu() for p in self.drawn.split(64)])
+        labels = val.labels[rows]
+        nll = F.cross_entropy(logits, labels).item()
+        return {"score": -nll, "nll": nll, "accuracy": (logits.argmax(1) == labels).float().mean().item(),
+                "n": float(len(rows))}
+
+    def preview(self) -> np.ndarray | None:
+        return None if self.drawn is None else tile(self.drawn, columns=9)
+
+    def save(self, folder: Path) -> None:
+        self.pipeline(torch.float16).save_pretrained(folder, safe_serialization=True)
