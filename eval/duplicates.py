@@ -1,0 +1,40 @@
+"""How close is each picture to one that came before it?"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHUNK = 4096
+
+
+def max_similarity_before(
+    embeddings: NDArray[np.float32], before: NDArray[np.float32] | None = None, chunk: int = CHUNK
+) -> NDArray[np.float32]:
+    """Highest cosine of each row to any earlier one: all of `before`, and the rows above it.
+
+    Looking only backwards makes the answer for a row the same however many rows follow.
+
+    Args:
+        embeddings: L2-normalised (N, D), in order.
+        before: L2-normalised (M, D), all of them earlier; None for none.
+        chunk: Rows compared at a time; memory is about `chunk` squared floats.
+
+    Returns:
+        `float32` (N,), -1 to 1; `-inf` where nothing came before.
+
+    Raises:
+        ValueError: The widths differ.
+    """
+    earlier = np.empty((0, embeddings.shape[1]), np.float32) if before is None else before
+    if earlier.shape[1:] != embeddings.shape[1:]:
+        raise ValueError(f"embeddings of width {embeddings.shape[1]} and {earlier.shape[1]}: use one encoder for both")
+    closest = np.full(len(embeddings), -np.inf, np.float32)
+    for start in range(0, len(embeddings), chunk):
+        rows, best = embeddings[start : start + chunk], closest[start : start + chunk]
+        for known in (earlier, embeddings[:start]):
+            for other in range(0, len(known), chunk):
+                np.maximum(best, (rows @ known[other : other + chunk].T).max(1), out=best)
+        above = np.where(np.tri(len(rows), k=-1, dtype=bool), rows @ rows.T, -np.inf)
+        np.maximum(best, above.max(1), out=best)
+    return closest

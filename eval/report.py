@@ -1,0 +1,162 @@
+"""The report of a run: a page that opens without a server, the same figures as JSON, and contact sheets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from eval.charts import ScoreHistogram, histogram_svg
+from eval.sheets import SheetItem, contact_sheet
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """How one class went.
+
+    Attributes:
+        label: Class.
+        accepted: Attempts that passed every filter and count towards the target.
+        attempted: Attempts made.
+        target: Wanted number of accepted ones.
+        reasons: Reason -> number of attempts rejected for it.
+    """
+
+    label: str
+    accepted: int
+    attempted: int
+    target: int
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def rate(self) -> float:
+        """Acceptance rate, 0 to 1; 0 before the first attempt."""
+        return self.accepted / self.attempted if self.attempted else 0.0
+
+    @property
+    def missed(self) -> bool:
+        """Whether fewer than the target were accepted."""
+        return self.accepted < self.target
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What the page shows: plain data, so that anything can fill it.
+
+    Attributes:
+        name: Of the run.
+        identity: Hash of what decides a picture.
+        generator: One line on the generator and its revision.
+        settings: Name -> value, in the order to show.
+        classes: In the order to show.
+        histograms: One for each filter that gives a score.
+        accepted: Samples of accepted attempts; may be empty.
+        rejected: Samples of rejected attempts; may be empty.
+        figures: Lines on the quality of the whole, such as those of `Evaluation.lines`.
+    """
+
+    name: str
+    identity: str
+    generator: str
+    settings: Mapping[str, object]
+    classes: tuple[ClassRow, ...]
+    histograms: tuple[ScoreHistogram, ...] = ()
+    accepted: tuple[SheetItem, ...] = ()
+    rejected: tuple[SheetItem, ...] = ()
+    figures: tuple[str, ...] = ()
+
+    @property
+    def totals(self) -> ClassRow:
+        """All classes together; the reasons in falling number, then by name."""
+        reasons: dict[str, int] = {}
+        for row in self.classes:
+            for reason, count in row.reasons.items():
+                reasons[reason] = reasons.get(reason, 0) + count
+        return ClassRow(
+            "all classes",
+            sum(row.accepted for row in self.classes),
+            sum(row.attempted for row in self.classes),
+            sum(row.target for row in self.classes),
+            dict(sorted(reasons.items(), key=lambda entry: (-entry[1], entry[0]))),
+        )
+
+    @property
+    def missed(self) -> tuple[ClassRow, ...]:
+        """The classes that missed their target."""
+        return tuple(row for row in self.classes if row.missed)
+
+
+def write_report(folder: Path, report: RunReport) -> Path:
+    """Write `report.json`, `accepted.png`, `rejected.png` and, last, `index.html`.
+
+    The same report always gives the same bytes. A sheet without samples is not written, and one that an earlier
+    report left is removed.
+
+    Args:
+        folder: Made if it does not exist.
+        report: What to show.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        OSError: The folder cannot be written to.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, items in (("accepted", report.accepted), ("rejected", report.rejected)):
+        path = folder / f"{name}.png"
+        if items:
+            contact_sheet(items).save(path, optimize=True)
+        else:
+            path.unlink(missing_ok=True)
+    (folder / "report.json").write_text(json.dumps(to_json(report), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True,
+    )
+    charts = [(histogram, histogram_svg(histogram)) for histogram in report.histograms]
+    most = max((row.attempted for row in report.classes), default=1) or 1
+    page = environment.get_template("report.html.j2").render(
+        report=report, totals=report.totals, charts=charts, most_attempts=most
+    )
+    index = folder / "index.html"
+    index.write_text(page, "utf-8")
+    return index
+
+
+def to_json(report: RunReport) -> dict[str, object]:
+    """The report as plain data, without its pictures."""
+    return {
+        "name": report.name,
+        "identity": report.identity,
+        "generator": report.generator,
+        "settings": dict(report.settings),
+        "totals": _row(report.totals),
+        "classes": [_row(row) for row in report.classes],
+        "histograms": [
+            {
+                "name": histogram.name, "edges": list(histogram.edges), "accepted": list(histogram.accepted),
+                "rejected": list(histogram.rejected), "thresholds": dict(histogram.thresholds),
+            }
+            for histogram in report.histograms
+        ],
+        "accepted_samples": [_sample(item) for item in report.accepted],
+        "rejected_samples": [_sample(item) for item in report.rejected],
+        "figures": list(report.figures),
+    }
+
+
+def _row(row: ClassRow) -> dict[str, object]:
+    return {
+        "label": row.label, "accepted": row.accepted, "attempted": row.attempted, "target": row.target,
+        "rate": round(row.rate, 6), "reasons": dict(row.reasons),
+    }
+
+
+def _sample(item: SheetItem) -> dict[str, object]:
+    return {"label": item.label, "text": item.text, "scores": dict(item.scores), "reason": item.reason}

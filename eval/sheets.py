@@ -1,0 +1,100 @@
+"""Contact sheets: small pictures in a grid, with class and scores written under each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+THUMB = 128
+COLUMNS = 8
+GAP = 12
+TITLE_SIZE, SMALL_SIZE = 14, 12
+# Readable on white and on black (4.3:1 and 4.7:1): the sheet is transparent, so that it suits either page.
+INK = (120, 124, 132, 255)
+
+
+@dataclass(frozen=True)
+class SheetItem:
+    """One picture of a sheet.
+
+    Attributes:
+        image: `uint8` (H, W, 3).
+        label: Class.
+        text: What the generator was asked for.
+        scores: Filter -> score.
+        reason: Why it was rejected; "" for an accepted one.
+    """
+
+    image: NDArray[np.uint8]
+    label: str
+    text: str
+    scores: Mapping[str, float]
+    reason: str = ""
+
+
+def contact_sheet(items: Sequence[SheetItem], columns: int = COLUMNS, thumb: int = THUMB) -> Image.Image:
+    """Draw a sheet, numbered from 1 row by row.
+
+    Pictures are only resized: no contrast, colour or crop is changed, so what is dull in the data looks dull here.
+
+    Args:
+        items: What to show, in order; at least one.
+        columns: Pictures a row.
+        thumb: Side of the square a picture fits in, in pixels.
+
+    Returns:
+        An RGBA picture with a transparent ground.
+
+    Raises:
+        ValueError: There is nothing to show, or a picture is not `uint8` (H, W, 3).
+    """
+    if not items:
+        raise ValueError("a contact sheet of no pictures: give at least one")
+    title_font, small_font = ImageFont.load_default(TITLE_SIZE), ImageFont.load_default(SMALL_SIZE)
+    captions = [_caption(number, item) for number, item in enumerate(items, start=1)]
+    lines = max(len(small) for _, small in captions)
+    line_height = SMALL_SIZE + 3
+    cell = thumb + GAP, thumb + 6 + TITLE_SIZE + 4 + lines * line_height + GAP
+    rows = -(-len(items) // columns)
+    width = min(columns, len(items)) * cell[0] - GAP
+    sheet = Image.new("RGBA", (width, rows * cell[1] - GAP), (*INK[:3], 0))
+    draw = ImageDraw.Draw(sheet)
+    for number, (item, (title, small)) in enumerate(zip(items, captions, strict=True)):
+        left, top = number % columns * cell[0], number // columns * cell[1]
+        picture = _thumbnail(item.image, thumb)
+        sheet.paste(picture, (left + (thumb - picture.width) // 2, top + (thumb - picture.height) // 2))
+        y = top + thumb + 6
+        draw.text((left, y), _fit(title, title_font, thumb), INK, title_font)
+        y += TITLE_SIZE + 4
+        for line in small:
+            draw.text((left, y), _fit(line, small_font, thumb), INK, small_font)
+            y += line_height
+    return sheet
+
+
+def _caption(number: int, item: SheetItem) -> tuple[str, list[str]]:
+    small = [f"{name} {score:.3f}" for name, score in item.scores.items()]
+    return f"{number}. {item.label}", [*small, *([f"rejected: {item.reason}"] if item.reason else [])]
+
+
+def _thumbnail(image: NDArray[np.uint8], side: int) -> Image.Image:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"a picture of dtype {image.dtype}, shape {image.shape}, where uint8 (H, W, 3) is needed")
+    picture = Image.fromarray(image)
+    scale = side / max(picture.size)
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    # Enlarged pixels stay squares: a small picture must not look smoother than it is.
+    return picture.resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST)
+
+
+def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """Cut a text to a width in pixels, with an ellipsis where something is missing."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
