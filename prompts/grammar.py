@@ -10,15 +10,15 @@ from prompts.sentences import Template, say
 from prompts.types import Prompt, check_request
 
 CAPTIONS = 5
-TEXT_WORDS = 16  # what the generator is given stays this short where the scene allows it: small text encoders lose the rest
+TEXT_WORDS = 16  # what the generator is given is this short where the scene allows: small text encoders lose the rest
 REVISION = 1  # raise it when this code would give other prompts from the same YAML: it is part of the identity
 
 
 class GrammarExpander:
     """Endless prompts for the classes of an ontology.
 
-    Each attempt is a scene (objects with counts, attributes and relations) and five different sentences that say it, the
-    short ones less completely than the long ones.
+    Each attempt is a scene (objects with counts, attributes and relations) and five different sentences that say it,
+    the short ones less completely than the long ones.
 
     Attributes:
         name: "grammar".

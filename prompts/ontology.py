@@ -1,4 +1,4 @@
-"""What is plausible in a picture of each class, read from YAML: nouns, objects, counts, attributes, relations, synonyms."""
+"""What is plausible in a picture of each class, read from YAML: objects, counts, attributes, relations, synonyms."""
 
 from __future__ import annotations
 

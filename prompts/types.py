@@ -35,8 +35,8 @@ class Prompt:
 class Expander(Protocol):
     """An endless, seeded stream of prompts for each class it serves.
 
-    A plug-in is a class of this shape under the entry point group `terrasynth.expanders`; what its constructor takes are
-    the options that a recipe may set.
+    A plug-in is a class of this shape under the entry point group `terrasynth.expanders`; what its constructor takes
+    are the options that a recipe may set.
     """
 
     @property
