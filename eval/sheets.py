@@ -12,9 +12,10 @@ from PIL import Image, ImageDraw, ImageFont
 THUMB = 128
 COLUMNS = 8
 GAP = 12
-TITLE_SIZE, SMALL_SIZE = 14, 12
-# Readable on white and on black (4.3:1 and 4.7:1): the sheet is transparent, so that it suits either page.
-INK = (120, 124, 132, 255)
+TITLE_SIZES, SMALL_SIZE = (14, 13, 12, 11), 12
+# No one grey is readable on both a light and a dark page (4.1:1 at best), so the sheet has its own ground.
+GROUND, INK, SOFT_INK = (255, 255, 255), (29, 33, 39), (92, 99, 109)
+MARGIN = 16
 
 
 @dataclass(frozen=True)
@@ -47,31 +48,31 @@ def contact_sheet(items: Sequence[SheetItem], columns: int = COLUMNS, thumb: int
         thumb: Side of the square a picture fits in, in pixels.
 
     Returns:
-        An RGBA picture with a transparent ground.
+        An RGB picture on a white ground.
 
     Raises:
         ValueError: There is nothing to show, or a picture is not `uint8` (H, W, 3).
     """
     if not items:
         raise ValueError("a contact sheet of no pictures: give at least one")
-    title_font, small_font = ImageFont.load_default(TITLE_SIZE), ImageFont.load_default(SMALL_SIZE)
     captions = [_caption(number, item) for number, item in enumerate(items, start=1)]
+    small_font, title_font = ImageFont.load_default(SMALL_SIZE), _title_font([title for title, _ in captions], thumb)
     lines = max(len(small) for _, small in captions)
     line_height = SMALL_SIZE + 3
-    cell = thumb + GAP, thumb + 6 + TITLE_SIZE + 4 + lines * line_height + GAP
+    cell = thumb + GAP, thumb + 6 + TITLE_SIZES[0] + 4 + lines * line_height + GAP
     rows = -(-len(items) // columns)
-    width = min(columns, len(items)) * cell[0] - GAP
-    sheet = Image.new("RGBA", (width, rows * cell[1] - GAP), (*INK[:3], 0))
+    size = min(columns, len(items)) * cell[0] - GAP + 2 * MARGIN, rows * cell[1] - GAP + 2 * MARGIN
+    sheet = Image.new("RGB", size, GROUND)
     draw = ImageDraw.Draw(sheet)
     for number, (item, (title, small)) in enumerate(zip(items, captions, strict=True)):
-        left, top = number % columns * cell[0], number // columns * cell[1]
+        left, top = MARGIN + number % columns * cell[0], MARGIN + number // columns * cell[1]
         picture = _thumbnail(item.image, thumb)
         sheet.paste(picture, (left + (thumb - picture.width) // 2, top + (thumb - picture.height) // 2))
         y = top + thumb + 6
         draw.text((left, y), _fit(title, title_font, thumb), INK, title_font)
-        y += TITLE_SIZE + 4
+        y += TITLE_SIZES[0] + 4
         for line in small:
-            draw.text((left, y), _fit(line, small_font, thumb), INK, small_font)
+            draw.text((left, y), _fit(line, small_font, thumb), SOFT_INK, small_font)
             y += line_height
     return sheet
 
@@ -79,6 +80,12 @@ def contact_sheet(items: Sequence[SheetItem], columns: int = COLUMNS, thumb: int
 def _caption(number: int, item: SheetItem) -> tuple[str, list[str]]:
     small = [f"{name} {score:.3f}" for name, score in item.scores.items()]
     return f"{number}. {item.label}", [*small, *([f"rejected: {item.reason}"] if item.reason else [])]
+
+
+def _title_font(titles: Sequence[str], width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The largest of `TITLE_SIZES` at which every title fits the width, or else the smallest."""
+    fonts = [ImageFont.load_default(size) for size in TITLE_SIZES]
+    return next((font for font in fonts if all(font.getlength(title) <= width for title in titles)), fonts[-1])
 
 
 def _thumbnail(image: NDArray[np.uint8], side: int) -> Image.Image:
