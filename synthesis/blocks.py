@@ -107,7 +107,9 @@ class Blocks:
             name: [getattr(attempt, name) for attempt in attempts]
             for name in ("id", "k", "label", "text", "captions", "seed", "prompt_source", "scene")
         }
-        columns["image"] = [{"bytes": attempt.image, "path": f"{attempt.id}.{self.image_format}"} for attempt in attempts]
+        columns["image"] = [
+            {"bytes": attempt.image, "path": f"{attempt.id}.{self.image_format}"} for attempt in attempts
+        ]
         columns |= _measured_columns(measured, len(attempts))
         _write(path, pa.table(columns, schema=_tagged(SCHEMA, encoder)))
 

@@ -10,8 +10,7 @@ import yaml
 
 from synthesis.decisions import ClassDecisions
 from synthesis.files import write_file
-from synthesis.filters import AnyFilter
-from synthesis.reporting import CONTACT_SHEET
+from synthesis.reporting import CONTACT_SHEET, describe_filter
 
 if TYPE_CHECKING:
     from synthesis.job import Job
@@ -31,21 +30,23 @@ def card(job: Job, classes: Sequence[ClassDecisions]) -> str:
 
     counts = [each.count for each in classes]
     outcomes = Counter(decision.reason or "accepted" for each in classes for decision in each)
-    environment = Environment(loader=PackageLoader("synthesis"), undefined=StrictUndefined, autoescape=False)  # noqa: S701
+    environment = Environment(loader=PackageLoader("synthesis"), undefined=StrictUndefined, autoescape=False)
     total = sum(count.accepted for count in counts)
     text = environment.get_template("card.md.j2").render(
         name=job.recipe.name,
         total=total,
         attempted=sum(count.attempted for count in counts),
         counts=counts,
-        missed=", ".join(f"{count.label} ({count.accepted} of {count.target})" for count in counts if count.accepted < count.target),
+        missed=", ".join(
+            f"{count.label} ({count.accepted} of {count.target})" for count in counts if count.accepted < count.target
+        ),
         outcomes=dict(sorted(outcomes.items())),
         sheet=CONTACT_SHEET,
         generator=job.source.name,
         revision=job.source.revision,
         recipe=job.recipe,
         filters=[
-            {"name": name, "text": _describe(settings, job.recipe.encoder_of(index))}
+            {"name": name, "text": describe_filter(settings, job.recipe.encoder_of(index))}
             for index, (name, settings) in enumerate(zip(job.recipe.filter_names, job.recipe.filters, strict=True))
         ],
         identity=job.identity.hash,
@@ -66,8 +67,3 @@ def header(job: Job, rows: int) -> dict[str, Any]:
         "size_categories": [next((name for limit, name in SIZES if rows < limit), "n>1M")],
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}],
     }
-
-
-def _describe(settings: AnyFilter, encoder: str) -> str:
-    values = settings.model_dump(exclude_none=True, exclude={"kind", "encoder"})
-    return ", ".join([*(f"{key} {value}" for key, value in values.items()), f"encoder `{encoder}`"])

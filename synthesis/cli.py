@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from synthesis.cli_make import expand, generate, models
 from synthesis.cli_run import plan, run
-from synthesis.errors import FULL_DISK, RunError, one_line
+from synthesis.errors import FULL_DISK, InputError, RunError, one_line
+
+if TYPE_CHECKING:
+    from synthesis.evaluating import RealPictures
 
 FAILED, WRONG_INPUT = 1, 2
 
@@ -48,14 +52,32 @@ def evaluate(
     out: Path | None,
 ) -> None:
     """Judge the data set in RUN with models that did not choose its rows."""
-    from synthesis.evaluating import evaluate_run
+    from synthesis.evaluating import evaluate_run, picture_size, write_evaluation
 
-    reference = None
-    if real is not None:
-        from training.data import read_pairs
+    reference = None if real is None else _real_pictures(real, split, limit, picture_size(run_directory))
+    evaluation = evaluate_run(run_directory, encoder, classifier, limit, seed, reference)
+    for line in evaluation.lines():
+        click.echo(line)
+    if out is not None:
+        write_evaluation(out, evaluation)
 
-        reference = [pair.open for pair in read_pairs(real).split(split)]
-    evaluate_run(run_directory, reference, encoder, classifier, limit, seed, out)
+
+def _real_pictures(source: Path, split: str, limit: int, size: tuple[int, int]) -> RealPictures:
+    from synthesis.evaluating import RealPictures, stack
+    from training.data import read_pairs
+
+    found = read_pairs(source)
+    pairs = found.split(split)[:limit]
+    if not pairs:
+        raise InputError(f"{str(source)!r} has no pairs in split {split!r}; it has {len(found.pairs)} in all")
+    for skipped in found.skipped:
+        click.echo(f"left out: {skipped.name}: {skipped.reason}", err=True)
+    labelled = all(pair.label for pair in pairs)
+    return RealPictures(
+        stack([pair.open() for pair in pairs], size),
+        tuple(pair.captions[0] for pair in pairs),
+        tuple(pair.label for pair in pairs) if labelled else None,
+    )
 
 
 @cli.command()
@@ -78,7 +100,9 @@ def train(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: exit 0 when done, 1 when it failed, 2 when the input is wrong, with one line on stderr."""
     try:
-        code = cli.main(args=None if arguments is None else list(arguments), prog_name="terrasynth", standalone_mode=False)
+        code = cli.main(
+            args=None if arguments is None else list(arguments), prog_name="terrasynth", standalone_mode=False
+        )
     except click.exceptions.Abort:
         _fail("interrupted; run the same command again to carry on", FAILED)
     except click.ClickException as error:

@@ -70,12 +70,24 @@ def generate(
     for text in prompts:
         tokens, limit = generator.count_tokens(text), generator.token_limit
         if limit is not None and tokens > limit:
-            raise InputError(f"the prompt has {tokens} tokens and {model!r} reads {limit}: {text[:60]!r}...; shorten it")
+            raise InputError(
+                f"the prompt has {tokens} tokens and {model!r} reads {limit}: {text[:60]!r}...; shorten it"
+            )
     seeds = list(range(seed, seed + len(texts)))
     rows = []
-    for number, (text, its_seed, picture) in enumerate(zip(texts, seeds, generator.generate(texts, seeds), strict=True)):
+    for number, (text, its_seed, picture) in enumerate(
+        zip(texts, seeds, generator.generate(texts, seeds), strict=True)
+    ):
         name = f"{number:05d}.png"
         write_file(out / name, encode(picture, "png"))
-        rows.append({"file_name": name, "text": text, "seed": its_seed, "generator": generator.source.name, **generator.identity()})
+        rows.append(
+            {
+                "file_name": name,
+                "text": text,
+                "seed": its_seed,
+                "generator": generator.source.name,
+                **generator.identity(),
+            }
+        )
     write_file(out / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     click.echo(f"{len(rows)} pictures in {out}")

@@ -32,14 +32,18 @@ def plan(recipe: str, out: Path | None, overrides: Sequence[str]) -> None:
     click.echo(f"computed on     {runtime.device}, {runtime.dtype}, micro-batches of {runtime.micro_batch}")
     click.echo(f"there already   {planned.present} pictures")
     click.echo(f"to be drawn     {planned.at_least} to {planned.at_most} pictures")
-    click.echo("time            {:.0f} to {:.0f} s at {:.2f} s a picture".format(*planned.seconds, planned.seconds_per_picture))
+    click.echo(
+        "time            {:.0f} to {:.0f} s at {:.2f} s a picture".format(*planned.seconds, planned.seconds_per_picture)
+    )
     least, most = (size / 2**20 for size in planned.bytes)
     click.echo(f"disk            {least:.1f} to {most:.1f} MiB, {planned.free_bytes / 2**20:.0f} MiB free")
 
 
 @click.command()
 @click.argument("recipe")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The run directory; an existing run goes on.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The run directory; an existing run goes on."
+)
 @_SET
 def run(recipe: str, out: Path, overrides: Sequence[str]) -> None:
     """Make the data set of RECIPE (a file, or the name of a shipped recipe).
@@ -77,7 +81,7 @@ def _stop_on_signal() -> Iterator[Callable[[], bool]]:
         signal.signal(number, before[number])
         print("\nfinishing the current block; press again to end at once", file=sys.stderr)
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
         signal.signal(number, ask)
     try:

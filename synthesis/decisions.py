@@ -131,6 +131,19 @@ class ClassDecisions:
             for row, code in enumerate(codes)
         ]
 
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The score that decides, by filter name."""
+        return {each.name: each.judge.threshold for each in self._judges}
+
+    def scores(self, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The known scores of a filter over accepted and over rejected attempts, in order of k."""
+        place = [each.name for each in self._judges].index(name)
+        codes = np.concatenate([np.zeros(0, np.int8), *self._codes])
+        scores = np.concatenate([np.zeros(0, np.float32), *(block[:, place] for block in self._scores)])
+        known = ~np.isnan(scores)
+        return scores[known & (codes == _ACCEPTED)], scores[known & (codes > _ACCEPTED)]
+
     def __iter__(self) -> Iterator[Decision]:
         for index in range(self.blocks):
             yield from self.block(index)

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from synthesis.errors import InputError, disk_errors
 
@@ -59,9 +59,9 @@ def locked(run: Path) -> Iterator[None]:
     """Hold a run directory for this process; the system lets go of it when the process ends, however it ends.
 
     Raises:
-        InputError: Another process holds it.
+        InputError: Another process holds it, or it cannot be made.
     """
-    with disk_errors(str(run)), (run / ".lock").open("w") as lock:
+    with disk_errors(str(run)), _lock_file(run) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -89,6 +89,14 @@ def check_writable(run: Path) -> None:
 def free_bytes(place: Path) -> int:
     """Bytes free for this user on the disk that holds, or would hold, `place`."""
     return shutil.disk_usage(_existing(place)).free
+
+
+def _lock_file(run: Path) -> TextIO:
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        return (run / ".lock").open("w")
+    except FileNotFoundError as error:
+        raise InputError(f"cannot make {str(run)!r}: {error.strerror}; choose another folder") from error
 
 
 def _existing(place: Path) -> Path:

@@ -39,7 +39,13 @@ class Measurements:
 
 
 class ClassJudge(Protocol):
-    """One filter's view of one class. Blocks arrive in order of k; only accepted attempts leave a trace."""
+    """One filter's view of one class. Blocks arrive in order of k; only accepted attempts leave a trace.
+
+    Attributes:
+        threshold: The score that decides; it never depends on later attempts.
+    """
+
+    threshold: float
 
     def begin(self, measurements: Measurements) -> None:
         """The next block's measurements."""
@@ -155,7 +161,7 @@ FILTERS: Mapping[str, type[FilterSettings]] = {
 
 class _AlignmentJudge:
     def __init__(self, threshold: float) -> None:
-        self._threshold = threshold
+        self.threshold = threshold
         self._scores: NDArray[np.float32] = np.empty(0, np.float32)
 
     def begin(self, measurements: Measurements) -> None:
@@ -165,7 +171,7 @@ class _AlignmentJudge:
         return float(self._scores[row])
 
     def passes(self, score: float | None) -> bool:
-        return score is not None and score >= self._threshold
+        return score is not None and score >= self.threshold
 
     def keep(self, row: int) -> None:
         """Nothing to remember: the threshold depends on no other attempt."""
@@ -173,10 +179,10 @@ class _AlignmentJudge:
 
 class _DuplicateJudge:
     def __init__(self, max_similarity: float, scratch: Path) -> None:
-        self._limit = max_similarity
+        self.threshold = max_similarity
         # The accepted embeddings live in an unnamed file: memory stays flat however long the run, and a kill leaves
         # nothing behind.
-        self._accepted = tempfile.TemporaryFile(dir=scratch)
+        self._accepted = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - lives as long as the judge
         self._rows: NDArray[np.float64] = np.empty((0, 0))
         self._closest: NDArray[np.float64] = np.empty(0)
 
@@ -195,7 +201,7 @@ class _DuplicateJudge:
         return None if closest == -np.inf else closest
 
     def passes(self, score: float | None) -> bool:
-        return score is None or score <= self._limit
+        return score is None or score <= self.threshold
 
     def keep(self, row: int) -> None:
         np.maximum(self._closest, self._rows @ self._rows[row], out=self._closest)

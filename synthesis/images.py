@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,3 +33,14 @@ def decode(data: bytes) -> NDArray[np.uint8]:
 def decode_all(encoded: Iterable[bytes]) -> NDArray[np.uint8]:
     """Pictures of one size, uint8 (N, H, W, 3)."""
     return np.stack([decode(data) for data in encoded])
+
+
+def contact_sheet(pictures: Sequence[NDArray[np.uint8]], columns: int, gap: int = 4) -> NDArray[np.uint8]:
+    """Pictures of one size, uint8 (H, W, 3), side by side on white; row by row."""
+    height, width, _ = pictures[0].shape
+    rows = -(-len(pictures) // columns)
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for place, picture in enumerate(pictures):
+        top, left = (place // columns) * (height + gap), (place % columns) * (width + gap)
+        sheet[top : top + height, left : left + width] = picture
+    return sheet

@@ -17,7 +17,7 @@ import yaml
 from synthesis.blocks import Attempt, Blocks
 from synthesis.errors import InputError, RunError, nearest, one_line
 from synthesis.files import check_writable, free_bytes, locked, remove_leftovers, write_file
-from synthesis.generators import DiffusersGenerator, find_generator
+from synthesis.generators import Generator, find_generator, open_generator
 from synthesis.identity import Identity, differences
 from synthesis.images import encode
 from synthesis.recipe import Recipe
@@ -78,9 +78,9 @@ class Job:
         self._check_disk()
 
     @cached_property
-    def generator(self) -> DiffusersGenerator:
+    def generator(self) -> Generator:
         """The generator, loaded when the first picture is needed: judging again needs none."""
-        return DiffusersGenerator(self.source, self.runtime.device, self.runtime.dtype, self.runtime.micro_batch)
+        return open_generator(self.source, self.runtime.device, self.runtime.dtype, self.runtime.micro_batch)
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -130,7 +130,9 @@ class Job:
             for k, (name, seed), prompt, picture in zip(ks, named, prompts, pictures, strict=True)
         ]
         key = self.encoders.primary
-        measured = key and self.encoders.measure(key, [each.image for each in attempts], [each.text for each in attempts])
+        measured = key and self.encoders.measure(
+            key, [each.image for each in attempts], [each.text for each in attempts]
+        )
         self.blocks.write(label, index, attempts, key, measured or None)
         self._note_micro_batch()
         return len(attempts)
@@ -144,7 +146,7 @@ class Job:
         size = self.blocks.block_size
         self.blocks.check(label, index, (self.attempt_id(label, k) for k in range(index * size, (index + 1) * size)))
 
-    def check_tokens(self, generator: DiffusersGenerator, count: int) -> None:
+    def check_tokens(self, generator: Generator, count: int) -> None:
         """Check the first prompts of every class against the generator's token limit.
 
         Raises:
@@ -162,7 +164,7 @@ class Job:
         height, width = self.generator.size
         return height * width * 3 + 4096
 
-    def _check_lengths(self, generator: DiffusersGenerator, label: str, start: int, prompts: Sequence[Prompt]) -> None:
+    def _check_lengths(self, generator: Generator, label: str, start: int, prompts: Sequence[Prompt]) -> None:
         limit = generator.token_limit
         if limit is None:
             return

@@ -41,7 +41,9 @@ def run(
     job = Job(recipe, Path(out))
     with job.opened():
         classes = [
-            ClassDecisions(label, job.encoders.judges(label, job.root), recipe.target.per_class, recipe.target.max_attempts)
+            ClassDecisions(
+                label, job.encoders.judges(label, job.root), recipe.target.per_class, recipe.target.max_attempts
+            )
             for label in job.classes
         ]
         tell(Planned(job.identity.hash, tuple(c.count for c in classes), recipe.target.max_attempts, job.blocks.any()))

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 
 from synthesis.errors import InputError, nearest, one_line
 from synthesis.filters import DEFAULT_ENCODER, FILTERS, AnyFilter
@@ -57,7 +58,7 @@ class PromptSettings(BaseModel):
     @field_validator("classes")
     @classmethod
     def _distinct(cls, classes: Literal["all"] | list[str]) -> Literal["all"] | list[str]:
-        if not classes or len(set(classes)) < len(classes) and classes != "all":
+        if classes != "all" and (not classes or len(set(classes)) < len(classes)):
             raise ValueError("name at least one class, and each only once")
         return classes
 
@@ -239,13 +240,13 @@ def _index(node: Sequence[Any], key: str, override: str) -> int:
     raise InputError(f"--set {override!r}: {key!r} is no place in a list of {len(node)}; count from 0")
 
 
-def _place(detail: Any) -> str:
+def _place(detail: ErrorDetails) -> str:
     # pydantic names the members of a union inside the location: "literal['all']", "constrained-int", a filter's kind.
     parts = [str(part) for part in detail["loc"] if part not in FILTERS]
     return ".".join(part for part in parts if "[" not in part and part != "constrained-int") or "recipe"
 
 
-def _explain(detail: Any) -> str:
+def _explain(detail: ErrorDetails) -> str:
     where = _place(detail)
     value = detail["input"]
     kind, context = detail["type"], detail.get("ctx", {})

@@ -79,7 +79,9 @@ class Runtime:
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError) as error:
-            raise RunError(f"{path} cannot be read ({one_line(error)}); remove it to choose the runtime anew") from error
+            raise RunError(
+                f"{path} cannot be read ({one_line(error)}); remove it to choose the runtime anew"
+            ) from error
 
     def save(self, run: Path) -> None:
         """Record the runtime in a run directory."""
@@ -143,23 +145,27 @@ def choose_dtype(device: str) -> tuple[Literal["float32", "bfloat16", "float16"]
         return ("bfloat16" if torch.cuda.is_bf16_supported() else "float16"), {}
     if device != "cpu":
         return "float32", {}
-    seconds = {"float32": _trial_step(False), "bfloat16": _trial_step(True)}
+    seconds = _trial_steps()
     measured = {name: round(value, 5) for name, value in seconds.items()}
     return ("bfloat16" if seconds["bfloat16"] < 0.9 * seconds["float32"] else "float32"), measured
 
 
-def _trial_step(bfloat16: bool, repeats: int = 5) -> float:
-    """Seconds of one UNet-like step (convolution and matrix product) on the CPU, the best of several."""
+def _trial_steps(repeats: int = 25) -> dict[str, float]:
+    """Seconds of one UNet-like step (convolution and matrix product) on the CPU by dtype.
+
+    The best of many, taken in turn: another process that is busy for a moment must not decide.
+    """
     import torch
 
     convolution = torch.nn.Conv2d(128, 128, 3, padding=1)
     linear = torch.nn.Linear(512, 512)
     maps, tokens = torch.ones(8, 128, 16, 16), torch.ones(8, 256, 512)
-    best = float("inf")
-    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
-        for _ in range(repeats + 1):
-            start = time.perf_counter()
-            convolution(maps)
-            linear(tokens)
-            best = min(best, time.perf_counter() - start)
+    best = {"float32": float("inf"), "bfloat16": float("inf")}
+    for _ in range(repeats):
+        for name in best:
+            with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=name == "bfloat16"):
+                start = time.perf_counter()
+                linear(tokens)
+                convolution(maps)
+                best[name] = min(best[name], time.perf_counter() - start)
     return best

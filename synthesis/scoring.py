@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,10 +12,8 @@ from synthesis.decisions import NamedJudge
 from synthesis.filters import Measurements
 from synthesis.identity import digest
 from synthesis.images import decode_all
+from synthesis.quiet import quiet
 from synthesis.recipe import Recipe
-
-if TYPE_CHECKING:
-    from eval import Encoder
 
 
 class Encoders:
@@ -30,7 +27,8 @@ class Encoders:
         from eval import load_encoder
 
         references = [recipe.encoder_of(index) for index in range(len(recipe.filters))]
-        loaded = {reference: load_encoder(reference, device=device) for reference in dict.fromkeys(references)}
+        with quiet():
+            loaded = {reference: load_encoder(reference, device=device) for reference in dict.fromkeys(references)}
         keys = {reference: digest(encoder.identity()) for reference, encoder in loaded.items()}
         self._recipe = recipe
         self._keys = [keys[reference] for reference in references]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+TEXT_LENGTH = 77
+
 
 def tiny_sd(folder: Path, seed: int = 0, size: int = 32) -> Path:
     """Write a pipeline that draws `size` x `size` pictures (latents a half of that); returns `folder`."""
@@ -11,9 +13,9 @@ def tiny_sd(folder: Path, seed: int = 0, size: int = 32) -> Path:
     from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from tests.tiny import TEXT_LENGTH, tiny_tokenizer
+    from tests.tiny import tiny_tokenizer
 
-    tokenizer = tiny_tokenizer()
+    tokenizer = tiny_tokenizer(TEXT_LENGTH)
     before = torch.random.get_rng_state()
     torch.manual_seed(seed)
     text = CLIPTextModel(

@@ -1,0 +1,107 @@
+"""Judge a finished data set with models that did not choose its rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from synthesis.errors import InputError
+from synthesis.files import write_file
+from synthesis.images import decode
+from synthesis.quiet import quiet
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from eval import Evaluation
+
+
+@dataclass(frozen=True)
+class RealPictures:
+    """Real pictures to compare with.
+
+    Attributes:
+        images: uint8 (M, H, W, 3).
+        texts: A caption of each.
+        labels: The class of each; None where the data names none.
+    """
+
+    images: NDArray[np.uint8]
+    texts: tuple[str, ...]
+    labels: tuple[str, ...] | None
+
+
+def evaluate_run(
+    run: Path, encoder: str, classifier: str, limit: int, seed: int, real: RealPictures | None = None
+) -> Evaluation:
+    """Scene accuracy, alignment with its null, and with real pictures the Frechet distance with its floor.
+
+    Args:
+        run: A run directory with `data/`.
+        encoder: Reference of the encoder; another one than filtered the rows.
+        classifier: Reference of the scene classifier.
+        limit: Most rows; the first ones, which spread evenly over the classes.
+        seed: Decides bootstrap, shuffling and splits.
+        real: Real pictures.
+
+    Raises:
+        InputError: No data set there, or a model that does not exist.
+    """
+    from eval import evaluate, load_classifier, load_encoder
+
+    rows = _rows(run, limit)
+    with quiet():
+        scorer, scenes = load_encoder(encoder), load_classifier(classifier)
+    return evaluate(
+        np.stack([decode(row["image"]["bytes"]) for row in rows]),
+        [row["text"] for row in rows],
+        [row["label"] for row in rows],
+        encoder=scorer,
+        classifier=scenes,
+        reference_images=None if real is None else real.images,
+        reference_texts=None if real is None else real.texts,
+        reference_labels=None if real is None else real.labels,
+        seed=seed,
+    )
+
+
+def picture_size(run: Path) -> tuple[int, int]:
+    """Width and height of the pictures of a run.
+
+    Raises:
+        InputError: No data set there.
+    """
+    height, width, _ = decode(_rows(run, 1)[0]["image"]["bytes"]).shape
+    return width, height
+
+
+def stack(pictures: Sequence[Image.Image], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Pictures resized to one (width, height): real ones lose the same detail as those they are compared with."""
+    from PIL import Image
+
+    return np.stack([np.asarray(picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)) for picture in pictures])
+
+
+def write_evaluation(path: Path, evaluation: Evaluation) -> None:
+    """Write every figure as JSON."""
+    write_file(path, json.dumps(evaluation.to_json(), indent=2) + "\n")
+
+
+def _rows(run: Path, limit: int) -> list[dict[str, Any]]:
+    shards = sorted((run / "data").glob("train-*.parquet"))
+    if not shards:
+        raise InputError(f"{str(run)!r} has no data/train-*.parquet; give the folder of a finished run")
+    batches = (
+        batch
+        for shard in shards
+        for batch in pq.ParquetFile(shard).iter_batches(batch_size=100, columns=["image", "text", "label"])
+    )
+    return list(islice((row for batch in batches for row in batch.to_pylist()), limit))

@@ -1,0 +1,161 @@
+"""What a run shows of itself: contact sheets of accepted and rejected pictures, acceptance by class, scores."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthesis.decisions import BEYOND_MAX_ATTEMPTS, BEYOND_TARGET, ClassDecisions, Decision
+from synthesis.errors import disk_errors
+from synthesis.files import write_file
+from synthesis.filters import AnyFilter
+from synthesis.images import contact_sheet, decode, encode
+
+if TYPE_CHECKING:
+    from eval.charts import ScoreHistogram
+    from eval.report import ClassRow
+    from eval.sheets import SheetItem
+    from synthesis.job import Job
+
+CONTACT_SHEET = "report/one-of-each.png"
+SHOWN, COLUMNS = 42, 7
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture with what is known of it.
+
+    Attributes:
+        label: Its class.
+        text: What the generator was given.
+        image: Its stored bytes.
+        decision: What became of it.
+    """
+
+    label: str
+    text: str
+    image: bytes
+    decision: Decision
+
+
+def write_run_report(job: Job, classes: Sequence[ClassDecisions]) -> None:
+    """Write `report/`: the page, its figures and contact sheets, and the card's picture of each class."""
+    from eval import RunReport, write_report
+
+    recipe = job.recipe
+    report = RunReport(
+        name=recipe.name,
+        identity=job.identity.hash,
+        generator=f"{job.source.name}, revision {job.source.revision}",
+        settings=_settings(job),
+        classes=tuple(_class_row(each) for each in classes),
+        histograms=_histograms(recipe.filter_names, classes),
+        accepted=_sheet_items(examples(job, classes, accepted=True, count=SHOWN)),
+        rejected=_sheet_items(examples(job, classes, accepted=False, count=SHOWN)),
+    )
+    with disk_errors(str(job.root / "report")):
+        write_report(job.root / "report", report)
+    one_of_each = [decode(each.image) for each in examples(job, classes, accepted=True, count=len(classes))]
+    if one_of_each:
+        write_file(job.root / CONTACT_SHEET, encode(contact_sheet(one_of_each, COLUMNS), "png"))
+    else:
+        (job.root / CONTACT_SHEET).unlink(missing_ok=True)
+
+
+def _settings(job: Job) -> dict[str, object]:
+    recipe, runtime = job.recipe, job.runtime
+    filters = {
+        f"filter {name}": describe_filter(each, recipe.encoder_of(index))
+        for index, (name, each) in enumerate(zip(recipe.filter_names, recipe.filters, strict=True))
+    }
+    return {
+        "seed": recipe.seed,
+        "steps": recipe.generator.steps,
+        "guidance": recipe.generator.guidance,
+        "scheduler": recipe.generator.scheduler,
+        "prompts": recipe.prompts.expander,
+        **filters,
+        "per class": recipe.target.per_class,
+        "most attempts per class": recipe.target.max_attempts,
+        "block size": recipe.runtime.block_size,
+        "device": runtime.device,
+        "dtype": runtime.dtype,
+        "micro-batch": runtime.micro_batch,
+        "torch": runtime.torch,
+    }
+
+
+def _class_row(decided: ClassDecisions) -> ClassRow:
+    from eval.report import ClassRow
+
+    count = decided.count
+    reasons = Counter(each.reason for each in decided if each.reason not in (None, BEYOND_TARGET, BEYOND_MAX_ATTEMPTS))
+    named = {reason: amount for reason, amount in sorted(reasons.items(), key=str) if reason is not None}
+    return ClassRow(count.label, count.accepted, count.attempted, count.target, named)
+
+
+def _histograms(names: Sequence[str], classes: Sequence[ClassDecisions]) -> tuple[ScoreHistogram, ...]:
+    from eval.charts import ScoreHistogram
+
+    found = []
+    for name in names:
+        parts = [each.scores(name) for each in classes]
+        accepted, rejected = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
+        thresholds = {each.label: each.thresholds[name] for each in classes}
+        if len(set(thresholds.values())) == 1:
+            thresholds = {"": next(iter(thresholds.values()))}
+        if len(accepted) + len(rejected):
+            found.append(ScoreHistogram.of(name, accepted, rejected, thresholds))
+    return tuple(found)
+
+
+def _sheet_items(shown: Sequence[Example]) -> tuple[SheetItem, ...]:
+    from eval.sheets import SheetItem
+
+    return tuple(
+        SheetItem(
+            image=decode(each.image),
+            label=each.label,
+            text=each.text,
+            scores={name: score for name, score in each.decision.scores.items() if score is not None},
+            reason=each.decision.reason or "",
+        )
+        for each in shown
+    )
+
+
+def describe_filter(settings: AnyFilter, encoder: str) -> str:
+    """A filter's settings on one line; of a local encoder only the folder's name, not the folders of this machine."""
+    values = settings.model_dump(exclude_none=True, exclude={"kind", "encoder"})
+    name = Path(encoder).name if Path(encoder).is_dir() else encoder
+    return ", ".join([*(f"{key} {value}" for key, value in values.items()), f"encoder {name}"])
+
+
+def examples(job: Job, classes: Sequence[ClassDecisions], accepted: bool, count: int) -> list[Example]:
+    """The first `count` accepted, or judged and rejected, pictures, in turn over the classes."""
+    streams: list[Iterator[Example]] = [_examples(job, each, accepted) for each in classes]
+    found: list[Example] = []
+    while streams and len(found) < count:
+        turn = [(stream, next(stream, None)) for stream in streams]
+        found += [example for _, example in turn if example is not None]
+        streams = [stream for stream, example in turn if example is not None]
+    return found[:count]
+
+
+def _examples(job: Job, decided: ClassDecisions, accepted: bool) -> Iterator[Example]:
+    for index in range(decided.blocks):
+        wanted = [
+            each
+            for each in decided.block(index)
+            if each.accepted is accepted and each.reason not in (BEYOND_TARGET, BEYOND_MAX_ATTEMPTS)
+        ]
+        if wanted:
+            start = index * job.blocks.block_size
+            table = job.blocks.read(decided.label, index, ["text", "image"]).take([each.k - start for each in wanted])
+            for decision, row in zip(wanted, table.to_pylist(), strict=True):
+                yield Example(decided.label, row["text"], row["image"]["bytes"], decision)
