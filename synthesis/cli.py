@@ -82,14 +82,12 @@ def _real_pictures(source: Path, split: str, limit: int, size: tuple[int, int]) 
 
 @cli.command()
 @click.argument("preset")
-@click.option("--data", type=click.Path(path_type=Path), help="Image-caption data: folder or dataset_*.json.")
+@click.option("--data", required=True, help="Image-caption data: folder, dataset_*.json, or Hub id.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Where models and checkpoints go.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time budget.")
 @click.option("--resume/--restart", default=True, show_default=True, help="Carry on from the last checkpoint.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the preset.")
-def train(
-    preset: str, data: Path | None, out: Path, minutes: float | None, resume: bool, overrides: Sequence[str]
-) -> None:
+def train(preset: str, data: str, out: Path, minutes: float | None, resume: bool, overrides: Sequence[str]) -> None:
     """Train a model; PRESET `release` makes all the embedded ones again."""
     import training
     from synthesis.recipe import parse_overrides

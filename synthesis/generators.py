@@ -22,8 +22,14 @@ log = logging.getLogger("terrasynth")
 
 
 class Generator(Protocol):
-    """What the pipeline asks of anything that draws."""
+    """What the pipeline asks of anything that draws.
 
+    Attributes:
+        source: Its files and settings.
+        micro_batch: Pictures drawn at once; falls when memory runs out.
+    """
+
+    source: GeneratorSource
     micro_batch: int
 
     def identity(self) -> dict[str, object]:
@@ -140,7 +146,6 @@ def load_generator(
     Raises:
         InputError: The model, the scheduler, the device or the dtype does not exist.
     """
-    from synthesis.diffusers_generator import DiffusersGenerator
     from synthesis.runtime import DTYPES, best_device, check_device, choose_dtype, first_micro_batch
 
     if dtype not in ("auto", *DTYPES):
@@ -149,9 +154,24 @@ def load_generator(
     device = best_device() if device == "auto" else device
     check_device(device)
     dtype = choose_dtype(device)[0] if dtype == "auto" else dtype
-    return DiffusersGenerator(
-        source, device, dtype, first_micro_batch(device) if micro_batch == "auto" else micro_batch
-    )
+    return open_generator(source, device, dtype, first_micro_batch(device) if micro_batch == "auto" else micro_batch)
+
+
+def open_generator(source: GeneratorSource, device: str, dtype: str, micro_batch: int) -> Generator:
+    """Load the weights of a generator that was found.
+
+    Args:
+        source: Its files and settings.
+        device: A torch device.
+        dtype: "float32", "bfloat16" or "float16".
+        micro_batch: Pictures drawn at once; halved when memory runs out.
+
+    Raises:
+        InputError: The files are no text-to-image pipeline with safetensors weights.
+    """
+    from synthesis.diffusers_generator import DiffusersGenerator
+
+    return DiffusersGenerator(source, device, dtype, micro_batch)
 
 
 def _fetch(identifier: str, revision: str | None) -> Path:
