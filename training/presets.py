@@ -1,0 +1,102 @@
+"""Presets: what the YAML files beside this module say, checked."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from training.errors import InputError
+
+FOLDER = Path(__file__).parent / "presets"
+
+
+class Stage(BaseModel):
+    """One training of a chain: a preset with what is set otherwise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    preset: str
+    minutes: float | None = Field(default=None, gt=0)
+    load_size: int | None = None
+    needs: dict[str, str] = {}
+    model: dict[str, Any] = {}
+    loop: dict[str, Any] = {}
+
+
+class Preset(BaseModel):
+    """What to train.
+
+    Attributes:
+        description: One line for people.
+        family: Which trainer.
+        load_size: Side in pixels at which pictures are kept in memory.
+        needs: Role -> model that must exist before: a stage of the same chain, an embedded name, or a folder.
+        model: Settings of the family.
+        loop: Settings of the loop.
+        stages: For a chain: the trainings, in order.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    description: str
+    family: Literal["scene", "clip", "autoencoder", "diffusion", "chain"]
+    load_size: int = Field(default=128, gt=0)
+    needs: dict[str, str] = {}
+    model: dict[str, Any] = {}
+    loop: dict[str, Any] = {}
+    stages: tuple[Stage, ...] = ()
+
+    def changed(self, stage: Stage) -> Preset:
+        """This preset with what a stage sets otherwise."""
+        return self.model_copy(update={
+            "load_size": stage.load_size or self.load_size,
+            "needs": {**self.needs, **stage.needs},
+            "model": {**self.model, **stage.model},
+            "loop": {**self.loop, **stage.loop, **({"minutes": stage.minutes} if stage.minutes else {})},
+        })
+
+
+def presets() -> dict[str, str]:
+    """Name -> one-line description of every preset."""
+    return {path.stem: load_preset(path.stem).description for path in sorted(FOLDER.glob("*.yaml"))}
+
+
+def load_preset(name: str, overrides: Mapping[str, Any] | None = None) -> Preset:
+    """Read a preset by name, or a YAML file of one's own by path.
+
+    Args:
+        name: A name of `presets()`, or a path that ends in `.yaml`.
+        overrides: Dotted key -> value, for instance {"loop.seed": 1}.
+
+    Raises:
+        InputError: There is no such preset, or a key or value in it is wrong.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(each.stem for each in FOLDER.glob("*.yaml"))
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise InputError(f"preset {name!r} does not exist{hint} There are: {', '.join(known)}")
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for key, value in (overrides or {}).items():
+        *parents, last = key.split(".")
+        place = content
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    try:
+        return Preset.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"preset {name!r}: {first_problem(error)}") from None
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing that pydantic found wrong, in one line."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return f"{place}: {first['msg']} (got {first['input']!r:.60})"

@@ -1,0 +1,153 @@
+"""Run a preset: one training, or a chain that ends with calibration, figures and model cards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from training.errors import InputError
+from training.presets import Preset, first_problem, load_preset
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+    from training.data import PairSet
+    from training.loop import Outcome, Task
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def run_preset(preset: str, data: str | Path, out: Path, minutes: float | None = None, resume: bool = True,
+               overrides: Mapping[str, Any] | None = None) -> None:
+    """Train what a preset names and write it to `out`; the same command resumes.
+
+    Args:
+        preset: Name of a preset, or path of a YAML file.
+        data: Image-caption data as `training.data.read_pairs` takes it.
+        out: Folder of the result. A chain makes one folder a stage in it.
+        minutes: Time budget; a chain divides it among its stages in the preset's proportions.
+        resume: False starts anew.
+        overrides: Dotted key -> value, for a single training.
+
+    Raises:
+        InputError: The preset, the data or a setting is wrong.
+    """
+    from training.data import read_pairs
+
+    chosen = load_preset(preset, overrides)
+    pairs = read_pairs(data)
+    report_skipped(pairs)
+    if chosen.family != "chain":
+        loop = {**chosen.loop, **({"minutes": minutes} if minutes else {})}
+        train_one(chosen.model_copy(update={"loop": loop}), pairs, out, {}, resume)
+        return
+    shares = [stage.minutes or 1.0 for stage in chosen.stages]
+    made: dict[str, Path] = {}
+    for stage, share in zip(chosen.stages, shares, strict=True):
+        budget = minutes * share / sum(shares) if minutes else stage.minutes
+        single = load_preset(stage.preset).changed(stage.model_copy(update={"minutes": budget}))
+        made[stage.preset] = out / stage.preset
+        train_one(single, pairs, made[stage.preset], made, resume)
+    from training.cards import finish
+
+    finish(out, made, pairs)
+
+
+def report_skipped(pairs: PairSet) -> None:
+    """Say on standard error what was left out, by name for the first twenty, and how much in all."""
+    import sys
+
+    for skipped in pairs.skipped[:20]:
+        print(f"left out {skipped.name}: {skipped.reason}", file=sys.stderr)
+    if pairs.skipped:
+        print(f"{len(pairs.skipped)} rows or captions left out, {len(pairs.pairs)} pairs kept", file=sys.stderr)
+
+
+def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path], resume: bool) -> Outcome:
+    """Train one model; `training.json` beside it records preset, outcome, hardware and what was left out."""
+    import torch
+
+    from training.loop import LoopSettings, train
+    from training.pictures import load_splits
+
+    settings = _checked(LoopSettings, preset.loop, "loop")
+    needs = {role: _needed(reference, made) for role, reference in preset.needs.items()}
+    splits = load_splits(pairs, preset.load_size)
+    if settings.batch_size > len(splits["train"]):
+        raise InputError(f"loop.batch_size {settings.batch_size} is more than the {len(splits['train'])} training "
+                         "pictures; make it smaller")
+    report_skipped(pairs)
+    torch.manual_seed(settings.seed)  # the libraries draw their initial weights from the global generator
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with _attention(device):
+        task = make_task(preset, splits, device, needs, out)
+        outcome = train(task, settings, out, resume)
+    record = {
+        "preset": preset.model_dump(exclude={"stages"}), "steps": outcome.steps,
+        "minutes": round(outcome.minutes, 1), "best_step": outcome.best_step, "val": outcome.figures,
+        "hardware": f"{torch.cuda.get_device_name() if device.type == 'cuda' else 'CPU'}, "
+                    f"{torch.get_num_threads()} threads, torch {torch.__version__}",
+        "pictures": {name: len(split) for name, split in splits.items()}, "left_out": len(pairs.skipped),
+    }
+    (out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+    return outcome
+
+
+def make_task(preset: Preset, splits: dict[str, Any], device: torch.device, needs: Mapping[str, Path],
+              out: Path) -> Task:
+    """The task of a preset's family, its settings checked."""
+    if preset.family == "scene":
+        from training.scene import SceneSettings, SceneTask
+
+        return SceneTask(splits, _checked(SceneSettings, preset.model, "model"), device)
+    if preset.family == "clip":
+        from training.clip import ClipSettings, ClipTask
+
+        return ClipTask(splits, _checked(ClipSettings, preset.model, "model"), device)
+    if preset.family == "autoencoder":
+        from training.autoencoder import AutoencoderSettings, AutoencoderTask, ScenePerception
+
+        return AutoencoderTask(splits, _checked(AutoencoderSettings, preset.model, "model"), device,
+                               ScenePerception(needs["classifier"]))
+    from training.diffusion import DiffusionSettings, DiffusionTask
+
+    return DiffusionTask(splits, _checked(DiffusionSettings, preset.model, "model"), device, needs["autoencoder"],
+                         needs["classifier"], cache=out / "checkpoint" / "latents.safetensors")
+
+
+def _checked(kind: type[Settings], values: Mapping[str, Any], where: str) -> Settings:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{where}.{first_problem(error)}") from None
+
+
+def _needed(reference: str, made: Mapping[str, Path]) -> Path:
+    """A stage of this chain, an embedded model (or a part of one, as in "ldm-ucm/vae"), or a folder."""
+    from eval.models import EMBEDDED_ROOT
+    from synthesis.generators import WEIGHTS
+
+    places = [made[reference]] if reference in made else [EMBEDDED_ROOT / reference, WEIGHTS / reference, Path(reference)]
+    for place in places:
+        if (place / "config.json").is_file():
+            return place
+    raise InputError(f"needs: {reference!r} is neither embedded nor a model folder; train it first or give its path")
+
+
+@contextmanager
+def _attention(device: torch.device) -> Iterator[None]:
+    """On a CPU the plain attention kernel: its backward pass takes half the time of the fused one at these sizes."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    if device.type != "cpu":
+        yield
+        return
+    with sdpa_kernel(SDPBackend.MATH):
+        yield
