@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prompts.errors import InputError, nearest
-from prompts.reading import LABEL_RULE, existing, fail, is_label, label_of, records, text_of
+from prompts.reading import LABEL_RULE, existing, fail, is_label, label_of, parse_json, records, text_of
 from prompts.types import Prompt, check_request
 
 FIELDS = ("text", "label", "captions", "scene", "source")
@@ -83,7 +83,7 @@ def _prompt(file: Path, line: int, row: dict[str, Any], default_label: str | Non
 
 def _captions(file: Path, line: int, text: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str):
-        value = _json(file, line, "captions", value)
+        value = parse_json(file, line, "captions", value)
     if not isinstance(value, list):
         fail(file, line, f"captions {value!r} must be a list of texts")
     return tuple(dict.fromkeys([text, *(text_of(file, line, "caption", one) for one in value)]))
@@ -91,14 +91,7 @@ def _captions(file: Path, line: int, text: str, value: object) -> tuple[str, ...
 
 def _scene(file: Path, line: int, value: object) -> str:
     if isinstance(value, str):
-        value = _json(file, line, "scene", value)
+        value = parse_json(file, line, "scene", value)
     if not isinstance(value, dict):
         fail(file, line, f"scene {value!r} must be a JSON object")
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _json(file: Path, line: int, field: str, text: str) -> object:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        fail(file, line, f"{field} is not JSON ({error.msg} at column {error.colno})")

@@ -67,10 +67,7 @@ def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            fail(path, number, f"not JSON ({error.msg} at column {error.colno}); write one object a line")
+        row = parse_json(path, number, "line", line)
         if not isinstance(row, dict):
             fail(path, number, f"a JSON {type(row).__name__}, not an object; write {{\"label\": ..., \"text\": ...}}")
         yield number, row
@@ -103,6 +100,18 @@ def _text(path: Path, text: str, default_label: str | None) -> Iterator[tuple[in
             yield number, {"text": line}
         else:
             fail(path, number, "no class; write CLASS, a tab and the text, or set the option label")
+
+
+def parse_json(path: Path, line: int, field: str, text: str) -> Any:
+    """A JSON value that can be written again as JSON in UTF-8, which rules out NaN and lone surrogates."""
+    try:
+        value = json.loads(text)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except json.JSONDecodeError as error:
+        fail(path, line, f"{field} is not JSON ({error.msg} at column {error.colno}); check quotes and brackets")
+    except (ValueError, RecursionError) as error:
+        fail(path, line, f"{field} has a value that JSON in UTF-8 cannot hold ({error}); correct it")
+    return value
 
 
 def is_label(value: object) -> bool:

@@ -48,7 +48,9 @@ def test_the_formats_say_the_same_and_share_an_identity(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "text", "message"), [
-    ("p.jsonl", '{"label":"a","text":"b"}\n{"label":', r"p\.jsonl:2: not JSON"),
+    ("p.jsonl", '{"label":"a","text":"b"}\n{"label":', r"p\.jsonl:2: line is not JSON \(.* at column 10\)"),
+    ("p.jsonl", '{"label":"a","text":"\\ud800"}', r"p\.jsonl:1: line has a value that JSON in UTF-8 cannot hold"),
+    ("p.csv", 'label,text,scene\na,b,"{""gsd"": NaN}"', r"p\.csv:2: scene has a value that JSON in UTF-8 cannot hold"),
     ("p.jsonl", "[1]", r"p\.jsonl:1: a JSON list, not an object"),
     ("p.jsonl", '\n{"label":"a"}', r"p\.jsonl:2: no text"),
     ("p.jsonl", '{"text":"a"}', r"p\.jsonl:1: no class; add the field label, or set the option label"),
