@@ -183,6 +183,13 @@ def load_encoder(
         tokenizer = AutoTokenizer.from_pretrained(resolved.location, revision=resolved.revision or "main")
     except (OSError, ValueError) as error:
         raise InputError(f"model {resolved.reference!r}: no readable tokenizer; save it beside the model") from error
+    # Where the files are missing, transformers goes on with an empty vocabulary.
+    known, needed = len(tokenizer), int(config.text_config.vocab_size)
+    if not needed // 2 <= known <= needed:
+        raise InputError(
+            f"model {resolved.reference!r}: a tokenizer of {known} tokens for a text model of {needed}; "
+            "save the model's own tokenizer beside it"
+        )
     preprocessor = Preprocessor.load(resolved.location, resolved.revision, resolved.reference)
     identity = {"kind": config.model_type, **resolved.identity(commit_of(config))}
     calibration = None

@@ -1,6 +1,7 @@
-"""Picture preprocessing as a model's own `preprocessor_config.json` asks for, in torch alone.
+"""Picture preprocessing as a model's own `preprocessor_config.json` asks for, without torchvision.
 
-The numbers are those of `transformers`' image processors, which need torchvision or go through PIL picture by picture.
+One class serves encoders and classifiers of every architecture; the numbers are those of `transformers`' own
+processors on PIL, byte for byte.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from eval.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
-_RESAMPLING = {2: "bilinear", 3: "bicubic"}  # PIL's numbers
 _KNOWN = frozenset({
     "do_resize", "size", "resample", "do_center_crop", "crop_size", "do_rescale", "rescale_factor", "do_normalize",
     "image_mean", "image_std", "do_convert_rgb",
@@ -48,7 +49,7 @@ class Preprocessor:
 
     Attributes:
         size: (height, width) to resize to, or one number: the shortest edge, keeping the shape. None: leave as it is.
-        resampling: "bilinear" or "bicubic", both with antialiasing.
+        resampling: One of PIL's filters; all of them antialias.
         crop: (height, width) of the central crop, or None.
         scale: Factor from bytes to the range that `mean` and `std` refer to.
         mean: Per channel.
@@ -56,7 +57,7 @@ class Preprocessor:
     """
 
     size: tuple[int, int] | int | None
-    resampling: str
+    resampling: Image.Resampling
     crop: tuple[int, int] | None
     scale: float
     mean: tuple[float, float, float]
@@ -76,15 +77,15 @@ class Preprocessor:
                 f"model {reference!r}: its preprocessor asks for {', '.join(unknown)}, which is not supported; "
                 "use a model that only resizes, crops and normalises"
             )
-        resample = int(config.get("resample") or 3)
-        if resample not in _RESAMPLING:
-            choices = " or ".join(f"{number} ({name})" for number, name in _RESAMPLING.items())
-            raise InputError(f"model {reference!r}: resample {resample} is not supported; use {choices}")
+        resample = config.get("resample")
+        if resample not in (None, *Image.Resampling):
+            choices = ", ".join(f"{filter_.value} ({filter_.name.lower()})" for filter_ in sorted(Image.Resampling))
+            raise InputError(f"model {reference!r}: resample {resample!r} is no filter of PIL; use one of {choices}")
         ones, zeros = (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)
         normalise = bool(config.get("do_normalize", True))
         return cls(
             size=_size(config.get("size"), reference) if config.get("do_resize", True) else None,
-            resampling=_RESAMPLING[resample],
+            resampling=Image.Resampling.BICUBIC if resample is None else Image.Resampling(resample),
             crop=_crop(config.get("crop_size"), reference) if config.get("do_center_crop", False) else None,
             scale=float(config.get("rescale_factor") or 1 / 255) if config.get("do_rescale", True) else 1.0,
             mean=_triple(config.get("image_mean"), reference) if normalise else zeros,
@@ -109,17 +110,16 @@ class Preprocessor:
     def __call__(self, images: NDArray[np.uint8]) -> torch.Tensor:
         """`uint8` (N, H, W, 3) to `float32` (N, 3, h, w), as the model's first layer expects."""
         import torch
-        import torch.nn.functional as F
 
-        pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
-        target = self._target(*pixels.shape[2:])
-        if target != tuple(pixels.shape[2:]):
-            pixels = F.interpolate(pixels, target, mode=self.resampling, antialias=True, align_corners=False)
-            pixels = pixels.round().clamp(0, 255)  # PIL resizes bytes to bytes
+        height, width = self._target(*images.shape[1:3])
+        if (height, width) != images.shape[1:3]:
+            resized = [Image.fromarray(image).resize((width, height), self.resampling) for image in images]
+            images = np.stack([np.asarray(image) for image in resized])
+        pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
         if self.crop is not None:
             pixels = _center_crop(pixels, *self.crop)
         mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (self.mean, self.std))
-        return (pixels * self.scale - mean) / std
+        return (pixels.float() * self.scale - mean) / std
 
     def _target(self, height: int, width: int) -> tuple[int, int]:
         if self.size is None:
