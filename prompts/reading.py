@@ -102,7 +102,7 @@ def _text(path: Path, text: str, default_label: str | None) -> Iterator[tuple[in
             fail(path, number, "no class; write CLASS, a tab and the text, or set the option label")
 
 
-def parse_json(path: Path, line: int, field: str, text: str) -> Any:
+def parse_json(path: Path, line: int, field: str, text: str) -> object:
     """A JSON value that can be written again as JSON in UTF-8, which rules out NaN and lone surrogates."""
     try:
         value = json.loads(text)
