@@ -22,7 +22,8 @@ class ClassRow:
         accepted: Attempts that passed every filter and count towards the target.
         attempted: Attempts made.
         target: Wanted number of accepted ones.
-        reasons: Reason -> number of attempts rejected for it.
+        reasons: Reason -> number of attempts rejected for it. What is neither accepted nor rejected was made beyond
+            the target: the last block of a class is finished even when its target is met.
     """
 
     label: str
@@ -31,10 +32,27 @@ class ClassRow:
     target: int
     reasons: Mapping[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.beyond < 0:
+            raise ValueError(
+                f"class {self.label!r}: {self.accepted} accepted and {self.rejected} rejected of {self.attempted} "
+                "attempts: count every attempt once"
+            )
+
     @property
     def rate(self) -> float:
         """Acceptance rate, 0 to 1; 0 before the first attempt."""
         return self.accepted / self.attempted if self.attempted else 0.0
+
+    @property
+    def rejected(self) -> int:
+        """Attempts that a filter turned away."""
+        return sum(self.reasons.values())
+
+    @property
+    def beyond(self) -> int:
+        """Attempts beyond the target."""
+        return self.attempted - self.accepted - self.rejected
 
     @property
     def missed(self) -> bool:
@@ -154,7 +172,7 @@ def to_json(report: RunReport) -> dict[str, object]:
 def _row(row: ClassRow) -> dict[str, object]:
     return {
         "label": row.label, "accepted": row.accepted, "attempted": row.attempted, "target": row.target,
-        "rate": round(row.rate, 6), "reasons": dict(row.reasons),
+        "beyond": row.beyond, "rate": round(row.rate, 6), "reasons": dict(row.reasons),
     }
 
 

@@ -24,7 +24,7 @@ def report():
         generator="tiny, 4 steps",
         settings={"seed": 0, "filters": "[alignment]"},
         classes=(
-            ClassRow("beach", 10, 16, 10, {"alignment": 5, "duplicate": 1}),
+            ClassRow("beach", 10, 17, 10, {"alignment": 5, "duplicate": 1}),
             ClassRow("harbor", 3, 32, 10, {"alignment": 29}),
         ),
         histograms=(ScoreHistogram.of("alignment", scores[scores > 0.3], scores[scores <= 0.3], {"": 0.3}),),
@@ -58,7 +58,7 @@ def test_the_page_says_the_numbers_and_names_missed_targets(tmp_path):
     assert write_report(tmp_path / "report", report()) == tmp_path / "report" / "index.html"
     page, text = read(tmp_path / "report")
     expected = (
-        "13 of 48 pictures accepted", "27.1 %", "1 / 2", "Target missed: harbor (3 of 10)", "threshold 0.300",
+        "13 of 49 pictures accepted", "26.5 %", "1 / 2", "Target missed: harbor (3 of 10)", "threshold 0.300",
         "alignment 34, duplicate 1", "scene accuracy 0.5", "harbours & <beaches>", "a <beach>", "tiny, 4 steps",
     )
     assert [words for words in expected if words not in text] == []
@@ -68,8 +68,8 @@ def test_the_page_says_the_numbers_and_names_missed_targets(tmp_path):
 def test_the_json_holds_the_same_figures(tmp_path):
     write_report(tmp_path, report())
     content = json.loads((tmp_path / "report.json").read_text())
-    assert content["totals"] == {"label": "all classes", "accepted": 13, "attempted": 48, "target": 20,
-                                 "rate": 0.270833, "reasons": {"alignment": 34, "duplicate": 1}}
+    assert content["totals"] == {"label": "all classes", "accepted": 13, "attempted": 49, "target": 20,
+                                 "beyond": 1, "rate": 0.265306, "reasons": {"alignment": 34, "duplicate": 1}}
     assert [row["label"] for row in content["classes"]] == ["beach", "harbor"]
     histogram = content["histograms"][0]
     assert sum(histogram["accepted"]) + sum(histogram["rejected"]) == 90
@@ -95,6 +95,13 @@ def test_an_empty_report_is_a_page_and_clears_old_sheets(tmp_path):
     assert "0 of 0 pictures accepted" in text
     assert "img" not in page.tags
     assert "Target missed" not in text
+
+
+def test_an_attempt_is_counted_once():
+    row = ClassRow("beach", 10, 17, 10, {"alignment": 5, "duplicate": 1})
+    assert (row.rejected, row.beyond) == (6, 1)
+    with pytest.raises(ValueError, match="'beach': 10 accepted and 7 rejected of 16 attempts: count every"):
+        ClassRow("beach", 10, 16, 10, {"alignment": 7})
 
 
 def test_no_target_missed_no_warning(tmp_path):
