@@ -84,7 +84,7 @@ class Calibration:
         if not 0 <= pass_real <= 1:
             raise InputError(f"pass_real {pass_real}: not a share; give a number from 0 to 1")
         quantiles = self.classes[label] if self.source(label) == "class" else self.overall
-        return quantiles.at(1 - pass_real)
+        return round(quantiles.at(1 - pass_real), 6)
 
     def save(self, path: Path) -> None:
         """Write JSON; the same calibration always gives the same bytes."""
