@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModel, ResNetConfig, ResNetModel
 from transformers.modeling_outputs import BaseModelOutputWithPoolingAndNoAttention
 
 
-class PooledResNetConfig(ResNetConfig):  # type: ignore[no-untyped-call] # its __init_subclass__ has no types
+class PooledResNetConfig(ResNetConfig):
     """`ResNetConfig` under a name of its own; `hidden_size` is the width of the pooled vector."""
 
     model_type = "pooled-resnet"
@@ -25,7 +25,7 @@ class PooledResNetConfig(ResNetConfig):  # type: ignore[no-untyped-call] # its _
         return widths[-1]
 
 
-class PooledResNetModel(ResNetModel):  # type: ignore[no-untyped-call] # its __init_subclass__ has no types
+class PooledResNetModel(ResNetModel):
     """`ResNetModel` whose pooled output is (N, D)."""
 
     config_class = PooledResNetConfig

@@ -14,13 +14,14 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from pydantic import BaseModel, ConfigDict
+from safetensors.torch import load_file
 from torch import nn
+from typing_extensions import override
 
 from training.loop import Losses, Task
 from training.pictures import PictureSet, dihedral, random_dihedral, to_float
 from training.saving import save_model
 from training.sheets import tile
-
 
 INITIAL_LOG_VARIANCE = -6.0
 
@@ -31,12 +32,13 @@ class AutoencoderSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     size: int = 128
+    crop: int = 96
     latent_channels: int = 4
     channels: tuple[int, ...] = (16, 48, 128, 128)
     layers_per_block: int = 1
-    groups: int = 16
+    groups: int = 4
     kl_weight: float = 1e-5
-    perceptual_weight: float = 0.3
+    perceptual_weight: float = 0.12
     adversarial_weight: float = 0.05
     adversarial_start: float = 0.5
     shrink_share: float = 0.25
@@ -59,6 +61,7 @@ class PatchDiscriminator(nn.Module):
             nn.Conv2d(4 * c, 1, 3, 1, 1),
         )
 
+    @override
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.layers(pixels)
         return logits
@@ -76,9 +79,11 @@ class ScenePerception(nn.Module):
         self.backbone.to(memory_format=torch.channels_last)
 
     def features(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """The first four feature maps, each (N, C, h, w), unit length along C."""
         maps = self.backbone(pixels, output_hidden_states=True).hidden_states[:4]
         return [F.normalize(each.float(), dim=1) for each in maps]
 
+    @override
     def forward(self, fake: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             wanted = self.features(real)
@@ -88,12 +93,20 @@ class ScenePerception(nn.Module):
 
 
 class AutoencoderTask(Task):
-    """Two players: the autoencoder, and from `adversarial_start` of the budget on the discriminator."""
+    """Two players: the autoencoder, and from `adversarial_start` of the budget on the discriminator.
+
+    Args:
+        splits: Pictures at `crop` pixels or more.
+        settings: See `AutoencoderSettings`.
+        device: Where the networks are.
+        perception: The perceptual distance.
+        initial: Folder of an `AutoencoderKL` of the same shape to go on from.
+    """
 
     players = ("autoencoder", "discriminator")
 
     def __init__(self, splits: dict[str, PictureSet], settings: AutoencoderSettings, device: torch.device,
-                 perception: ScenePerception) -> None:
+                 perception: ScenePerception, initial: Path | None = None) -> None:
         self.splits, self.settings, self.device, self.size = splits, settings, device, settings.size
         self.perception = perception.to(device)
         depth = len(settings.channels)
@@ -103,33 +116,46 @@ class AutoencoderTask(Task):
             block_out_channels=list(settings.channels), layers_per_block=settings.layers_per_block,
             norm_num_groups=settings.groups, mid_block_add_attention=False,
         ).to(device)
-        with torch.no_grad():  # with unit noise on a latent that says nothing yet, the decoder learns to ignore it
-            self.model.quant_conv.weight[settings.latent_channels:].zero_()
-            self.model.quant_conv.bias[settings.latent_channels:].fill_(INITIAL_LOG_VARIANCE)
+        if initial is not None:
+            self.model.load_state_dict(load_file(initial / "diffusion_pytorch_model.safetensors"))
+        else:
+            self._start_nearly_deterministic()
         self.discriminator = PatchDiscriminator().to(device)
         self._fake: torch.Tensor | None = None
 
+    @torch.no_grad()
+    def _start_nearly_deterministic(self) -> None:
+        """With unit noise on a latent that says nothing yet, the decoder learns to ignore the latent."""
+        channels = self.settings.latent_channels
+        self.model.quant_conv.weight[channels:].zero_()
+        self.model.quant_conv.bias[channels:].fill_(INITIAL_LOG_VARIANCE)
+
+    @override
     def __len__(self) -> int:
         return len(self.splits["train"])
 
+    @override
     def networks(self) -> dict[str, nn.Module]:
         return {"autoencoder": self.model, "discriminator": self.discriminator}
 
+    @override
     def player_networks(self, player: str) -> list[str]:
         return [player]
 
+    @override
     def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
         train = self.splits["train"]
-        room = train.pixels.shape[-1] - self.size
-        top, left = torch.randint(room + 1, (2,), generator=generator).tolist()
-        pixels = train.pixels[rows][..., top:top + self.size, left:left + self.size]
+        crop = self.settings.crop
+        top, left = torch.randint(train.pixels.shape[-1] - crop + 1, (2,), generator=generator).tolist()
+        pixels = train.pixels[rows][..., top:top + crop, left:left + crop]
         pixels = to_float(random_dihedral(pixels, generator))
-        side = self.size // 2 ** (len(self.settings.channels) - 1)
+        side = crop // 2 ** (len(self.settings.channels) - 1)
         noise = torch.randn(len(rows), self.settings.latent_channels, side, side, generator=generator)
         how = torch.tensor([int(torch.randint(8, (1,), generator=generator)),
                             int(torch.rand(1, generator=generator) < self.settings.shrink_share)])
         return {"pixels": pixels.to(self.device), "noise": noise.to(self.device), "how": how}
 
+    @override
     def losses(self, player: str, batch: dict[str, torch.Tensor], progress: float) -> Losses:
         turn, shrink = (int(value) for value in batch["how"])
         real = dihedral(batch["pixels"], turn)
@@ -167,6 +193,7 @@ class AutoencoderTask(Task):
                 parts.append(self.model.decode(latent).sample.float().cpu().clamp(-1, 1))
         return torch.cat(parts)
 
+    @override
     def validate(self) -> dict[str, float]:
         real = self._val_pixels()
         fake = self.reconstruct_mean(real)
@@ -177,6 +204,7 @@ class AutoencoderTask(Task):
         # Sharpness counts as much as fidelity: the perceptual distance falls while PSNR pays for the texture.
         return {"score": -perceptual, "psnr_db": psnr, "perceptual": perceptual, "n": float(len(real))}
 
+    @override
     def preview(self) -> np.ndarray:
         real = self._val_pixels()[::13][:16]
         both = torch.cat([real, self.reconstruct_mean(real)])
@@ -190,6 +218,7 @@ class AutoencoderTask(Task):
             latents = [self.model.encode(p.to(self.device)).latent_dist.mode().float().cpu() for p in pixels.split(32)]
         return 1 / torch.cat(latents).std().item()
 
+    @override
     def save(self, folder: Path) -> None:
         self.model.register_to_config(scaling_factor=round(self.latent_scale(), 5))
         save_model(self.model, folder)

@@ -1,4 +1,4 @@
-"""The end of a chain: calibrate the encoders, measure every model, write the cards, lay the files out to be embedded."""
+"""The end of a chain: calibrate the encoders, measure every model, write cards, lay the files out to be embedded."""
 
 from __future__ import annotations
 

@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
 from torch import nn
+from typing_extensions import override
 
 from eval.networks import PooledResNetConfig
 from training.loop import Losses, Task
-from training.pictures import PictureSet, random_view, to_float
+from training.pictures import PictureSet, random_view, to_channels_last, to_float
 from training.saving import save_model, write_preprocessor
 from training.tokenizer import encode, train_tokenizer
 
@@ -66,15 +67,18 @@ class ClipTask(Task):
         )
         config = VisionTextDualEncoderConfig.from_vision_text_configs(vision, text, projection_dim=settings.projection)
         self.model: VisionTextDualEncoderModel = VisionTextDualEncoderModel(config)
-        self.model.to(device)
-        self.model.vision_model.to(memory_format=torch.channels_last)
+        nn.Module.to(self.model, device)
+        to_channels_last(self.model.vision_model, device)
 
+    @override
     def __len__(self) -> int:
         return len(self.splits["train"])
 
+    @override
     def networks(self) -> dict[str, nn.Module]:
         return {"dual_encoder": self.model}
 
+    @override
     def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
         train = self.splits["train"]
         views = random_view(train.pixels[rows], self.size, generator, self.settings.min_scale)
@@ -87,6 +91,7 @@ class ClipTask(Task):
         batch["positive"] = torch.tensor([[text in captions for text in chosen] for captions in own]).to(self.device)
         return batch
 
+    @override
     def losses(self, player: str, batch: dict[str, torch.Tensor], progress: float) -> Losses:
         self.model.train()
         output = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"],
@@ -95,6 +100,7 @@ class ClipTask(Task):
             self.model.logit_scale.clamp_(max=MAX_LOGIT_SCALE)
         return {"contrastive": contrastive_loss(output.logits_per_image.float(), batch["positive"])}
 
+    @override
     def validate(self) -> dict[str, float]:
         figures = self.retrieval("val")
         return {"score": (figures["image_to_text_r1"] + figures["text_to_image_r1"]) / 2 + figures["margin"], **figures}
@@ -123,6 +129,7 @@ class ClipTask(Task):
             "n": float(len(data)),
         }
 
+    @override
     def save(self, folder: Path) -> None:
         save_model(self.model, folder)
         self.tokenizer.save_pretrained(folder)

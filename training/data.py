@@ -204,7 +204,8 @@ def _column(row: Mapping[str, Any], columns: Mapping[str, str], role: str, usual
 
 
 def _hub(source: str, columns: Mapping[str, str]) -> Iterator[Row]:
-    from datasets import Dataset, Image as ImageFeature, load_dataset, load_from_disk
+    from datasets import Dataset, load_dataset, load_from_disk
+    from datasets import Image as ImageFeature
 
     if Path(source, "dataset_info.json").is_file() or Path(source, "dataset_dict.json").is_file():
         loaded = load_from_disk(source)

@@ -18,6 +18,7 @@ from diffusers.training_utils import compute_snr
 from pydantic import BaseModel, ConfigDict
 from safetensors.torch import load_file, save_file
 from torch import nn
+from typing_extensions import override
 
 from training.loop import Losses, Task
 from training.pictures import PictureSet, dihedral, to_float
@@ -72,7 +73,8 @@ class DiffusionTask(Task):
             num_hidden_layers=settings.text_layers, num_attention_heads=4, max_position_embeddings=settings.tokens,
             projection_dim=settings.text_width, bos_token_id=self.tokenizer.bos_token_id,
             eos_token_id=self.tokenizer.eos_token_id, pad_token_id=self.tokenizer.pad_token_id,
-        )).to(device)
+        ))
+        nn.Module.to(self.text_encoder, device)
         self.unet = UNet2DConditionModel(
             sample_size=settings.size // 2 ** (len(self.vae.config.block_out_channels) - 1),
             in_channels=self.vae.config.latent_channels, out_channels=self.vae.config.latent_channels,
@@ -80,14 +82,16 @@ class DiffusionTask(Task):
             down_block_types=["CrossAttnDownBlock2D" if a else "DownBlock2D" for a in settings.attention],
             up_block_types=["CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(settings.attention)],
             cross_attention_dim=settings.text_width, attention_head_dim=settings.heads, norm_num_groups=settings.groups,
-        ).to(device, memory_format=torch.channels_last)
+        ).to(device)
         self.noise_schedule = DDPMScheduler(**NOISE_SCHEDULE)
         self.mean, self.std = self._latents(cache)
         self.drawn: torch.Tensor | None = None
 
+    @override
     def __len__(self) -> int:
         return len(self.splits["train"])
 
+    @override
     def networks(self) -> dict[str, nn.Module]:
         return {"unet": self.unet, "text_encoder": self.text_encoder}
 
@@ -112,6 +116,7 @@ class DiffusionTask(Task):
             save_file({"mean": mean, "std": std}, cache)
         return mean, std
 
+    @override
     def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
         n = len(rows)
         turns = torch.randint(8, (n,), generator=generator)
@@ -124,12 +129,13 @@ class DiffusionTask(Task):
             dropped = torch.rand(1, generator=generator).item() < self.settings.caption_dropout
             captions.append("" if dropped else chosen)
         return {
-            "latents": latents.to(self.device, memory_format=torch.channels_last),
-            "noise": torch.randn(mean.shape, generator=generator).to(self.device, memory_format=torch.channels_last),
+            "latents": latents.to(self.device),
+            "noise": torch.randn(mean.shape, generator=generator).to(self.device),
             "timesteps": torch.randint(1000, (n,), generator=generator).to(self.device),
             "input_ids": torch.tensor(encode(self.tokenizer, captions)["input_ids"]).to(self.device),
         }
 
+    @override
     def losses(self, player: str, batch: dict[str, torch.Tensor], progress: float) -> Losses:
         return {"v": self._loss(batch)}
 
@@ -141,14 +147,15 @@ class DiffusionTask(Task):
         predicted = self.unet(noisy, timesteps, text, return_dict=False)[0].float()
         snr = compute_snr(self.noise_schedule, timesteps)
         weight = snr.clamp(max=self.settings.snr_gamma) / (snr + 1)
-        return (weight * (predicted - target).square().mean((1, 2, 3))).mean()
+        loss: torch.Tensor = (weight * (predicted - target).square().mean((1, 2, 3))).mean()
+        return loss
 
     def pipeline(self, dtype: torch.dtype = torch.float32) -> StableDiffusionPipeline:
         """A `StableDiffusionPipeline` of copies of the networks as they are now."""
         from diffusers import StableDiffusionPipeline
 
         pipeline = StableDiffusionPipeline(
-            vae=copy.deepcopy(self.vae).to(dtype), text_encoder=copy.deepcopy(self.text_encoder).to(dtype),
+            vae=copy.deepcopy(self.vae).to(dtype), text_encoder=nn.Module.to(copy.deepcopy(self.text_encoder), dtype),
             tokenizer=self.tokenizer, unet=copy.deepcopy(self.unet).to(dtype),
             scheduler=DPMSolverMultistepScheduler(**NOISE_SCHEDULE), safety_checker=None, feature_extractor=None,
             requires_safety_checker=False,
@@ -169,6 +176,7 @@ class DiffusionTask(Task):
             parts.append(drawn.float().cpu() * 2 - 1)
         return torch.cat(parts)
 
+    @override
     def validate(self) -> dict[str, float]:
         """Draw pictures for `val` captions, spread over the classes, and ask the scene classifier what they show."""
         val = self.splits["val"]
@@ -180,8 +188,10 @@ class DiffusionTask(Task):
         return {"score": -nll, "nll": nll, "accuracy": (logits.argmax(1) == labels).float().mean().item(),
                 "n": float(len(rows))}
 
+    @override
     def preview(self) -> np.ndarray | None:
         return None if self.drawn is None else tile(self.drawn, columns=9)
 
+    @override
     def save(self, folder: Path) -> None:
         self.pipeline(torch.float16).save_pretrained(folder, safe_serialization=True)

@@ -184,11 +184,15 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True) ->
 
     progress = Progress(out.name, enabled=accelerator.is_main_process)
     clock = time.monotonic() - ledger.seconds
-    done = lambda: max(ledger.step / settings.max_steps, (time.monotonic() - clock) / 60 / settings.minutes)  # noqa: E731
+
+    def done() -> float:
+        return max(ledger.step / settings.max_steps, (time.monotonic() - clock) / 60 / settings.minutes)
+
     while (fraction := done()) < 1:
+        rate = settings.learning_rate * learning_rate_factor(ledger.step, fraction, settings.warmup_steps)
         for optimiser in optimisers.values():
             for group in optimiser.param_groups:
-                group["lr"] = settings.learning_rate * learning_rate_factor(ledger.step, fraction, settings.warmup_steps)
+                group["lr"] = rate
         shown: dict[str, float] = defaultdict(float)
         for micro in range(settings.accumulate):
             index = ledger.step * settings.accumulate + micro

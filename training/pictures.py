@@ -69,7 +69,8 @@ def load_pictures(pairs: Sequence[Pair], size: int, label_names: tuple[str, ...]
             continue
         kept.append(pair)
     if not kept:
-        raise InputError(f"none of {len(pairs)} pictures could be read; the first: {skipped[-1] if skipped else 'none'}")
+        last = skipped[-1]
+        raise InputError(f"none of {len(pairs)} pictures could be read; the last was {last.name}: {last.reason}")
     stacked = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
     labels = torch.tensor([index.get(pair.label, -1) for pair in kept])
     return PictureSet(stacked, labels, tuple(pair.captions for pair in kept), label_names)
@@ -87,13 +88,21 @@ def load_splits(data: PairSet, size: int) -> dict[str, PictureSet]:
         if pairs:
             splits[name] = load_pictures(pairs, size, data.labels, data.skipped)
         elif name != "test":
-            raise InputError(f"the data has no {name!r} split; training needs it (the best checkpoint is chosen on val)")
+            raise InputError(f"the data has no {name!r} split; it is needed (the best checkpoint is chosen on val)")
     return splits
 
 
 def to_float(pixels: torch.Tensor) -> torch.Tensor:
     """`uint8` [0, 255] to `float32` [-1, 1], the range of the networks."""
     return pixels.float().div_(127.5).sub_(1.0)
+
+
+def to_channels_last(network: torch.nn.Module, device: torch.device) -> None:
+    """Move a convolutional network to a device in the layout that its convolutions are fastest in."""
+    network.to(device)
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def dihedral(x: torch.Tensor, which: int) -> torch.Tensor:

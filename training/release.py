@@ -115,7 +115,7 @@ def make_task(preset: Preset, splits: dict[str, Any], device: torch.device, need
         from training.autoencoder import AutoencoderSettings, AutoencoderTask, ScenePerception
 
         return AutoencoderTask(splits, _checked(AutoencoderSettings, preset.model, "model"), device,
-                               ScenePerception(needs["classifier"]))
+                               ScenePerception(needs["classifier"]), needs.get("initial"))
     from training.diffusion import DiffusionSettings, DiffusionTask
 
     return DiffusionTask(splits, _checked(DiffusionSettings, preset.model, "model"), device, needs["autoencoder"],
@@ -134,8 +134,8 @@ def _needed(reference: str, made: Mapping[str, Path]) -> Path:
     from eval.models import EMBEDDED_ROOT
     from synthesis.generators import WEIGHTS
 
-    places = [made[reference]] if reference in made else [EMBEDDED_ROOT / reference, WEIGHTS / reference, Path(reference)]
-    for place in places:
+    anywhere = [EMBEDDED_ROOT / reference, WEIGHTS / reference, Path(reference)]
+    for place in [made[reference]] if reference in made else anywhere:
         if (place / "config.json").is_file():
             return place
     raise InputError(f"needs: {reference!r} is neither embedded nor a model folder; train it first or give its path")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
+
+if TYPE_CHECKING:
+    from diffusers import ModelMixin
 
 
 def save_model(model: nn.Module, folder: Path) -> None:
@@ -20,12 +24,12 @@ def save_model(model: nn.Module, folder: Path) -> None:
         for name, tensor in model.state_dict().items()
     }
     folder.mkdir(parents=True, exist_ok=True)
-    if hasattr(model, "config") and hasattr(model.config, "save_pretrained"):
+    if isinstance(model, PreTrainedModel):
         model.save_pretrained(folder, state_dict=state)
         return
     from safetensors.torch import save_file
 
-    model.save_config(folder)  # type: ignore[operator] # a diffusers ModelMixin
+    cast("ModelMixin", model).save_config(folder)
     contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
     save_file(contiguous, folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
 

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
 from torch import nn
+from typing_extensions import override
 
 from training.loop import Losses, Task
-from training.pictures import PictureSet, random_view, to_float
+from training.pictures import PictureSet, random_view, to_channels_last, to_float
 from training.saving import save_model, write_preprocessor
 
 if TYPE_CHECKING:
@@ -49,26 +50,31 @@ class SceneTask(Task):
             label2id={name: i for i, name in enumerate(names)},
         )
         self.model: ResNetForImageClassification = ResNetForImageClassification(config)
-        self.model.to(device, memory_format=torch.channels_last)
+        to_channels_last(self.model, device)
 
+    @override
     def __len__(self) -> int:
         return len(self.splits["train"])
 
+    @override
     def networks(self) -> dict[str, nn.Module]:
         return {"classifier": self.model}
 
+    @override
     def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
         train = self.splits["train"]
         views = random_view(train.pixels[rows], self.size, generator, self.settings.min_scale)
         views = views.to(self.device, memory_format=torch.channels_last)
         return {"pixels": views, "labels": train.labels[rows].to(self.device)}
 
+    @override
     def losses(self, player: str, batch: dict[str, torch.Tensor], progress: float) -> Losses:
         self.model.train()
         logits = self.model(batch["pixels"]).logits.float()
         return {"cross_entropy": F.cross_entropy(logits, batch["labels"],
                                                  label_smoothing=self.settings.label_smoothing)}
 
+    @override
     def validate(self) -> dict[str, float]:
         accuracy, nll = self.accuracy("val")
         return {"score": accuracy - 0.1 * nll, "accuracy": accuracy, "nll": nll, "n": float(len(self.splits["val"]))}
@@ -83,6 +89,7 @@ class SceneTask(Task):
         hits = (logits.argmax(1) == data.labels).float().mean().item()
         return hits, F.cross_entropy(logits, data.labels).item()
 
+    @override
     def save(self, folder: Path) -> None:
         save_model(self.model, folder)
         write_preprocessor(folder, self.size)

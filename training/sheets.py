@@ -7,7 +7,7 @@ import torch
 
 
 def tile(pictures: torch.Tensor, columns: int) -> np.ndarray:
-    """Pictures (N, 3, S, S) in [-1, 1] as one `uint8` (rows * S, columns * S, 3) sheet; the last row is padded black."""
+    """Pictures (N, 3, S, S) in [-1, 1] as one `uint8` (rows * S, columns * S, 3) sheet, padded with black."""
     n, channels, side, _ = pictures.shape
     rows = -(-n // columns)
     padded = torch.full((rows * columns, channels, side, side), -1.0)
