@@ -173,7 +173,10 @@ def _tagged(schema: pa.Schema, encoder: str | None) -> pa.Schema:
 
 def _write(path: Path, table: pa.Table) -> None:
     with replacing(path) as file:
-        pq.write_table(table, file, compression="zstd", use_dictionary=False, write_page_checksum=True)
+        # Statistics would be whole pictures, outside what the checksums cover.
+        pq.write_table(
+            table, file, compression="zstd", use_dictionary=False, write_statistics=False, write_page_checksum=True
+        )
 
 
 def _read(path: Path, columns: Sequence[str]) -> pa.Table:

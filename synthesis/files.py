@@ -79,7 +79,7 @@ def check_writable(run: Path) -> None:
     """
     if run.exists() and not run.is_dir():
         raise InputError(f"{str(run)!r} is a file; choose a folder for the run")
-    if run.is_dir() and not (run / "recipe.yaml").is_file() and any(entry.name != ".lock" for entry in run.iterdir()):
+    if run.is_dir() and not (run / "recipe.yaml").is_file() and _holds_something(run):
         raise InputError(f"{str(run)!r} holds files and no recipe.yaml, so it is no run; choose an empty folder")
     existing = _existing(run)
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
@@ -97,6 +97,11 @@ def _lock_file(run: Path) -> TextIO:
         return (run / ".lock").open("w")
     except FileNotFoundError as error:
         raise InputError(f"cannot make {str(run)!r}: {error.strerror}; choose another folder") from error
+
+
+def _holds_something(run: Path) -> bool:
+    # A process that was killed before it had written its recipe leaves these two behind.
+    return any(entry.name != ".lock" and entry.suffix != TEMPORARY for entry in run.iterdir())
 
 
 def _existing(place: Path) -> Path:

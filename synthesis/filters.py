@@ -126,8 +126,16 @@ class AlignmentFilter(FilterSettings):
         """Check that there is a threshold for every class.
 
         Raises:
-            InputError: `pass_real` with an encoder that has no calibration.
+            InputError: `pass_real` with an encoder that has no calibration, or that of other weights.
         """
+        calibration = encoder.calibration
+        if self.pass_real is not None and calibration is not None:
+            measured, loaded = calibration.encoder.get("content"), encoder.identity().get("content")
+            if measured != loaded:
+                raise InputError(
+                    f"pass_real {self.pass_real}: the calibration.json of encoder {self.encoder!r} was measured with "
+                    f"weights {measured}, and these are {loaded}; calibrate again, or use min_score"
+                )
         for label in labels:
             self.threshold(label, encoder)
 

@@ -1,0 +1,78 @@
+"""A tiny generator, two tiny encoders, and a recipe of three classes that uses them."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from synthesis.recipe import Recipe
+from tests.tiny import tiny_clip, tiny_pictures, tiny_scene
+from tests.tiny_sd import tiny_sd
+
+CLASSES = ["beach", "forest", "river"]
+
+
+@dataclass(frozen=True)
+class Models:
+    generator: Path
+    encoder: Path
+    other_encoder: Path
+    calibrated_encoder: Path
+    classifier: Path
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory) -> Models:
+    root = tmp_path_factory.mktemp("models")
+    calibrated = tiny_clip(root / "calibrated", seed=2)
+    _calibrate(calibrated)
+    return Models(
+        tiny_sd(root / "sd"),
+        tiny_clip(root / "clip"),
+        tiny_clip(root / "other", seed=1),
+        calibrated,
+        tiny_scene(root / "scene", CLASSES),
+    )
+
+
+def _calibrate(folder: Path) -> None:
+    from eval import calibrate, load_encoder
+
+    encoder = load_encoder(folder)
+    captions = [[f"a picture of a {label}"] for label in CLASSES for _ in range(20)]
+    labels = [label for label in CLASSES for _ in range(20)]
+    calibrate(encoder, tiny_pictures(60), captions, labels, "val").save(folder / "calibration.json")
+
+
+@pytest.fixture
+def tree(models):
+    """The recipe as plain data; a test changes its own copy."""
+    return copy.deepcopy(
+        {
+            "name": "tiny",
+            "generator": {"model": str(models.generator), "steps": 2, "guidance": 3.0},
+            "prompts": {"expander": "grammar", "classes": CLASSES},
+            "filters": [
+                {"kind": "alignment", "encoder": str(models.encoder), "min_score": 0.0},
+                {"kind": "duplicate", "max_similarity": 0.995},
+            ],
+            "target": {"per_class": 5, "max_attempts": 24},
+            "runtime": {"block_size": 4, "device": "cpu", "dtype": "float32"},
+        }
+    )
+
+
+@pytest.fixture
+def recipe(tree) -> Recipe:
+    return Recipe.parse(tree)
+
+
+@pytest.fixture
+def recipe_file(tree, tmp_path) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    return path
