@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import nn
 from typing_extensions import override
 
+from training.errors import InputError
 from training.loop import Losses, Task
 from training.pictures import PictureSet, dihedral, random_dihedral, to_float
 from training.saving import save_model
@@ -107,6 +108,9 @@ class AutoencoderTask(Task):
 
     def __init__(self, splits: dict[str, PictureSet], settings: AutoencoderSettings, device: torch.device,
                  perception: ScenePerception, initial: Path | None = None) -> None:
+        room = splits["train"].pixels.shape[-1]
+        if settings.crop > room:
+            raise InputError(f"model.crop {settings.crop} is larger than load_size {room}; make it smaller")
         self.splits, self.settings, self.device, self.size = splits, settings, device, settings.size
         self.perception = perception.to(device)
         depth = len(settings.channels)

@@ -15,7 +15,7 @@ from PIL import Image
 from training.errors import InputError
 
 SPLITS = {"train": "train", "restval": "train", "val": "val", "validation": "val", "valid": "val", "test": "test"}
-IMAGE_SUFFIXES = (".webp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+SAVED = ("dataset_dict.json", "dataset_info.json")  # what `save_to_disk` of `datasets` leaves in a folder
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,14 @@ def read_pairs(source: str | Path, columns: Mapping[str, str] | None = None) -> 
         return _collect(_hub(str(source), columns or {}))
     if (path / "pairs.jsonl").is_file():
         return _collect(_jsonl(path))
+    saved = any((path / name).is_file() for name in SAVED)
     karpathy = sorted(path.glob("dataset*.json"))
-    if karpathy:
+    if karpathy and not saved:
         return _collect(_karpathy(karpathy[0]))
     for name in ("metadata.jsonl", "metadata.csv"):
         if next(path.rglob(name), None):
             return _collect(_imagefolder(path, name, columns or {}))
-    if any(path.rglob("*.parquet")) or any(path.rglob("*.arrow")):
+    if saved or any(path.rglob("*.parquet")):
         return _collect(_hub(str(path), columns or {}))
     raise InputError(
         f"data folder {str(source)!r} has no pairs.jsonl, dataset*.json, metadata.jsonl or Parquet files; "
@@ -207,7 +208,7 @@ def _hub(source: str, columns: Mapping[str, str]) -> Iterator[Row]:
     from datasets import Dataset, load_dataset, load_from_disk
     from datasets import Image as ImageFeature
 
-    if Path(source, "dataset_info.json").is_file() or Path(source, "dataset_dict.json").is_file():
+    if any(Path(source, name).is_file() for name in SAVED):
         loaded = load_from_disk(source)
     else:
         loaded = load_dataset(source)

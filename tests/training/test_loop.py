@@ -1,0 +1,120 @@
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from training.data import read_pairs
+from training.loop import LoopSettings, learning_rate_factor, rows_of_step, train
+from training.pictures import load_splits
+from training.scene import SceneSettings, SceneTask
+
+TINY = {"size": 32, "embedding_size": 8, "hidden_sizes": (8, 8, 8, 8), "depths": (1, 1, 1, 1)}
+
+
+def _settings(**changes):
+    values = {"max_steps": 12, "batch_size": 8, "learning_rate": 1e-2, "warmup_steps": 2, "validate_every": 4,
+              "preview_every": 4, "checkpoint_every": 4, "mixed_precision": "no"}
+    return LoopSettings(**{**values, **changes})
+
+
+class _Cut(SceneTask):
+    """Stops as if the process had been killed."""
+
+    def __init__(self, *arguments, cut_at=math.inf):
+        super().__init__(*arguments)
+        self.left = cut_at
+
+    def batch(self, rows, generator):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return super().batch(rows, generator)
+
+
+def _task(real, **changes):
+    torch.manual_seed(0)
+    return _Cut(load_splits(read_pairs(real), 40), SceneSettings(**TINY), torch.device("cpu"), **changes)
+
+
+def test_every_epoch_visits_every_row_once_whatever_the_number_of_processes():
+    n, batch = 10, 4
+    for world in (1, 2):
+        seen = [
+            row for step in range(20 // (batch * world) + 1) for rank in range(world)
+            for row in rows_of_step(n, batch, step, 0, rank, world).tolist()
+        ]
+        assert sorted(seen[:10]) == list(range(10))
+        assert sorted(seen[10:20]) == list(range(10))
+        assert seen[:10] != seen[10:20]
+
+
+def test_learning_rate_warms_up_and_ends_at_zero():
+    assert learning_rate_factor(0, 0.0, 10) == pytest.approx(0.1)
+    assert learning_rate_factor(9, 0.0, 10) == pytest.approx(1.0)
+    assert learning_rate_factor(50, 0.5, 10) == pytest.approx(0.5)
+    assert learning_rate_factor(99, 1.0, 10) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_training_that_was_cut_ends_with_the_same_weights(real, tmp_path):
+    whole = train(_task(real), _settings(), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(_task(real, cut_at=7), _settings(), tmp_path / "cut")
+    resumed = _task(real)
+    ended = train(resumed, _settings(), tmp_path / "cut")
+    assert (whole.steps, whole.best_step, whole.figures) == (ended.steps, ended.best_step, ended.figures)
+    assert resumed.left == math.inf
+    a, b = (load_file(tmp_path / name / "checkpoint" / "model.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert all(tensor.dtype == torch.float16 for tensor in a.values() if tensor.is_floating_point())
+
+
+def test_training_learns_and_leaves_events(real, tmp_path):
+    task = _task(real)
+    before = task.accuracy("train")[1]
+    outcome = train(task, _settings(max_steps=40), tmp_path / "out")
+    assert task.accuracy("train")[1] < before - 0.1
+    assert outcome.figures["n"] == 12
+    assert list((tmp_path / "out" / "logs").rglob("events.out.tfevents.*"))
+
+
+def test_accumulated_micro_batches_give_the_gradient_of_the_large_batch(real, tmp_path):
+    """Without batch statistics and augmentation in the way, two halves step like the whole."""
+
+    class Linear(SceneTask):
+        def batch(self, rows, generator):
+            train_split = self.splits["train"]
+            pixels = train_split.pixels[rows].float().div(255)[..., :32, :32]
+            return {"pixels": pixels, "labels": train_split.labels[rows]}
+
+        def losses(self, player, batch, progress):
+            self.model.eval()  # running statistics: a picture's logits do not depend on the batch
+            logits = self.model(batch["pixels"]).logits
+            return {"cross_entropy": torch.nn.functional.cross_entropy(logits, batch["labels"])}
+
+    weights = []
+    for batch, accumulate in ((8, 1), (4, 2)):
+        torch.manual_seed(0)
+        task = Linear(load_splits(read_pairs(real), 40), SceneSettings(**TINY), torch.device("cpu"))
+        settings = _settings(max_steps=3, batch_size=batch, accumulate=accumulate, ema_decay=0.0)
+        train(task, settings, tmp_path / f"{batch}")
+        weights.append(torch.cat([p.detach().flatten() for p in task.model.parameters()]))
+    assert torch.allclose(weights[0], weights[1], atol=1e-5)
+
+
+def test_a_time_budget_ends_the_training(real, tmp_path):
+    outcome = train(_task(real), _settings(max_steps=10**6, minutes=0.03), tmp_path / "out")
+    assert 0 < outcome.steps < 10**6
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_name(real, tmp_path):
+    class Broken(SceneTask):
+        def losses(self, player, batch, progress):
+            return {"cross_entropy": super().losses(player, batch, progress)["cross_entropy"] * math.nan}
+
+    task = Broken(load_splits(read_pairs(real), 40), SceneSettings(**TINY), torch.device("cpu"))
+    with pytest.raises(FloatingPointError, match=r"step 1: a loss is not finite .*cross_entropy"):
+        train(task, _settings(), tmp_path / "out")

@@ -1,0 +1,79 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from training.errors import InputError
+from training.presets import load_preset, presets
+from training.release import make_task, run_preset
+
+
+def test_every_preset_says_what_it_makes():
+    assert set(presets()) >= {"scene-ucm", "clip-ucm", "clip-ucm-b", "autoencoder-ucm", "ldm-ucm", "release", "tiny"}
+    assert all(len(line) > 20 for line in presets().values())
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        ("relase", None, r"preset 'relase' does not exist; did you mean 'release'"),
+        ("scene-ucm", {"familie": "x"}, r"familie: Extra inputs are not permitted"),
+    ],
+)
+def test_wrong_presets_are_named(name, overrides, message):
+    with pytest.raises(InputError, match=message):
+        load_preset(name, overrides)
+
+
+def test_wrong_settings_are_named(real, tmp_path):
+    with pytest.raises(InputError, match=r"loop\.max_steps: .*greater than 0"):
+        run_preset("scene-ucm", real, tmp_path, overrides={"loop.max_steps": 0})
+    with pytest.raises(InputError, match=r"loop\.batch_size 64 is more than the 48 training pictures"):
+        run_preset("scene-ucm", real, tmp_path)
+    with pytest.raises(InputError, match=r"needs: 'nothing' is neither embedded nor a model folder"):
+        run_preset("autoencoder-ucm", real, tmp_path, overrides={"needs.classifier": "nothing"})
+
+
+def test_two_dual_encoders_differ_in_architecture(real):
+    from training.data import read_pairs
+    from training.pictures import load_splits
+
+    splits = load_splits(read_pairs(real), 40)
+    towers = []
+    for name in ("clip-ucm", "clip-ucm-b"):
+        task = make_task(load_preset(name), splits, torch.device("cpu"), {}, None)
+        towers.append({key: tuple(value.shape) for key, value in task.model.vision_model.state_dict().items()})
+    assert towers[0] != towers[1]
+
+
+@pytest.mark.slow
+def test_the_tiny_chain_from_the_command_line_to_models_that_the_libraries_open(real, tmp_path):
+    command = [sys.executable, "-m", "synthesis.cli", "train", "tiny", "--data", str(real), "--out", str(tmp_path / "o")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    from diffusers import StableDiffusionPipeline
+    from transformers import AutoModelForImageClassification
+
+    from eval import load_encoder
+
+    embedded = tmp_path / "o" / "embedded"
+    pipeline = StableDiffusionPipeline.from_pretrained(embedded / "ldm-ucm", torch_dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    picture = pipeline("A beach with sand .", num_inference_steps=2, output_type="np").images[0]
+    assert picture.shape == (32, 32, 3)
+    assert AutoModelForImageClassification.from_pretrained(embedded / "scene-ucm").config.id2label[0] == "beach"
+    for name in ("clip-ucm", "clip-ucm-b"):
+        calibration = load_encoder(embedded / name).calibration
+        assert set(calibration.classes) == {"beach", "forest", "river"}
+        assert calibration.split == "val"
+    figures = json.loads((tmp_path / "o" / "figures.json").read_text())
+    assert figures["scene-ucm"]["test"]["n"] == 12
+    card = (embedded / "ldm-ucm" / "README.md").read_text()
+    assert "Frechet distance" in card
+    assert "48 train, 12 val, 12 test" in card
+    names = {path.name for path in embedded.rglob("*")}
+    assert not names & {"checkpoint", "logs", "training.json"}
+    assert not [path for path in embedded.rglob("*") if path.suffix in {".pt", ".pkl", ".bin"}]
