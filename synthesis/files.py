@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -82,8 +83,15 @@ def check_writable(run: Path) -> None:
     if run.is_dir() and not (run / "recipe.yaml").is_file() and _holds_something(run):
         raise InputError(f"{str(run)!r} holds files and no recipe.yaml, so it is no run; choose an empty folder")
     existing = _existing(run)
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise InputError(f"cannot write {str(run)!r}: no write access to {str(existing)!r}; choose another folder")
+    with disk_errors(str(run)):
+        try:
+            # Asking by writing is the only question that a read-only disk and a pseudo file system answer truly.
+            with tempfile.TemporaryFile(dir=existing):
+                pass
+        except (PermissionError, NotADirectoryError, FileNotFoundError) as error:
+            raise InputError(
+                f"cannot write {str(run)!r}: no write access to {str(existing)!r}; choose another folder"
+            ) from error
 
 
 def free_bytes(place: Path) -> int:

@@ -27,6 +27,6 @@ def decisions(run: Path) -> list[dict]:
     return pq.read_table(run / "decisions.parquet").to_pylist()
 
 
-def block_times(run: Path) -> dict[str, int]:
-    """When each block was written."""
-    return {str(path.relative_to(run)): path.stat().st_mtime_ns for path in sorted((run / "blocks").rglob("*.parquet"))}
+def times(folder: Path) -> dict[Path, int]:
+    """When each file was written."""
+    return {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*.parquet"))}

@@ -13,7 +13,7 @@ from synthesis.errors import InputError, RunError
 from synthesis.events import BlockDone, ClassDone, Finished, Planned
 from synthesis.images import decode
 from synthesis.recipe import Recipe
-from tests.synthesis.helpers import block_times, decisions, fingerprint, rows
+from tests.synthesis.helpers import decisions, fingerprint, rows, times
 
 COLUMNS = [
     "id", "image", "text", "captions", "label", "generator", "revision", "seed", "guidance", "steps",
@@ -93,14 +93,9 @@ def _drawn(events):
 def test_finished_run_draws_and_writes_nothing_again(recipe, tmp_path, no_generator):
     run(recipe, tmp_path / "run")
     no_generator()
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "data").iterdir()} | block_times(
-        tmp_path / "run"
-    )
+    before = times(tmp_path / "run" / "data") | times(tmp_path / "run" / "blocks")
     assert run(recipe, tmp_path / "run").drawn == 0
-    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "data").iterdir()} | block_times(
-        tmp_path / "run"
-    )
-    assert before == after
+    assert times(tmp_path / "run" / "data") | times(tmp_path / "run" / "blocks") == before
 
 
 def test_growing_keeps_every_row_and_appends(tree, recipe, tmp_path):
@@ -121,11 +116,11 @@ def test_judging_again_draws_nothing_and_equals_a_fresh_run(tree, recipe, models
     fresh = Recipe.parse(tree | {"filters": other})
     run(fresh, tmp_path / "fresh")
     run(recipe, tmp_path / "run")
-    before = block_times(tmp_path / "run")
+    before = times(tmp_path / "run" / "blocks")
     no_generator()
     result = run(fresh, tmp_path / "run")
     assert result.drawn == 0
-    assert block_times(tmp_path / "run") == before
+    assert times(tmp_path / "run" / "blocks") == before
     assert list((tmp_path / "run" / "scores").rglob("*.parquet"))
     assert [row["id"] for row in rows(tmp_path / "run")] == [row["id"] for row in rows(tmp_path / "fresh")]
     again, first = (
@@ -136,10 +131,10 @@ def test_judging_again_draws_nothing_and_equals_a_fresh_run(tree, recipe, models
 
 def test_stricter_filter_only_adds_blocks(tree, recipe, tmp_path):
     run(recipe, tmp_path / "run")
-    before = block_times(tmp_path / "run")
+    before = times(tmp_path / "run" / "blocks")
     tree["filters"][1]["max_similarity"] = 0.99
     assert run(Recipe.parse(tree), tmp_path / "run").drawn > 0
-    after = block_times(tmp_path / "run")
+    after = times(tmp_path / "run" / "blocks")
     assert {name: after[name] for name in before} == before
 
 

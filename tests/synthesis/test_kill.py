@@ -1,0 +1,142 @@
+"""SIGKILL at random moments, and what else can happen to a process: full disk, a second process, a signal."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from synthesis import run
+from synthesis.recipe import Recipe
+from tests.synthesis.helpers import fingerprint
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "synthesis.cli", "run"]
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+from synthesis.cli import main
+main(sys.argv[1:])
+"""
+
+
+def start(recipe_file, out, *options):
+    return subprocess.Popen(
+        [*COMMAND, str(recipe_file), "--out", str(out), *options],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def wait_for_blocks(process, out, count):
+    """Until `count` blocks exist or the process ended."""
+    while process.poll() is None and sum(1 for _ in (out / "blocks").glob("*/*.parquet")) < count:
+        time.sleep(0.002)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_equals_never_killed(recipe, recipe_file, tmp_path):
+    run(recipe, tmp_path / "whole")
+    moments = random.Random(0)
+    out, killed = tmp_path / "killed", 0
+    for blocks in (1, 3, 6):
+        process = start(recipe_file, out)
+        wait_for_blocks(process, out, blocks)
+        time.sleep(moments.uniform(0, 0.05))
+        process.kill()
+        process.communicate()
+        killed += process.returncode == -signal.SIGKILL
+    last = start(recipe_file, out)
+    _, stderr = last.communicate()
+    assert last.returncode == 0, stderr
+    assert killed >= 2
+    assert fingerprint(out / "data") == fingerprint(tmp_path / "whole" / "data")
+    assert not list(out.rglob("*.tmp"))
+
+
+def test_every_write_may_be_the_last(recipe, tmp_path, monkeypatch):
+    """Cut the process off before its n-th file is moved into place, for every n, without any clean-up of its own."""
+    import synthesis.files
+
+    run(recipe, tmp_path / "whole")
+    writes = len(list((tmp_path / "whole").rglob("*.*")))
+
+    class Cut(BaseException):
+        pass
+
+    real = synthesis.files.os.replace
+    out = tmp_path / "cut"
+    cuts = 0
+    for _ in range(writes):
+        moved = []
+
+        def replace(source, target, moved=moved):
+            if moved:
+                Path(target).with_name(Path(target).name + ".left.tmp").write_bytes(Path(source).read_bytes())
+                raise Cut
+            moved.append(target)
+            real(source, target)
+
+        monkeypatch.setattr(synthesis.files.os, "replace", replace)
+        try:
+            run(recipe, out)
+            break
+        except Cut:
+            cuts += 1
+    assert cuts >= 6
+    assert fingerprint(out / "data") == fingerprint(tmp_path / "whole" / "data")
+    assert fingerprint(out / "blocks") == fingerprint(tmp_path / "whole" / "blocks")
+
+
+def test_second_process_on_a_run_is_refused(recipe, recipe_file, tmp_path):
+    seen = []
+
+    def during(event):
+        if not seen:
+            seen.append(start(recipe_file, tmp_path / "run").communicate()[1])
+
+    run(recipe, tmp_path / "run", during)
+    assert "is in use by another process; wait for it" in seen[0]
+    assert "Traceback" not in seen[0]
+
+
+def test_interrupt_ends_after_the_block_and_carries_on(recipe, recipe_file, tmp_path):
+    process = start(recipe_file, tmp_path / "run", "--set", "target.per_class=200", "--set", "target.max_attempts=4000")
+    wait_for_blocks(process, tmp_path / "run", 1)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate()
+    assert process.returncode == 1
+    assert "run the same command again to carry on" in stderr.splitlines()[-1]
+    assert "Traceback" not in stderr
+    run(recipe, tmp_path / "run")
+    run(recipe, tmp_path / "whole")
+    assert fingerprint(tmp_path / "run" / "data") == fingerprint(tmp_path / "whole" / "data")
+
+
+def test_full_disk_is_one_line_and_leaves_nothing_half_written(recipe, recipe_file, tmp_path):
+    out = tmp_path / "run"
+    code = LIMITED.format(limit=9000)
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", str(recipe_file), "--out", str(out)],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("terrasynth: error: disk full while writing")
+    assert "Traceback" not in done.stderr
+    assert not list(out.rglob("*.tmp"))
+    assert not list(out.rglob("*.parquet"))
+    run(recipe, out)
+    run(recipe, tmp_path / "whole")
+    assert fingerprint(out / "data") == fingerprint(tmp_path / "whole" / "data")
+
+
+def test_too_small_disk_is_noticed_before_the_first_picture(tree, tmp_path):
+    from synthesis.errors import RunError
+
+    tree["target"] = {"per_class": 10**9, "max_attempts": 10**9}
+    with pytest.raises(RunError, match=r"disk full: 3000000000 pictures .* need at least"):
+        run(Recipe.parse(tree), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
