@@ -145,7 +145,7 @@ def _load_pipeline(source: GeneratorSource, device: str, dtype: torch.dtype) -> 
         with quiet():
             from diffusers import DiffusionPipeline
 
-            pipeline = DiffusionPipeline.from_pretrained(  # type: ignore[no-untyped-call] # has no types
+            pipeline = DiffusionPipeline.from_pretrained(
                 source.folder, use_safetensors=True, dtype=dtype, local_files_only=True
             )
     except (OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:

@@ -208,10 +208,8 @@ def _hub(source: str, columns: Mapping[str, str]) -> Iterator[Row]:
     from datasets import Dataset, load_dataset, load_from_disk
     from datasets import Image as ImageFeature
 
-    if any(Path(source, name).is_file() for name in SAVED):
-        loaded = load_from_disk(source)
-    else:
-        loaded = load_dataset(source)
+    saved = any(Path(source, name).is_file() for name in SAVED)
+    loaded = load_from_disk(source) if saved else load_dataset(source)
     parts = {"train": loaded} if isinstance(loaded, Dataset) else dict(loaded)
     for split, part in parts.items():
         image = columns.get("image", "image")

@@ -21,7 +21,7 @@ from torch import nn
 from typing_extensions import override
 
 from training.loop import Losses, Task
-from training.pictures import PictureSet, dihedral, to_float
+from training.pictures import PictureSet, random_dihedral, to_float
 from training.sheets import tile
 from training.tokenizer import encode, train_tokenizer
 
@@ -55,7 +55,10 @@ class DiffusionSettings(BaseModel):
 
 
 class DiffusionTask(Task):
-    """U-Net and text encoder trained together on cached latents of all eight flips and turns."""
+    """U-Net and text encoder trained together on cached latents, flipped and turned at random.
+
+    Turning a latent is turning its picture because the autoencoder was trained so (`training.autoencoder`).
+    """
 
     def __init__(self, splits: dict[str, PictureSet], settings: DiffusionSettings, device: torch.device,
                  autoencoder: Path, classifier: Path, cache: Path | None = None) -> None:
@@ -97,20 +100,18 @@ class DiffusionTask(Task):
 
     @torch.no_grad()
     def _latents(self, cache: Path | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Posterior mean and deviation, float16 (8, N, C, S/8, S/8), of every flip and turn; read from `cache`."""
+        """Posterior mean and deviation, float16 (N, C, S/8, S/8), of the training pictures; read from `cache`."""
         if cache is not None and cache.is_file():
             stored = load_file(cache)
             return stored["mean"], stored["std"]
         pixels = F.interpolate(to_float(self.splits["train"].pixels), self.size, mode="area")
         means, stds = [], []
-        for turn in range(8):
-            for part in dihedral(pixels, turn).split(32):
-                with torch.autocast(self.device.type, torch.bfloat16):
-                    posterior = self.vae.encode(part.to(self.device)).latent_dist
-                means.append((posterior.mean * self.vae.config.scaling_factor).half().cpu())
-                stds.append((posterior.std * self.vae.config.scaling_factor).half().cpu())
-        mean = torch.cat(means).unflatten(0, (8, -1)).contiguous()
-        std = torch.cat(stds).unflatten(0, (8, -1)).contiguous()
+        for part in pixels.split(32):
+            with torch.autocast(self.device.type, torch.bfloat16):
+                posterior = self.vae.encode(part.to(self.device)).latent_dist
+            means.append((posterior.mean * self.vae.config.scaling_factor).half().cpu())
+            stds.append((posterior.std * self.vae.config.scaling_factor).half().cpu())
+        mean, std = torch.cat(means), torch.cat(stds)
         if cache is not None:
             cache.parent.mkdir(parents=True, exist_ok=True)
             save_file({"mean": mean, "std": std}, cache)
@@ -119,9 +120,8 @@ class DiffusionTask(Task):
     @override
     def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
         n = len(rows)
-        turns = torch.randint(8, (n,), generator=generator)
-        mean, std = self.mean[turns, rows].float(), self.std[turns, rows].float()
-        latents = mean + std * torch.randn(mean.shape, generator=generator)
+        mean, std = self.mean[rows].float(), self.std[rows].float()
+        latents = random_dihedral(mean + std * torch.randn(mean.shape, generator=generator), generator)
         captions = []
         for row in rows.tolist():
             own = self.splits["train"].captions[row]

@@ -94,14 +94,23 @@ def test_captions_are_dropped_at_the_stated_rate(diffusion):
     assert 0.09 < dropped / total < 0.15
 
 
-def test_cached_latents_are_the_encoder_s_of_all_eight_turns(diffusion):
+def test_cached_latents_are_the_encoder_s_and_are_turned_in_a_batch(diffusion):
     from training.pictures import dihedral, to_float
 
-    assert diffusion.mean.shape == (8, 48, 4, 4, 4)
+    assert diffusion.mean.shape == (48, 4, 4, 4)
     pixels = F.interpolate(to_float(diffusion.splits["train"].pixels[:2]), 32, mode="area")
     with torch.no_grad():
-        posterior = diffusion.vae.encode(dihedral(pixels, 5)).latent_dist
-    assert torch.allclose(diffusion.mean[5, :2].float(), posterior.mean, atol=0.05)
+        posterior = diffusion.vae.encode(pixels).latent_dist
+    assert torch.allclose(diffusion.mean[:2].float(), posterior.mean, atol=0.05)
+    still = diffusion.std.clone()
+    try:
+        diffusion.std.zero_()
+        drawn = diffusion.batch(torch.zeros(64, dtype=torch.long), torch.Generator().manual_seed(0))["latents"]
+    finally:
+        diffusion.std.copy_(still)
+    turned = [dihedral(diffusion.mean[0].float(), which) for which in range(8)]
+    seen = {next(i for i, t in enumerate(turned) if torch.equal(t, latent)) for latent in drawn}
+    assert seen == set(range(8))
 
 
 def test_the_perceptual_distance_is_zero_for_equal_pictures_only(models):

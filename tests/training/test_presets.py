@@ -51,7 +51,8 @@ def test_two_dual_encoders_differ_in_architecture(real):
 
 @pytest.mark.slow
 def test_the_tiny_chain_from_the_command_line_to_models_that_the_libraries_open(real, tmp_path):
-    command = [sys.executable, "-m", "synthesis.cli", "train", "tiny", "--data", str(real), "--out", str(tmp_path / "o")]
+    arguments = ["train", "tiny", "--data", str(real), "--out", str(tmp_path / "o")]
+    command = [sys.executable, "-m", "synthesis.cli", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
     assert done.returncode == 0, done.stderr[-2000:]
     from diffusers import StableDiffusionPipeline
