@@ -36,8 +36,10 @@ def blocks(out: Path) -> int:
     return sum(1 for _ in (out / "blocks").glob("*/*.parquet"))
 
 
-def disturbed(recipe: str, out: Path, changes: list[str], kills: int, total: int, rng: random.Random) -> list[int]:
-    """Kill at random numbers of finished blocks, and a random moment after; gives the blocks there at each kill."""
+def disturbed(
+    recipe: str, out: Path, changes: list[str], kills: int, total: int, pause: float, rng: random.Random
+) -> list[int]:
+    """Kill at random numbers of finished blocks, and up to two `pause` seconds after; gives the blocks there at each kill."""
     found = []
     for threshold in sorted(rng.randrange(total) for _ in range(kills)):
         process = subprocess.Popen(
@@ -46,7 +48,7 @@ def disturbed(recipe: str, out: Path, changes: list[str], kills: int, total: int
         before = blocks(out)
         while process.poll() is None and blocks(out) < max(threshold, before):
             time.sleep(0.01)
-        time.sleep(rng.uniform(0, 4))
+        time.sleep(rng.uniform(0, 2 * pause))
         if process.poll() is None:
             process.kill()
             found.append(blocks(out))
@@ -77,7 +79,9 @@ def main() -> int:
         # Precision is measured at a run's start; the second run has to draw in that of the first to be comparable.
         dtype = json.loads((whole / "runtime.json").read_text())["dtype"]
         changes = [*options.changes, f"runtime.dtype={dtype}"]
-        moments = disturbed(recipe, killed, changes, options.kills, total, random.Random(options.seed))
+        moments = disturbed(
+            recipe, killed, changes, options.kills, total, seconds / total / 10, random.Random(options.seed)
+        )
         print(f"killed {len(moments)} times, with {moments} of {total} blocks finished", flush=True)
         first, second = fingerprint(whole / "data"), fingerprint(killed / "data")
     for name in sorted(first.keys() | second.keys()):
