@@ -39,7 +39,7 @@ def blocks(out: Path) -> int:
 def disturbed(
     recipe: str, out: Path, changes: list[str], kills: int, total: int, pause: float, rng: random.Random
 ) -> list[int]:
-    """Kill at random numbers of finished blocks, and up to two `pause` seconds after; gives the blocks there at each kill."""
+    """Kill at random numbers of finished blocks, up to two `pause` seconds after; gives the blocks there each time."""
     found = []
     for threshold in sorted(rng.randrange(total) for _ in range(kills)):
         process = subprocess.Popen(
