@@ -41,7 +41,7 @@ class AutoencoderSettings(BaseModel):
     kl_weight: float = 1e-5
     perceptual_weight: float = 0.12
     adversarial_weight: float = 0.05
-    adversarial_start: float = 0.5
+    adversarial_start: float = 0.6
     shrink_share: float = 0.25
 
 
