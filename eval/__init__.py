@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from eval.frechet import FeatureStatistics, frechet_distance, frechet_floor
     from eval.models import ResolvedModel, content_hash, resolve
     from eval.report import RunReport, write_report
+    from eval.thumbnail import ThumbnailEncoder
 
 __all__ = [
     "Calibration", "ClipEncoder", "Encoder", "Evaluation", "FeatureStatistics", "InputError", "ResolvedModel",
-    "RunReport", "SceneClassifier", "calibrate", "content_hash", "evaluate", "frechet_distance", "frechet_floor",
+    "RunReport", "SceneClassifier",
+    "ThumbnailEncoder", "calibrate", "content_hash", "evaluate", "frechet_distance", "frechet_floor",
     "load_classifier", "load_encoder", "resolve", "write_report",
 ]
 
@@ -33,6 +35,7 @@ _HOMES = {
     "ResolvedModel": "models", "content_hash": "models", "resolve": "models",
     "RunReport": "report", "write_report": "report",
     "SceneClassifier": "classifier", "load_classifier": "classifier",
+    "ThumbnailEncoder": "thumbnail",
 }
 
 

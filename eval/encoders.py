@@ -31,10 +31,12 @@ class Encoder(Protocol):
     Attributes:
         dim: Width D of the embeddings.
         calibration: Scores of real pairs, where the model ships them.
+        reads_text: Whether it has a text side; without one it only compares pictures.
     """
 
     dim: int
     calibration: Calibration | None
+    reads_text: bool
 
     def identity(self) -> dict[str, object]:
         """What decides the embeddings, JSON-able."""
@@ -55,7 +57,10 @@ class ClipEncoder:
     Attributes:
         dim: Width D of the embeddings.
         calibration: Scores of real pairs, or None where the model ships none.
+        reads_text: True.
     """
+
+    reads_text = True
 
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, preprocessor: Preprocessor,

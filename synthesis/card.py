@@ -46,8 +46,8 @@ def card(job: Job, classes: Sequence[ClassDecisions]) -> str:
         revision=job.source.revision,
         recipe=job.recipe,
         filters=[
-            {"name": name, "text": describe_filter(settings, job.recipe.encoder_of(index))}
-            for index, (name, settings) in enumerate(zip(job.recipe.filter_names, job.recipe.filters, strict=True))
+            {"name": name, "text": describe_filter(settings)}
+            for name, settings in zip(job.recipe.filter_names, job.recipe.filters, strict=True)
         ],
         identity=job.identity.hash,
         runtime=job.runtime,

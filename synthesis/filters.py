@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from eval import Encoder
 
 DEFAULT_ENCODER = "clip-ucm"
+THUMBNAIL = "thumbnail"
 CHUNK_ROWS = 4096
 
 
@@ -30,7 +31,7 @@ class Measurements:
     """What one encoder says about the attempts of one block.
 
     Attributes:
-        alignment: float32 (N,), cosine between picture and text, -1 .. 1.
+        alignment: float32 (N,), cosine between picture and text, -1 .. 1; NaN from an encoder that reads no text.
         embeddings: float32 (N, D), L2-normalised picture embeddings.
     """
 
@@ -66,7 +67,7 @@ class FilterSettings(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     kind: str
-    encoder: str | None = None
+    encoder: str
 
     def check(self, labels: Sequence[str], encoder: Encoder) -> None:
         """Check that classes can be judged with an encoder.
@@ -128,6 +129,9 @@ class AlignmentFilter(FilterSettings):
         Raises:
             InputError: `pass_real` with an encoder that has no calibration, or that of other weights.
         """
+        if not encoder.reads_text:
+            raise InputError(f"encoder {self.encoder!r} of the alignment filter reads no text; use a dual encoder such "
+                             f"as {DEFAULT_ENCODER!r}")
         calibration = encoder.calibration
         if self.pass_real is not None and calibration is not None:
             measured, loaded = calibration.encoder.get("content"), encoder.identity().get("content")
@@ -148,12 +152,13 @@ class DuplicateFilter(FilterSettings):
     """Keeps pictures that are not too close to one accepted before in the same class.
 
     Attributes:
-        encoder: Model reference of the encoder; by default that of the first alignment filter.
+        encoder: "thumbnail", or the model reference of an encoder; dual encoders put all pictures of a class near
+            each other, so that a threshold on their cosines has to be chosen with care.
         max_similarity: Highest cosine to any earlier accepted picture of the class, -1 .. 1.
     """
 
     kind: Literal["duplicate"] = "duplicate"
-    encoder: str | None = None
+    encoder: str = THUMBNAIL
     max_similarity: float = Field(ge=-1, le=1)
 
     def judge(self, label: str, encoder: Encoder, scratch: Path) -> ClassJudge:

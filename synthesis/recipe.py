@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import ErrorDetails
 
 from synthesis.errors import InputError, nearest, one_line
-from synthesis.filters import DEFAULT_ENCODER, FILTERS, AnyFilter
+from synthesis.filters import FILTERS, AnyFilter
 
 SHIPPED = Path(__file__).parent / "recipes"
 Positive = Annotated[int, Field(gt=0)]
@@ -184,14 +184,6 @@ class Recipe(_Settings):
     def tree(self) -> dict[str, Any]:
         """Plain data that `parse` turns into an equal recipe."""
         return self.model_dump(exclude_none=True)
-
-    def encoder_of(self, index: int) -> str:
-        """The model reference of the encoder that filter `index` uses."""
-        named = self.filters[index].encoder
-        if named is not None:
-            return named
-        aligned = (each.encoder for each in self.filters if each.kind == "alignment")
-        return next(aligned, DEFAULT_ENCODER)
 
     @property
     def filter_names(self) -> list[str]:

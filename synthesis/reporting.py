@@ -70,8 +70,8 @@ def write_run_report(job: Job, classes: Sequence[ClassDecisions]) -> None:
 def _settings(job: Job) -> dict[str, object]:
     recipe, runtime = job.recipe, job.runtime
     filters = {
-        f"filter {name}": describe_filter(each, recipe.encoder_of(index))
-        for index, (name, each) in enumerate(zip(recipe.filter_names, recipe.filters, strict=True))
+        f"filter {name}": describe_filter(each)
+        for name, each in zip(recipe.filter_names, recipe.filters, strict=True)
     }
     return {
         "seed": recipe.seed,
@@ -129,10 +129,10 @@ def _sheet_items(shown: Sequence[Example]) -> tuple[SheetItem, ...]:
     )
 
 
-def describe_filter(settings: AnyFilter, encoder: str) -> str:
+def describe_filter(settings: AnyFilter) -> str:
     """A filter's settings on one line; of a local encoder only the folder's name, not the folders of this machine."""
     values = settings.model_dump(exclude_none=True, exclude={"kind", "encoder"})
-    name = Path(encoder).name if Path(encoder).is_dir() else encoder
+    name = Path(settings.encoder).name if Path(settings.encoder).is_dir() else settings.encoder
     return ", ".join([*(f"{key} {value}" for key, value in values.items()), f"encoder {name}"])
 
 

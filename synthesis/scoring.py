@@ -9,7 +9,7 @@ import numpy as np
 
 from synthesis.blocks import Blocks
 from synthesis.decisions import NamedJudge
-from synthesis.filters import Measurements
+from synthesis.filters import THUMBNAIL, Measurements
 from synthesis.identity import digest
 from synthesis.images import decode_all
 from synthesis.quiet import quiet
@@ -24,11 +24,14 @@ class Encoders:
     """
 
     def __init__(self, recipe: Recipe, device: str) -> None:
-        from eval import load_encoder
+        from eval import Encoder, ThumbnailEncoder, load_encoder
 
-        references = [recipe.encoder_of(index) for index in range(len(recipe.filters))]
+        def load(reference: str) -> Encoder:
+            return ThumbnailEncoder() if reference == THUMBNAIL else load_encoder(reference, device=device)
+
+        references = [each.encoder for each in recipe.filters]
         with quiet():
-            loaded = {reference: load_encoder(reference, device=device) for reference in dict.fromkeys(references)}
+            loaded = {reference: load(reference) for reference in dict.fromkeys(references)}
         keys = {reference: digest(encoder.identity()) for reference, encoder in loaded.items()}
         self._recipe = recipe
         self._keys = [keys[reference] for reference in references]
@@ -61,6 +64,8 @@ class Encoders:
         """
         encoder = self._by_key[key]
         seen = encoder.encode_images(decode_all(images))
+        if not encoder.reads_text:
+            return Measurements(np.full(len(seen), np.nan, np.float32), seen.astype(np.float32))
         read = encoder.encode_texts(list(texts))
         return Measurements((seen * read).sum(axis=1).astype(np.float32), seen.astype(np.float32))
 

@@ -99,4 +99,4 @@ def test_filters_of_one_kind_get_names_of_their_own():
     two = [{"kind": "alignment", "min_score": 0.1}, {"kind": "alignment", "encoder": "b", "min_score": 0.1}]
     recipe = Recipe.parse(BASE | {"filters": [*two, {"kind": "duplicate", "max_similarity": 1}]})
     assert recipe.filter_names == ["alignment", "alignment_2", "duplicate"]
-    assert recipe.encoder_of(2) == "clip-ucm"
+    assert recipe.filters[2].encoder == "thumbnail"

@@ -1,0 +1,78 @@
+"""A picture as its own thumbnail: what decides whether two pictures are near-copies.
+
+A dual encoder puts pictures near each other that mean the same. On the real pictures of a class like chaparral, whose
+captions are all alike, its cosines exceed 0.99 throughout, so no threshold on them tells a copy from a sibling. A
+coarse thumbnail sees the layout, not the meaning. It does not see that a picture was turned or moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.calibration import Calibration
+from eval.errors import InputError
+from eval.preprocess import check_images
+
+THUMBNAIL = "thumbnail"
+SIDE = 16
+
+
+class ThumbnailEncoder:
+    """Area-averaged 16 x 16 RGB, each channel's mean taken off, as a unit vector. Needs no weights; reads no text.
+
+    The cosine of two such vectors is the correlation of the pictures at 1/16 of their side: 1 for equal pictures and
+    for one that is a brighter or more contrasted copy of the other.
+
+    Attributes:
+        dim: 768.
+        calibration: None, as there are no scores with texts.
+    """
+
+    dim = 3 * SIDE * SIDE
+    calibration: Calibration | None = None
+    reads_text = False
+
+    def identity(self) -> dict[str, object]:
+        """JSON-able: everything that decides an embedding."""
+        return {"kind": THUMBNAIL, "side": SIDE}
+
+    def encode_images(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
+        """Pictures uint8 (N, H, W, 3), 16 px a side at the least, to float32 (N, 768); all zero for an even picture.
+
+        Raises:
+            InputError: Wrong type or shape, or pictures that are smaller.
+        """
+        check_images(images)
+        n, height, width, _ = images.shape
+        if min(height, width) < SIDE:
+            raise InputError(
+                f"pictures of {width} x {height} px are smaller than a thumbnail of {SIDE}; draw larger ones"
+            )
+        # Means over cells whose edges are spread evenly: exact where the side is a multiple of 16.
+        rows, columns = (np.linspace(0, side, SIDE + 1).round().astype(int) for side in (height, width))
+        sums = np.add.reduceat(images.astype(np.float64), rows[:-1], axis=1)
+        sums = np.add.reduceat(sums, columns[:-1], axis=2)
+        cells = sums / (np.diff(rows)[:, None] * np.diff(columns)[None])[None, :, :, None]
+        flat = (cells - cells.mean((1, 2), keepdims=True)).reshape(n, self.dim)
+        norm = np.linalg.norm(flat, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = np.divide(flat, norm, out=np.zeros_like(flat), where=norm > 1e-6).astype(np.float32)
+        return unit
+
+    def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> NDArray[np.float32]:
+        """Refused: a thumbnail has nothing to do with a text.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(f"encoder {THUMBNAIL!r} reads no text; name a dual encoder such as 'clip-ucm'")
+
+    def score(self, images: NDArray[np.uint8], texts: Sequence[str]) -> NDArray[np.float32]:
+        """Refused, as `encode_texts` is.
+
+        Raises:
+            InputError: Always.
+        """
+        return self.encode_texts(texts)
