@@ -98,6 +98,8 @@ def _copy(source: Path, target: Path) -> Path:
     if target.exists():
         shutil.rmtree(target)
     shutil.copytree(source, target, ignore=shutil.ignore_patterns(*LEFT_BEHIND, "figures.json", "training.json"))
+    for path in target.rglob("*"):  # temporary files, which safetensors moves into place, are for their owner alone
+        path.chmod(0o755 if path.is_dir() else 0o644)
     return target
 
 

@@ -58,7 +58,7 @@ def tree(models):
             "prompts": {"expander": "grammar", "classes": CLASSES},
             "filters": [
                 {"kind": "alignment", "encoder": str(models.encoder), "min_score": 0.0},
-                {"kind": "duplicate", "max_similarity": 0.995},
+                {"kind": "duplicate", "encoder": str(models.encoder), "max_similarity": 0.995},
             ],
             "target": {"per_class": 5, "max_attempts": 24},
             "runtime": {"block_size": 4, "device": "cpu", "dtype": "float32"},

@@ -138,6 +138,26 @@ def test_stricter_filter_only_adds_blocks(tree, recipe, tmp_path):
     assert {name: after[name] for name in before} == before
 
 
+def test_duplicates_by_thumbnail_need_no_model_and_are_kept_beside_the_blocks(tree, tmp_path):
+    tree["filters"][1] = {"kind": "duplicate", "max_similarity": 0.999}
+    result = run(Recipe.parse(tree), tmp_path / "run")
+    assert result.accepted == 15
+    scores = [each["scores"]["duplicate"] for each in decisions(tmp_path / "run") if each["accepted"]]
+    later = [score for score in scores if score is not None]
+    assert len(later) == 12
+    assert max(later) <= 0.999
+    before = times(tmp_path / "run" / "scores")
+    assert len(before) == len(times(tmp_path / "run" / "blocks"))
+    assert run(Recipe.parse(tree), tmp_path / "run").drawn == 0
+    assert times(tmp_path / "run" / "scores") == before
+
+
+def test_a_thumbnail_cannot_judge_alignment(tree, tmp_path):
+    tree["filters"][0]["encoder"] = "thumbnail"
+    with pytest.raises(InputError, match="encoder 'thumbnail' of the alignment filter reads no text"):
+        run(Recipe.parse(tree), tmp_path / "run")
+
+
 def test_changed_identity_is_refused_with_the_difference(tree, recipe, tmp_path):
     run(recipe, tmp_path / "run")
     before = fingerprint(tmp_path / "run")
