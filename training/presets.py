@@ -80,8 +80,8 @@ def load_preset(name: str, overrides: Mapping[str, Any] | None = None) -> Preset
     if not path.is_file():
         known = sorted(each.stem for each in FOLDER.glob("*.yaml"))
         close = difflib.get_close_matches(name, known, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise InputError(f"preset {name!r} does not exist{hint} There are: {', '.join(known)}")
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise InputError(f"preset {name!r} does not exist{hint}; there are: {', '.join(known)}")
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     for key, value in (overrides or {}).items():
         *parents, last = key.split(".")

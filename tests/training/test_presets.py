@@ -19,7 +19,7 @@ def test_every_preset_says_what_it_makes():
 @pytest.mark.parametrize(
     ("name", "overrides", "message"),
     [
-        ("relase", None, r"preset 'relase' does not exist; did you mean 'release'"),
+        ("relase", None, r"preset 'relase' does not exist \(did you mean 'release'\?\); there are:"),
         ("scene-ucm", {"familie": "x"}, r"familie: Extra inputs are not permitted"),
     ],
 )
