@@ -1,0 +1,75 @@
+"""The models inside the package: within their limits, with their cards, and able to do what they are there for."""
+
+import re
+
+import numpy as np
+import pytest
+
+from eval import load_classifier, load_encoder
+from eval.models import EMBEDDED_ROOT
+from prompts import load_expander
+from synthesis import load_generator
+from synthesis.generators import WEIGHTS
+
+FOLDERS = {path.name: path for root in (EMBEDDED_ROOT, WEIGHTS) for path in sorted(root.iterdir()) if path.is_dir()}
+MIB = 2**20
+
+
+def test_what_is_embedded_stays_within_its_limits():
+    files = [file for folder in FOLDERS.values() for file in folder.rglob("*") if file.is_file()]
+    assert set(FOLDERS) == {"clip-ucm", "clip-ucm-b", "ldm-ucm", "scene-ucm"}
+    assert sum(file.stat().st_size for file in files) < 80 * MIB
+    assert max(file.stat().st_size for file in files) < 25 * MIB
+    assert not {file.suffix for file in files} & {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_every_card_names_data_hardware_time_seed_and_figures_on_test(name):
+    card = (FOLDERS[name] / "README.md").read_text(encoding="utf-8")
+    for needed in (r"1680 train", r"hardware \|", r"\d+ minutes", r"seed \| \d", r"## Figures", r"## Terms"):
+        assert re.search(needed, card), needed
+    assert re.search(r"\| test \||real test|against 210 real", card)
+
+
+@pytest.mark.parametrize("name", ["clip-ucm", "clip-ucm-b"])
+def test_encoders_bring_the_calibration_of_their_own_weights(name):
+    encoder = load_encoder(name)
+    assert encoder.calibration.encoder["content"] == encoder.identity()["content"]
+    assert encoder.calibration.split == "val"
+    assert len(encoder.calibration.classes) == 21
+    for label in encoder.calibration.classes:
+        assert encoder.calibration.threshold(label, 0.95) < encoder.calibration.threshold(label, 0.5)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Two pictures of every class."""
+    expander = load_expander("grammar")
+    prompts = [prompt for label in expander.classes for prompt in expander.expand(label, 1, 0, 2)]
+    images = load_generator("ldm-ucm", device="cpu").generate([p.text for p in prompts], range(len(prompts)))
+    return images, prompts
+
+
+def test_the_generator_draws_what_is_asked_more_often_than_not(drawn):
+    images, prompts = drawn
+    assert images.shape == (42, 128, 128, 3)
+    classifier = load_classifier("scene-ucm")
+    found = [classifier.labels[i] for i in classifier.probabilities(images).argmax(1)]
+    hits = np.mean([label == prompt.label for label, prompt in zip(found, prompts, strict=True)])
+    assert hits >= 0.5  # chance is 1 in 21
+
+
+def test_both_encoders_prefer_the_text_that_a_picture_was_drawn_from(drawn):
+    images, prompts = drawn
+    texts = [prompt.text for prompt in prompts]
+    for name in ("clip-ucm", "clip-ucm-b"):
+        encoder = load_encoder(name)
+        assert encoder.score(images, texts).mean() > encoder.score(images, texts[2:] + texts[:2]).mean() + 0.2
+
+
+def test_the_text_changes_the_picture_and_the_seed_does_too():
+    generator = load_generator("ldm-ucm", steps=4, device="cpu", dtype="float32")
+    texts = ["A large forest with very many dark trees .", "One grey runway with many white lines ."]
+    forest, runway, other = generator.generate([texts[0], texts[1], texts[0]], [5, 5, 6]).astype(float)
+    assert np.abs(forest - runway).mean() > 5
+    assert np.abs(forest - other).mean() > 1
