@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,19 +69,19 @@ def finish(out: Path, made: Mapping[str, Path], pairs: PairSet) -> None:
     size = json.loads((made["ldm-ucm"] / "training.json").read_text())["preset"]["model"]["size"]
     splits = load_splits(pairs, size)
     figures: dict[str, Any] = {}
+    roots = [out / "embedded"]
     for name in ("clip-ucm", "clip-ucm-b"):
-        encoder = load_encoder(embedded[name])
+        encoder = load_encoder(name, roots=roots)
         val = splits["val"]
         calibrate(encoder, val.arrays(), val.captions, labels_of(val), "val").save(embedded[name] / "calibration.json")
         figures[name] = {split: _retrieval(encoder, data) for split, data in splits.items() if split != "train"}
-    figures["scene-ucm"] = {split: _recognition(embedded["scene-ucm"], data) for split, data in splits.items()
-                            if split != "train"}
+    figures["scene-ucm"] = {split: _recognition(roots, data) for split, data in splits.items() if split != "train"}
     figures["autoencoder-ucm"] = {
         split: _reconstruction(embedded["ldm-ucm"] / "vae", data) for split, data in splits.items() if split != "train"
     }
     drawn = _draw(embedded["ldm-ucm"], pairs)
     reference = splits.get("test", splits["val"])
-    evaluation = _judge(embedded, drawn, reference)
+    evaluation = _judge(roots, drawn, reference)
     figures["ldm-ucm"] = evaluation.to_json()
     (out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
     _sheet(drawn[0], out / "ldm-ucm.png")
@@ -118,10 +118,10 @@ def _retrieval(encoder: Any, data: PictureSet) -> dict[str, float]:  # noqa: ANN
     }
 
 
-def _recognition(folder: Path, data: PictureSet) -> dict[str, float]:
+def _recognition(roots: Sequence[Path], data: PictureSet) -> dict[str, float]:
     from eval import load_classifier
 
-    classifier = load_classifier(folder)
+    classifier = load_classifier("scene-ucm", roots=roots)
     found = classifier.probabilities(data.arrays()).argmax(1)
     return {"accuracy": float(np.mean([classifier.labels[f] == label
                                        for f, label in zip(found, labels_of(data), strict=True)])), "n": len(data)}
@@ -165,14 +165,14 @@ def _draw(folder: Path, pairs: PairSet) -> tuple[NDArray[np.uint8], list[str], l
     return generator.generate(texts, list(range(len(texts)))), texts, labels, source
 
 
-def _judge(embedded: Mapping[str, Path], drawn: tuple[NDArray[np.uint8], list[str], list[str], str],
+def _judge(roots: Sequence[Path], drawn: tuple[NDArray[np.uint8], list[str], list[str], str],
            reference: PictureSet) -> Evaluation:
     from eval import evaluate, load_classifier, load_encoder
 
     images, texts, labels, _ = drawn
     return evaluate(
-        images, texts, labels, encoder=load_encoder(embedded["clip-ucm-b"]),
-        classifier=load_classifier(embedded["scene-ucm"]), reference_images=reference.arrays(),
+        images, texts, labels, encoder=load_encoder("clip-ucm-b", roots=roots),
+        classifier=load_classifier("scene-ucm", roots=roots), reference_images=reference.arrays(),
         reference_texts=[captions[0] for captions in reference.captions], reference_labels=labels_of(reference),
     )
 
