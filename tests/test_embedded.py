@@ -20,6 +20,8 @@ def test_what_is_embedded_stays_within_its_limits():
     assert set(FOLDERS) == {"clip-ucm", "clip-ucm-b", "ldm-ucm", "scene-ucm"}
     assert sum(file.stat().st_size for file in files) < 80 * MIB
     assert max(file.stat().st_size for file in files) < 25 * MIB
+    texts = [file.read_text(encoding="utf-8") for file in files if file.suffix in {".json", ".md"}]
+    assert not [text for text in texts if '"_name_or_path": "/' in text]
     assert not {file.suffix for file in files} & {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 
 

@@ -66,6 +66,7 @@ class DiffusionTask(Task):
 
         self.splits, self.settings, self.device, self.size = splits, settings, device, settings.size
         self.vae = AutoencoderKL.from_pretrained(autoencoder, torch_dtype=torch.float32)
+        self.vae.register_to_config(_name_or_path="")  # where it lay on this machine is nobody's business
         self.vae.to(device).eval().requires_grad_(False)
         self.classifier = AutoModelForImageClassification.from_pretrained(classifier, dtype=torch.float32)
         self.classifier.to(device).eval().requires_grad_(False)
