@@ -211,8 +211,8 @@ def card(name: str, made: Mapping[str, Path], figures: Mapping[str, Any], evalua
                      *(f"- {line}" for line in evaluation.lines()),
                      f"\nIts autoencoder was trained for {vae['minutes']} minutes ({vae['steps']} steps, seed "
                      f"{vae['preset']['loop'].get('seed', 0)}, {vae['hardware']}); the perceptual loss and the choice "
-                     "of the checkpoint used a scene classifier of the kind that gives the scene accuracy above, trained "
-                     "on the same pictures, so that figure flatters:\n",
+                     "of the checkpoint used a scene classifier of the kind that gives the scene accuracy above, "
+                     "trained on the same pictures, so that figure flatters:\n",
                      *_rows(figures["autoencoder-ucm"])]
         classes = evaluation.scene.per_class
         sections += ["\nScene accuracy by class: " + ", ".join(f"{k} {v[0]:.1f}" for k, v in classes.items()) + "."]
