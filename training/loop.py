@@ -168,7 +168,10 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True) ->
     )
     set_seed(settings.seed)  # dropout inside library modules has no generator argument
     networks = task.networks()
-    trained = {name: accelerator.prepare(network) for name, network in networks.items()}
+    for network in networks.values():
+        # Registered for checkpoints but not wrapped: a task calls its networks as they are, and more than their
+        # `forward`. `_reduce` averages the gradients instead.
+        accelerator.prepare_model(network, evaluation_mode=True)
     optimisers = {
         player: accelerator.prepare(_optimiser([networks[n] for n in task.player_networks(player)], settings))
         for player in task.players
@@ -210,7 +213,8 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True) ->
                 for name, value in losses.items():
                     shown[f"{player}/{name}"] += value.item() / settings.accumulate
                 if micro == settings.accumulate - 1:
-                    mine = [p for n in task.player_networks(player) for p in trained[n].parameters()]
+                    mine = [p for n in task.player_networks(player) for p in networks[n].parameters()]
+                    _reduce(mine, accelerator)
                     accelerator.clip_grad_norm_(mine, settings.clip_norm)
                     optimiser.step()
                     for each in optimisers.values():
@@ -261,6 +265,14 @@ class _Ledger:
 
     def load_state_dict(self, state: dict[str, object]) -> None:
         vars(self).update(state)
+
+
+def _reduce(parameters: Sequence[nn.Parameter], accelerator: Accelerator) -> None:
+    """Average the gradients over the processes."""
+    if accelerator.num_processes > 1:
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad = accelerator.reduce(parameter.grad, reduction="mean")
 
 
 def _optimiser(networks: Sequence[nn.Module], settings: LoopSettings) -> torch.optim.Optimizer:

@@ -1,4 +1,8 @@
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -118,3 +122,18 @@ def test_a_loss_that_is_not_finite_stops_with_its_name(real, tmp_path):
     task = Broken(load_splits(read_pairs(real), 40), SceneSettings(**TINY), torch.device("cpu"))
     with pytest.raises(FloatingPointError, match=r"step 1: a loss is not finite .*cross_entropy"):
         train(task, _settings(), tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_two_processes_step_like_one_with_the_double_batch(real, tmp_path):
+    root = Path(__file__).resolve().parents[2]
+    script = root / "tests" / "training" / "two_processes.py"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    for start, name, batch in (([sys.executable], "one", 16), (launch, "two", 8)):
+        done = subprocess.run([*start, str(script), str(real), str(tmp_path / name), str(batch)], env=environment,
+                              capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "two" / "checkpoint" / "random_states_1.pkl").is_file()  # there really was a second process
+    one, two = (load_file(tmp_path / name / "checkpoint" / "model.safetensors") for name in ("one", "two"))
+    assert all(torch.allclose(one[key], two[key], atol=1e-5) for key in one)
