@@ -1,7 +1,7 @@
 """A picture as its own thumbnail: what decides whether two pictures are near-copies.
 
-A dual encoder puts pictures near each other that mean the same. On the real pictures of a class like chaparral, whose
-captions are all alike, its cosines exceed 0.99 throughout, so no threshold on them tells a copy from a sibling. A
+A dual encoder puts pictures near each other that mean the same. In a class like chaparral, whose captions are all
+alike, every real picture has a neighbour with a cosine above 0.99, so no threshold tells a copy from a sibling. A
 coarse thumbnail sees the layout, not the meaning. It does not see that a picture was turned or moved.
 """
 

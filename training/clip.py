@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict
 from torch import nn
 from typing_extensions import override
 
@@ -21,6 +20,7 @@ from training.loop import Losses, Task
 from training.pictures import PictureSet, random_view, to_channels_last, to_float
 from training.saving import save_model, write_preprocessor
 from training.tokenizer import encode, train_tokenizer
+from training.tower import TowerSettings
 
 if TYPE_CHECKING:
     from transformers import VisionTextDualEncoderModel
@@ -28,23 +28,15 @@ if TYPE_CHECKING:
 MAX_LOGIT_SCALE = 4.6052  # ln 100, CLIP section 2.5
 
 
-class ClipSettings(BaseModel):
+class ClipSettings(TowerSettings):
     """What a preset may set about the dual encoder."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    size: int = 128
-    embedding_size: int = 32
-    hidden_sizes: tuple[int, ...] = (32, 64, 128, 256)
-    depths: tuple[int, ...] = (2, 2, 2, 2)
-    layer_type: str = "basic"
     text_width: int = 192
     text_layers: int = 3
     text_heads: int = 4
     projection: int = 128
     vocabulary: int = 1024
     tokens: int = 32
-    min_scale: float = 0.5
 
 
 class ClipTask(Task):

@@ -7,30 +7,22 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict
 from torch import nn
 from typing_extensions import override
 
 from training.loop import Losses, Task
 from training.pictures import PictureSet, random_view, to_channels_last, to_float
 from training.saving import save_model, write_preprocessor
+from training.tower import TowerSettings
 
 if TYPE_CHECKING:
     from transformers import ResNetForImageClassification
 
 
-class SceneSettings(BaseModel):
+class SceneSettings(TowerSettings):
     """What a preset may set about the classifier."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    size: int = 128
-    embedding_size: int = 32
-    hidden_sizes: tuple[int, ...] = (32, 64, 128, 256)
-    depths: tuple[int, ...] = (2, 2, 2, 2)
-    layer_type: str = "basic"
     label_smoothing: float = 0.1
-    min_scale: float = 0.5
 
 
 class SceneTask(Task):
