@@ -18,7 +18,8 @@ from synthesis.quiet import quiet
 if TYPE_CHECKING:
     import torch
 
-NEEDED = ("prompt", "num_inference_steps", "guidance_scale", "generator", "output_type")
+NEEDED = ("prompt", "guidance_scale", "generator", "output_type")
+RESERVED = ("height", "width", "num_images_per_prompt", "return_dict", "latents", "self", "kwargs")
 log = logging.getLogger("terrasynth")
 
 
@@ -99,12 +100,14 @@ class DiffusersGenerator:
 
         noise = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
         cast = torch.autocast("cpu", dtype=torch.bfloat16) if self._autocast else nullcontext()
-        options = {} if self.source.height is None else {"height": self.source.height}
-        options |= {} if self.source.width is None else {"width": self.source.width}
+        options = dict(self.source.options)
+        sizes = {"height": self.source.height, "width": self.source.width}
+        options |= {name: value for name, value in sizes.items() if value is not None}
+        if not self.source.draws_tokens:
+            options["num_inference_steps"] = self.source.steps
         with torch.inference_mode(), cast:
             drawn = self.pipeline(
                 prompt=prompts,
-                num_inference_steps=self.source.steps,
                 guidance_scale=self.source.guidance,
                 generator=noise,
                 output_type="np",
@@ -129,6 +132,9 @@ class DiffusersGenerator:
         _empty_cache()
 
     def _native_size(self) -> tuple[int, int]:
+        if self.source.draws_tokens:
+            rows, columns = self.pipeline.size
+            return int(rows), int(columns)
         network = getattr(self.pipeline, "unet", None) or getattr(self.pipeline, "transformer", None)
         sample = getattr(getattr(network, "config", None), "sample_size", None)
         if sample is None:
@@ -143,9 +149,7 @@ class DiffusersGenerator:
 def _load_pipeline(source: GeneratorSource, device: str, dtype: torch.dtype) -> Any:  # noqa: ANN401 - a pipeline of any class
     try:
         with quiet():
-            from diffusers import DiffusionPipeline
-
-            pipeline = DiffusionPipeline.from_pretrained(
+            pipeline = _pipeline_class(source).from_pretrained(
                 source.folder, use_safetensors=True, dtype=dtype, local_files_only=True
             )
     except (OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:
@@ -154,16 +158,40 @@ def _load_pipeline(source: GeneratorSource, device: str, dtype: torch.dtype) -> 
             "with safetensors weights"
         ) from error
     accepted = inspect.signature(pipeline.__call__).parameters
-    lacking = [name for name in NEEDED if name not in accepted]
+    needed = NEEDED if source.draws_tokens else (*NEEDED, "num_inference_steps")
+    lacking = [name for name in needed if name not in accepted]
     if lacking:
         raise InputError(
             f"model {source.name!r} is a {type(pipeline).__name__}, which takes no {', '.join(lacking)}; "
             "give a text-to-image pipeline"
         )
+    _check_options(source, pipeline, [name for name in accepted if name not in (*needed, *RESERVED)])
     if source.scheduler != "auto":
         pipeline.scheduler = _scheduler(source.scheduler, pipeline.scheduler)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
+
+
+def _pipeline_class(source: GeneratorSource) -> Any:  # noqa: ANN401 - diffusers is untyped
+    if source.draws_tokens:
+        from synthesis.mhn_pipeline import Txt2ImgMHNPipeline
+
+        return Txt2ImgMHNPipeline
+    from diffusers import DiffusionPipeline
+
+    return DiffusionPipeline
+
+
+def _check_options(source: GeneratorSource, pipeline: Any, known: Sequence[str]) -> None:  # noqa: ANN401
+    for name in source.options:
+        if name not in known:
+            raise InputError(f"generator.options.{name} is no option of a {type(pipeline).__name__}"
+                             f"{nearest(name, known)}; there are: {', '.join(sorted(known))}")
+    if source.draws_tokens:
+        try:
+            pipeline.check_sampling(**{key: value for key, value in source.options.items() if key != "use_cache"})
+        except (ValueError, TypeError) as error:
+            raise InputError(f"generator.options: {one_line(error)}") from error
 
 
 def _scheduler(name: str, current: Any) -> Any:  # noqa: ANN401 - schedulers share no class

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synthesis.errors import InputError, one_line
 
-if TYPE_CHECKING:
-    pass
-
 WEIGHTS = Path(__file__).parent / "weights"
-NEEDED = ("prompt", "num_inference_steps", "guidance_scale", "generator", "output_type")
+TOKEN_PIPELINE = "Txt2ImgMHNPipeline"  # of ours, so diffusers cannot find it by name; draws tokens, not by steps
+Option = bool | int | float | str
 log = logging.getLogger("terrasynth")
 
 
@@ -58,16 +57,26 @@ class GeneratorSource:
         name: What data set rows call it: embedded name, Hub id, or the name of a local folder.
         revision: Commit on the Hub, or content hash of the files.
         folder: Where the files are.
+        pipeline: Class of the pipeline.
+        steps: Times the network is asked for one picture: denoising steps, or tokens.
+        options: Further arguments of the pipeline's call.
     """
 
     name: str
     revision: str
     folder: Path
+    pipeline: str
     steps: int
     guidance: float
     scheduler: str
     height: int | None
     width: int | None
+    options: Mapping[str, Option] = field(default_factory=dict)
+
+    @property
+    def draws_tokens(self) -> bool:
+        """Whether a picture is drawn token by token, so that steps, scheduler and size are the model's own."""
+        return self.pipeline == TOKEN_PIPELINE
 
     def identity(self) -> dict[str, object]:
         """JSON-able: everything that decides a picture besides prompt and seed; no paths."""
@@ -78,7 +87,7 @@ class GeneratorSource:
             "scheduler": self.scheduler,
             "height": self.height,
             "width": self.width,
-        }
+        } | ({"options": dict(self.options)} if self.options else {})
 
 
 def find_generator(
@@ -88,19 +97,22 @@ def find_generator(
     scheduler: str = "auto",
     height: int | None = None,
     width: int | None = None,
+    options: Mapping[str, Option] | None = None,
 ) -> GeneratorSource:
     """Find a generator's files without loading them. A Hub model that is not cached yet is fetched.
 
     Args:
         reference: Embedded name, folder, or Hub id with optional @revision.
-        steps: Denoising steps.
+        steps: Denoising steps; a generator that draws tokens takes as many as a picture has, whatever this says.
         guidance: Classifier-free guidance scale, >= 0.
         scheduler: "auto" for the pipeline's own, or the name of a diffusers scheduler class.
         height: Pixels; None for the model's own.
         width: Pixels; None for the model's own.
+        options: Further arguments of the pipeline's call, such as {"top_k": 100}.
 
     Raises:
-        InputError: No such model, or no pipeline in it (`eval.errors.InputError` for an unknown plain name).
+        InputError: No such model, or no pipeline in it (`eval.errors.InputError` for an unknown plain name), or a
+            setting that this kind of generator does not have.
     """
     from eval import models
 
@@ -111,12 +123,42 @@ def find_generator(
     else:
         folder = _fetch(found.location, found.revision)
         name, revision = found.location, folder.name
-    if not (folder / "model_index.json").is_file():
+    pipeline = _pipeline_class(folder, reference)
+    if pipeline == TOKEN_PIPELINE:
+        if (scheduler, height, width) != ("auto", None, None):
+            raise InputError(f"model {reference!r} draws tokens: it has no scheduler and one picture size; "
+                             "leave generator.scheduler, height and width out")
+        steps = _number_of_tokens(folder, reference)
+    return GeneratorSource(
+        name, revision, folder, pipeline, steps, float(guidance), scheduler, height, width, dict(options or {})
+    )
+
+
+def _pipeline_class(folder: Path, reference: str) -> str:
+    index = folder / "model_index.json"
+    if not index.is_file():
         raise InputError(
             f"model {reference!r} has no model_index.json, so it is no text-to-image pipeline; "
             "give a folder saved with save_pretrained() of a diffusers pipeline"
         )
-    return GeneratorSource(name, revision, folder, steps, float(guidance), scheduler, height, width)
+    return str(_read(index, reference).get("_class_name", ""))
+
+
+def _number_of_tokens(folder: Path, reference: str) -> int:
+    side = _read(folder / "transformer" / "config.json", reference).get("side")
+    if not isinstance(side, int):
+        raise InputError(f"model {reference!r}: transformer/config.json does not say 'side'; save the pipeline again")
+    return side * side
+
+
+def _read(path: Path, reference: str) -> dict[str, object]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"model {reference!r}: {path.name} cannot be read ({one_line(error)[:100]})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"model {reference!r}: {path.name} is no JSON object")
+    return content
 
 
 def load_generator(
@@ -129,12 +171,13 @@ def load_generator(
     micro_batch: int | Literal["auto"] = "auto",
     height: int | None = None,
     width: int | None = None,
+    options: Mapping[str, Option] | None = None,
 ) -> Generator:
     """Load a text-to-image generator.
 
     Args:
         reference: Embedded name, folder, or Hub id with optional @revision.
-        steps: Denoising steps.
+        steps: Denoising steps; a generator that draws tokens takes as many as a picture has, whatever this says.
         guidance: Classifier-free guidance scale, >= 0.
         scheduler: "auto" for the pipeline's own, or the name of a diffusers scheduler class.
         device: "auto" or a torch device.
@@ -142,19 +185,22 @@ def load_generator(
         micro_batch: Pictures drawn at once; halved when memory runs out.
         height: Pixels; None for the model's own.
         width: Pixels; None for the model's own.
+        options: Further arguments of the pipeline's call, such as {"top_k": 100}.
 
     Raises:
-        InputError: The model, the scheduler, the device or the dtype does not exist.
+        InputError: The model, the scheduler, the device, the dtype or an option does not exist.
     """
     from synthesis.runtime import DTYPES, best_device, check_device, choose_dtype, first_micro_batch
 
     if dtype not in ("auto", *DTYPES):
         raise InputError(f"dtype {dtype!r} is unknown; use auto, {', '.join(DTYPES)}")
-    source = find_generator(reference, steps, guidance, scheduler, height, width)
+    source = find_generator(reference, steps, guidance, scheduler, height, width, options)
     device = best_device() if device == "auto" else device
     check_device(device)
     dtype = choose_dtype(device)[0] if dtype == "auto" else dtype
-    return open_generator(source, device, dtype, first_micro_batch(device) if micro_batch == "auto" else micro_batch)
+    if micro_batch == "auto":
+        micro_batch = first_micro_batch(device, source.draws_tokens)
+    return open_generator(source, device, dtype, micro_batch)
 
 
 def open_generator(source: GeneratorSource, device: str, dtype: str, micro_batch: int) -> Generator:

@@ -65,12 +65,13 @@ class Job:
         self.expander: Expander = load_expander(recipe.prompts.expander, **recipe.prompts.options)
         self.classes = _choose(recipe.prompts.classes, self.expander.classes)
         self.source = find_generator(
-            settings.model, settings.steps, settings.guidance, settings.scheduler, settings.height, settings.width
+            settings.model, settings.steps, settings.guidance, settings.scheduler, settings.height, settings.width,
+            settings.options,
         )
         self.identity = Identity.of(recipe.seed, self.source.identity(), self.expander.identity())
         self.blocks = Blocks(root, recipe.runtime.block_size, recipe.output.image_format)
         self._check_frozen()
-        self.runtime = Runtime.resolve(recipe.runtime, Runtime.load(root))
+        self.runtime = Runtime.resolve(recipe.runtime, Runtime.load(root), self.source.draws_tokens)
         self.encoders = Encoders(recipe, self.runtime.device)
         self.encoders.check(self.classes)
         if not self.blocks.any():

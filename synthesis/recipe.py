@@ -27,11 +27,12 @@ class GeneratorSettings(_Settings):
 
     Attributes:
         model: Model reference: embedded name, folder, or Hub id with optional @revision.
-        steps: Denoising steps.
+        steps: Denoising steps; a generator that draws tokens takes as many as a picture has, whatever this says.
         guidance: Classifier-free guidance scale, >= 0; 1 and below mean no guidance.
         scheduler: "auto" keeps the pipeline's own; otherwise the name of a diffusers scheduler class.
         height: Picture height in pixels; None for the model's own.
         width: Picture width in pixels; None for the model's own.
+        options: Further arguments of the pipeline's call, such as {top_k: 100} for a generator that draws tokens.
     """
 
     model: str
@@ -40,6 +41,7 @@ class GeneratorSettings(_Settings):
     scheduler: str = "auto"
     height: Positive | None = None
     width: Positive | None = None
+    options: dict[str, bool | int | float | str] = Field(default_factory=dict)
 
 
 class PromptSettings(BaseModel):

@@ -75,9 +75,10 @@ def _settings(job: Job) -> dict[str, object]:
     }
     return {
         "seed": recipe.seed,
-        "steps": recipe.generator.steps,
-        "guidance": recipe.generator.guidance,
-        "scheduler": recipe.generator.scheduler,
+        "steps": job.source.steps,
+        "guidance": job.source.guidance,
+        "scheduler": job.source.scheduler,
+        **{f"option {name}": value for name, value in job.source.options.items()},
         "prompts": recipe.prompts.expander,
         **filters,
         "per class": recipe.target.per_class,

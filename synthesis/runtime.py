@@ -18,6 +18,7 @@ FILE = "runtime.json"
 DTYPES = ("float32", "bfloat16", "float16")
 # Largest first micro-batch; running out of memory halves it.
 CPU_MICRO_BATCH, ACCELERATOR_MICRO_BATCH = 8, 16
+TOKEN_MICRO_BATCH = 32  # one token of many pictures costs little more than one token of one
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,14 @@ class Runtime:
     measured: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def resolve(cls, settings: RuntimeSettings, recorded: Runtime | None = None) -> Runtime:
+    def resolve(cls, settings: RuntimeSettings, recorded: Runtime | None = None,
+                draws_tokens: bool = False) -> Runtime:
         """Turn "auto" into what this machine does well, or into what the run recorded when it began.
 
         Args:
             settings: The recipe's; explicit values win over recorded ones.
             recorded: The runtime of the run that is resumed.
+            draws_tokens: Whether the generator draws pictures token by token.
 
         Raises:
             InputError: The device does not exist here.
@@ -62,7 +65,7 @@ class Runtime:
             dtype, measured = (recorded.dtype, measured) if recorded else choose_dtype(device)
         micro_batch = settings.micro_batch
         if micro_batch == "auto":
-            micro_batch = recorded.micro_batch if recorded else first_micro_batch(device)
+            micro_batch = recorded.micro_batch if recorded else first_micro_batch(device, draws_tokens)
         threads = recorded.threads if recorded else torch.get_num_threads()
         return cls(device, dtype, micro_batch, threads, str(torch.__version__), measured)
 
@@ -129,8 +132,10 @@ def check_device(device: str) -> None:
         ) from error
 
 
-def first_micro_batch(device: str) -> int:
+def first_micro_batch(device: str, draws_tokens: bool = False) -> int:
     """Pictures to try at once on a device."""
+    if draws_tokens:
+        return TOKEN_MICRO_BATCH
     return CPU_MICRO_BATCH if device == "cpu" else ACCELERATOR_MICRO_BATCH
 
 

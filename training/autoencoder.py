@@ -20,6 +20,7 @@ from typing_extensions import override
 
 from training.errors import InputError
 from training.loop import Losses, Task
+from training.perception import PatchDiscriminator, ScenePerception
 from training.pictures import PictureSet, dihedral, random_dihedral, to_float
 from training.saving import save_model
 from training.sheets import tile
@@ -43,54 +44,6 @@ class AutoencoderSettings(BaseModel):
     adversarial_weight: float = 0.05
     adversarial_start: float = 0.6
     shrink_share: float = 0.25
-
-
-class PatchDiscriminator(nn.Module):
-    """Judges overlapping patches, not whole pictures: logits (N, 1, S/8, S/8) for pixels (N, 3, S, S)."""
-
-    def __init__(self, channels: int = 32) -> None:
-        super().__init__()
-
-        def norm(n: int) -> nn.Module:
-            return nn.GroupNorm(8, n)
-
-        c = channels
-        self.layers = nn.Sequential(
-            nn.Conv2d(3, c, 4, 2, 1), nn.LeakyReLU(0.2),
-            nn.Conv2d(c, 2 * c, 4, 2, 1), norm(2 * c), nn.LeakyReLU(0.2),
-            nn.Conv2d(2 * c, 4 * c, 4, 2, 1), norm(4 * c), nn.LeakyReLU(0.2),
-            nn.Conv2d(4 * c, 1, 3, 1, 1),
-        )
-
-    @override
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.layers(pixels)
-        return logits
-
-
-class ScenePerception(nn.Module):
-    """Mean squared distance of unit-normalised feature maps of a frozen residual classifier (LPIPS, equation 1)."""
-
-    def __init__(self, folder: str | Path) -> None:
-        super().__init__()
-        from transformers import AutoModelForImageClassification
-
-        classifier = AutoModelForImageClassification.from_pretrained(folder, dtype=torch.float32)
-        self.backbone = classifier.base_model.eval().requires_grad_(False)
-        self.backbone.to(memory_format=torch.channels_last)
-
-    def features(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """The first four feature maps, each (N, C, h, w), unit length along C."""
-        maps = self.backbone(pixels, output_hidden_states=True).hidden_states[:4]
-        return [F.normalize(each.float(), dim=1) for each in maps]
-
-    @override
-    def forward(self, fake: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            wanted = self.features(real)
-        self.backbone.eval()
-        pairs = zip(self.features(fake), wanted, strict=True)
-        return torch.stack([(a - b).square().sum(1).mean() for a, b in pairs]).sum()
 
 
 class AutoencoderTask(Task):

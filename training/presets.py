@@ -44,7 +44,7 @@ class Preset(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     description: str
-    family: Literal["scene", "clip", "autoencoder", "diffusion", "chain"]
+    family: Literal["scene", "clip", "autoencoder", "diffusion", "vq", "hopfield", "chain"]
     load_size: int = Field(default=128, gt=0)
     needs: dict[str, str] = {}
     model: dict[str, Any] = {}

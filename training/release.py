@@ -112,10 +112,22 @@ def make_task(preset: Preset, splits: dict[str, Any], device: torch.device, need
 
         return ClipTask(splits, _checked(ClipSettings, preset.model, "model"), device)
     if preset.family == "autoencoder":
-        from training.autoencoder import AutoencoderSettings, AutoencoderTask, ScenePerception
+        from training.autoencoder import AutoencoderSettings, AutoencoderTask
+        from training.perception import ScenePerception
 
         return AutoencoderTask(splits, _checked(AutoencoderSettings, preset.model, "model"), device,
                                ScenePerception(needs["classifier"]), needs.get("initial"))
+    if preset.family == "vq":
+        from training.perception import ScenePerception
+        from training.vq import VQSettings, VQTask
+
+        return VQTask(splits, _checked(VQSettings, preset.model, "model"), device,
+                      ScenePerception(needs["classifier"]), needs.get("initial"))
+    if preset.family == "hopfield":
+        from training.hopfield import HopfieldSettings, HopfieldTask
+
+        return HopfieldTask(splits, _checked(HopfieldSettings, preset.model, "model"), device, needs["tokenizer"],
+                            needs["classifier"], cache=out / "checkpoint" / "tokens.safetensors")
     from training.diffusion import DiffusionSettings, DiffusionTask
 
     return DiffusionTask(splits, _checked(DiffusionSettings, preset.model, "model"), device, needs["autoencoder"],

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDIMScheduler
 
 from tests.tiny import tiny_scene
-from training.autoencoder import AutoencoderSettings, AutoencoderTask, ScenePerception
+from training.autoencoder import AutoencoderSettings, AutoencoderTask
+from training.perception import ScenePerception
 from training.clip import contrastive_loss
 from training.data import read_pairs
 from training.diffusion import NOISE_SCHEDULE, DiffusionSettings, DiffusionTask

@@ -1,0 +1,239 @@
+"""The Hopfield prototype generator (Txt2Img-MHN, Xu et al., IEEE TIP 2023, section III).
+
+Cross-entropy of each image token given the text and the tokens before it; captions dropped so that classifier-free
+guidance (Ho & Salimans, 2022) has a trained null, which the authors' code has not.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import VQModel
+from pydantic import BaseModel, ConfigDict
+from safetensors.torch import load_file, save_file
+from torch import nn
+from typing_extensions import override
+
+from synthesis.hopfield_transformer import HopfieldTransformer
+from synthesis.mhn_pipeline import Txt2ImgMHNPipeline
+from training.loop import Losses, Task
+from training.pictures import PictureSet, dihedral, to_float
+from training.progress import Progress
+from training.sheets import tile
+from training.tokenizer import encode, train_tokenizer
+from training.vq import encode_pictures
+
+TURNS = 8  # flips and quarter turns
+
+
+class HopfieldSettings(BaseModel):
+    """What a preset may set about the generator; the network's own are those of `HopfieldTransformer`.
+
+    Attributes:
+        crops: Random crops of each picture in each of its eight flips and turns; the whole picture comes on top.
+        crop_scale: Smallest side of a crop, as a share of the picture's.
+        text_weight: Of the cross-entropy of text tokens; 0 leaves them out.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: int = 128
+    crops: int = 1
+    crop_scale: float = 0.85
+    width: int = 384
+    blocks: int = 7
+    heads: int = 8
+    head_width: int = 48
+    prototypes: int = 768
+    beta: float | None = None
+    learn_beta: bool = True
+    retrieval_steps: int = 1
+    separate_values: bool = True
+    attention_values: bool = True
+    positions: Literal["axial", "rotary"] = "axial"
+    dropout: float = 0.0
+    vocabulary: int = 1024
+    tokens: int = 40
+    caption_dropout: float = 0.12
+    text_weight: float = 0.0
+    guidance: float = 3.0
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    val_pictures: int = 63
+
+
+class HopfieldTask(Task):
+    """The transformer on cached image tokens.
+
+    Args:
+        splits: Pictures.
+        settings: See `HopfieldSettings`.
+        device: Where the networks are.
+        tokenizer: Folder of the `VQModel`.
+        classifier: Folder of the scene classifier that judges pictures drawn for `val`.
+        cache: File of the image tokens; read where it exists, else written.
+    """
+
+    def __init__(self, splits: dict[str, PictureSet], settings: HopfieldSettings, device: torch.device,
+                 tokenizer: Path, classifier: Path, cache: Path | None = None) -> None:
+        from transformers import AutoModelForImageClassification
+
+        self.splits, self.settings, self.device, self.size = splits, settings, device, settings.size
+        self.vqvae = VQModel.from_pretrained(tokenizer, torch_dtype=torch.float32)
+        self.vqvae.register_to_config(_name_or_path="")
+        self.vqvae.to(device).eval().requires_grad_(False)
+        self.classifier = AutoModelForImageClassification.from_pretrained(classifier, dtype=torch.float32)
+        self.classifier.to(device).eval().requires_grad_(False)
+        texts = [caption for captions in splits["train"].captions for caption in captions]
+        self.tokenizer = train_tokenizer(texts, settings.vocabulary, settings.tokens)
+        patch = 2 ** (len(self.vqvae.config.block_out_channels) - 1)
+        self.transformer = HopfieldTransformer(
+            text_vocabulary=len(self.tokenizer), codes=self.vqvae.config.num_vq_embeddings,
+            text_length=settings.tokens, side=settings.size // patch, patch=patch, width=settings.width,
+            blocks=settings.blocks, heads=settings.heads, head_width=settings.head_width,
+            prototypes=settings.prototypes, beta=settings.beta, learn_beta=settings.learn_beta,
+            retrieval_steps=settings.retrieval_steps, separate_values=settings.separate_values,
+            attention_values=settings.attention_values, positions=settings.positions, dropout=settings.dropout,
+            predict_text=settings.text_weight > 0,
+        ).to(device)
+        self.codes = self._codes(cache)
+        self.text_ids = [torch.tensor(encode(self.tokenizer, list(own))["input_ids"])
+                         for own in splits["train"].captions]
+        self.null_ids = torch.tensor(encode(self.tokenizer, [""])["input_ids"])[0]
+        self.drawn: torch.Tensor | None = None
+
+    @override
+    def __len__(self) -> int:
+        return len(self.splits["train"])
+
+    @override
+    def networks(self) -> dict[str, nn.Module]:
+        return {"transformer": self.transformer}
+
+    def _codes(self, cache: Path | None) -> torch.Tensor:
+        """Image tokens int16 (N, views, side**2) of the training pictures in every view; view v is turned v % 8."""
+        if cache is not None and cache.is_file():
+            return load_file(cache)["codes"]
+        pixels, generator = self.splits["train"].pixels, torch.Generator().manual_seed(0)
+        views, total = [], TURNS * (1 + self.settings.crops)
+        progress = Progress("image tokens", enabled=True)
+        for view in range(total):
+            parts = []
+            for part in pixels.split(64):
+                seen = part if view < TURNS else random_crop(part, self.settings.crop_scale, generator)
+                turned = dihedral(resized(seen, self.settings.size), view % TURNS)
+                parts.append(encode_pictures(self.vqvae, turned).flatten(1))
+            views.append(torch.cat(parts).to(torch.int16))
+            progress.step(view + 1, (view + 1) / total, 0.0, {})
+        codes = torch.stack(views, 1)
+        if cache is not None:
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            save_file({"codes": codes}, cache)
+        return codes
+
+    @override
+    def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        view = torch.randint(self.codes.shape[1], (len(rows),), generator=generator)
+        texts = []
+        for row in rows.tolist():
+            own = self.text_ids[row]
+            chosen = own[int(torch.randint(len(own), (1,), generator=generator))]
+            dropped = torch.rand(1, generator=generator).item() < self.settings.caption_dropout
+            texts.append(self.null_ids if dropped else chosen)
+        return {"text": torch.stack(texts).to(self.device), "tokens": self.codes[rows, view].long().to(self.device)}
+
+    @override
+    def losses(self, player: str, batch: dict[str, torch.Tensor], progress: float) -> Losses:
+        self.transformer.train()
+        return self._losses(batch["text"], batch["tokens"])
+
+    def _losses(self, text: torch.Tensor, tokens: torch.Tensor) -> Losses:
+        hidden = self.transformer.hidden(text, tokens[:, :-1])
+        first = self.settings.tokens - 1
+        logits = self.transformer.image_logits(hidden[:, first:]).float()
+        losses = {"cross_entropy": F.cross_entropy(logits.flatten(0, 1), tokens.flatten())}
+        if self.settings.text_weight:
+            scores = self.transformer.logits(hidden[:, :first])[..., self.vqvae.config.num_vq_embeddings:].float()
+            losses["text"] = self.settings.text_weight * F.cross_entropy(scores.flatten(0, 1), text[:, 1:].flatten())
+        return losses
+
+    def pipeline(self, dtype: torch.dtype = torch.float32) -> Txt2ImgMHNPipeline:
+        """A pipeline of copies of the networks as they are now."""
+        pipeline = Txt2ImgMHNPipeline(
+            copy.deepcopy(self.vqvae).to(dtype), copy.deepcopy(self.transformer).to(dtype).eval(), self.tokenizer,
+            self.settings.temperature, self.settings.top_k, self.settings.top_p,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    @torch.no_grad()
+    def draw(self, captions: list[str]) -> torch.Tensor:
+        """Pictures `float32` (N, 3, S, S) in [-1, 1], one seed a picture (its position)."""
+        pipeline, parts = self.pipeline(), []
+        for first in range(0, len(captions), 32):
+            part = captions[first:first + 32]
+            seeds = [torch.Generator().manual_seed(first + i) for i in range(len(part))]
+            with torch.autocast(self.device.type, torch.bfloat16):
+                drawn = pipeline(part, guidance_scale=self.settings.guidance, generator=seeds, output_type="pt").images
+            parts.append(drawn.float().cpu() * 2 - 1)
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def cross_entropy(self, split: str) -> float:
+        """Mean negative log-likelihood in nats a token of a split's whole pictures given their first captions."""
+        data = self.splits[split]
+        codes = encode_pictures(self.vqvae, resized(data.pixels, self.settings.size)).flatten(1)
+        text = torch.tensor(encode(self.tokenizer, [own[0] for own in data.captions])["input_ids"])
+        self.transformer.eval()
+        total = 0.0
+        for own_text, own_codes in zip(text.split(32), codes.split(32), strict=True):
+            with torch.autocast(self.device.type, torch.bfloat16):
+                losses = self._losses(own_text.to(self.device), own_codes.to(self.device))
+            total += losses["cross_entropy"].item() * len(own_text)
+        return total / len(data)
+
+    @override
+    def validate(self) -> dict[str, float]:
+        """Draw pictures for `val` captions, spread over the classes, and ask the scene classifier what they show."""
+        val = self.splits["val"]
+        figures = {"cross_entropy": self.cross_entropy("val")}
+        if not self.settings.val_pictures:
+            return {"score": -figures["cross_entropy"], **figures, "n": float(len(val))}
+        rows = np.linspace(0, len(val) - 1, min(self.settings.val_pictures, len(val))).round().astype(int).tolist()
+        self.drawn = self.draw([val.captions[row][0] for row in rows])
+        logits = torch.cat([self.classifier(p.to(self.device)).logits.float().cpu() for p in self.drawn.split(64)])
+        labels = val.labels[rows]
+        nll = F.cross_entropy(logits, labels).item()
+        return {"score": -nll, "nll": nll, "accuracy": (logits.argmax(1) == labels).float().mean().item(), **figures,
+                "n": float(len(rows))}
+
+    @override
+    def preview(self) -> np.ndarray | None:
+        return None if self.drawn is None else tile(self.drawn, columns=9)
+
+    @override
+    def save(self, folder: Path) -> None:
+        self.pipeline(torch.float16).save_pretrained(folder, safe_serialization=True)
+
+
+def resized(pixels: torch.Tensor, size: int) -> torch.Tensor:
+    """`uint8` (N, 3, S, S) to float32 (N, 3, size, size) in [-1, 1]."""
+    pixels = to_float(pixels)
+    if pixels.shape[-1] == size:
+        return pixels
+    return F.interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False).clamp(-1, 1)
+
+
+def random_crop(pixels: torch.Tensor, least: float, generator: torch.Generator) -> torch.Tensor:
+    """One square of random side and place for the whole batch: `uint8` (N, 3, S, S) -> (N, 3, s, s)."""
+    side = pixels.shape[-1]
+    share = least + (1 - least) * torch.rand(1, generator=generator).item()
+    cropped = max(1, round(share * side))
+    top, left = torch.randint(side - cropped + 1, (2,), generator=generator).tolist()
+    return pixels[..., top:top + cropped, left:left + cropped]
