@@ -17,6 +17,7 @@ from torch import nn
 from typing_extensions import override
 
 Backend = Literal["native", "hflayers"]
+PATTERN_STD, VALUE_STD = 0.125, 0.05  # small against what an optimiser's step moves: prototypes specialise early
 
 
 def retrieve(state: torch.Tensor, patterns: torch.Tensor, values: torch.Tensor, beta: torch.Tensor | float,
@@ -83,8 +84,10 @@ class HopfieldLookup(nn.Module):
         if out_width not in (None, width) and not separate_values:
             raise ValueError(f"out_width={out_width} is not width={width}: set separate_values")
         self.steps = steps
-        self.patterns = nn.Parameter(torch.randn(prototypes, width))
-        self.values = nn.Parameter(torch.randn(prototypes, out_width or width)) if separate_values else None
+        self.patterns = nn.Parameter(PATTERN_STD * torch.randn(prototypes, width))
+        self.values = None
+        if separate_values:
+            self.values = nn.Parameter(VALUE_STD * torch.randn(prototypes, out_width or width))
         self.log_beta = nn.Parameter(torch.tensor(math.log(beta or width**-0.5)), requires_grad=learn_beta)
         self._layer: Any = None
 

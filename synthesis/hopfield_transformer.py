@@ -7,8 +7,10 @@ one token.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +21,7 @@ from typing_extensions import override
 
 from synthesis.hopfield import HopfieldLookup
 
+EMBEDDING_STD = 0.3
 ROTARY_BASE = 100.0  # positions span some tens, not thousands
 
 
@@ -98,7 +101,7 @@ class Block(nn.Module):
 
     @override
     def forward(self, x: torch.Tensor, rotary: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """x (N, T, D) -> the same, with keys and values (N, heads, T, head_width)."""
+        """X (N, T, D) -> the same, with keys and values (N, heads, T, head_width)."""
         x = self.recall(x)
         query, key, value = self.attention.qkv(self.attention_norm(x), rotary)
         found = causal_attention(query, key, value)
@@ -174,7 +177,7 @@ class HopfieldTransformer(ModelMixin, ConfigMixin):
         self.column_position = nn.Embedding(side, width)
         for each in (self.text_embedding, self.image_embedding, self.text_position, self.row_position,
                      self.column_position):
-            nn.init.normal_(each.weight, std=0.3)
+            nn.init.normal_(each.weight, std=EMBEDDING_STD)
 
         def lookup(out_width: int | None, separate: bool) -> HopfieldLookup:
             return HopfieldLookup(width, prototypes, out_width, beta, learn_beta, retrieval_steps, separate)
@@ -191,6 +194,21 @@ class HopfieldTransformer(ModelMixin, ConfigMixin):
         self.register_buffer("rotary", rotary_table(text_length, side, head_width), persistent=False)
 
     rotary: torch.Tensor
+
+    @torch.no_grad()
+    def embed_codebook(self, codebook: torch.Tensor, generator: torch.Generator) -> None:
+        """Start the image embedding where like codes look alike: random Fourier features (Rahimi & Recht, 2007).
+
+        Args:
+            codebook: What the image tokens stand for, float (K, C).
+            generator: CPU generator.
+        """
+        scaled = (codebook - codebook.mean(0)) / codebook.std()
+        width = self.config.width
+        directions = torch.randn(codebook.shape[1], width, generator=generator)
+        phases = 2 * math.pi * torch.rand(width, generator=generator)
+        features = 2**0.5 * torch.cos(scaled.cpu() @ directions + phases)
+        self.image_embedding.weight.copy_(EMBEDDING_STD * features)
 
     @property
     def length(self) -> int:
@@ -228,17 +246,17 @@ class HopfieldTransformer(ModelMixin, ConfigMixin):
         """What the head reads: float (N, text_length + n, D) for int64 (N, text_length) and (N, n)."""
         x = torch.cat([self.embed_text(text), self.embed_image(tokens)], dim=1)
         rotary = self._rotary(slice(0, x.shape[1]))
-        for block in self.layers:
+        for block in self._stack():
             x, _, _ = block(x, rotary)
         return x
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """float (..., D) -> (..., K), or (..., K + text_vocabulary) with `predict_text`, image tokens first."""
+        """Float (..., D) -> (..., K), or (..., K + text_vocabulary) with `predict_text`, image tokens first."""
         scores: torch.Tensor = self.head_norm(self.head(self.norm(hidden)))
         return scores
 
     def image_logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """float (..., D) -> (..., K)."""
+        """Float (..., D) -> (..., K)."""
         return self.logits(hidden)[..., : self.config.codes]
 
     def prefill(self, text: torch.Tensor) -> tuple[torch.Tensor, KeyValueCache]:
@@ -255,7 +273,7 @@ class HopfieldTransformer(ModelMixin, ConfigMixin):
         rotary = self._rotary(slice(0, length))
         shape = (len(self.layers), n, self.config.heads, self.length, self.config.head_width)
         keys, values = None, None
-        for number, block in enumerate(self.layers):
+        for number, block in enumerate(self._stack()):
             x, key, value = block(x, rotary)
             if keys is None or values is None:  # in the precision that attention works in, under autocast too
                 keys, values = x.new_zeros(shape, dtype=key.dtype), x.new_zeros(shape, dtype=value.dtype)
@@ -279,9 +297,12 @@ class HopfieldTransformer(ModelMixin, ConfigMixin):
         x = self.embed_image(token[:, None], number)
         seen = (torch.arange(self.length, device=token.device) <= position)[None, None, None]
         rotary = self._rotary(position)
-        for block, keys, values in zip(self.layers, cache.keys.unbind(), cache.values.unbind(), strict=True):
+        for block, keys, values in zip(self._stack(), cache.keys.unbind(), cache.values.unbind(), strict=True):
             x = block.step(x, rotary, keys, values, position, seen)
         return self.image_logits(x[:, 0])
+
+    def _stack(self) -> Iterable[Block]:
+        return cast("Iterable[Block]", self.layers)
 
     def _rotary(self, where: slice | torch.Tensor) -> torch.Tensor | None:
         return self.rotary[:, where] if self.config.positions == "rotary" else None

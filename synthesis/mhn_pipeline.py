@@ -90,7 +90,7 @@ class Txt2ImgMHNPipeline(DiffusionPipeline):
         Args:
             prompt: One text or several; each distinct one is read once.
             num_images_per_prompt: Pictures of each text, one after the other in the result.
-            guidance_scale: Classifier-free guidance (Ho & Salimans, 2022) on logits; 1 and below are none, as in diffusers.
+            guidance_scale: Classifier-free guidance (Ho & Salimans, 2022) on logits; at most 1 is none.
             temperature: > 0; None for the model's own. So for the next two.
             top_k: Draw from the k most likely tokens; 0 for all.
             top_p: Draw from the most likely tokens that have this probability together; in (0, 1].

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from training.presets import FinishSettings
+from training.prompting import DRAW_SEED, PER_CLASS, Prompts
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eval import Evaluation
-    from training.data import Pair, PairSet
+    from training.data import PairSet
     from training.pictures import PictureSet
 
 LEFT_BEHIND = ("checkpoint", "logs", "previews")
-PER_CLASS = 10
-DRAW_SEED = 0
+GENERATORS = ("ldm-ucm", "mhn-ucm")
+PARTS = ("autoencoder-ucm", "vqgan-ucm", "mhn-ablations")  # stages that are no model of their own
 
 HEADER = """---
 license: other
@@ -52,46 +55,58 @@ Use the weights for research.
 """
 
 
-def finish(out: Path, made: Mapping[str, Path], pairs: PairSet) -> None:
+def finish(out: Path, made: Mapping[str, Path], pairs: PairSet, settings: FinishSettings | None = None) -> None:
     """Write `out/embedded/<name>`: model files without checkpoints, calibration, card; and `out/figures.json`.
 
     Args:
-        out: Folder of the chain.
-        made: Stage name -> its folder; the five stages of the release.
+        out: Folder of the chain. A `benchmark.json` of `tests/benchmarks/mhn_cache.py` there goes into the card.
+        made: Stage name -> its folder; the stages of the release.
         pairs: The data that trained them; `val` calibrates, `test` (where there is one) is reported.
+        settings: How much is measured.
     """
-    embedded = {name: _copy(folder, out / "embedded" / name) for name, folder in made.items()
-                if name != "autoencoder-ucm"}
+    settings = settings or FinishSettings()
+    embedded = {name: _copy(folder, out / "embedded" / name) for name, folder in made.items() if name not in PARTS}
     from eval import load_encoder
     from eval.calibration import calibrate
+    from training.mhn_figures import measure_codes, measure_guidance, measure_zero_shot
     from training.pictures import load_splits
 
     size = json.loads((made["ldm-ucm"] / "training.json").read_text())["preset"]["model"]["size"]
     splits = load_splits(pairs, size)
+    judging = {name: data for name, data in splits.items() if name != "train"}
+    reference = splits.get("test", splits["val"])
     figures: dict[str, Any] = {}
     roots = [out / "embedded"]
     for name in ("clip-ucm", "clip-ucm-b"):
-        encoder = load_encoder(name, roots=roots)
-        val = splits["val"]
-        calibrate(encoder, val.arrays(), val.captions, labels_of(val), "val").save(embedded[name] / "calibration.json")
-        figures[name] = {split: _retrieval(encoder, data) for split, data in splits.items() if split != "train"}
-    figures["scene-ucm"] = {split: _recognition(roots, data) for split, data in splits.items() if split != "train"}
+        encoder, val = load_encoder(name, roots=roots), splits["val"]
+        calibration = calibrate(encoder, val.arrays(), val.captions, val.class_names(), "val")
+        calibration.save(embedded[name] / "calibration.json")
+        figures[name] = {split: _retrieval(encoder, data) for split, data in judging.items()}
+    figures["scene-ucm"] = {split: _recognition(roots, data) for split, data in judging.items()}
     figures["autoencoder-ucm"] = {
-        split: _reconstruction(embedded["ldm-ucm"] / "vae", data) for split, data in splits.items() if split != "train"
+        split: _reconstruction(embedded["ldm-ucm"] / "vae", data) for split, data in judging.items()
     }
-    drawn = _draw(embedded["ldm-ucm"], pairs)
-    reference = splits.get("test", splits["val"])
-    evaluation = _judge(roots, drawn, reference)
-    figures["ldm-ucm"] = evaluation.to_json()
+    figures["vqgan-ucm"] = {split: measure_codes(embedded["mhn-ucm"] / "vqvae", roots, data, data.class_names())
+                            for split, data in judging.items()}
+    prompts = Prompts.of(pairs)
+    evaluations: dict[str, Evaluation] = {}
+    for name in GENERATORS:
+        images = _draw(embedded[name], prompts)
+        evaluations[name] = _judge(roots, images, prompts, reference)
+        figures[name] = evaluations[name].to_json()
+        _sheet(images, out / f"{name}.png")
+    figures["guidance"] = measure_guidance(
+        embedded["mhn-ucm"], settings.guidance,
+        lambda images: _judge(roots, images, prompts, reference), prompts.texts)
+    figures["zero_shot"] = measure_zero_shot(
+        {name: embedded[name] for name in GENERATORS}, pairs, splits, settings.zero_shot_per_class,
+        settings.zero_shot_steps)
+    for source, key in ((out / "benchmark.json", "benchmark"), (made["mhn-ablations"] / "ablations.json", "ablations")):
+        if source.is_file():
+            figures[key] = json.loads(source.read_text())
     (out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
-    _sheet(drawn[0], out / "ldm-ucm.png")
     for name, folder in embedded.items():
-        (folder / "README.md").write_text(card(name, made, figures, evaluation, folder), encoding="utf-8")
-
-
-def labels_of(data: PictureSet) -> list[str]:
-    """The class name of each picture; "" where there is none."""
-    return [data.label_names[i] if i >= 0 else "" for i in data.labels.tolist()]
+        (folder / "README.md").write_text(card(name, made, figures, evaluations, folder), encoding="utf-8")
 
 
 def _copy(source: Path, target: Path) -> Path:
@@ -124,7 +139,7 @@ def _recognition(roots: Sequence[Path], data: PictureSet) -> dict[str, float]:
     classifier = load_classifier("scene-ucm", roots=roots)
     found = classifier.probabilities(data.arrays()).argmax(1)
     return {"accuracy": float(np.mean([classifier.labels[f] == label
-                                       for f, label in zip(found, labels_of(data), strict=True)])), "n": len(data)}
+                                       for f, label in zip(found, data.class_names(), strict=True)])), "n": len(data)}
 
 
 def _reconstruction(folder: Path, data: PictureSet) -> dict[str, float]:
@@ -142,38 +157,19 @@ def _reconstruction(folder: Path, data: PictureSet) -> dict[str, float]:
     return {"psnr_db": float(np.mean(ratios)), "n": len(data)}
 
 
-def _prompts(pairs: PairSet) -> tuple[list[str], list[str], str]:
-    """Ten prompts a class: of the grammar where it serves the classes, else captions of `train`."""
-    from prompts import load_expander
-
-    grammar = load_expander("grammar")
-    if set(pairs.labels) <= set(grammar.classes):
-        prompts = [p for label in pairs.labels for p in grammar.expand(label, DRAW_SEED, 0, PER_CLASS)]
-        return [p.text for p in prompts], [p.label for p in prompts], "prompts of `grammar`, seed 0"
-    by_class: dict[str, list[Pair]] = {}
-    for pair in pairs.split("train"):
-        by_class.setdefault(pair.label, []).append(pair)
-    chosen = [pair for label in sorted(by_class) for pair in by_class[label][:PER_CLASS]]
-    return [pair.captions[0] for pair in chosen], [pair.label for pair in chosen], "first captions of `train`"
-
-
-def _draw(folder: Path, pairs: PairSet) -> tuple[NDArray[np.uint8], list[str], list[str], str]:
+def _draw(folder: Path, prompts: Prompts) -> NDArray[np.uint8]:
     from synthesis import load_generator
 
-    texts, labels, source = _prompts(pairs)
-    generator = load_generator(str(folder))
-    return generator.generate(texts, list(range(len(texts)))), texts, labels, source
+    return load_generator(str(folder)).generate(prompts.texts, list(range(len(prompts.texts))))
 
 
-def _judge(roots: Sequence[Path], drawn: tuple[NDArray[np.uint8], list[str], list[str], str],
-           reference: PictureSet) -> Evaluation:
+def _judge(roots: Sequence[Path], images: NDArray[np.uint8], prompts: Prompts, reference: PictureSet) -> Evaluation:
     from eval import evaluate, load_classifier, load_encoder
 
-    images, texts, labels, _ = drawn
     return evaluate(
-        images, texts, labels, encoder=load_encoder("clip-ucm-b", roots=roots),
+        images, prompts.texts, prompts.labels, encoder=load_encoder("clip-ucm-b", roots=roots),
         classifier=load_classifier("scene-ucm", roots=roots), reference_images=reference.arrays(),
-        reference_texts=[captions[0] for captions in reference.captions], reference_labels=labels_of(reference),
+        reference_texts=[captions[0] for captions in reference.captions], reference_labels=reference.class_names(),
     )
 
 
@@ -187,7 +183,8 @@ def _sheet(images: NDArray[np.uint8], path: Path) -> None:
     Image.fromarray(tile(to_float(torch.from_numpy(images).permute(0, 3, 1, 2)), columns=PER_CLASS)).save(path)
 
 
-def card(name: str, made: Mapping[str, Path], figures: Mapping[str, Any], evaluation: Evaluation, folder: Path) -> str:
+def card(name: str, made: Mapping[str, Path], figures: Mapping[str, Any], evaluations: Mapping[str, Evaluation],
+         folder: Path) -> str:
     """The model card of one embedded model, every figure from this training or this measurement."""
     record = json.loads((made[name] / "training.json").read_text())
     counts = record["pictures"]
@@ -197,6 +194,8 @@ def card(name: str, made: Mapping[str, Path], figures: Mapping[str, Any], evalua
         "clip-ucm-b": ("Dual encoder of pictures and captions, another architecture and seed; it reports.",
                        "transformers"),
         "ldm-ucm": ("Text-to-image latent diffusion, a `StableDiffusionPipeline`.", "diffusers"),
+        "mhn-ucm": ("Text-to-image by image tokens and modern Hopfield networks over learned prototypes "
+                    "(Txt2Img-MHN), a `synthesis.mhn_pipeline.Txt2ImgMHNPipeline`.", "diffusers"),
     }[name]
     text = HEADER.format(
         name=name, what=what[0], library=what[1], preset=name, hardware=record["hardware"],
@@ -205,23 +204,30 @@ def card(name: str, made: Mapping[str, Path], figures: Mapping[str, Any], evalua
         data=", ".join(f"{n} {split}" for split, n in counts.items()) + " pictures; only `train` was trained on",
     )
     sections = [text, "\n## Figures\n"]
-    if name == "ldm-ucm":
-        vae = json.loads((made["autoencoder-ucm"] / "training.json").read_text())
-        sections += [f"On {evaluation.n} pictures, 20 steps, guidance 3, seed {DRAW_SEED}:\n",
-                     *(f"- {line}" for line in evaluation.lines()),
-                     f"\nIts autoencoder was trained for {vae['minutes']} minutes ({vae['steps']} steps, seed "
-                     f"{vae['preset']['loop'].get('seed', 0)}, {vae['hardware']}); the perceptual loss and the choice "
-                     "of the checkpoint used a scene classifier of the kind that gives the scene accuracy above, "
-                     "trained on the same pictures, so that figure flatters:\n",
-                     *_rows(figures["autoencoder-ucm"])]
-        classes = evaluation.scene.per_class
-        sections += ["\nScene accuracy by class: " + ", ".join(f"{k} {v[0]:.1f}" for k, v in classes.items()) + "."]
-    else:
-        sections += _rows(figures[name])
+    if name not in GENERATORS:
+        return "\n".join([*sections, *rows_by_split(figures[name]), TERMS])
+    evaluation = evaluations[name]
+    steps = {"ldm-ucm": "20 steps", "mhn-ucm": "one token after the other"}[name]
+    part = {"ldm-ucm": ("autoencoder-ucm", "autoencoder"), "mhn-ucm": ("vqgan-ucm", "tokenizer of pictures")}[name]
+    trained = json.loads((made[part[0]] / "training.json").read_text())
+    sections += [f"On {evaluation.n} pictures, {steps}, guidance 3, seed {DRAW_SEED}:\n",
+                 *(f"- {line}" for line in evaluation.lines()),
+                 f"\nIts {part[1]} was trained for {trained['minutes']} minutes ({trained['steps']} steps, seed "
+                 f"{trained['preset']['loop'].get('seed', 0)}, {trained['hardware']}); the perceptual loss and the "
+                 "choice of the checkpoint used a scene classifier of the kind that gives the scene accuracy above, "
+                 "trained on the same pictures, so that figure flatters:\n",
+                 *rows_by_split(figures[part[0]])]
+    classes = evaluation.scene.per_class
+    sections += ["\nScene accuracy by class: " + ", ".join(f"{k} {v[0]:.1f}" for k, v in classes.items()) + "."]
+    if name == "mhn-ucm":
+        from training.mhn_card import mhn_sections
+
+        sections += mhn_sections(figures, evaluations)
     return "\n".join([*sections, TERMS])
 
 
-def _rows(by_split: Mapping[str, Mapping[str, float]]) -> list[str]:
+def rows_by_split(by_split: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """A table with a row a split and a column a figure."""
     names = list(next(iter(by_split.values())))
     lines = ["| split | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for split, values in by_split.items():

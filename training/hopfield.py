@@ -38,6 +38,7 @@ class HopfieldSettings(BaseModel):
         crops: Random crops of each picture in each of its eight flips and turns; the whole picture comes on top.
         crop_scale: Smallest side of a crop, as a share of the picture's.
         text_weight: Of the cross-entropy of text tokens; 0 leaves them out.
+        start_from_codebook: Start the image embedding where like codes look alike.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,6 +62,7 @@ class HopfieldSettings(BaseModel):
     tokens: int = 40
     caption_dropout: float = 0.12
     text_weight: float = 0.0
+    start_from_codebook: bool = True
     guidance: float = 3.0
     temperature: float = 1.0
     top_k: int = 0
@@ -101,7 +103,10 @@ class HopfieldTask(Task):
             retrieval_steps=settings.retrieval_steps, separate_values=settings.separate_values,
             attention_values=settings.attention_values, positions=settings.positions, dropout=settings.dropout,
             predict_text=settings.text_weight > 0,
-        ).to(device)
+        )
+        if settings.start_from_codebook:
+            self.transformer.embed_codebook(self.vqvae.quantize.embedding.weight, torch.Generator().manual_seed(0))
+        self.transformer.to(device)
         self.codes = self._codes(cache)
         self.text_ids = [torch.tensor(encode(self.tokenizer, list(own))["input_ids"])
                          for own in splits["train"].captions]

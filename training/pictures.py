@@ -34,6 +34,10 @@ class PictureSet:
     def __len__(self) -> int:
         return len(self.captions)
 
+    def class_names(self) -> list[str]:
+        """The class name of each picture; "" where there is none."""
+        return [self.label_names[i] if i >= 0 else "" for i in self.labels.tolist()]
+
     def arrays(self) -> np.ndarray:
         """The pictures as `uint8` (N, S, S, 3), the layout of the evaluators."""
         return self.pixels.permute(0, 2, 3, 1).contiguous().numpy()

@@ -28,6 +28,22 @@ class Stage(BaseModel):
     loop: dict[str, Any] = {}
 
 
+class FinishSettings(BaseModel):
+    """How much is measured at the end of a chain.
+
+    Attributes:
+        guidance: Scales of the sweep.
+        zero_shot_per_class: Generated pictures of each class that a classifier is trained on.
+        zero_shot_steps: Steps of that training.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    guidance: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0, 5.0)
+    zero_shot_per_class: int = Field(default=50, gt=1)
+    zero_shot_steps: int = Field(default=600, gt=0)
+
+
 class Preset(BaseModel):
     """What to train.
 
@@ -39,17 +55,19 @@ class Preset(BaseModel):
         model: Settings of the family.
         loop: Settings of the loop.
         stages: For a chain: the trainings, in order.
+        finish: For a chain: what is measured at its end.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     description: str
-    family: Literal["scene", "clip", "autoencoder", "diffusion", "vq", "hopfield", "chain"]
+    family: Literal["scene", "clip", "autoencoder", "diffusion", "vq", "hopfield", "ablations", "chain"]
     load_size: int = Field(default=128, gt=0)
     needs: dict[str, str] = {}
     model: dict[str, Any] = {}
     loop: dict[str, Any] = {}
     stages: tuple[Stage, ...] = ()
+    finish: FinishSettings = FinishSettings()
 
     def changed(self, stage: Stage) -> Preset:
         """This preset with what a stage sets otherwise."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from training.data import PairSet
-    from training.loop import Outcome, Task
+    from training.loop import LoopSettings, Outcome, Task
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -57,7 +57,7 @@ def run_preset(preset: str, data: str | Path, out: Path, minutes: float | None =
         train_one(single, pairs, made[stage.preset], made, resume)
     from training.cards import finish
 
-    finish(out, made, pairs)
+    finish(out, made, pairs, chosen.finish)
 
 
 def report_skipped(pairs: PairSet) -> None:
@@ -87,10 +87,12 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
     torch.manual_seed(settings.seed)  # the libraries draw their initial weights from the global generator
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with _attention(device):
-        task = make_task(preset, splits, device, needs, out)
-        outcome = train(task, settings, out, resume)
+        if preset.family == "ablations":
+            outcome = run_ablations(preset, settings, splits, device, needs, out, resume)
+        else:
+            outcome = train(make_task(preset, splits, device, needs, out), settings, out, resume)
     record = {
-        "preset": preset.model_dump(exclude={"stages"}), "steps": outcome.steps,
+        "preset": preset.model_dump(exclude={"stages", "finish"}), "steps": outcome.steps,
         "minutes": round(outcome.minutes, 1), "best_step": outcome.best_step, "val": outcome.figures,
         "hardware": f"{torch.cuda.get_device_name() if device.type == 'cuda' else 'CPU'}, "
                     f"{torch.get_num_threads()} threads, torch {torch.__version__}",
@@ -132,6 +134,15 @@ def make_task(preset: Preset, splits: dict[str, Any], device: torch.device, need
 
     return DiffusionTask(splits, _checked(DiffusionSettings, preset.model, "model"), device, needs["autoencoder"],
                          needs["classifier"], cache=out / "checkpoint" / "latents.safetensors")
+
+
+def run_ablations(preset: Preset, settings: LoopSettings, splits: dict[str, Any], device: torch.device,
+                  needs: Mapping[str, Path], out: Path, resume: bool) -> Outcome:
+    """The ablations of the Hopfield generator; the outcome is that of the base setting."""
+    from training.ablations import ablate
+    from training.hopfield import HopfieldSettings
+
+    return ablate(_checked(HopfieldSettings, preset.model, "model"), settings, splits, device, needs, out, resume)
 
 
 def _checked(kind: type[Settings], values: Mapping[str, Any], where: str) -> Settings:

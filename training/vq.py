@@ -101,7 +101,7 @@ class CodeUse(nn.Module):
 
 
 def perplexity(counts: torch.Tensor) -> float:
-    """exp of the entropy of the codes' use: how many codes are in even use; counts (K,) -> 1 .. K."""
+    """Exp of the entropy of the codes' use: how many codes are in even use; counts (K,) -> 1 .. K."""
     share = counts.double() / counts.sum()
     return float(torch.exp(-torch.special.xlogy(share, share).sum()))
 

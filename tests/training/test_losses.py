@@ -7,10 +7,10 @@ from diffusers import AutoencoderKL, DDIMScheduler
 
 from tests.tiny import tiny_scene
 from training.autoencoder import AutoencoderSettings, AutoencoderTask
-from training.perception import ScenePerception
 from training.clip import contrastive_loss
 from training.data import read_pairs
 from training.diffusion import NOISE_SCHEDULE, DiffusionSettings, DiffusionTask
+from training.perception import ScenePerception
 from training.pictures import load_splits
 from training.saving import save_model
 
