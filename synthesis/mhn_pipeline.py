@@ -131,8 +131,12 @@ class Txt2ImgMHNPipeline(DiffusionPipeline):
 
     def decode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Pictures float (N, 3, H, W), about [-1, 1], of tokens int64 (N, side, side)."""
-        codes = self.vqvae.quantize.embedding(tokens.to(self.vqvae.device)).permute(0, 3, 1, 2).contiguous()
-        picture: torch.Tensor = self.vqvae.decode(codes, force_not_quantize=True, shape=codes.shape).sample
+        tokens = tokens.to(self.vqvae.device)
+        shape = (*tokens.shape, self.vqvae.config.vq_embed_dim)
+        latents = tokens.flatten()
+        if not self.vqvae.config.lookup_from_codebook:  # then `decode` takes what the codes stand for
+            latents = self.vqvae.quantize.get_codebook_entry(latents, shape)
+        picture: torch.Tensor = self.vqvae.decode(latents, force_not_quantize=True, shape=shape).sample
         return picture
 
 

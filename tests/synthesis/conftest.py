@@ -11,6 +11,7 @@ import yaml
 
 from synthesis.recipe import Recipe
 from tests.tiny import tiny_clip, tiny_pictures, tiny_scene
+from tests.tiny_mhn import save_tiny_mhn
 from tests.tiny_sd import tiny_sd
 
 CLASSES = ["beach", "forest", "river"]
@@ -19,6 +20,7 @@ CLASSES = ["beach", "forest", "river"]
 @dataclass(frozen=True)
 class Models:
     generator: Path
+    token_generator: Path
     encoder: Path
     other_encoder: Path
     calibrated_encoder: Path
@@ -32,6 +34,7 @@ def models(tmp_path_factory) -> Models:
     _calibrate(calibrated)
     return Models(
         tiny_sd(root / "sd"),
+        save_tiny_mhn(root / "mhn", text_length=77),
         tiny_clip(root / "clip"),
         tiny_clip(root / "other", seed=1),
         calibrated,
