@@ -7,7 +7,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from synthesis.hopfield_transformer import HopfieldTransformer, causal_attention, rotary_table, rotate
+from synthesis.hopfield_transformer import (
+    EMBEDDING_STD,
+    HopfieldTransformer,
+    causal_attention,
+    rotary_table,
+    rotate,
+)
 from tests.tiny_mhn import tiny_transformer
 
 VOCABULARY, CODES, TEXT, SIDE = 20, 16, 5, 3
@@ -230,3 +236,18 @@ def test_dropout_acts_in_training_only():
         assert torch.equal(network(text, tokens[:, :-1]), network(text, tokens[:, :-1]))
         network.train()
         assert not torch.allclose(network(text, tokens[:, :-1]), network(text, tokens[:, :-1]), atol=1e-3)
+
+
+def test_image_tokens_start_as_alike_as_their_codes():
+    """Random Fourier features: their products are a Gaussian kernel of the codes (Rahimi & Recht, 2007)."""
+    codebook = 5 + 3 * torch.randn(CODES, 2, generator=torch.Generator().manual_seed(0))
+    network = _network(width=4096, blocks=0, prototypes=2)
+    network.embed_codebook(codebook, torch.Generator().manual_seed(0))
+    features = network.image_embedding.weight.detach() / EMBEDDING_STD
+    scaled = (codebook - codebook.mean(0)) / codebook.std()
+    kernel = torch.exp(-torch.cdist(scaled, scaled).square() / 2)
+    assert torch.allclose(features @ features.T / 4096, kernel, atol=0.1)
+    assert network.image_embedding.weight.requires_grad
+    again = _network(width=4096, blocks=0, prototypes=2, seed=1)
+    again.embed_codebook(codebook, torch.Generator().manual_seed(0))
+    assert torch.equal(again.image_embedding.weight, network.image_embedding.weight)

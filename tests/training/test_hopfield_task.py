@@ -203,6 +203,16 @@ def test_two_pictures_are_learned_by_heart(make):
     assert torch.equal(drawn.flatten(1), batch["tokens"])
 
 
+def test_image_tokens_start_from_the_codebook_where_asked_for(make):
+    codebook = make().vqvae.quantize.embedding.weight
+    alike, free = (make(start_from_codebook=start).transformer for start in (True, False))
+    expected = make(start_from_codebook=False).transformer
+    assert torch.equal(free.image_embedding.weight, expected.image_embedding.weight)
+    expected.embed_codebook(codebook, torch.Generator().manual_seed(0))
+    assert torch.equal(alike.image_embedding.weight, expected.image_embedding.weight)
+    assert not torch.equal(alike.image_embedding.weight, free.image_embedding.weight)
+
+
 def test_cross_entropy_of_a_split_is_that_of_whole_pictures_and_first_captions(make):
     task = make(dropout=0.5)
     data = task.splits["val"]
