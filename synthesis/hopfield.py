@@ -106,8 +106,8 @@ class HopfieldLookup(nn.Module):
             self._layer = None
             return
         if importlib.util.find_spec("hflayers") is None:
-            raise ImportError("the backend 'hflayers' needs the package hopfield-layers; its README says how to "
-                              "install it from its repository")
+            raise ImportError("the backend 'hflayers' needs the package hopfield-layers, which is not on the "
+                              "package index: install the extra terrasynth[hopfield], or it from its repository")
         from hflayers import HopfieldLayer
 
         prototypes, width = self.patterns.shape

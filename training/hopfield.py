@@ -171,7 +171,8 @@ class HopfieldTask(Task):
     def pipeline(self, dtype: torch.dtype = torch.float32) -> Txt2ImgMHNPipeline:
         """A pipeline of copies of the networks as they are now."""
         pipeline = Txt2ImgMHNPipeline(
-            copy.deepcopy(self.vqvae).to(dtype), copy.deepcopy(self.transformer).to(dtype).eval(), self.tokenizer,
+            nn.Module.to(copy.deepcopy(self.vqvae), dtype), nn.Module.to(copy.deepcopy(self.transformer), dtype).eval(),
+            self.tokenizer,
             self.settings.temperature, self.settings.top_k, self.settings.top_p,
         )
         pipeline.set_progress_bar_config(disable=True)

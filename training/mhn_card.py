@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 def mhn_sections(figures: Mapping[str, Any], evaluations: Mapping[str, Evaluation]) -> list[str]:
     """Both generators side by side, guidance, codebook, speed and ablations; each from what was measured."""
-    sections = _side_by_side(figures, evaluations) + _guidance(figures["guidance"])
+    codes = next(reversed(figures["vqgan-ucm"].values()))
+    sections = [f"\nUse of the image tokens, perplexity of the codebook: {codes['perplexity']:.0f} of "
+                f"{codes['codes']:.0f} ({codes['perplexity_share']:.0%}), n = {codes['n']} pictures."]
+    sections += _side_by_side(figures, evaluations) + _guidance(figures["guidance"])
     if "benchmark" in figures:
         sections += ["\n## Speed\n", *figures["benchmark"]["lines"]]
     if "ablations" in figures:

@@ -12,7 +12,8 @@ from training.release import make_task, run_preset
 
 
 def test_every_preset_says_what_it_makes():
-    assert set(presets()) >= {"scene-ucm", "clip-ucm", "clip-ucm-b", "autoencoder-ucm", "ldm-ucm", "release", "tiny"}
+    assert set(presets()) >= {"scene-ucm", "clip-ucm", "clip-ucm-b", "autoencoder-ucm", "ldm-ucm", "vqgan-ucm",
+                              "vqvae-ucm", "mhn-ucm", "mhn-ablations", "paper", "release", "tiny"}
     assert all(len(line) > 20 for line in presets().values())
 
 
@@ -75,6 +76,19 @@ def test_the_tiny_chain_from_the_command_line_to_models_that_the_libraries_open(
     card = (embedded / "ldm-ucm" / "README.md").read_text()
     assert "Frechet distance" in card
     assert "48 train, 12 val, 12 test" in card
+    from synthesis import load_generator
+    from training.ablations import VARIANTS
+
+    drawn = load_generator(str(embedded / "mhn-ucm"), device="cpu").generate(["A beach with sand ."], [0])
+    assert drawn.shape == (1, 32, 32, 3)
+    card = (embedded / "mhn-ucm" / "README.md").read_text()
+    assert [row["scale"] for row in figures["guidance"]] == [1.0, 3.0]
+    assert [row["name"] for row in figures["ablations"]["rows"]] == list(VARIANTS)
+    assert all(f"| {name} |" in card for name in VARIANTS)
+    assert set(figures["zero_shot"]) == {"ldm-ucm", "mhn-ucm", "real train pictures"}
+    assert "zero-shot accuracy" in card
+    assert "## Speed" not in card  # nobody has measured it
     names = {path.name for path in embedded.rglob("*")}
-    assert not names & {"checkpoint", "logs", "training.json"}
+    assert "guidance.png" in names
+    assert not names & {"checkpoint", "logs", "training.json", "ablations.json", "tokens.safetensors"}
     assert not [path for path in embedded.rglob("*") if path.suffix in {".pt", ".pkl", ".bin"}]
