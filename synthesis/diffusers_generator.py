@@ -77,7 +77,7 @@ class DiffusersGenerator:
             uint8 (N, H, W, 3). The model's range -1 .. 1 maps to 0 .. 255 for every picture alike.
 
         Raises:
-            InputError: `prompts` and `seeds` differ in length.
+            InputError: `prompts` and `seeds` differ in length, or the pipeline refuses an option's value.
             RunError: Not even one picture fits into memory, or the model gave no finite numbers.
         """
         if len(prompts) != len(seeds):
@@ -91,6 +91,11 @@ class DiffusersGenerator:
             except (RuntimeError, MemoryError) as error:
                 self._halve(error)
                 continue
+            except (ValueError, TypeError) as error:
+                if not self.source.options:
+                    raise
+                raise InputError(f"model {self.source.name!r} does not take generator.options "
+                                 f"{dict(self.source.options)}: {one_line(error)[:160]}") from error
             pictures.append(drawn)
             done += len(drawn)
         return np.concatenate(pictures) if pictures else np.empty((0, *self.size, 3), np.uint8)

@@ -66,9 +66,9 @@ class Txt2ImgMHNPipeline(DiffusionPipeline):
         temperature = self.config.temperature if temperature is None else temperature
         top_k = self.config.top_k if top_k is None else top_k
         top_p = self.config.top_p if top_p is None else top_p
-        if temperature <= 0 or top_k < 0 or not 0 < top_p <= 1:
-            raise ValueError(f"temperature={temperature} has to be above 0, top_k={top_k} at least 0, "
-                             f"top_p={top_p} in (0, 1]")
+        if not isinstance(top_k, int) or temperature <= 0 or top_k < 0 or not 0 < top_p <= 1:
+            raise ValueError(f"temperature={temperature} has to be above 0, top_k={top_k} a whole number of at least "
+                             f"0, top_p={top_p} in (0, 1]")
         return temperature, top_k, top_p
 
     @torch.no_grad()

@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 from synthesis import Recipe, load_generator, run
+from synthesis.cli import cli
 from synthesis.errors import InputError
 from synthesis.generators import find_generator
 from synthesis.mhn_pipeline import Txt2ImgMHNPipeline
@@ -56,6 +58,9 @@ def test_options_reach_the_pipeline_and_the_identity(models):
         ({"options": {"top_kk": 3}}, r"generator\.options\.top_kk is no option of a Txt2ImgMHNPipeline.*top_k"),
         ({"options": {"top_p": 0.0}}, r"generator\.options: .*top_p=0\.0 in \(0, 1\]"),
         ({"options": {"temperature": -1.0}}, r"generator\.options: temperature=-1\.0 has to be above 0"),
+        ({"options": {"top_k": "many"}}, r"generator\.options: .*top_k=many a whole number"),
+        ({"options": {"top_k": 1.5}}, r"generator\.options: .*top_k=1\.5 a whole number"),
+        ({"options": {"temperature": "hot"}}, r"generator\.options: "),
         ({"options": {"generator": 1}}, r"generator\.options\.generator is no option"),
         ({"scheduler": "DDIMScheduler"}, r"draws tokens: it has no scheduler and one picture size"),
         ({"height": 64}, r"draws tokens: it has no scheduler and one picture size"),
@@ -73,6 +78,22 @@ def test_options_of_a_diffusion_model_are_checked_too(models):
     assert not np.array_equal(other.generate(TEXTS[:1], [3]), plain)
     with pytest.raises(InputError, match=r"options\.negativ_prompt is no option of a StableDiffusionPipeline"):
         load_generator(str(models.generator), options={"negativ_prompt": "x"}, **settings)
+
+
+def test_a_value_that_a_diffusion_model_refuses_is_wrong_input(models):
+    generator = load_generator(
+        str(models.generator), steps=2, device="cpu", dtype="float32", options={"clip_skip": "two"}
+    )
+    with pytest.raises(InputError, match=r"does not take generator\.options \{'clip_skip': 'two'\}"):
+        generator.generate(TEXTS[:1], [1])
+
+
+def test_options_on_the_command_line(models, tmp_path):
+    arguments = ["generate", TEXTS[0], "--model", str(models.token_generator), "--device", "cpu", "--option"]
+    done = CliRunner().invoke(cli, [*arguments, "top_k=7", "--out", str(tmp_path / "a")])
+    assert done.exit_code == 0, done.stderr
+    row = json.loads((tmp_path / "a" / "metadata.jsonl").read_text())
+    assert (row["options"], row["steps"]) == ({"top_k": 7}, 16)
 
 
 @pytest.mark.parametrize(
