@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from synthesis.cli_make import expand, generate, models
+from synthesis.cli_make import expand, generate
+from synthesis.cli_models import models
 from synthesis.cli_run import plan, run
 from synthesis.errors import FULL_DISK, InputError, RunError, one_line
 

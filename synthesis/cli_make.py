@@ -1,4 +1,4 @@
-"""The commands for single parts: `models`, `expand`, `generate`."""
+"""The commands for single parts: `expand`, `generate`."""
 
 from __future__ import annotations
 
@@ -7,19 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-
-
-@click.command()
-def models() -> None:
-    """List the models inside the package."""
-    from eval.models import EMBEDDED_ROOT, embedded_models
-    from synthesis.generators import WEIGHTS
-
-    kinds = {"evaluator": EMBEDDED_ROOT, "generator": WEIGHTS}
-    for kind, root in kinds.items():
-        for name, folder in embedded_models([root]).items():
-            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-            click.echo(f"{name:12}{kind:12}{size / 2**20:6.1f} MiB")
 
 
 @click.command()
@@ -53,19 +40,24 @@ def expand(
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the first picture.")
 @click.option("--steps", default=20, show_default=True, type=click.IntRange(1), help="Denoising steps.")
 @click.option("--guidance", default=3.0, show_default=True, type=click.FloatRange(0), help="Guidance scale.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the model, as top_k=100.")
 @click.option("--device", default="auto", show_default=True, help="A torch device.")
 def generate(
-    prompts: Sequence[str], out: Path, model: str, count: int, seed: int, steps: int, guidance: float, device: str
+    prompts: Sequence[str], out: Path, model: str, count: int, seed: int, steps: int, guidance: float,
+    options: Sequence[str], device: str,
 ) -> None:
     """Draw pictures of PROMPTS: one PNG each, and a metadata.jsonl that `load_dataset("imagefolder")` reads."""
     from synthesis import load_generator
     from synthesis.errors import InputError
     from synthesis.files import write_file
     from synthesis.images import encode
+    from synthesis.recipe import parse_overrides
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{str(out)!r} exists and is no empty folder; choose another --out, nothing is overwritten")
-    generator = load_generator(model, steps=steps, guidance=guidance, device=device)
+    generator = load_generator(
+        model, steps=steps, guidance=guidance, device=device, options=parse_overrides(options)
+    )
     texts = [prompt for prompt in prompts for _ in range(count)]
     for text in prompts:
         tokens, limit = generator.count_tokens(text), generator.token_limit
