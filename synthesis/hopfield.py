@@ -73,7 +73,7 @@ class HopfieldLookup(nn.Module):
         separate_values: Read out through values of their own instead of the patterns; needed where E is not D.
 
     Raises:
-        ValueError: `steps` is not positive, or `out_width` needs values of its own.
+        ValueError: `steps` or `beta` is not positive, or `out_width` needs values of its own.
     """
 
     def __init__(self, width: int, prototypes: int, out_width: int | None = None, beta: float | None = None,
@@ -81,6 +81,8 @@ class HopfieldLookup(nn.Module):
         super().__init__()
         if steps < 1:
             raise ValueError(f"steps={steps}: at least one retrieval step is needed")
+        if beta is not None and beta <= 0:
+            raise ValueError(f"beta={beta}: an inverse temperature is above 0")
         if out_width not in (None, width) and not separate_values:
             raise ValueError(f"out_width={out_width} is not width={width}: set separate_values")
         self.steps = steps
@@ -88,7 +90,8 @@ class HopfieldLookup(nn.Module):
         self.values = None
         if separate_values:
             self.values = nn.Parameter(VALUE_STD * torch.randn(prototypes, out_width or width))
-        self.log_beta = nn.Parameter(torch.tensor(math.log(beta or width**-0.5)), requires_grad=learn_beta)
+        start = math.log(width**-0.5 if beta is None else beta)
+        self.log_beta = nn.Parameter(torch.tensor(start), requires_grad=learn_beta)
         self._layer: Any = None
 
     @property

@@ -170,6 +170,8 @@ class HopfieldTransformer(ModelMixin, ConfigMixin):
         super().__init__()
         if positions not in ("axial", "rotary"):
             raise ValueError(f"positions={positions!r} is unknown; use axial or rotary")
+        if positions == "rotary" and head_width % 4:
+            raise ValueError(f"head_width={head_width}: rotary positions need a multiple of 4")
         self.text_embedding = nn.Embedding(text_vocabulary, width)
         self.image_embedding = nn.Embedding(codes, width)
         self.text_position = nn.Embedding(text_length, width)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline, ImagePipelineOutput, VQModel
 from diffusers.image_processor import VaeImageProcessor
+from transformers import PreTrainedTokenizerBase
 
 from synthesis.hopfield_transformer import HopfieldTransformer
 from synthesis.mhn_sampling import generate_tokens
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 
@@ -132,7 +130,7 @@ class Txt2ImgMHNPipeline(DiffusionPipeline):
     def decode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """Pictures float (N, 3, H, W), about [-1, 1], of tokens int64 (N, side, side)."""
         tokens = tokens.to(self.vqvae.device)
-        shape = (*tokens.shape, self.vqvae.config.vq_embed_dim)
+        shape = (*tokens.shape, self.vqvae.config.vq_embed_dim or self.vqvae.config.latent_channels)
         latents = tokens.flatten()
         if not self.vqvae.config.lookup_from_codebook:  # then `decode` takes what the codes stand for
             latents = self.vqvae.quantize.get_codebook_entry(latents, shape)

@@ -45,6 +45,7 @@ def draw(probabilities: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
     return torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(max=probabilities.shape[-1] - 1)
 
 
+@torch.no_grad()
 def generate_tokens(
     transformer: HopfieldTransformer,
     text: torch.Tensor,

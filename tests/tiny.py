@@ -87,12 +87,14 @@ def tiny_tokenizer(length: int = TEXT_LENGTH) -> CLIPTokenizer:
 
     symbols = sorted(ByteLevel.alphabet())
     pipeline = CLIPTokenizer().backend_tokenizer
+    ends = [symbol + "</w>" for symbol in symbols]
     pipeline.train_from_iterator(
-        TEXTS, BpeTrainer(vocab_size=2000, end_of_word_suffix="</w>", initial_alphabet=symbols, show_progress=False)
+        TEXTS, BpeTrainer(vocab_size=2000, end_of_word_suffix="</w>", initial_alphabet=symbols, special_tokens=ends,
+                          show_progress=False)
     )
     model = json.loads(pipeline.to_str())["model"]
     learned = sorted(model["vocab"], key=model["vocab"].__getitem__)
-    tokens = dict.fromkeys([*symbols, *(symbol + "</w>" for symbol in symbols), *learned])
+    tokens = dict.fromkeys([*symbols, *ends, *learned])
     specials = ("<|startoftext|>", "<|endoftext|>")  # last: CLIP's pooling looks for the highest id
     ordered = [*(token for token in tokens if token not in specials), *specials]
     vocab = {token: number for number, token in enumerate(ordered)}

@@ -35,7 +35,7 @@ class ClipSettings(TowerSettings):
     text_layers: int = 3
     text_heads: int = 4
     projection: int = 128
-    vocabulary: int = 1024
+    vocabulary: int = 1280
     tokens: int = 32
 
 

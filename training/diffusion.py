@@ -45,7 +45,7 @@ class DiffusionSettings(BaseModel):
     groups: int = 32
     text_width: int = 256
     text_layers: int = 2
-    vocabulary: int = 1024
+    vocabulary: int = 1280
     tokens: int = 32
     caption_dropout: float = 0.12
     snr_gamma: float = 5.0

@@ -7,6 +7,7 @@ guidance (Ho & Salimans, 2022) has a trained null, which the authors' code has n
 from __future__ import annotations
 
 import copy
+import hashlib
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from diffusers import VQModel
 from pydantic import BaseModel, ConfigDict
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 from typing_extensions import override
 
@@ -58,7 +60,7 @@ class HopfieldSettings(BaseModel):
     attention_values: bool = True
     positions: Literal["axial", "rotary"] = "axial"
     dropout: float = 0.0
-    vocabulary: int = 1024
+    vocabulary: int = 1280
     tokens: int = 40
     caption_dropout: float = 0.12
     text_weight: float = 0.0
@@ -123,8 +125,12 @@ class HopfieldTask(Task):
 
     def _codes(self, cache: Path | None) -> torch.Tensor:
         """Image tokens int16 (N, views, side**2) of the training pictures in every view; view v is turned v % 8."""
+        key = self._cache_key()
         if cache is not None and cache.is_file():
-            return load_file(cache)["codes"]
+            with safe_open(cache, "pt") as stored:
+                if (stored.metadata() or {}).get("key") == key:
+                    codes: torch.Tensor = stored.get_tensor("codes")
+                    return codes
         pixels, generator = self.splits["train"].pixels, torch.Generator().manual_seed(0)
         views, total = [], TURNS * (1 + self.settings.crops)
         progress = Progress("image tokens", enabled=True)
@@ -139,8 +145,16 @@ class HopfieldTask(Task):
         codes = torch.stack(views, 1)
         if cache is not None:
             cache.parent.mkdir(parents=True, exist_ok=True)
-            save_file({"codes": codes}, cache)
+            save_file({"codes": codes}, cache, metadata={"key": key})
         return codes
+
+    def _cache_key(self) -> str:
+        """Hash of what decides the image tokens: views, pictures and the tokenizer of pictures."""
+        digest = hashlib.sha256(repr((self.settings.size, self.settings.crops, self.settings.crop_scale)).encode())
+        digest.update(self.splits["train"].pixels.numpy().tobytes())
+        for name, tensor in self.vqvae.state_dict().items():
+            digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     @override
     def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:

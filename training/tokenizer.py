@@ -16,7 +16,7 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
 
 
-def train_tokenizer(captions: Iterable[str], vocabulary: int = 1024, length: int = 32) -> CLIPTokenizer:
+def train_tokenizer(captions: Iterable[str], vocabulary: int = 1280, length: int = 32) -> CLIPTokenizer:
     """Learn a tokenizer from captions; every byte is in its vocabulary, so that no word is unknown.
 
     Args:
@@ -31,12 +31,14 @@ def train_tokenizer(captions: Iterable[str], vocabulary: int = 1024, length: int
 
     symbols = sorted(ByteLevel.alphabet())
     pipeline = CLIPTokenizer().backend_tokenizer  # CLIP's normalisation and word splitting, with no merges yet
+    ends = [symbol + WORD_END for symbol in symbols]
+    # Named as special, the ends get their numbers before any text is read: else ties between merges fall by chance.
     trainer = BpeTrainer(vocab_size=vocabulary - 2, min_frequency=2, end_of_word_suffix=WORD_END,
-                         initial_alphabet=symbols, show_progress=False)
+                         initial_alphabet=symbols, special_tokens=ends, show_progress=False)
     pipeline.train_from_iterator(captions, trainer)
     model = json.loads(pipeline.to_str())["model"]
     learned = sorted(model["vocab"], key=model["vocab"].__getitem__)
-    tokens = dict.fromkeys([*symbols, *(symbol + WORD_END for symbol in symbols), *learned])
+    tokens = dict.fromkeys([*symbols, *ends, *learned])
     for special in (START, END):
         tokens.pop(special, None)
     vocab = {token: number for number, token in enumerate([*tokens, START, END])}

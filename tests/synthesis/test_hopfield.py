@@ -140,6 +140,8 @@ def test_beta_is_that_of_txt2img_mhn_where_none_is_given():
     ("options", "message"),
     [
         ({"steps": 0}, "steps=0: at least one retrieval step"),
+        ({"beta": 0.0}, r"beta=0\.0: an inverse temperature is above 0"),
+        ({"beta": -1.0}, r"beta=-1\.0: an inverse temperature is above 0"),
         ({"out_width": 3, "separate_values": False}, "out_width=3 is not width=8: set separate_values"),
     ],
 )

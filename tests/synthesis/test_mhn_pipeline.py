@@ -177,7 +177,7 @@ def test_texts_are_padded_and_cut(pipeline):
     [
         ({"temperature": 0.0}, r"temperature=0\.0 has to be above 0"),
         ({"temperature": -1.0}, r"temperature=-1\.0 has to be above 0"),
-        ({"top_k": -1}, "top_k=-1 at least 0"),
+        ({"top_k": -1}, "top_k=-1 a whole number of at least 0"),
         ({"top_p": 0.0}, r"top_p=0\.0 in \(0, 1\]"),
         ({"top_p": 1.1}, r"top_p=1\.1 in \(0, 1\]"),
         ({"guidance_scale": -0.1}, r"guidance_scale=-0\.1 has to be at least 0"),

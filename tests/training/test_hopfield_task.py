@@ -287,3 +287,11 @@ def test_a_training_that_was_cut_ends_with_the_same_weights(make, tmp_path):
     weights = "transformer/diffusion_pytorch_model.safetensors"
     saved, other = load_file(tmp_path / "whole" / weights), load_file(tmp_path / "cut" / weights)
     assert all(torch.equal(saved[key], other[key]) for key in saved)
+
+
+def test_image_tokens_of_another_setting_are_not_read_back(splits, models, cache, tmp_path):
+    copied = tmp_path / "tokens.safetensors"
+    copied.write_bytes(cache.read_bytes())
+    settings = HopfieldSettings(**{**TINY, "crops": 2})
+    task = HopfieldTask(splits, settings, CPU, models / "vq", models / "scene", copied)
+    assert task.codes.shape[1] == load_file(cache)["codes"].shape[1] + 8

@@ -29,3 +29,10 @@ def test_texts_are_padded_and_cut_to_the_length():
     rows = encode(tokenizer, ["road", "a river and a road and a river and a road"])["input_ids"]
     assert [len(row) for row in rows] == [8, 8]
     assert rows[1][-1] == tokenizer.eos_token_id
+
+
+def test_the_same_texts_give_the_same_tokenizer_every_time():
+    texts = [f"{a} {b} near the {c}" for a in ("boats", "roads", "trees") for b in ("beside", "and") for c in TEXTS]
+    first, *others = (train_tokenizer(texts, vocabulary=640).get_vocab() for _ in range(6))
+    assert all(other == first for other in others)
+    assert len(first) == 561  # 512 symbols of bytes, 2 marks, and the merges that occur twice
