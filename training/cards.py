@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LEFT_BEHIND = ("checkpoint", "logs", "previews")
 GENERATORS = ("ldm-ucm", "mhn-ucm")
-PARTS = ("autoencoder-ucm", "vqgan-ucm", "mhn-ablations")  # stages that are no model of their own
+PARTS = ("autoencoder-ucm", "vqgan-ucm", "vqgan-decoder-ucm", "mhn-ablations")  # stages that are no model of their own
 
 HEADER = """---
 license: other
@@ -209,11 +209,10 @@ def card(name: str, made: Mapping[str, Path], figures: Mapping[str, Any], evalua
     evaluation = evaluations[name]
     steps = {"ldm-ucm": "20 steps", "mhn-ucm": "one token after the other"}[name]
     part = {"ldm-ucm": ("autoencoder-ucm", "autoencoder"), "mhn-ucm": ("vqgan-ucm", "tokenizer of pictures")}[name]
-    trained = json.loads((made[part[0]] / "training.json").read_text())
+    further = f", its decoder for {_spent(made['vqgan-decoder-ucm'])} more, tokens unchanged" * (name == "mhn-ucm")
     sections += [f"On {evaluation.n} pictures, {steps}, guidance 3, seed {DRAW_SEED}:\n",
                  *(f"- {line}" for line in evaluation.lines()),
-                 f"\nIts {part[1]} was trained for {trained['minutes']} minutes ({trained['steps']} steps, seed "
-                 f"{trained['preset']['loop'].get('seed', 0)}, {trained['hardware']}); the perceptual loss and the "
+                 f"\nIts {part[1]} was trained for {_spent(made[part[0]])}{further}; the perceptual loss and the "
                  "choice of the checkpoint used a scene classifier of the kind that gives the scene accuracy above, "
                  "trained on the same pictures, so that figure flatters:\n",
                  *rows_by_split(figures[part[0]])]
@@ -224,6 +223,12 @@ def card(name: str, made: Mapping[str, Path], figures: Mapping[str, Any], evalua
 
         sections += mhn_sections(figures, evaluations)
     return "\n".join([*sections, TERMS])
+
+
+def _spent(folder: Path) -> str:
+    record = json.loads((folder / "training.json").read_text())
+    return (f"{record['minutes']} minutes ({record['steps']} steps, best at {record['best_step']}, seed "
+            f"{record['preset']['loop'].get('seed', 0)}, {record['hardware']})")
 
 
 def rows_by_split(by_split: Mapping[str, Mapping[str, float]]) -> list[str]:

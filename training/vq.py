@@ -8,6 +8,7 @@ et al., CVPR 2021). Codes that nothing uses are put where the encoder is (Dhariw
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -36,6 +37,7 @@ class VQSettings(BaseModel):
         reconstruction: "mse" for a VQ-VAE, "l1" for a VQGAN.
         revive_below: A code used less often than this share of an even use is revived; 0 never revives.
         revive_until: Share of the budget after which codes stay where they are.
+        decoder_only: Leave encoder and codebook as they are, so that tokens stay valid for who has learned them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,6 +60,7 @@ class VQSettings(BaseModel):
     adversarial_start: float = 0.5
     revive_below: float = 0.05
     revive_until: float = 0.7
+    decoder_only: bool = False
 
 
 class CodeUse(nn.Module):
@@ -144,7 +147,10 @@ class VQTask(Task):
         settings: See `VQSettings`.
         device: Where the networks are.
         perception: The perceptual distance.
-        initial: Folder of an `AutoencoderKL` of the same widths whose encoder and decoder to go on from.
+        initial: Folder to go on from: of a `VQModel` of the same shape, or of an `AutoencoderKL` of the same widths.
+
+    Raises:
+        InputError: `initial` has another shape, or `decoder_only` has no tokens to keep.
     """
 
     players = ("tokenizer", "discriminator")
@@ -164,21 +170,36 @@ class VQTask(Task):
             norm_num_groups=settings.groups, mid_block_add_attention=False, num_vq_embeddings=settings.codes,
             vq_embed_dim=settings.code_width, lookup_from_codebook=True, scaling_factor=1.0,
         )
-        if initial is not None:
+        goes_on = initial is not None and _class_name(initial) == "VQModel"
+        if settings.decoder_only and not goes_on:
+            raise InputError("model.decoder_only keeps the tokens of a model: name a VQModel in needs.initial")
+        if initial is not None and goes_on:
+            self._go_on_from(initial)
+        elif initial is not None:
             self._start_from(initial)
         self.model.to(device)
         self.use = CodeUse(settings.codes).to(device)
         self.discriminator = PatchDiscriminator().to(device)
         self._fake: torch.Tensor | None = None
-        with torch.no_grad():
+        if not goes_on:
             start = fit_codebook(self._some_latents(), settings.codes, torch.Generator().manual_seed(0))
-            self.codebook.copy_(start)
+            self.codebook.data.copy_(start)
+        if settings.decoder_only:
+            for part in (self.model.encoder, self.model.quant_conv, self.model.quantize):
+                part.requires_grad_(False)
 
     @property
     def codebook(self) -> torch.Tensor:
         """The codes, float (K, D)."""
         weight: torch.Tensor = self.model.quantize.embedding.weight
         return weight
+
+    def _go_on_from(self, folder: Path) -> None:
+        other = VQModel.from_pretrained(folder, torch_dtype=torch.float32)
+        for name, own in self.model.config.items():
+            if not name.startswith("_") and name != "sample_size" and _plain(other.config.get(name)) != _plain(own):
+                raise InputError(f"needs.initial has {name} {other.config.get(name)}; the preset says {own}")
+        self.model.load_state_dict(other.state_dict())
 
     @torch.no_grad()
     def _start_from(self, folder: Path) -> None:
@@ -240,9 +261,13 @@ class VQTask(Task):
                 return {}
             return {"hinge": (F.relu(1 - self.discriminator(real)).mean()
                               + F.relu(1 + self.discriminator(self._fake)).mean())}
-        latents = self.model.encode(real).latents
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not settings.decoder_only):
+            latents = self.model.encode(real).latents
         flat = _flat(latents)
-        if settings.quantiser == "gumbel":
+        losses: Losses = {}
+        if settings.decoder_only:
+            quantised = self.codebook[nearest_codes(flat, self.codebook)]
+        elif settings.quantiser == "gumbel":
             quantised, losses = self._gumbel(flat, batch["gumbel"], progress)
         else:
             quantised, losses = self._nearest(flat)
@@ -256,7 +281,7 @@ class VQTask(Task):
             losses["perceptual"] = settings.perceptual_weight * self.perception(fake, real)
         if adversarial:
             losses["adversarial"] = -settings.adversarial_weight * self.discriminator(fake).mean()
-        if settings.revive_below and progress < settings.revive_until:
+        if settings.revive_below and progress < settings.revive_until and not settings.decoder_only:
             self.use.revive(self.codebook.data, flat.detach(), batch["chosen"], settings.revive_below)
         self._fake = fake.detach()
         return losses
@@ -306,6 +331,14 @@ class VQTask(Task):
     @override
     def save(self, folder: Path) -> None:
         save_model(self.model, folder)
+
+
+def _class_name(folder: Path) -> str:
+    return str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("_class_name", ""))
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _flat(latents: torch.Tensor) -> torch.Tensor:
