@@ -222,10 +222,15 @@ def open_generator(source: GeneratorSource, device: str, dtype: str, micro_batch
 
 def _fetch(identifier: str, revision: str | None) -> Path:
     from diffusers import DiffusionPipeline
-    from huggingface_hub import constants
+    from huggingface_hub import constants, hf_hub_download
 
     log.warning("model %s: asking %s", identifier, constants.ENDPOINT)
     try:
+        index = Path(hf_hub_download(identifier, "model_index.json", revision=revision))
+        if _pipeline_class(index.parent, identifier) == TOKEN_PIPELINE:
+            from synthesis.mhn_pipeline import Txt2ImgMHNPipeline
+
+            return Path(Txt2ImgMHNPipeline.download(identifier, revision=revision))
         return Path(DiffusionPipeline.download(identifier, revision=revision, use_safetensors=True))
     except (OSError, ValueError) as error:
         raise InputError(

@@ -8,11 +8,14 @@ from typing import Any
 import torch
 from diffusers import DiffusionPipeline, ImagePipelineOutput, VQModel
 from diffusers.image_processor import VaeImageProcessor
+from huggingface_hub import snapshot_download
 from transformers import PreTrainedTokenizerBase
 
 from synthesis.hopfield_transformer import HopfieldTransformer
 from synthesis.mhn_sampling import generate_tokens
 
+FETCHED = ["model_index.json", "*/*.json", "*/*.safetensors", "*/*.txt"]
+FETCH_OPTIONS = ("revision", "token", "cache_dir", "force_download", "local_files_only")
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 
 
@@ -36,6 +39,23 @@ class Txt2ImgMHNPipeline(DiffusionPipeline):
         self.register_modules(vqvae=vqvae, transformer=transformer, tokenizer=tokenizer)
         self.register_to_config(temperature=temperature, top_k=top_k, top_p=top_p)
         self.image_processor = VaeImageProcessor(vae_scale_factor=self.vae_scale_factor)
+
+    @classmethod
+    def download(cls, pretrained_model_name: str, **kwargs: Any) -> str:  # noqa: ANN401 - as in diffusers
+        """Fetch a pipeline from the Hub into its cache, weights as safetensors only.
+
+        The library's own refuses a pipeline whose components live in another package than its own.
+
+        Args:
+            pretrained_model_name: Hub id.
+            kwargs: Of `huggingface_hub.snapshot_download`: `revision`, `token`, `cache_dir`, `force_download`,
+                `local_files_only`; others are of no use here.
+
+        Returns:
+            The folder in the cache.
+        """
+        known = {name: kwargs[name] for name in FETCH_OPTIONS if kwargs.get(name) is not None}
+        return str(snapshot_download(pretrained_model_name, allow_patterns=FETCHED, **known))
 
     @property
     def vae_scale_factor(self) -> int:

@@ -1,6 +1,10 @@
 """The Hopfield prototype generator through the doors that every generator has: loading, runs, the command line."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -94,6 +98,28 @@ def test_options_on_the_command_line(models, tmp_path):
     assert done.exit_code == 0, done.stderr
     row = json.loads((tmp_path / "a" / "metadata.jsonl").read_text())
     assert (row["options"], row["steps"]) == ({"top_k": 7}, 16)
+
+
+@pytest.mark.parametrize("kind", ["token_generator", "generator"])
+def test_a_model_in_the_cache_of_the_hub_is_found_by_its_id(models, tmp_path, kind):
+    """What a download leaves, laid out by hand: no network is there in tests."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    cached = tmp_path / "models--someone--tiny"
+    shutil.copytree(getattr(models, kind), cached / "snapshots" / commit)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(commit)
+    code = (
+        "from synthesis import load_generator\n"
+        "g = load_generator('someone/tiny', steps=2, device='cpu', dtype='float32')\n"
+        "print(g.source.name, g.source.revision, g.generate(['sparse forest'], [3]).mean())\n"
+    )
+    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-1500:]
+    name, revision, mean = done.stdout.split()
+    local = load_generator(str(getattr(models, kind)), steps=2, device="cpu", dtype="float32")
+    assert (name, revision) == ("someone/tiny", commit)
+    assert float(mean) == pytest.approx(local.generate(["sparse forest"], [3]).mean(), abs=1e-3)
 
 
 @pytest.mark.parametrize(
