@@ -22,6 +22,7 @@ from typing_extensions import override
 from synthesis.hopfield import HopfieldLookup
 
 EMBEDDING_STD = 0.3
+WINDOW = 8  # reading the cache is most of a step's time, so what is surely empty is left out
 ROTARY_BASE = 100.0  # positions span some tens, not thousands
 
 
@@ -84,6 +85,15 @@ def causal_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
     return torch.matmul(scores.softmax(-1), value)
 
 
+def cached_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """Attention of one position: float (N, heads, 1, W) to (N, heads, T, W) where bool `seen` (1, 1, 1, T) is true."""
+    if query.device.type != "cpu":
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+    # One query a head leaves the fused kernel waiting for memory; the products read it twice as fast on a CPU.
+    scores = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(-1, -2))
+    return torch.matmul(scores.masked_fill(~seen, -torch.inf).softmax(-1), value)
+
+
 class Block(nn.Module):
     """x + scale * lookup(norm(x)), then x + scale * attention(norm(x))."""
 
@@ -109,12 +119,13 @@ class Block(nn.Module):
 
     def step(self, x: torch.Tensor, rotary: torch.Tensor | None, keys: torch.Tensor, values: torch.Tensor,
              position: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-        """One token x (N, 1, D); writes its key and value at `position` of the cache."""
+        """One token x (N, 1, D); writes its key and value at `position` of the cache, and attends where `seen` is."""
         x = self.recall(x)
         query, key, value = self.attention.qkv(self.attention_norm(x), rotary)
         keys.index_copy_(2, position, key.to(keys))
         values.index_copy_(2, position, value.to(values))
-        found = F.scaled_dot_product_attention(query, keys.to(query), values.to(query), attn_mask=seen)
+        window = seen.shape[-1]
+        found = cached_attention(query, keys[:, :, :window].to(query), values[:, :, :window].to(query), seen)
         return x + self.attention_scale * self.attention.merge(found)
 
 
@@ -284,20 +295,27 @@ class HopfieldTransformer(ModelMixin, ConfigMixin):
             raise ValueError("the network has no blocks")
         return self.image_logits(x[:, -1]), KeyValueCache(keys, values)
 
-    def step(self, token: torch.Tensor, number: torch.Tensor, cache: KeyValueCache) -> torch.Tensor:
-        """Take one more image token in; no shape depends on which, so that a compiled step serves all.
+    def window(self, number: int) -> int:
+        """Positions of the cache that the step of image token `number` has to read, in full strides of `WINDOW`."""
+        seen = int(self.config.text_length) + number + 1
+        return min(self.length, -(-seen // WINDOW) * WINDOW)
+
+    def step(self, token: torch.Tensor, number: torch.Tensor, cache: KeyValueCache,
+             window: int | None = None) -> torch.Tensor:
+        """Take one more image token in; no shape depends on which but by `window`, so that a compiled step serves many.
 
         Args:
             token: int64 (N,), image token number `number`.
             number: int64 (1,), 0 .. side**2 - 2.
             cache: Of the tokens before; changed in place.
+            window: How many positions of the cache are read, at least text_length + number + 1; None for all.
 
         Returns:
             Logits of the next image token, float (N, K).
         """
         position = number + self.config.text_length
         x = self.embed_image(token[:, None], number)
-        seen = (torch.arange(self.length, device=token.device) <= position)[None, None, None]
+        seen = (torch.arange(window or self.length, device=token.device) <= position)[None, None, None]
         rotary = self._rotary(position)
         for block, keys, values in zip(self._stack(), cache.keys.unbind(), cache.values.unbind(), strict=True):
             x = block.step(x, rotary, keys, values, position, seen)

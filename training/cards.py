@@ -59,7 +59,7 @@ def finish(out: Path, made: Mapping[str, Path], pairs: PairSet, settings: Finish
     """Write `out/embedded/<name>`: model files without checkpoints, calibration, card; and `out/figures.json`.
 
     Args:
-        out: Folder of the chain. A `benchmark.json` of `tests/benchmarks/mhn_cache.py` there goes into the card.
+        out: Folder of the chain. Every `benchmark*.json` of `tests/benchmarks/mhn_cache.py` there goes into the card.
         made: Stage name -> its folder; the stages of the release.
         pairs: The data that trained them; `val` calibrates, `test` (where there is one) is reported.
         settings: How much is measured.
@@ -101,9 +101,8 @@ def finish(out: Path, made: Mapping[str, Path], pairs: PairSet, settings: Finish
     figures["zero_shot"] = measure_zero_shot(
         {name: embedded[name] for name in GENERATORS}, pairs, splits, settings.zero_shot_per_class,
         settings.zero_shot_steps)
-    for source, key in ((out / "benchmark.json", "benchmark"), (made["mhn-ablations"] / "ablations.json", "ablations")):
-        if source.is_file():
-            figures[key] = json.loads(source.read_text())
+    figures["ablations"] = json.loads((made["mhn-ablations"] / "ablations.json").read_text())
+    figures["benchmarks"] = [json.loads(path.read_text()) for path in sorted(out.glob("benchmark*.json"))]
     (out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
     for name, folder in embedded.items():
         (folder / "README.md").write_text(card(name, made, figures, evaluations, folder), encoding="utf-8")

@@ -17,11 +17,9 @@ def mhn_sections(figures: Mapping[str, Any], evaluations: Mapping[str, Evaluatio
     sections = [f"\nUse of the image tokens, perplexity of the codebook: {codes['perplexity']:.0f} of "
                 f"{codes['codes']:.0f} ({codes['perplexity_share']:.0%}), n = {codes['n']} pictures."]
     sections += _side_by_side(figures, evaluations) + _guidance(figures["guidance"])
-    if "benchmark" in figures:
-        sections += ["\n## Speed\n", *figures["benchmark"]["lines"]]
-    if "ablations" in figures:
-        sections += _ablations(figures["ablations"])
-    return sections
+    if figures["benchmarks"]:
+        sections += ["\n## Speed", *(line for each in figures["benchmarks"] for line in ("", *each["lines"]))]
+    return sections + _ablations(figures["ablations"])
 
 
 def _side_by_side(figures: Mapping[str, Any], evaluations: Mapping[str, Evaluation]) -> list[str]:

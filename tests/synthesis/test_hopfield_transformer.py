@@ -14,7 +14,7 @@ from synthesis.hopfield_transformer import (
     rotary_table,
     rotate,
 )
-from tests.tiny_mhn import tiny_transformer
+from tests.tiny_mhn import CODES, TEXT_LENGTH, tiny_transformer
 
 VOCABULARY, CODES, TEXT, SIDE = 20, 16, 5, 3
 OPTIONS = [
@@ -251,3 +251,19 @@ def test_image_tokens_start_as_alike_as_their_codes():
     again = _network(width=4096, blocks=0, prototypes=2, seed=1)
     again.embed_codebook(codebook, torch.Generator().manual_seed(0))
     assert torch.equal(again.image_embedding.weight, network.image_embedding.weight)
+
+
+def test_a_step_reads_no_more_of_the_cache_than_it_needs():
+    network = tiny_transformer(50)
+    text, tokens = torch.randint(50, (2, TEXT_LENGTH)), torch.randint(CODES, (2, network.config.side**2))
+    _, whole = network.prefill(text)
+    cut = whole.select(torch.arange(2))
+    for number in range(network.config.side**2 - 1):
+        window = network.window(number)
+        assert TEXT_LENGTH + number + 1 <= window <= network.length
+        where = torch.tensor([number])
+        with torch.no_grad():
+            expected = network.step(tokens[:, number], where, whole)
+            found = network.step(tokens[:, number], where, cut, window)
+        assert torch.allclose(found, expected, atol=1e-5)
+    assert network.window(0) < network.length
