@@ -106,5 +106,5 @@ def generate_tokens(
     numbers = torch.arange(tokens.shape[1], device=device)
     for number in range(1, tokens.shape[1]):
         last = tokens[:, number - 1].repeat(twice)
-        choose(transformer.step(last, numbers[number - 1 : number], cache), number)
+        choose(transformer.step(last, numbers[number - 1 : number], cache, transformer.window(number - 1)), number)
     return tokens

@@ -14,7 +14,7 @@ from synthesis.hopfield_transformer import (
     rotary_table,
     rotate,
 )
-from tests.tiny_mhn import CODES, TEXT_LENGTH, tiny_transformer
+from tests.tiny_mhn import TEXT_LENGTH, tiny_transformer
 
 VOCABULARY, CODES, TEXT, SIDE = 20, 16, 5, 3
 OPTIONS = [
