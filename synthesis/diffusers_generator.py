@@ -110,7 +110,8 @@ class DiffusersGenerator:
         options |= {name: value for name, value in sizes.items() if value is not None}
         if not self.source.draws_tokens:
             options["num_inference_steps"] = self.source.steps
-        with torch.inference_mode(), cast:
+        # Not inference_mode: under it autocast casts every weight anew in every step.
+        with torch.no_grad(), cast:
             drawn = self.pipeline(
                 prompt=prompts,
                 guidance_scale=self.source.guidance,

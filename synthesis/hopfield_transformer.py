@@ -85,15 +85,6 @@ def causal_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
     return torch.matmul(scores.softmax(-1), value)
 
 
-def cached_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """Attention of one position: float (N, heads, 1, W) to (N, heads, T, W) where bool `seen` (1, 1, 1, T) is true."""
-    if query.device.type != "cpu":
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
-    # One query a head leaves the fused kernel waiting for memory; the products read it twice as fast on a CPU.
-    scores = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(-1, -2))
-    return torch.matmul(scores.masked_fill(~seen, -torch.inf).softmax(-1), value)
-
-
 class Block(nn.Module):
     """x + scale * lookup(norm(x)), then x + scale * attention(norm(x))."""
 
@@ -125,7 +116,8 @@ class Block(nn.Module):
         keys.index_copy_(2, position, key.to(keys))
         values.index_copy_(2, position, value.to(values))
         window = seen.shape[-1]
-        found = cached_attention(query, keys[:, :, :window].to(query), values[:, :, :window].to(query), seen)
+        keys, values = keys[:, :, :window].to(query), values[:, :, :window].to(query)
+        found = F.scaled_dot_product_attention(query, keys, values, attn_mask=seen)
         return x + self.attention_scale * self.attention.merge(found)
 
 

@@ -168,7 +168,7 @@ def _trial_steps(repeats: int = 25) -> dict[str, float]:
     best = {"float32": float("inf"), "bfloat16": float("inf")}
     for _ in range(repeats):
         for name in best:
-            with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=name == "bfloat16"):
+            with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=name == "bfloat16"):
                 start = time.perf_counter()
                 linear(tokens)
                 convolution(maps)

@@ -87,7 +87,7 @@ def _plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         null = [row["null"]["value"] for row in rows]
         axes.plot(scales, null, color="#0b6e99", linestyle=":", label="CLIP score, texts of other classes")
     axes.set(xlabel="guidance scale", ylim=(0, 1), xticks=scales)
-    axes.legend(fontsize="small", loc="lower right")
+    figure.legend(fontsize="small", loc="outside upper center", ncols=3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)
 

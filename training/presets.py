@@ -40,8 +40,8 @@ class FinishSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     guidance: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0, 5.0)
-    zero_shot_per_class: int = Field(default=50, gt=1)
-    zero_shot_steps: int = Field(default=600, gt=0)
+    zero_shot_per_class: int = Field(default=30, gt=1)
+    zero_shot_steps: int = Field(default=400, gt=0)
 
 
 class Preset(BaseModel):
