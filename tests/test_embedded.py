@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 from eval import load_classifier, load_encoder
 from eval.models import EMBEDDED_ROOT
@@ -13,11 +14,12 @@ from synthesis.generators import WEIGHTS
 
 FOLDERS = {path.name: path for root in (EMBEDDED_ROOT, WEIGHTS) for path in sorted(root.iterdir()) if path.is_dir()}
 MIB = 2**20
+GENERATORS = ("ldm-ucm", "mhn-ucm")
 
 
 def test_what_is_embedded_stays_within_its_limits():
     files = [file for folder in FOLDERS.values() for file in folder.rglob("*") if file.is_file()]
-    assert set(FOLDERS) == {"clip-ucm", "clip-ucm-b", "ldm-ucm", "scene-ucm"}
+    assert set(FOLDERS) == {"clip-ucm", "clip-ucm-b", "ldm-ucm", "mhn-ucm", "scene-ucm"}
     assert sum(file.stat().st_size for file in files) < 80 * MIB
     assert max(file.stat().st_size for file in files) < 25 * MIB
     texts = [file.read_text(encoding="utf-8") for file in files if file.suffix in {".json", ".md"}]
@@ -43,12 +45,12 @@ def test_encoders_bring_the_calibration_of_their_own_weights(name):
         assert encoder.calibration.threshold(label, 0.95) < encoder.calibration.threshold(label, 0.5)
 
 
-@pytest.fixture(scope="module")
-def drawn():
+@pytest.fixture(scope="module", params=GENERATORS)
+def drawn(request):
     """Two pictures of every class."""
     expander = load_expander("grammar")
     prompts = [prompt for label in expander.classes for prompt in expander.expand(label, 1, 0, 2)]
-    images = load_generator("ldm-ucm", device="cpu").generate([p.text for p in prompts], range(len(prompts)))
+    images = load_generator(request.param, device="cpu").generate([p.text for p in prompts], range(len(prompts)))
     return images, prompts
 
 
@@ -69,9 +71,28 @@ def test_both_encoders_prefer_the_text_that_a_picture_was_drawn_from(drawn):
         assert encoder.score(images, texts).mean() > encoder.score(images, texts[2:] + texts[:2]).mean() + 0.2
 
 
-def test_the_text_changes_the_picture_and_the_seed_does_too():
-    generator = load_generator("ldm-ucm", steps=4, device="cpu", dtype="float32")
+@pytest.mark.parametrize("name", GENERATORS)
+def test_the_text_changes_the_picture_and_the_seed_does_too(name):
+    generator = load_generator(name, steps=4, device="cpu", dtype="float32")
     texts = ["A large forest with very many dark trees .", "One grey runway with many white lines ."]
     forest, runway, other = generator.generate([texts[0], texts[1], texts[0]], [5, 5, 6]).astype(float)
     assert np.abs(forest - runway).mean() > 5
     assert np.abs(forest - other).mean() > 1
+
+
+def test_the_card_of_the_hopfield_generator_says_what_was_measured():
+    card = (WEIGHTS / "mhn-ucm" / "README.md").read_text(encoding="utf-8")
+    for section in ("Beside the latent diffusion model", "Guidance", "Speed", "Ablations"):
+        assert f"## {section}\n" in card
+    assert re.findall(r"^\| (1|1\.5|2|3|5) \|", card, re.MULTILINE) == ["1", "1.5", "2", "3", "5"]
+    assert (WEIGHTS / "mhn-ucm" / "guidance.png").is_file()
+    used, codes = re.search(r"perplexity of the codebook: ([\d.]+) of (\d+)", card).groups()
+    assert float(used) > 0.4 * int(codes)
+
+
+def test_the_embedded_network_is_what_its_configuration_says():
+    generator = load_generator("mhn-ucm", device="cpu", dtype="float32")
+    network = generator.pipeline.transformer
+    assert network.config.side * generator.pipeline.vae_scale_factor == generator.size[0] == 128
+    assert all(block.lookup.patterns.shape[0] == network.config.prototypes for block in network.layers)
+    assert all(torch.isfinite(parameter).all() for parameter in network.parameters())
