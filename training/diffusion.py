@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from typing_extensions import override
 
+from training.drawing import draw_captions, judge_captions
 from training.loop import Losses, Task
 from training.pictures import PictureSet, random_dihedral, to_float
 from training.sheets import tile
@@ -164,30 +165,17 @@ class DiffusionTask(Task):
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
-    @torch.no_grad()
-    def draw(self, captions: list[str], steps: int) -> torch.Tensor:
+    def draw(self, captions: list[str]) -> torch.Tensor:
         """Pictures `float32` (N, 3, S, S) in [-1, 1], one seed a picture (its position)."""
-        pipeline, parts = self.pipeline(), []
-        for first in range(0, len(captions), 32):
-            part = captions[first:first + 32]
-            seeds = [torch.Generator().manual_seed(first + i) for i in range(len(part))]
-            with torch.autocast(self.device.type, torch.bfloat16):
-                drawn = pipeline(part, num_inference_steps=steps, guidance_scale=self.settings.guidance,
-                                 generator=seeds, output_type="pt").images
-            parts.append(drawn.float().cpu() * 2 - 1)
-        return torch.cat(parts)
+        return draw_captions(self.pipeline(), captions, self.device, num_inference_steps=self.settings.val_steps,
+                             guidance_scale=self.settings.guidance)
 
     @override
     def validate(self) -> dict[str, float]:
-        """Draw pictures for `val` captions, spread over the classes, and ask the scene classifier what they show."""
-        val = self.splits["val"]
-        rows = np.linspace(0, len(val) - 1, min(self.settings.val_pictures, len(val))).round().astype(int).tolist()
-        self.drawn = self.draw([val.captions[row][0] for row in rows], self.settings.val_steps)
-        logits = torch.cat([self.classifier(p.to(self.device)).logits.float().cpu() for p in self.drawn.split(64)])
-        labels = val.labels[rows]
-        nll = F.cross_entropy(logits, labels).item()
-        return {"score": -nll, "nll": nll, "accuracy": (logits.argmax(1) == labels).float().mean().item(),
-                "n": float(len(rows))}
+        """Draw pictures for `val` captions and ask the scene classifier what they show."""
+        self.drawn, figures = judge_captions(self.draw, self.splits["val"], self.settings.val_pictures,
+                                             self.classifier, self.device)
+        return figures
 
     @override
     def preview(self) -> np.ndarray | None:

@@ -23,6 +23,7 @@ from typing_extensions import override
 
 from synthesis.hopfield_transformer import HopfieldTransformer
 from synthesis.mhn_pipeline import Txt2ImgMHNPipeline
+from training.drawing import draw_captions, judge_captions
 from training.loop import Losses, Task
 from training.pictures import PictureSet, dihedral, to_float
 from training.progress import Progress
@@ -192,17 +193,9 @@ class HopfieldTask(Task):
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
-    @torch.no_grad()
     def draw(self, captions: list[str]) -> torch.Tensor:
         """Pictures `float32` (N, 3, S, S) in [-1, 1], one seed a picture (its position)."""
-        pipeline, parts = self.pipeline(), []
-        for first in range(0, len(captions), 32):
-            part = captions[first:first + 32]
-            seeds = [torch.Generator().manual_seed(first + i) for i in range(len(part))]
-            with torch.autocast(self.device.type, torch.bfloat16):
-                drawn = pipeline(part, guidance_scale=self.settings.guidance, generator=seeds, output_type="pt").images
-            parts.append(drawn.float().cpu() * 2 - 1)
-        return torch.cat(parts)
+        return draw_captions(self.pipeline(), captions, self.device, guidance_scale=self.settings.guidance)
 
     @torch.no_grad()
     def cross_entropy(self, split: str) -> float:
@@ -220,18 +213,13 @@ class HopfieldTask(Task):
 
     @override
     def validate(self) -> dict[str, float]:
-        """Draw pictures for `val` captions, spread over the classes, and ask the scene classifier what they show."""
-        val = self.splits["val"]
+        """Draw pictures for `val` captions and ask the scene classifier what they show."""
         figures = {"cross_entropy": self.cross_entropy("val")}
         if not self.settings.val_pictures:
-            return {"score": -figures["cross_entropy"], **figures, "n": float(len(val))}
-        rows = np.linspace(0, len(val) - 1, min(self.settings.val_pictures, len(val))).round().astype(int).tolist()
-        self.drawn = self.draw([val.captions[row][0] for row in rows])
-        logits = torch.cat([self.classifier(p.to(self.device)).logits.float().cpu() for p in self.drawn.split(64)])
-        labels = val.labels[rows]
-        nll = F.cross_entropy(logits, labels).item()
-        return {"score": -nll, "nll": nll, "accuracy": (logits.argmax(1) == labels).float().mean().item(), **figures,
-                "n": float(len(rows))}
+            return {"score": -figures["cross_entropy"], **figures, "n": float(len(self.splits["val"]))}
+        self.drawn, judged = judge_captions(self.draw, self.splits["val"], self.settings.val_pictures,
+                                            self.classifier, self.device)
+        return judged | figures
 
     @override
     def preview(self) -> np.ndarray | None:
