@@ -159,8 +159,10 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True) ->
         Steps and minutes spent, the step of the best checkpoint and its `val` figures.
     """
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
     from accelerate.utils import ProjectConfiguration, set_seed
 
+    AcceleratorState._reset_state()  # the library keeps the precision of a process's first training for all others
     accelerator = Accelerator(
         mixed_precision=settings.mixed_precision,
         log_with="tensorboard",
