@@ -78,7 +78,7 @@ def causal_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
     """softmax(Q K^T / sqrt(W), causal) V: float (N, heads, T, W) each -> the same shape."""
     if query.device.type != "cpu" or not torch.is_grad_enabled():
         return F.scaled_dot_product_attention(query, key, value, is_causal=True)
-    # The backward pass of the fused kernel takes several times as long on a CPU as these products.
+    # The backward pass of the fused kernel is slower on a CPU than these products.
     length = query.shape[2]
     future = torch.full((length, length), -torch.inf, dtype=query.dtype, device=query.device).triu(1)
     scores = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(-1, -2)) + future
