@@ -116,8 +116,8 @@ class Txt2ImgMHNPipeline(DiffusionPipeline):
             output_type: "pil", "np" (float32 (N, H, W, 3) in [0, 1]), "pt" (float (N, 3, H, W) in [0, 1]) or
                 "latent" (tokens, int64 (N, side, side)).
             return_dict: False returns a tuple.
-            use_cache: False computes every token's past anew, many times slower; the same tokens in
-                float32, where rounding is coarser not always.
+            use_cache: False computes every token's past anew, many times slower; with the same
+                tokens in float32 (in lower precision rounding may choose others).
 
         Raises:
             ValueError: An argument is outside its range.
