@@ -31,7 +31,8 @@ class KeyValueCache:
     """What attention has to remember of the tokens so far.
 
     Attributes:
-        keys: float (blocks, N, heads, text_length + side**2 - 1, head_width); positions not yet seen are zero.
+        keys: float (blocks, N, key_value_heads, text_length + side**2 - 1, head_width); positions not yet seen are
+            zero.
         values: The same for values.
     """
 
@@ -46,43 +47,52 @@ class KeyValueCache:
 class CausalAttention(nn.Module):
     """Multi-head causal self-attention (Vaswani et al., NeurIPS 2017).
 
+    Heads may share keys and values in groups (Ainslie et al., EMNLP 2023; one group: Shazeer, 2019), so that a
+    key-value cache is that much smaller and faster to read.
+
     Args:
         width: D.
         heads: Number of heads.
         head_width: Width of each.
+        key_value_heads: How many keys and values of their own there are; divides `heads`.
         own_values: Project values of their own; False reads the keys out, as the authors' code of Txt2Img-MHN does.
         dropout: On the output.
     """
 
-    def __init__(self, width: int, heads: int, head_width: int, own_values: bool, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, head_width: int, key_value_heads: int, own_values: bool,
+                 dropout: float) -> None:
         super().__init__()
-        self.heads, self.dropout = heads, dropout
-        self.parts = 3 if own_values else 2
-        self.project = nn.Linear(width, self.parts * heads * head_width, bias=False)
+        self.head_width, self.dropout = head_width, dropout
+        self.parts = [heads, key_value_heads, key_value_heads] if own_values else [heads, key_value_heads]
+        self.project = nn.Linear(width, sum(self.parts) * head_width, bias=False)
         self.out = nn.Linear(heads * head_width, width)
 
     def qkv(self, x: torch.Tensor, rotary: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Queries, keys and values, float (N, heads, T, head_width) each, of x (N, T, D)."""
+        """Of x (N, T, D): queries float (N, heads, T, W), keys and values (N, key_value_heads, T, W)."""
         n, length, _ = x.shape
-        parts = self.project(x).view(n, length, self.parts, self.heads, -1).permute(2, 0, 3, 1, 4)
-        query, key = parts[0], parts[1]
-        value = parts[2] if self.parts == 3 else key
+        every = self.project(x).view(n, length, -1, self.head_width).transpose(1, 2)
+        parts = every.split(self.parts, dim=1)
+        query, key, value = parts[0], parts[1], parts[-1]
         return (query, key, value) if rotary is None else (rotate(query, rotary), rotate(key, rotary), value)
 
     def merge(self, found: torch.Tensor) -> torch.Tensor:
-        """(N, heads, T, head_width) -> (N, T, D)."""
+        """(N, heads, T, W) -> (N, T, D)."""
         return F.dropout(self.out(found.transpose(1, 2).flatten(2)), self.dropout, self.training)
 
 
 def causal_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """softmax(Q K^T / sqrt(W), causal) V: float (N, heads, T, W) each -> the same shape."""
+    """softmax(Q K^T / sqrt(W), causal) V, float (N, heads, T, W); keys and values may have fewer heads, shared."""
+    heads, length = query.shape[1:3]
+    group = heads // key.shape[1]
     if query.device.type != "cpu" or not torch.is_grad_enabled():
+        key, value = (each.repeat_interleave(group, 1) if group > 1 else each for each in (key, value))
         return F.scaled_dot_product_attention(query, key, value, is_causal=True)
     # The backward pass of the fused kernel is slower on a CPU than these products.
-    length = query.shape[2]
     future = torch.full((length, length), -torch.inf, dtype=query.dtype, device=query.device).triu(1)
-    scores = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(-1, -2)) + future
-    return torch.matmul(scores.softmax(-1), value)
+    scaled = (query * query.shape[-1] ** -0.5).unflatten(1, (-1, group)).flatten(2, 3)
+    scores = torch.matmul(scaled, key.transpose(-1, -2)).unflatten(2, (group, length)) + future
+    found = torch.matmul(scores.softmax(-1).flatten(2, 3), value)
+    return torch.unflatten(found, 2, (group, length)).flatten(1, 2)
 
 
 class Block(nn.Module):
@@ -102,7 +112,7 @@ class Block(nn.Module):
 
     @override
     def forward(self, x: torch.Tensor, rotary: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """X (N, T, D) -> the same, with keys and values (N, heads, T, head_width)."""
+        """X (N, T, D) -> the same, with keys and values (N, key_value_heads, T, head_width)."""
         x = self.recall(x)
         query, key, value = self.attention.qkv(self.attention_norm(x), rotary)
         found = causal_attention(query, key, value)
@@ -117,7 +127,9 @@ class Block(nn.Module):
         values.index_copy_(2, position, value.to(values))
         window = seen.shape[-1]
         keys, values = keys[:, :, :window].to(query), values[:, :, :window].to(query)
-        found = F.scaled_dot_product_attention(query, keys, values, attn_mask=seen)
+        # The heads that share a key are one product's rows, so that each key is read once.
+        grouped = query.view(len(query), keys.shape[1], -1, query.shape[-1])
+        found = F.scaled_dot_product_attention(grouped, keys, values, attn_mask=seen).view_as(query)
         return x + self.attention_scale * self.attention.merge(found)
 
 
@@ -134,6 +146,8 @@ class HopfieldTransformer(ModelMixin, ConfigMixin):
         blocks: Number of blocks.
         heads: Attention heads.
         head_width: Width of each.
+        key_value_heads: Keys and values of their own, each shared by heads / key_value_heads heads; None for one a
+            head, as the paper has it.
         prototypes: Patterns of each lookup.
         beta: Inverse temperature at the start; None for 1 / sqrt(width).
         learn_beta: Let training move it, for each lookup by itself.
@@ -169,8 +183,12 @@ class HopfieldTransformer(ModelMixin, ConfigMixin):
         positions: Literal["axial", "rotary"] = "axial",
         dropout: float = 0.1,
         predict_text: bool = False,
+        key_value_heads: int | None = None,
     ) -> None:
         super().__init__()
+        shared = heads if key_value_heads is None else key_value_heads
+        if shared < 1 or heads % shared:
+            raise ValueError(f"key_value_heads={key_value_heads} does not divide heads={heads}")
         if positions not in ("axial", "rotary"):
             raise ValueError(f"positions={positions!r} is unknown; use axial or rotary")
         if positions == "rotary" and head_width % 4:
@@ -188,8 +206,8 @@ class HopfieldTransformer(ModelMixin, ConfigMixin):
             return HopfieldLookup(width, prototypes, out_width, beta, learn_beta, retrieval_steps, separate)
 
         self.layers = nn.ModuleList(
-            Block(lookup(None, separate_values), CausalAttention(width, heads, head_width, attention_values, dropout),
-                  width, dropout)
+            Block(lookup(None, separate_values),
+                  CausalAttention(width, heads, head_width, shared, attention_values, dropout), width, dropout)
             for _ in range(blocks)
         )
         tokens = codes + (text_vocabulary if predict_text else 0)
@@ -276,7 +294,8 @@ class HopfieldTransformer(ModelMixin, ConfigMixin):
         x = self.embed_text(text)
         n, length, _ = x.shape
         rotary = self._rotary(slice(0, length))
-        shape = (len(self.layers), n, self.config.heads, self.length, self.config.head_width)
+        shared = self.config.key_value_heads or self.config.heads
+        shape = (len(self.layers), n, shared, self.length, self.config.head_width)
         keys, values = None, None
         for number, block in enumerate(self._stack()):
             x, key, value = block(x, rotary)

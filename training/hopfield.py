@@ -60,6 +60,7 @@ class HopfieldSettings(BaseModel):
     separate_values: bool = True
     attention_values: bool = True
     positions: Literal["axial", "rotary"] = "axial"
+    key_value_heads: int | None = None
     dropout: float = 0.0
     vocabulary: int = 1280
     tokens: int = 40
@@ -105,7 +106,7 @@ class HopfieldTask(Task):
             prototypes=settings.prototypes, beta=settings.beta, learn_beta=settings.learn_beta,
             retrieval_steps=settings.retrieval_steps, separate_values=settings.separate_values,
             attention_values=settings.attention_values, positions=settings.positions, dropout=settings.dropout,
-            predict_text=settings.text_weight > 0,
+            predict_text=settings.text_weight > 0, key_value_heads=settings.key_value_heads,
         )
         if settings.start_from_codebook:
             self.transformer.embed_codebook(self.vqvae.quantize.embedding.weight, torch.Generator().manual_seed(0))

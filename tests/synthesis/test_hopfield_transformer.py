@@ -22,7 +22,8 @@ OPTIONS = [
     for positions, values, steps, separate in itertools.product(
         ("axial", "rotary"), (True, False), (1, 2), (True, False)
     )
-]
+] + [{"heads": 4, "key_value_heads": shared, "positions": "rotary", "attention_values": values}
+     for shared in (1, 2) for values in (True, False)]
 
 
 def _network(**options):
@@ -197,6 +198,32 @@ def test_rotation_keeps_lengths_and_scores_see_differences_of_rows_and_columns_o
     assert len({round(value, 5) for value in means}) == len(means)  # and they do tell all of them apart
 
 
+@pytest.mark.parametrize("shared", [1, 2])
+def test_heads_that_share_a_key_are_heads_with_equal_keys(shared):
+    torch.manual_seed(0)
+    few, (text, tokens) = _network(heads=4, key_value_heads=shared, attention_values=True), _inputs()
+    every = _network(heads=4, attention_values=True)
+    weights, width = few.state_dict(), every.config.head_width
+    for name in [name for name in weights if name.endswith("attention.project.weight")]:
+        query, key, value = weights[name].split([4 * width, shared * width, shared * width])
+        weights[name] = torch.cat([query, *(each.unflatten(0, (shared, width)).repeat_interleave(4 // shared, 0)
+                                            .flatten(0, 1) for each in (key, value))])
+    every.load_state_dict(weights)
+    assert torch.allclose(few(text, tokens[:, :-1]), every(text, tokens[:, :-1]), atol=1e-5)
+    with torch.no_grad():
+        assert torch.allclose(few(text, tokens[:, :-1]), every(text, tokens[:, :-1]), atol=1e-5)
+        _, small = few.prefill(text)
+        _, large = every.prefill(text)
+    assert small.keys.shape[2] == shared
+    assert large.keys.numel() == 4 // shared * small.keys.numel()
+
+
+@pytest.mark.parametrize("shared", [0, 3, 8])
+def test_key_value_heads_that_do_not_divide_the_heads_are_named(shared):
+    with pytest.raises(ValueError, match=f"key_value_heads={shared} does not divide heads=4"):
+        _network(heads=4, key_value_heads=shared)
+
+
 def test_unknown_positions_are_named():
     with pytest.raises(ValueError, match="positions='learned' is unknown; use axial or rotary"):
         _network(positions="learned")
@@ -218,7 +245,7 @@ def test_the_setting_of_the_paper():
         assert not lookup.log_beta.requires_grad
         assert lookup.steps == 1
     assert network.head.values.shape == (1000, 128)
-    assert all(block.attention.parts == 2 for block in network.layers)  # keys are read out as values
+    assert all(block.attention.parts == [8, 8] for block in network.layers)  # keys are read out as values
 
 
 def test_each_lookup_learns_a_beta_of_its_own():
