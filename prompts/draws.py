@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 Item = TypeVar("Item")
 _RANGE = 2**32
+_PHILOX_WORDS = 8  # of 32 bits, a step of its counter
 
 
 class Draws:
@@ -45,6 +47,28 @@ class Draws:
         return order
 
 
+def random_words(key: Sequence[object], start: int, count: int, width: int) -> NDArray[np.uint64]:
+    """The first `width` random 32-bit words of each of many attempts, all at once.
+
+    Philox 4x64 (Salmon et al., SC 2011) is keyed by BLAKE2b of `key`, and its counter is the attempt's number: any
+    attempt's words can be had without those before it.
+
+    Args:
+        key: What the stream depends on.
+        start: First attempt, 0 or more.
+        count: Number of attempts.
+        width: Words of each.
+
+    Returns:
+        uint64 (count, width), values below 2**32.
+    """
+    digest = hashlib.blake2b("\x1f".join(map(str, key)).encode(), digest_size=16).digest()
+    blocks = -(-width // _PHILOX_WORDS)
+    philox = np.random.Philox(key=int.from_bytes(digest, "little"), counter=start * blocks)
+    raw = philox.random_raw(count * blocks * _PHILOX_WORDS // 2).astype("<u8").view("<u4")
+    return raw.reshape(count, blocks * _PHILOX_WORDS)[:, :width].astype(np.uint64)
+
+
 class Choice(Generic[Item]):
     """A choice among items with whole-number weights."""
 
@@ -52,10 +76,18 @@ class Choice(Generic[Item]):
         if not items or len(items) != len(weights) or min(weights) < 1:
             raise ValueError(f"choice {list(items)!r} needs one weight of 1 or more an item, not {list(weights)!r}")
         self.items = tuple(items)
-        self._bounds = list(accumulate(weights))
+        self._bounds = np.cumsum(weights).astype(np.uint64)
 
-    def draw(self, draws: Draws) -> Item:
-        """One of the items, in proportion to the weights."""
-        if len(self.items) == 1:
-            return self.items[0]
-        return self.items[bisect_right(self._bounds, draws.below(self._bounds[-1]))]
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def indices(self, words: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Which item each random word draws, in proportion to the weights; the bias is under 2**-32 of their sum."""
+        drawn = words * self._bounds[-1] >> np.uint64(32)
+        found: NDArray[np.int64] = np.searchsorted(self._bounds, drawn, side="right")
+        return found
+
+
+def below(words: NDArray[np.uint64], bound: int) -> NDArray[np.int64]:
+    """Integers from 0 to `bound` - 1, one for each random 32-bit word."""
+    return (words * np.uint64(bound) >> np.uint64(32)).astype(np.int64)

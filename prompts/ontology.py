@@ -14,11 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from prompts.scene import NUMBERS
 
 FOLDER = Path(__file__).parent
-PROFILES = ("ucm",)
+PROFILES = ("ucm", "open")
 Weight = Annotated[int, Field(ge=1)]
 Weights = dict[str, Weight]
-UNCOUNTED = frozenset({"", "the", "some", "lots of"})
-PIECES = " piece of"
+Metres = Annotated[float, Field(gt=0)]
+CONDITIONS = ("season", "light", "place", "sensor")
+UNCOUNTED = frozenset({"", "the", "some"})
+MEASURE = " of"  # "a piece of", "lots of": before a mass noun too
 
 
 class _Strict(BaseModel):
@@ -36,6 +38,7 @@ class ObjectSpec(_Strict):
         relation: How it lies to the class's first object.
         chance: How often it is in the scene, 0 to 1.
         surroundings: It lies around what the class is about.
+        gsd: Coarsest ground sampling distance at which it is visible, in metres a pixel; None for any.
     """
 
     noun: Weights
@@ -45,6 +48,7 @@ class ObjectSpec(_Strict):
     relation: Weights = {"": 1}
     chance: Annotated[float, Field(gt=0, le=1)] = 1.0
     surroundings: bool = False
+    gsd: Metres | None = None
 
     @field_validator("noun", mode="before")
     @classmethod
@@ -53,26 +57,65 @@ class ObjectSpec(_Strict):
 
 
 class ClassSpec(_Strict):
-    """A scene class: its human name, its synonyms, the classes its prompts may mention, and its objects by role."""
+    """A scene class.
+
+    Attributes:
+        name: How people call it.
+        synonyms: How its prompts may call it.
+        objects: By role; the first is what the class is about, and always there.
+        mentions: Other classes that its prompts may name.
+        aliases: Its label in public data sets, by data set.
+        gsd: Finest and coarsest ground sampling distance of its pictures, in metres a pixel; None where scenes have
+            none.
+    """
 
     name: str
     synonyms: Annotated[list[str], Field(min_length=1)]
     objects: Annotated[dict[str, ObjectSpec], Field(min_length=1)]
     mentions: list[str] = []
+    aliases: dict[str, str] = {}
+    gsd: Annotated[list[Metres], Field(min_length=2, max_length=2)] | None = None
 
 
 class Ontology(_Strict):
-    """A vocabulary, the nouns with their number, and the classes by label."""
+    """What pictures from above can show.
 
-    vocabulary: str
+    Attributes:
+        vocabulary: The words that are spoken, separated by blanks; empty where any may be.
+        text_words: What a generator is given has at most so many words where the scene allows: small text encoders
+            lose the rest.
+        countable: Singular and plural of nouns.
+        plural_only: Nouns that always take a plural verb.
+        mass: Nouns that always take a singular verb and no number.
+        gsd: Ground sampling distances that a scene may have, in metres a pixel.
+        conditions: Weights of what may be said of the whole picture, by kind (`CONDITIONS`).
+        sensor_gsd: Finest and coarsest ground sampling distance of each sensor.
+        contradictions: Pairs of lists of words; a scene has nothing of the one beside something of the other.
+        classes: By label.
+        quantities: Weights that the YAML refers to by anchors; not read.
+    """
+
+    vocabulary: str = ""
+    text_words: Annotated[int, Field(ge=1)] = 16
     countable: dict[str, str]
     plural_only: list[str]
     mass: list[str]
+    gsd: list[Metres] = []
+    conditions: dict[str, Weights] = {}
+    sensor_gsd: dict[str, Annotated[list[Metres], Field(min_length=2, max_length=2)]] = {}
+    contradictions: list[Annotated[list[list[str]], Field(min_length=2, max_length=2)]] = []
     classes: dict[str, ClassSpec]
+    quantities: dict[str, object] = {}
 
     @model_validator(mode="after")
     def _consistent(self) -> Ontology:
+        if unknown_kinds := set(self.conditions) - set(CONDITIONS):
+            raise ValueError(f"conditions {sorted(unknown_kinds)} are none of {', '.join(CONDITIONS)}")
         for label, spec in self.classes.items():
+            if next(iter(spec.objects.values())).chance != 1:
+                raise ValueError(f"{label}: the first object is what the class is about, and needs chance 1")
+            if spec.gsd and not any(spec.gsd[0] <= metres <= spec.gsd[1] for metres in self.gsd):
+                raise ValueError(f"{label}: no ground sampling distance lies in {spec.gsd}")
             if unknown := set(spec.mentions) - set(self.classes):
                 raise ValueError(f"{label} mentions {sorted(unknown)}, which are no classes")
             for role, thing in spec.objects.items():
@@ -83,7 +126,7 @@ class Ontology(_Strict):
 
     def _countable(self, where: str, noun: str, count: str) -> None:
         if noun in self.mass:
-            if count not in UNCOUNTED and not count.endswith(PIECES):
+            if count not in UNCOUNTED and not count.endswith(MEASURE):
                 raise ValueError(f"{where}: the mass noun {noun!r} cannot be counted with {count!r}")
         elif noun in self.plural_only:
             if NUMBERS.get(count) == 1:
@@ -97,12 +140,12 @@ class Ontology(_Strict):
             return noun, False
         if noun in self.plural_only:
             return noun, True
-        one = NUMBERS.get(count) == 1 or count == "another"
+        one = NUMBERS.get(count) == 1 or count in ("another", "the")
         return (noun, False) if one else (self.countable[noun], True)
 
     @property
     def words(self) -> frozenset[str]:
-        """The vocabulary as a set of lower-case words."""
+        """The vocabulary as a set of lower-case words; empty where any word may be spoken."""
         return frozenset(self.vocabulary.split())
 
 
@@ -111,7 +154,8 @@ def load_ontology(profile: str = "ucm") -> Ontology:
     """The ontology of a vocabulary profile.
 
     Args:
-        profile: One of `PROFILES`; `ucm` speaks the words of the UCM-Captions training captions.
+        profile: One of `PROFILES`; `ucm` speaks the words of the UCM-Captions training captions, `open` any words of
+            the classes of five data sets.
 
     Raises:
         FileNotFoundError: There is no such profile.
@@ -122,7 +166,10 @@ def load_ontology(profile: str = "ucm") -> Ontology:
 
 @lru_cache
 def load_sentences(profile: str = "ucm") -> dict[str, list[str]]:
-    """The sentence templates of a vocabulary profile by label (see `prompts.sentences`)."""
+    """The sentence templates of a vocabulary profile (see `prompts.sentences`).
+
+    By label where each class has its own; else by length, `short` and `dense`, for every class alike.
+    """
     sentences: dict[str, list[str]] = _read(f"sentences_{profile}.yaml")
     return sentences
 

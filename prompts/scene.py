@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-NUMBERS = {"no": 0, "a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8}
+NUMBERS = {"no": 0, "a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
+           "nine": 9, "ten": 10, "eleven": 11, "twelve": 12}
 
 
 @dataclass(frozen=True)
@@ -13,13 +14,13 @@ class SceneObject:
     """A kind of thing in the scene.
 
     Attributes:
-        role: Its place in the class's ontology, by which sentences refer to it.
+        role: Its place in the class's ontology, by which relations refer to it.
         noun: What it is, in the singular where it has one.
         count: How many, in words ("two", "lots of"; "the" and "" say nothing).
         number: How many where `count` says so exactly, else None.
         attributes: What it looks like ("small", "dark green"), in speaking order.
         state: Its arrangement or action ("parked neatly"), or "".
-        surroundings: It lies around what the class is about.
+        surroundings: It is the land cover around what the class is about.
     """
 
     role: str
@@ -48,20 +49,30 @@ class Scene:
         label: Scene class.
         objects: What is in it; the first is what the class is about.
         relations: How the objects lie to each other.
+        season: When in the year, in words, or "".
+        light: Sun, shadows and haze, in words, or "".
+        place: In what kind of place it lies, in words, or "".
+        sensor: What took the picture, in words, or "".
+        gsd: Ground sampling distance in metres a pixel, or None.
     """
 
     label: str
     objects: tuple[SceneObject, ...]
     relations: tuple[Relation, ...] = ()
+    season: str = ""
+    light: str = ""
+    place: str = ""
+    sensor: str = ""
+    gsd: float | None = None
 
     @property
     def surroundings(self) -> tuple[SceneObject, ...]:
-        """The objects that lie around what the class is about."""
+        """The land cover around what the class is about."""
         return tuple(thing for thing in self.objects if thing.surroundings)
 
     def to_json(self) -> str:
         """The scene as a JSON object; equal scenes give equal strings."""
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+        return as_json(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Scene:
@@ -72,5 +83,11 @@ class Scene:
             KeyError, TypeError: It lacks a field of a scene, or has one that a scene has not.
         """
         data = json.loads(text)
-        things = tuple(SceneObject(**{**one, "attributes": tuple(one["attributes"])}) for one in data["objects"])
-        return cls(data["label"], things, tuple(Relation(**one) for one in data["relations"]))
+        things = tuple(SceneObject(**{**one, "attributes": tuple(one["attributes"])}) for one in data.pop("objects"))
+        relations = tuple(Relation(**one) for one in data.pop("relations"))
+        return cls(objects=things, relations=relations, **data)
+
+
+def as_json(value: object) -> str:
+    """Compact JSON in UTF-8."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

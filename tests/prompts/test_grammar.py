@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from prompts import Expander, load_expander
 from prompts.errors import InputError
-from prompts.grammar import CAPTIONS, TEXT_WORDS, ClassGrammar, GrammarExpander
+from prompts.grammar import CAPTIONS, DENSE, ClassGrammar, GrammarExpander
 from prompts.ontology import UCM, UCM_CLASSES, human_name, load_sentences, synonyms
 from prompts.scene import Scene
 
 GRAMMAR = GrammarExpander()
 labels = st.sampled_from(UCM_CLASSES)
-IDENTITY = '{"expander": "grammar", "revision": 1, "profile": "ucm", "ontology": "49c8b2d39c13128c"}'
-STREAM = "c31d227a44a04e6c"
+IDENTITY = '{"expander": "grammar", "revision": 2, "profile": "ucm", "ontology": "49c8b2d39c13128c"}'
+STREAM = "44fca88dd7bb4736"
 seeds = st.integers(-(2**63), 2**63)
 attempts = st.integers(0, 10**12)
 
@@ -58,7 +58,7 @@ def test_a_prompt_is_short_of_its_class_and_said_in_five_ways(label, seed, k):
     assert prompt.captions[0] == prompt.text
     assert len(set(prompt.captions)) == CAPTIONS
     shortest = min(len(one.split()) for one in prompt.captions)
-    assert len(prompt.text.split()) <= max(TEXT_WORDS, shortest)
+    assert len(prompt.text.split()) <= max(UCM.text_words, shortest)
     for caption in prompt.captions:
         assert 5 <= len(caption.split()) <= 28  # 32 tokens with start, end and full stop
         assert caption[0].isupper()
@@ -123,7 +123,7 @@ def test_errors_name_value_choices_and_nearest():
     with pytest.raises(ValueError, match="start -1"):
         GRAMMAR.expand("harbor", 0, -1, 1)
     with pytest.raises(ValueError, match="needs 5 templates"):
-        ClassGrammar("harbor", UCM, load_sentences()["harbor"][:4])
+        ClassGrammar("harbor", UCM, {DENSE: load_sentences()["harbor"][:4]})
 
 
 def test_every_choice_is_reached():

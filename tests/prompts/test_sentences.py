@@ -1,24 +1,43 @@
 """Scenes, templates, ontology and draws, each for itself."""
 
-from collections import Counter
+import hashlib
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from prompts.draws import Choice, Draws
+from prompts.draws import Choice, Draws, below, random_words
 from prompts.ontology import UCM, Ontology
 from prompts.scene import Relation, Scene, SceneObject
-from prompts.sentences import Template, say
+from prompts.sentences import Layout, Template, with_article
 
 SCENE = Scene(
     "airplane",
     (SceneObject("plane", "airplane", "two", 2, ("small", "white"), "stopped"), SceneObject("place", "grass", "the")),
     (Relation("place", "around", "plane"),),
 )
+SLOTS, ROLES = ("plane", "place", "car"), {"season": "in winter"}
 
 
-def render(template: str, scene: Scene = SCENE) -> str:
-    return Template(template, {"plane", "place", "car"}).render(say(scene, UCM))
+def layout(*templates: str) -> Layout:
+    return Layout(SLOTS, tuple(ROLES), templates)
+
+
+def render(template: str, scene: Scene = SCENE, season: str = "") -> str:
+    own = layout(template)
+    things = {thing.role: thing for thing in scene.objects}
+    predicates = {relation.subject: relation.predicate for relation in scene.relations}
+    words, present = (), own.bit("season") if season else 0
+    for slot in SLOTS:
+        if slot in things:
+            thing = things[slot]
+            present |= own.bit(slot)
+            words += own.words(thing.count, " ".join(thing.attributes), *UCM.form(thing.noun, thing.count))
+            words += (thing.state, predicates.get(slot, ""))
+        else:
+            words += own.absent
+    return Template(template, own).render(present, (*words, season))
 
 
 @pytest.mark.parametrize(("template", "text"), [
@@ -28,9 +47,18 @@ def render(template: str, scene: Scene = SCENE) -> str:
     ("{plane.noun}[ with {car}][ on {place}]", "Airplanes on the grass."),
     ("{plane.attributes}  {place.state} {place.noun}", "Small white grass."),
     ("{plane:stands alone/stand together}", "Stand together."),
+    ("{plane:/both} stand", "Both stand."),
+    ("{plane.noun} {place.state}, that is all", "Airplanes, that is all."),
+    ("100% {place.noun}[ with {car}]", "100% grass."),
+    ("nothing at all", "Nothing at all."),
 ])
 def test_templates_say_the_scene(template, text):
     assert render(template) == text
+
+
+def test_conditions_are_said_where_they_hold():
+    assert render("{place.noun}[ {season}][, {season}]", season="in winter") == "Grass in winter, in winter."
+    assert render("{place.noun}[ {season}]") == "Grass."
 
 
 def test_a_single_thing_takes_article_and_verb():
@@ -38,20 +66,34 @@ def test_a_single_thing_takes_article_and_verb():
     assert render("there {plane:is/are} {plane}", one) == "There is an old overpass."
 
 
+@pytest.mark.parametrize(("phrase", "said"), [
+    ("airport", "an airport"), ("harbor", "a harbor"), ("one-way road", "a one-way road"),
+    ("unit", "a unit"), ("urban park", "an urban park"), ("used car lot", "a used car lot"),
+])
+def test_articles_follow_the_sound(phrase, said):
+    assert with_article(phrase) == said
+
+
 @pytest.mark.parametrize(
-    "template", ["{boat}", "{plane.colour}", "[{plane}", "{plane", "a {plane:is} b", "[a [{plane}] b]"]
+    "template",
+    ["{boat}", "{plane.colour}", "[{plane}", "{plane", "a {plane:is} b", "[a [{plane}] b]", "{season.bare}",
+     "{season:is/are}"]
 )
 def test_a_wrong_template_is_refused(template):
     with pytest.raises(ValueError, match="template"):
-        Template(template, {"plane"})
+        Template(template, layout(template))
 
 
 def test_needs_are_what_stands_outside_brackets():
-    assert Template("{plane}[ and {car}]", {"plane", "car"}).needs == {"plane"}
+    own = layout()
+    assert Template("{plane}[ and {car}]", own).needs == own.bit("plane")
 
 
 def test_a_scene_survives_json():
+    whole = replace(SCENE, season="in spring", light="at noon", place="near a city", sensor="satellite image", gsd=0.5)
     assert Scene.from_json(SCENE.to_json()) == SCENE
+    assert Scene.from_json(whole.to_json()) == whole
+    assert Scene.from_json('{"label":"a","objects":[],"relations":[]}') == Scene("a", ())  # as older runs have it
     with pytest.raises(TypeError):
         Scene.from_json('{"label":"a","objects":[{"attributes":[],"wheels":2}],"relations":[]}')
 
@@ -78,14 +120,42 @@ def test_nouns_and_counts_must_agree():
         ontology("tree", "a", wheels=2)
 
 
-def test_draws_follow_the_weights_and_the_key():
-    choice = Choice(("a", "b"), (3, 1))
-    counts = Counter(choice.draw(Draws("key", k)) for k in range(4000))
-    assert abs(counts["a"] / 4000 - 0.75) < 0.03
+def test_draws_follow_the_key():
     draws, again = Draws(1, "2"), Draws(1, "2")
     assert [draws.below(1000) for _ in range(100)] == [again.below(1000) for _ in range(100)]
     assert Draws("a", "bc").below(2**32) != Draws("ab", "c").below(2**32)
     assert sorted(Draws("order").shuffled(range(20))) == list(range(20))
     assert abs(sum(Draws(k).chance(0.2) for k in range(4000)) / 4000 - 0.2) < 0.03
+
+
+def test_choices_follow_the_weights():
+    choice = Choice(("a", "b", "c"), (3, 1, 4))
+    counts = np.bincount(choice.indices(random_words(("key",), 0, 8000, 1)[:, 0]))
+    assert counts / 8000 == pytest.approx([3 / 8, 1 / 8, 4 / 8], abs=0.03)
+    edges = np.array([0, 2**32 * 3 // 8 - 1, 2**32 * 3 // 8, 2**31 - 1, 2**31, 2**32 - 1], np.uint64)
+    assert choice.indices(edges).tolist() == [0, 0, 1, 1, 2, 2]
+    assert below(edges, 2).tolist() == [0, 0, 0, 0, 1, 1]
     with pytest.raises(ValueError, match="weight"):
         Choice(("a",), (0,))
+
+
+@pytest.mark.parametrize("width", [1, 8, 13])
+def test_random_words_of_an_attempt_do_not_depend_on_where_the_call_starts(width):
+    whole = random_words(("a", 1), 10**12, 9, width)
+    assert whole.shape == (9, width)
+    assert whole.max() < 2**32
+    for start in range(9):
+        assert np.array_equal(random_words(("a", 1), 10**12 + start, 9 - start, width), whole[start:])
+    assert random_words(("a", 1), 0, 0, width).shape == (0, width)
+    assert not np.array_equal(random_words(("a", 2), 10**12, 9, width), whole)
+    assert len(np.unique(random_words(("a", 1), 0, 100, width))) == 100 * width
+
+
+def test_random_words_are_those_of_philox():
+    """Words of numpy's generator for the same key and counter, asked for in another way."""
+    key = int.from_bytes(hashlib.blake2b(b"a\x1fb", digest_size=16).digest(), "little")
+    philox = np.random.Generator(np.random.Philox(key=key, counter=3))
+    theirs = philox.integers(0, 2**64, 4, np.uint64, endpoint=False)
+    ours = random_words(("a", "b"), 3, 1, 8)[0]
+    assert [int(word) % 2**32 for word in theirs] == ours[::2].tolist()
+    assert [int(word) >> 32 for word in theirs] == ours[1::2].tolist()
