@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.diversity import mean_distance_within, mean_pairwise_distance, vendi_score
 from eval.errors import InputError
 from eval.frechet import FeatureStatistics, FrechetFloor, frechet_distance, frechet_floor
 from eval.metrics import Figure, bootstrap_mean, derangement, per_class_accuracy
@@ -78,6 +79,33 @@ class FrechetFigures:
 
 
 @dataclass(frozen=True)
+class DiversityFigures:
+    """How different the pictures are from one another.
+
+    Attributes:
+        vendi: Vendi score; it grows with the number of pictures.
+        distance: Mean of 1 - cosine over all pairs.
+        distance_within: The same within classes, averaged over them; None where no class has two pictures.
+        n: Pictures.
+        real_vendi: The same of as many real pictures, a random sample where there are more.
+        real_distance: The same.
+        real_distance_within: The same.
+        n_real: Real pictures, at most n; fewer make the first of the real figures smaller. 0 without reference.
+        network: Identity of the network whose features these are.
+    """
+
+    vendi: float
+    distance: float
+    distance_within: float | None
+    n: int
+    real_vendi: float | None
+    real_distance: float | None
+    real_distance_within: float | None
+    n_real: int
+    network: Mapping[str, object]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What `evaluate` found.
 
@@ -87,6 +115,7 @@ class Evaluation:
         scene: Recognition of the class.
         alignment: Agreement with the text.
         frechet: Distance to real pictures, where reference pictures were given.
+        diversity: On embeddings of the encoder and on features of the classifier; empty for a single picture.
     """
 
     n: int
@@ -94,6 +123,7 @@ class Evaluation:
     scene: SceneFigures
     alignment: AlignmentFigures
     frechet: FrechetFigures | None
+    diversity: tuple[DiversityFigures, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Nested plain data, ready for `json.dump`."""
@@ -115,7 +145,12 @@ class Evaluation:
                 f"{f.floor.mean:.3f} [{f.floor.low:.3f}, {f.floor.high:.3f}] (n = {f.floor.n} against {f.floor.n}); "
                 f"{f.dim} features of {_name(f.network)}, seed {f.floor.seed}"
             )
-        return lines
+        return lines + [
+            f"Vendi score      {d.vendi:.3f} (n = {d.n}); real {_number(d.real_vendi)} (n = {d.n_real}); mean pairwise "
+            f"distance {d.distance:.3f}, within classes {_number(d.distance_within)}; real {_number(d.real_distance)}, "
+            f"{_number(d.real_distance_within)}; network {_name(d.network)}, seed {self.seed}"
+            for d in self.diversity
+        ]
 
 
 def evaluate(
@@ -151,6 +186,8 @@ def evaluate(
     elif reference_texts is not None or reference_labels is not None:
         raise InputError("reference texts or labels without reference_images: give the pictures too")
     judged = classifier.classify(images)
+    embeddings = encoder.encode_images(images)
+    real_embeddings = None if reference_images is None else encoder.encode_images(reference_images)
     real = None if reference_images is None else classifier.classify(reference_images)
     hits = _hits(judged.probabilities, labels, classifier.labels)
     ceiling = None
@@ -163,24 +200,52 @@ def evaluate(
     frechet = None
     if real is not None:
         frechet = _frechet(judged.features, real.features, classifier.identity(), seed)
-    alignment = _alignment(encoder, images, texts, labels, reference_images, reference_texts, seed)
-    return Evaluation(len(images), seed, scene, alignment, frechet)
+    alignment = _alignment(encoder, embeddings, texts, labels, real_embeddings, reference_texts, seed)
+    diversity: tuple[DiversityFigures, ...] = ()
+    if len(images) > 1:
+        diversity = (
+            _diversity(embeddings, labels, real_embeddings, reference_labels, encoder.identity(), seed),
+            _diversity(judged.features, labels, None if real is None else real.features, reference_labels,
+                       classifier.identity(), seed),
+        )
+    return Evaluation(len(images), seed, scene, alignment, frechet, diversity)
 
 
 def _alignment(
-    encoder: Encoder, images: NDArray[np.uint8], texts: Sequence[str], labels: Sequence[str],
-    reference_images: NDArray[np.uint8] | None, reference_texts: Sequence[str] | None, seed: int,
+    encoder: Encoder, pictures: NDArray[np.float32], texts: Sequence[str], labels: Sequence[str],
+    reference: NDArray[np.float32] | None, reference_texts: Sequence[str] | None, seed: int,
 ) -> AlignmentFigures:
-    pictures, sentences = encoder.encode_images(images), encoder.encode_texts(texts)
+    sentences = encoder.encode_texts(texts)
     null, null_kind = None, "none: a single picture"
     if (pairing := derangement(labels, seed)) is not None:
         partner, null_kind = pairing
         null = bootstrap_mean(np.einsum("nd,nd->n", pictures, sentences[partner]), seed)
     ceiling = None
-    if reference_images is not None and reference_texts is not None:
-        ceiling = bootstrap_mean(encoder.score(reference_images, reference_texts), seed)
+    if reference is not None and reference_texts is not None:
+        ceiling = bootstrap_mean(np.einsum("nd,nd->n", reference, encoder.encode_texts(reference_texts)), seed)
     score = bootstrap_mean(np.einsum("nd,nd->n", pictures, sentences), seed)
     return AlignmentFigures(score, null, null_kind, ceiling, encoder.identity())
+
+
+def _diversity(
+    features: NDArray[np.float32], labels: Sequence[str], real: NDArray[np.float32] | None,
+    real_labels: Sequence[str] | None, network: Mapping[str, object], seed: int,
+) -> DiversityFigures:
+    real_vendi, real_distance, real_within, n_real = None, None, None, 0
+    if real is not None:
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(real))[: len(features)])
+        n_real = len(chosen)
+        real_vendi, real_distance = vendi_score(real[chosen]), mean_pairwise_distance(real[chosen])
+        if real_labels is not None:
+            real_within = _within(real[chosen], [real_labels[number] for number in chosen])
+    return DiversityFigures(
+        vendi_score(features), mean_pairwise_distance(features), _within(features, labels), len(features), real_vendi,
+        real_distance, real_within, n_real, network,
+    )
+
+
+def _within(features: NDArray[np.float32], labels: Sequence[str]) -> float | None:
+    return None if len(set(labels)) == len(labels) else mean_distance_within(features, labels)
 
 
 def _frechet(
@@ -212,6 +277,10 @@ def _check(
 
 def _name(network: Mapping[str, object]) -> str:
     return f"{network.get('model')} {network.get('content') or network.get('revision') or ''}".strip()
+
+
+def _number(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.3f}"
 
 
 def _optional(figure: Figure | None) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from eval import InputError, evaluate, load_classifier, load_encoder
+from eval.diversity import mean_distance_within, mean_pairwise_distance, vendi_score
 from eval.frechet import FeatureStatistics, frechet_distance
 from eval.metrics import OTHER_CLASSES, derangement
 from tests.eval.conftest import LABELS
@@ -52,6 +53,16 @@ def test_every_figure_is_the_one_its_definition_gives(models, reference):
     assert found.frechet.distance == pytest.approx(expected, rel=1e-6)
     assert (found.frechet.n, found.frechet.n_reference, found.frechet.floor.n) == (N, M, M // 2)
 
+    for diversity, (ours, theirs) in zip(found.diversity, [
+        [encoder.encode_images(p) for p in (pictures, reference["reference_images"])], features
+    ], strict=True):
+        assert diversity.vendi == pytest.approx(vendi_score(ours))
+        assert diversity.distance == pytest.approx(mean_pairwise_distance(ours))
+        assert diversity.distance_within == pytest.approx(mean_distance_within(ours, LABEL))
+        assert (diversity.n, diversity.n_real) == (N, N)  # as many real pictures as there are others
+        assert 1 < diversity.real_vendi < vendi_score(theirs) + 0.5
+        assert diversity.real_distance == pytest.approx(mean_pairwise_distance(theirs), abs=0.1)
+
 
 def test_every_figure_names_n_seed_and_network(models, reference):
     found = evaluate(tiny_pictures(N), TEXT, LABEL, **models, **reference, seed=5)
@@ -60,7 +71,8 @@ def test_every_figure_names_n_seed_and_network(models, reference):
     for name, network in (("scene", "classifier"), ("alignment", "encoder"), ("frechet", "classifier")):
         assert content[name]["network"] == models[network].identity()
     lines = found.lines()
-    assert len(lines) == 3
+    assert [entry["network"] for entry in content["diversity"]] == [models[name].identity() for name in models]
+    assert len(lines) == 5
     for line in lines:
         assert f"n = {N}" in line
         assert "seed 5" in line
@@ -70,6 +82,7 @@ def test_every_figure_names_n_seed_and_network(models, reference):
 def test_without_reference_pictures_there_is_no_distance_and_no_ceiling(models):
     found = evaluate(tiny_pictures(1), TEXT[:1], LABEL[:1], **models)
     assert (found.frechet, found.scene.ceiling, found.alignment.ceiling, found.alignment.null) == (None,) * 4
+    assert found.diversity == ()
     assert "not measured" in found.lines()[0]
 
 
