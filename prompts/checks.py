@@ -1,0 +1,200 @@
+"""Checks of the prompts that an expander gives, and balance of what they say: an expander round another one."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from prompts.candidates import POOL, Candidates
+from prompts.errors import InputError, nearest
+from prompts.judge import UNKNOWN_WORDS, Judge
+from prompts.ontology import PROFILES, load_ontology
+from prompts.types import Expander, Prompt, check_request
+
+REVISION = 1  # raise it when this code would keep other candidates: it is part of the identity
+NOT_CHECKED, LAPS = "class not checked", "laps"
+Share = Annotated[float, Field(gt=0, le=1)]
+log = logging.getLogger("terrasynth")
+
+
+class CheckSettings(BaseModel):
+    """Which checks a prompt has to pass; they are made in the order of `prompts.candidates.REASONS`.
+
+    Attributes:
+        view: Words of a view from the ground, and of general-purpose prompt expanders, are refused.
+        keep_class: A name of the class has to stand in the text, and none of a class that it may not mention; not made
+            for classes that the profile does not know.
+        distinct: A text is given once; case, marks and hyphens do not count.
+        near: Refused is a text whose 3-word shingles have this Jaccard similarity to an earlier one, or more.
+        reference: Captions that should not be repeated: a file or folder as the `captions` expander reads it.
+        reference_split: Rows of the reference that have a field `split` count only if it is this one; "all" for all.
+        max_overlap: Refused is a text that has this Jaccard similarity to a caption of the reference, or more; 1 for
+            equal wording only.
+        max_tokens: Most tokens of a text; a prompt that has more takes the first of its captions that has not. "auto"
+            for the limit of the generator's tokenizer.
+        balance: t: a prompt is kept with p = min(1, t / count) of any of its concepts, its content words; counted in
+            the class's first `POOL` candidates that pass the other checks (Xu et al., "Demystifying CLIP Data",
+            arXiv 2309.16671, section 3.3).
+        profile: Whose classes `keep_class` knows.
+        vocabulary: The profile in whose words prompts are said; others are counted.
+        strict_vocabulary: Prompts with words outside the vocabulary are refused.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    view: bool = True
+    keep_class: bool = True
+    distinct: bool = False
+    near: Share | None = None
+    reference: Annotated[str, BeforeValidator(lambda path: str(path) if isinstance(path, Path) else path)] | None = None
+    reference_split: str = "train"
+    max_overlap: Share = 1.0
+    max_tokens: Literal["auto"] | Annotated[int, Field(gt=0)] | None = None
+    balance: Annotated[int, Field(gt=0)] | None = None
+    profile: str = "open"
+    vocabulary: str | None = None
+    strict_vocabulary: bool = False
+
+    @field_validator("profile", "vocabulary")
+    @classmethod
+    def _known(cls, profile: str | None) -> str | None:
+        if profile is not None and profile not in PROFILES:
+            raise ValueError(f"profile {profile!r} is unknown{nearest(profile, PROFILES)}; use {', '.join(PROFILES)}")
+        return profile
+
+    @model_validator(mode="after")
+    def _complete(self) -> CheckSettings:
+        if self.strict_vocabulary and self.vocabulary is None:
+            raise ValueError(f"strict_vocabulary needs a vocabulary; set it to one of {', '.join(PROFILES)}")
+        if self.vocabulary is not None and not load_ontology(self.vocabulary).words:
+            raise ValueError(f"vocabulary {self.vocabulary!r} allows any word; leave it out or use another profile")
+        if self.max_overlap < 1 and self.reference is None:
+            raise ValueError(f"max_overlap {self.max_overlap} needs a reference; set it to a file of captions")
+        return self
+
+    @classmethod
+    def parse(cls, tree: Mapping[str, Any]) -> CheckSettings:
+        """Settings from plain data.
+
+        Raises:
+            InputError: An unknown key (with the nearest known one) or a wrong value, on one line.
+        """
+        for key in tree:
+            if key not in cls.model_fields:
+                known = ", ".join(cls.model_fields)
+                raise InputError(f"check {key!r} is unknown{nearest(str(key), cls.model_fields)}; there is {known}")
+        try:
+            return cls.model_validate(dict(tree))
+        except ValidationError as error:
+            detail = error.errors()[0]
+            reason = detail.get("ctx", {}).get("error", f"{detail['input']!r} is wrong: {detail['msg']}")
+            raise InputError(": ".join([*(str(key) for key in detail["loc"][:1]), str(reason)])) from error
+
+
+class CheckedExpander:
+    """The prompts of another expander that pass the checks, in its order.
+
+    Attempt k is the k-th candidate that passes; candidates are the other expander's attempts. Which pass is a function
+    of the candidate, and of those before it (duplicates) or in the pool (balance): not of what was asked before. Where
+    nothing but repetitions comes (the expander has no more), duplicates are allowed again: a new lap begins, as if
+    nothing had been said before. In memory stay one byte a candidate, eight a prompt, and what duplicates are found by.
+
+    Attributes:
+        name: The other expander's.
+        classes: The other expander's.
+    """
+
+    def __init__(
+        self, inner: Expander, settings: CheckSettings, count_tokens: Callable[[str], int] | None = None
+    ) -> None:
+        """Load what the checks compare with.
+
+        Args:
+            inner: Gives the candidates.
+            settings: What they have to pass.
+            count_tokens: Tokens of a text, begin and end marks included; only for `max_tokens`.
+
+        Raises:
+            InputError: The reference cannot be read, or nothing counts tokens.
+        """
+        if settings.max_tokens is not None and (count_tokens is None or settings.max_tokens == "auto"):
+            raise InputError(f"max_tokens {settings.max_tokens!r} needs a model whose tokenizer counts; name one, or "
+                             "leave max_tokens out")
+        self.name = inner.name
+        self.classes = inner.classes
+        self._inner = inner
+        self._settings = settings
+        self._judge = Judge(settings, inner.classes, count_tokens)
+        self._streams: dict[tuple[str, int], Candidates] = {}
+
+    def identity(self) -> dict[str, object]:
+        """The other expander's, with the checks that change something; no paths."""
+        settings = self._settings
+        checks = self._judge.identity()
+        if settings.distinct:
+            checks["distinct"] = True
+        if settings.near is not None:
+            checks["near"] = settings.near
+        if settings.balance is not None:
+            checks["balance"] = {"t": settings.balance, "pool": POOL}
+        return self._inner.identity() | ({"checks": {"revision": REVISION, **checks}} if checks else {})
+
+    def expand(self, label: str, seed: int, start: int, count: int) -> list[Prompt]:
+        """See `Expander.expand`.
+
+        Raises:
+            InputError: None of `PATIENCE` candidates in a row passed; the message has the reasons.
+        """
+        check_request(self, label, start, count)
+        return self._stream(label, seed).prompts(start, count)
+
+    def seen(self, label: str, seed: int | None = None, attempts: int | None = None) -> int:
+        """How many candidates were judged; see `drops`."""
+        return sum(stream.seen(attempts) for stream in self._of(label, seed))
+
+    def drops(self, label: str, seed: int | None = None, attempts: int | None = None) -> dict[str, int]:
+        """How many candidates of a class were dropped, by reason, with those that the other expander dropped itself.
+
+        Args:
+            label: The class.
+            seed: Only of the stream with this seed.
+            attempts: Only those before the last of so many attempts; None for all candidates seen so far.
+        """
+        counts: Counter[str] = Counter()
+        for stream in self._of(label, seed):
+            counts.update(stream.drops(attempts))
+        inner_drops = getattr(self._inner, "drops", None)
+        if callable(inner_drops):
+            counts.update(inner_drops(label))
+        return dict(counts)
+
+    def notes(self, label: str) -> dict[str, int]:
+        """What else is to be said of a class, with the number of candidates (or laps) it is true of."""
+        outside = self._judge.outside.get(label)
+        said = {
+            NOT_CHECKED: self.seen(label) if self._judge.unchecked(label) else 0,
+            LAPS: sum(stream.laps for stream in self._of(label, None)),
+            UNKNOWN_WORDS: outside.prompts if outside else 0,
+        }
+        return {note: count for note, count in said.items() if count}
+
+    def outside_words(self, label: str) -> dict[str, int]:
+        """Words outside the vocabulary in the candidates seen so far, the most frequent first."""
+        outside = self._judge.outside.get(label)
+        return dict(outside.words.most_common()) if outside else {}
+
+    def _of(self, label: str, seed: int | None) -> list[Candidates]:
+        return [stream for key, stream in self._streams.items() if key[0] == label and seed in (None, key[1])]
+
+    def _stream(self, label: str, seed: int) -> Candidates:
+        if (label, seed) not in self._streams:
+            if self._judge.unchecked(label) and not self._of(label, None):
+                log.warning("class %r is none of profile %r: that prompts name it is not checked; switch it off with "
+                            "keep_class: false", label, self._settings.profile)
+            self._streams[label, seed] = Candidates(self._inner, label, seed, self._judge, self._settings)
+        return self._streams[label, seed]

@@ -1,0 +1,169 @@
+"""What a prompt has to be on its own: short enough, seen from above, of its class, and new."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prompts.near import NearIndex, TextSet
+from prompts.ontology import load_ontology
+from prompts.reading import existing, records, text_of
+from prompts.types import Prompt
+from prompts.wording import ClassWords, ground_view_words, load_class_words, normalised, wording_hash, words
+
+if TYPE_CHECKING:
+    from prompts.checks import CheckSettings
+
+TOO_LONG = "too many tokens"
+GROUND_VIEW = "view from the ground"
+UNNAMED = "class not named"
+OTHER_CLASS = "another class named"
+UNKNOWN_WORDS = "words outside the vocabulary"
+KNOWN = "known caption"
+
+
+@dataclass
+class Outside:
+    """Words outside a vocabulary.
+
+    Attributes:
+        words: How often each was seen.
+        prompts: How many prompts had one.
+    """
+
+    words: Counter[str] = field(default_factory=Counter)
+    prompts: int = 0
+
+
+class Judge:
+    """The checks that look at one prompt alone.
+
+    Attributes:
+        outside: Words outside the vocabulary, by label.
+    """
+
+    def __init__(
+        self, settings: CheckSettings, classes: Iterable[str], count_tokens: Callable[[str], int] | None
+    ) -> None:
+        """Load what the checks compare with.
+
+        Raises:
+            InputError: The reference cannot be read.
+        """
+        self._settings = settings
+        self._count_tokens = count_tokens
+        self._class_words: ClassWords | None = load_class_words(settings.profile) if settings.keep_class else None
+        self._unchecked = frozenset(
+            label for label in classes if self._class_words is not None and not self._class_words.knows(label)
+        )
+        self._all_unchecked = self._unchecked >= set(classes)
+        self._vocabulary = load_ontology(settings.vocabulary).words if settings.vocabulary else None
+        self._reference = (
+            _reference(settings.reference, settings.reference_split, settings.max_overlap)
+            if settings.reference else None
+        )
+        self.outside: dict[str, Outside] = {}
+
+    def unchecked(self, label: str) -> bool:
+        """Whether a prompt's class is not checked because the profile does not know it."""
+        return label in self._unchecked
+
+    def identity(self) -> dict[str, object]:
+        """The checks that can drop or change a prompt, with hashes of what they compare with; no paths."""
+        settings = self._settings
+        parts: dict[str, object] = {}
+        if settings.max_tokens is not None:
+            parts["max_tokens"] = settings.max_tokens
+        if settings.view:
+            parts["view"] = wording_hash()
+        if self._class_words is not None and not self._all_unchecked:
+            parts["keep_class"] = self._class_words.hash()
+        if self._vocabulary is not None and settings.strict_vocabulary:
+            parts["vocabulary"] = _digest(sorted(self._vocabulary))
+        if self._reference is not None:
+            parts["reference"] = {"captions": self._reference.hash, "max_overlap": settings.max_overlap}
+        return parts
+
+    def fitted(self, prompt: Prompt) -> Prompt | None:
+        """The prompt with the first of its captions that is short enough as its text, or None."""
+        limit, count = self._settings.max_tokens, self._count_tokens
+        if not isinstance(limit, int) or count is None:
+            return prompt
+        text = next((caption for caption in prompt.captions if count(caption) <= limit), None)
+        if text is None or text == prompt.text:
+            return prompt if text else None
+        return replace(prompt, text=text, captions=(text, *(one for one in prompt.captions if one != text)))
+
+    def refusal(self, prompt: Prompt) -> str | None:
+        """Why the text of a fitted prompt does not do, or None."""
+        text, label = prompt.text, prompt.label
+        if self._settings.view and ground_view_words(text):
+            return GROUND_VIEW
+        if self._class_words is not None and label not in self._unchecked:
+            if not self._class_words.names(label, text):
+                return UNNAMED
+            if self._class_words.others(label, text):
+                return OTHER_CLASS
+        if self._vocabulary is not None and self._count_outside(label, text) and self._settings.strict_vocabulary:
+            return UNKNOWN_WORDS
+        return KNOWN if self._reference is not None and self._reference.knows(text) else None
+
+    def _count_outside(self, label: str, text: str) -> bool:
+        outside = [word for word in words(text) if word not in (self._vocabulary or ()) and not word.isdecimal()]
+        if outside:
+            seen = self.outside.setdefault(label, Outside())
+            seen.words.update(outside)
+            seen.prompts += 1
+        return bool(outside)
+
+
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Captions that prompts should not repeat.
+
+    Attributes:
+        hash: 16 hexadecimal digits over their wording, whatever their order.
+        texts: The captions, where only equal wording counts.
+        index: The captions, where near wording counts too.
+    """
+
+    hash: str
+    texts: TextSet | None
+    index: NearIndex | None
+
+    def knows(self, text: str) -> bool:
+        """Whether a caption is as similar to a text as is not allowed."""
+        return (self.texts is not None and text in self.texts) or (self.index is not None and self.index.near(text))
+
+
+def _reference(path: str, split: str, max_overlap: float) -> Reference:
+    distinct = sorted({normalised(caption) for caption in _captions(path, split)})
+    texts, index = TextSet(), NearIndex(max_overlap) if max_overlap < 1 else None
+    for text in distinct:
+        if index is None:
+            texts.add(text)
+        else:
+            index.add(text)
+    return Reference(_digest(distinct), None if index else texts, index)
+
+
+def _captions(path: str, split: str) -> Iterator[str]:
+    """The captions of one split of a file, or of a folder of text files; which class they are of does not matter."""
+    files = sorted(Path(path).glob("*.txt")) if Path(path).is_dir() else []
+    for file in files or [existing(path, "captions")]:
+        for line, row in records(file, ""):
+            if split in ("all", row.get("split", split)):
+                found = row.get("captions", row.get("caption", row.get("text")))
+                for caption in found if isinstance(found, list) else [found]:
+                    yield text_of(file, line, "caption", caption)
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
