@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from synthesis.cli_make import expand, generate
+from synthesis.cli_expand import expand
+from synthesis.cli_make import generate
 from synthesis.cli_models import models
 from synthesis.cli_run import plan, run
 from synthesis.errors import FULL_DISK, InputError, RunError, one_line
@@ -22,11 +23,13 @@ FAILED, WRONG_INPUT = 1, 2
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="terrasynth")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Turn text into remote-sensing pictures, keep the good ones, and write them as an image-text data set.
 
     Try `terrasynth run demo --out RUN`.
     """
+    context.obj = _real_captions
 
 
 for command in (models, expand, generate, plan, run):
@@ -79,6 +82,17 @@ def _real_pictures(source: Path, split: str, limit: int, size: tuple[int, int]) 
         tuple(pair.captions[0] for pair in pairs),
         tuple(pair.label for pair in pairs) if labelled else None,
     )
+
+
+def _real_captions(source: Path, split: str) -> list[tuple[str, str]]:
+    """Class and caption of real pairs, for the commands that may not reach into `training` themselves."""
+    from training.data import read_pairs
+
+    found = read_pairs(source)
+    pairs = found.pairs if split == "all" else found.split(split)
+    if not pairs:
+        raise InputError(f"{str(source)!r} has no pairs in split {split!r}; it has {len(found.pairs)} in all")
+    return [(pair.label, caption) for pair in pairs for caption in pair.captions]
 
 
 @cli.command()

@@ -1,4 +1,4 @@
-"""The commands for single parts: `expand`, `generate`."""
+"""The command `generate`: pictures of given prompts."""
 
 from __future__ import annotations
 
@@ -7,29 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-
-
-@click.command()
-@click.option("--expander", default="grammar", show_default=True, help="Who writes the prompts.")
-@click.option("--class", "labels", multiple=True, metavar="LABEL", help="A class; may be repeated. Default: all.")
-@click.option("--count", default=5, show_default=True, type=click.IntRange(1), help="Prompts per class.")
-@click.option("--start", default=0, show_default=True, type=click.IntRange(0), help="First attempt.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="As in a recipe.")
-@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the expander.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with captions and scene.")
-def expand(
-    expander: str, labels: Sequence[str], count: int, start: int, seed: int, options: Sequence[str], as_json: bool
-) -> None:
-    """Print the prompts that a recipe would use."""
-    from dataclasses import asdict
-
-    from prompts import load_expander
-    from synthesis.recipe import parse_overrides
-
-    chosen = load_expander(expander, **parse_overrides(options))
-    for label in labels or chosen.classes:
-        for k, prompt in enumerate(chosen.expand(label, seed, start, count), start):
-            click.echo(json.dumps({"k": k, **asdict(prompt)}) if as_json else f"{label}\t{k}\t{prompt.text}")
 
 
 @click.command()

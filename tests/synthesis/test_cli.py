@@ -55,9 +55,6 @@ def test_wrong_input_is_one_line_and_exit_2(terrasynth, recipe_file, tmp_path, m
         (["run"], "Missing argument 'RECIPE'"),
         (["run", "demo"], "Missing option '--out'"),
         (["runn"], "No such command 'runn'"),
-        (["expand", "--count", "none"], "'none' is not a valid integer"),
-        (["expand", "--class", "beech"], "beech"),
-        (["expand", "--option", "x"], "is not of the form key=value"),
         (["eval", "nowhere"], "no data/train-*.parquet"),
         (["run", "nowhere.yaml", "--out", "x"], "no shipped recipe; shipped: demo"),
     ],
@@ -159,15 +156,6 @@ def test_generate_writes_an_imagefolder_and_overwrites_nothing(terrasynth, model
     code, _, lines = terrasynth("generate", "word " * 100, "--model", models.generator, "--out", tmp_path / "long")
     assert (code, len(lines)) == (2, 1)
     assert "tokens" in lines[0]
-
-
-def test_expand_prints_the_prompts_of_a_run(terrasynth):
-    code, out, _ = terrasynth("expand", "--class", "beach", "--count", 3, "--json")
-    first = [json.loads(line) for line in out.splitlines()]
-    assert code == 0
-    assert [row["k"] for row in first] == [0, 1, 2]
-    _, out, _ = terrasynth("expand", "--class", "beach", "--count", 2, "--start", 1)
-    assert [line.split("\t")[2] for line in out.splitlines()] == [row["text"] for row in first[1:]]
 
 
 def test_long_prompts_are_named_before_the_first_picture(terrasynth, recipe_file, tmp_path):

@@ -1,0 +1,166 @@
+"""The page on prompt sets: what a user reads there, and what a program reads in its JSON."""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from prompts import load_expander
+from prompts.comparison import ReportedSet, measure_sets
+from prompts.errors import InputError
+from prompts.prompt_charts import Axis, percent, short, stairs, thinned
+from prompts.prompt_report import check_report_folder, write_prompt_report
+from prompts.prompt_tables import equal_rows, whole_rows
+from prompts.tally import Tally
+from prompts.text_sets import read_texts
+
+
+def grammar_set(seed=0, count=60, **options):
+    expander = load_expander("grammar", profile="ucm")
+    found = Tally(f"seed {seed}", seed, {"tiny": frozenset(["a", "the", "beach"])})
+    for label in ("beach", "river"):
+        found.add((label, prompt.text) for prompt in expander.expand(label, seed, 0, count))
+    return ReportedSet(found, f"expander grammar, seed {seed}", **options)
+
+
+def own_set(*pairs, name="mine"):
+    found = Tally(name, 0, {"tiny": frozenset(["a", "the", "beach"])})
+    found.add(pairs)
+    return ReportedSet(found, "by hand")
+
+
+@pytest.fixture(scope="module")
+def measured():
+    ours = grammar_set(seen=150, drops={"duplicate": 26, "too long": 4}, notes={"laps": 1})
+    return measure_sets([ours, own_set(("beach", "Waves & <foam>."), ("beach", "Sand."), ("river", "A river."))],
+                        lambda text: len(text.split()), 12)
+
+
+def rows_by_name(rows):
+    return {row.name: row for row in rows}
+
+
+def test_a_page_in_one_file_with_its_figures_as_json(measured, tmp_path):
+    page = write_prompt_report(tmp_path / "new" / "report", measured)
+    assert sorted(entry.name for entry in page.parent.iterdir()) == ["index.html", "report.json"]
+    text = page.read_text("utf-8")
+    assert not re.search(r'(?:src|href)="', text)  # nothing is loaded from elsewhere
+    assert "Waves &amp; &lt;foam&gt;." in text
+    assert "30 dropped of 150 candidates (20.0 %)" in text
+    assert "laps: 1" in text
+    for svg in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
+        ET.fromstring(svg)
+    assert text.count("<svg") == 4
+    tree = json.loads((page.parent / "report.json").read_text("utf-8"))
+    assert [one["name"] for one in tree["sets"]] == ["seed 0", "mine"]
+    assert tree["sets"][0]["n"] == 120
+    assert tree["sets"][0]["drops"] == {"duplicate": 26, "too long": 4}
+    assert tree["equal"]["classes"] == {"beach": 2, "river": 1}
+    assert [one["n"] for one in tree["equal"]["sets"]] == [3, 3]
+    assert len(tree["novelty"]) == 2
+
+
+def test_equal_sets_give_equal_bytes(tmp_path):
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        write_prompt_report(folder, measure_sets([grammar_set(), grammar_set(1)]))
+    for name in ("index.html", "report.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_the_tables_say_what_was_measured(measured):
+    whole, equal = rows_by_name(whole_rows(measured)), rows_by_name(equal_rows(measured))
+    assert whole["texts"].values == ("120", "3")
+    assert whole["distinct texts"].values[1] == "100.0 %"
+    assert whole["longer than 12 tokens"].values[1] == "0.0 %"
+    assert whole["has a word outside of profile tiny"].values[1] == "100.0 %"
+    assert "river" in whole["has a word outside of profile tiny"].notes[1]
+    assert equal["different words"].values[1] == "5"
+    assert equal["equal to no text of mine"].values[1] == "-"
+    assert equal["equal to no text of mine"].notes[0].startswith("of 120; nearest ")
+    one = measure_sets([grammar_set()])
+    assert equal_rows(one) == []
+    assert one.equal is None
+
+
+def test_a_text_more_or_less_is_not_rounded_away():
+    pairs = [("beach", f"sand {number}") for number in range(999)]
+    measured = measure_sets([own_set(*pairs, pairs[0])])
+    assert rows_by_name(whole_rows(measured))["distinct texts"].values == ("99.90 %",)
+
+
+def test_odd_sets_have_a_page_too(tmp_path):
+    odd = [own_set(("", "...")), own_set(("", "Sand."), ("", "Sand."), name="mine"), own_set(("dam", "A wall."))]
+    for number, one in enumerate(odd):
+        text = write_prompt_report(tmp_path / str(number), measure_sets([one])).read_text("utf-8")
+        assert "nan" not in text
+    page = write_prompt_report(tmp_path / "all", measure_sets(odd))
+    assert "without regard to classes" in page.read_text("utf-8")
+    assert "(no class)" in page.read_text("utf-8")
+
+
+def test_only_an_empty_folder_or_an_earlier_report_is_written_to(measured, tmp_path):
+    check_report_folder(tmp_path / "new")
+    page = write_prompt_report(tmp_path / "new", measured)
+    check_report_folder(page.parent)
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "report.json").write_text("{}")
+    with pytest.raises(InputError, match="holds files that are no prompt report; choose an empty folder"):
+        check_report_folder(foreign)
+    with pytest.raises(InputError, match="is a file; choose a folder"):
+        check_report_folder(foreign / "report.json")
+    with pytest.raises(InputError, match="cannot make"):
+        check_report_folder(foreign / "report.json" / "below")
+
+
+def test_axes_and_curves():
+    log = Axis("n", 1, 1e4, True, short)
+    assert [log.place(value) for value in (1, 100, 1e4)] == pytest.approx([0, 0.5, 1])
+    assert log.ticks() == [1, 10, 100, 1000, 10000]
+    assert Axis("n", 2, 30, True, short).ticks() == [2, 5, 10, 20]
+    assert Axis("n", -0.5, 30.5, False, short).ticks() == [0, 10, 20, 30]
+    assert [short(value) for value in (1, 500, 10000, 2e6)] == ["1", "500", "10k", "2M"]
+    assert [percent(value) for value in (1, 0.1, 1e-5)] == ["100 %", "10 %", "0.001 %"]
+    assert stairs([1, 3]) == [(-0.5, 0.25), (0.5, 0.25), (0.5, 0.75), (1.5, 0.75), (1.5, 0.0)]
+    points = [(float(rank), 1 / rank) for rank in range(1, 5001)]
+    few = thinned(points)
+    assert 100 < len(few) < 250
+    assert (few[0], few[-1]) == (points[0], points[-1])
+    assert few == sorted(few)
+
+
+def test_texts_of_prompts_and_of_real_captions_are_read(tmp_path):
+    file = tmp_path / "both.jsonl"
+    rows = [
+        {"text": "A quay.", "label": "quay", "captions": ["A quay.", "One quay."], "scene": {}, "source": "x"},
+        {"class": "mill", "captions": ["A mill .", "A windmill ."], "split": "train", "file": "a.png"},
+        {"class": "mill", "captions": ["A dam ."], "split": "test"},
+        {"caption": "Sand."},
+    ]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    real = [("mill", "A mill ."), ("mill", "A windmill ."), ("", "Sand.")]
+    assert read_texts(file) == [("quay", "A quay."), *real]
+    assert read_texts(file, all_captions=True) == [("quay", "A quay."), ("quay", "One quay."), *real]
+    assert ("mill", "A dam .") in read_texts(file, split="all")
+    lines = tmp_path / "lines.txt"
+    lines.write_text("quay\tA quay.\n")
+    assert read_texts(lines) == [("quay", "A quay.")]
+    file.write_text(json.dumps(rows[2]))
+    with pytest.raises(InputError, match="has no text of split 'val'; give another file or split"):
+        read_texts(file, "val")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"label": "quay"}, "set.jsonl:1: no text; every row needs text, caption or captions"),
+        ({"label": "a/b", "text": "A quay."}, "label 'a/b' must be text without slashes"),
+        ({"label": "quay", "captions": [3]}, "text 3 must be text that is not empty"),
+    ],
+)
+def test_wrong_rows_are_named(tmp_path, row, message):
+    file = tmp_path / "set.jsonl"
+    file.write_text(json.dumps(row))
+    with pytest.raises(InputError, match=message):
+        read_texts(file)
