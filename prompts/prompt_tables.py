@@ -66,7 +66,7 @@ def _diversity_rows(figures: Sequence[Figures]) -> list[Row]:
         Row("distinct texts", tuple(_share(one.distinct_share) for one in figures),
             tuple(f"{one.distinct:,}" for one in figures)),
         Row("the commonest text", tuple(_share(one.commonest_share) for one in figures),
-            tuple(f"{one.commonest[1]:,} times" for one in figures)),
+            tuple("once" if one.commonest[1] == 1 else f"{one.commonest[1]:,} times" for one in figures)),
         *(Row(f"distinct-{n}", tuple(_number(getattr(one, f"distinct_{n}")) for one in figures)) for n in (1, 2, 3)),
         Row("different words", tuple(f"{one.vocabulary:,}" for one in figures)),
         Row("entropy of the words, bits", tuple(f"{one.entropy:.2f}" for one in figures),
@@ -98,6 +98,10 @@ def _number(value: float | None) -> str:
 
 
 def _share(value: float) -> str:
+    if 0 < value < 0.00005:
+        return "< 0.01 %"
+    if 0.99995 <= value < 1:
+        return "> 99.99 %"
     close = 0 < value < 0.1 or 0.99 < value < 1  # where one decimal would hide the difference to none or all
     return f"{100 * value:.{2 if close else 1}f} %"
 

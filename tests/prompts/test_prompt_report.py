@@ -83,10 +83,13 @@ def test_the_tables_say_what_was_measured(measured):
     assert one.equal is None
 
 
-def test_a_text_more_or_less_is_not_rounded_away():
-    pairs = [("beach", f"sand {number}") for number in range(999)]
-    measured = measure_sets([own_set(*pairs, pairs[0])])
-    assert rows_by_name(whole_rows(measured))["distinct texts"].values == ("99.90 %",)
+@pytest.mark.parametrize(("n", "share", "once"), [(999, "99.90 %", "0.20 %"), (49_999, "> 99.99 %", "< 0.01 %")])
+def test_a_text_more_or_less_is_not_rounded_away(n, share, once):
+    pairs = [("beach", f"sand {number}") for number in range(n)]
+    rows = rows_by_name(whole_rows(measure_sets([own_set(*pairs, pairs[0])])))
+    assert rows["distinct texts"].values == (share,)
+    assert rows["the commonest text"].values == (once,)
+    assert rows["the commonest text"].notes == ("2 times",)
 
 
 def test_odd_sets_have_a_page_too(tmp_path):
