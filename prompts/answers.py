@@ -96,7 +96,8 @@ class AnswerJudge:
         """The usual name as it stands in a sentence: "a harbor", "storage tanks", "farmland"."""
         name = self.called(label)[0]
         ontology = self._ontology
-        if name in ontology.mass or name in ontology.plural_only or name in ontology.countable.values():
+        plural = name in ontology.plural_only or name in ontology.countable.values()
+        if plural or name.rpartition(" ")[2] in ontology.mass:
             return name
         if name not in ontology.countable and re.search(r"(?<!s)s$", name):
             return name
