@@ -17,7 +17,8 @@ from prompts.wording import concepts
 if TYPE_CHECKING:
     from prompts.checks import CheckSettings
 
-POOL = 2048  # candidates in which the concepts of a class are counted
+POOL = 2048  # candidates in which the concepts of a class are counted ...
+POOL_CANDIDATES = 4 * POOL  # ... or fewer, where so many candidates have no more that pass the other checks
 PATIENCE = 2000  # candidates in a row without one that is kept: the expander has no more, or the checks ask too much
 CHUNK = 256  # most candidates asked for at once
 GAP = 8  # candidates that nobody wants are asked for again with their neighbours, up to so many in a row
@@ -25,18 +26,14 @@ DUPLICATE, NEAR, BALANCE = "duplicate", "near duplicate", "balance"
 REASONS = (TOO_LONG, GROUND_VIEW, UNNAMED, OTHER_CLASS, UNKNOWN_WORDS, KNOWN, DUPLICATE, NEAR, BALANCE)
 _CODES = {reason: code for code, reason in enumerate(REASONS)}
 _KEPT = len(REASONS)
+_OUTSIDE = 128  # added to the code of a candidate with words outside the vocabulary
 _RANGE = 2**32
 
 
 class Candidates:
-    """One class's candidates under one seed: one byte for each, and eight for each that is kept.
-
-    Attributes:
-        laps: How often the candidates ran dry, so that duplicates were allowed again.
-    """
+    """One class's candidates under one seed: one byte for each, and eight for each that is kept."""
 
     def __init__(self, inner: Expander, label: str, seed: int, judge: Judge, settings: CheckSettings) -> None:
-        self.laps = 0
         self._inner = inner
         self._label = label
         self._seed = seed
@@ -45,7 +42,7 @@ class Candidates:
         self._codes = bytearray()
         self._kept = array("Q")
         self._barren = 0
-        self._lap_start = 0
+        self._laps: list[tuple[int, int]] = []  # candidates and attempts at the start of each
         self._counts: Counter[str] | None = None
         self._pool: list[tuple[int, Prompt]] = []
         self._forget()
@@ -76,20 +73,31 @@ class Candidates:
     def drops(self, attempts: int | None = None) -> dict[str, int]:
         """How many of those were dropped, by reason."""
         end = self.seen(attempts)
-        counts = {reason: self._codes.count(code, 0, end) for reason, code in _CODES.items()}
+        counts = {reason: sum(self._codes.count(each, 0, end) for each in (code, code + _OUTSIDE))
+                  for reason, code in _CODES.items()}
         return {reason: count for reason, count in counts.items() if count}
+
+    def outside(self, attempts: int | None = None) -> int:
+        """How many of those had words outside the vocabulary, kept or not."""
+        return sum(code >= _OUTSIDE for code in self._codes[: self.seen(attempts)])
+
+    def laps(self, attempts: int | None = None) -> int:
+        """How often they ran dry, so that duplicates were allowed again."""
+        return sum(start < self.seen(attempts) for start, _ in self._laps)
 
     def _grow(self, attempts: int) -> dict[int, Prompt]:
         """Judge candidates until there are so many attempts; returns the prompts kept on the way, by candidate."""
         found: dict[int, Prompt] = {}
         while len(self._kept) < attempts:
-            if self._barren >= PATIENCE and self._counting:
-                self._count(found)  # the pool is all that there is
-                continue
-            if self._barren >= PATIENCE:
+            # Never more candidates than can be kept: one may cost money.
+            wanted = attempts - len(self._kept)
+            if self._counting:
+                wanted = min(POOL - len(self._pool), POOL_CANDIDATES - len(self._codes))
+                if not wanted or self._barren >= PATIENCE:
+                    self._count(found)
+                    continue
+            elif self._barren >= PATIENCE:
                 self._begin_lap()
-            # Never more than can be kept: a candidate may cost money.
-            wanted = POOL - len(self._pool) if self._counting else attempts - len(self._kept)
             for prompt in self._inner.expand(self._label, self._seed, len(self._codes), min(wanted, CHUNK)):
                 self._take(prompt, found)
                 if self._barren >= PATIENCE:
@@ -103,35 +111,37 @@ class Candidates:
     def _take(self, prompt: Prompt, found: dict[int, Prompt]) -> None:
         """Judge the next candidate."""
         number = len(self._codes)
-        fitted = self._judge.fitted(prompt)
-        reason = TOO_LONG if fitted is None else self._judge.refusal(fitted) or self._repetition(fitted.text)
-        if fitted is None or reason is not None:
-            self._drop(reason or TOO_LONG)
-        elif self._counting:
-            self._codes.append(_KEPT)
+        # A text that passed before would pass again: the cheapest check comes first, whatever the order of reasons.
+        again = self._texts is not None and prompt.text in self._texts
+        fitted = prompt if again else self._judge.fitted(prompt)
+        outside = fitted is not None and self._judge.goes_outside(fitted)
+        flag = _OUTSIDE * outside
+        reason: str | None = DUPLICATE
+        if not again:
+            reason = TOO_LONG if fitted is None else self._judge.refusal(fitted, outside) or self._repetition(fitted)
+        if fitted is not None and reason is None and self._counting:
+            self._codes.append(_KEPT + flag)
             self._pool.append((number, fitted))
             self._barren = 0
-            if len(self._pool) == POOL:
-                self._count(found)
-        elif self._settings.balance is not None and not self._wins(number, fitted.text):
-            self._drop(BALANCE)
+            return
+        if fitted is not None and reason is None and not self._wins(number, fitted.text):
+            reason = BALANCE
+        if fitted is None or reason is not None:
+            self._codes.append(_CODES[reason or TOO_LONG] + flag)
+            self._barren += 1
         else:
-            self._codes.append(_KEPT)
+            self._codes.append(_KEPT + flag)
             self._keep(number, fitted, found)
-
-    def _drop(self, reason: str) -> None:
-        self._codes.append(_CODES[reason])
-        self._barren += 1
 
     def _keep(self, number: int, prompt: Prompt, found: dict[int, Prompt]) -> None:
         self._kept.append(number)
         found[number] = prompt
         self._barren = 0
 
-    def _repetition(self, text: str) -> str | None:
-        if self._texts is not None and not self._texts.add(text):
+    def _repetition(self, prompt: Prompt) -> str | None:
+        if self._texts is not None and not self._texts.add(prompt.text):
             return DUPLICATE
-        return NEAR if self._index is not None and not self._index.add(text) else None
+        return NEAR if self._index is not None and not self._index.add(prompt.text) else None
 
     def _count(self, found: dict[int, Prompt]) -> None:
         """Count the concepts of the pool, and draw who of it is kept."""
@@ -141,12 +151,14 @@ class Candidates:
             if self._wins(number, prompt.text):
                 self._keep(number, prompt, found)
             else:
-                self._codes[number] = _CODES[BALANCE]
+                self._codes[number] += _CODES[BALANCE] - _KEPT
         self._barren = barren
 
     def _wins(self, number: int, text: str) -> bool:
         """Whether any concept of the text draws below min(1, t / count)."""
-        limit, counts = self._settings.balance or 0, self._counts or Counter()
+        limit, counts = self._settings.balance, self._counts
+        if limit is None or counts is None:
+            return True
         said = concepts(text)
         return any(counts[concept] <= limit for concept in said) or any(
             Draws("balance", self._label, self._seed, number, concept).below(_RANGE) * counts[concept] < limit * _RANGE
@@ -159,16 +171,15 @@ class Candidates:
         Raises:
             InputError: They are not, or the last lap kept nothing.
         """
-        recent = Counter(self._codes[-PATIENCE:])
+        recent = Counter(code % _OUTSIDE for code in self._codes[-PATIENCE:])
         repeated = recent[_CODES[DUPLICATE]] + recent[_CODES[NEAR]]
-        if not repeated or len(self._kept) == self._lap_start:
+        if not repeated or len(self._kept) == (self._laps[-1][1] if self._laps else 0):
             reasons = ", ".join(f"{REASONS[code]} {count}" for code, count in recent.most_common())
             raise InputError(
                 f"class {self._label!r}: none of {PATIENCE} prompts in a row of the {self._inner.name} expander passed "
                 f"the checks ({reasons}); loosen the check that drops most, or give prompts that pass it"
             )
-        self.laps += 1
-        self._lap_start = len(self._kept)
+        self._laps.append((len(self._codes), len(self._kept)))
         self._barren = 0
         self._forget()
 

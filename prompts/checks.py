@@ -173,20 +173,19 @@ class CheckedExpander:
             counts.update(inner_drops(label))
         return dict(counts)
 
-    def notes(self, label: str) -> dict[str, int]:
-        """What else is to be said of a class, with the number of candidates (or laps) it is true of."""
-        outside = self._judge.outside.get(label)
+    def notes(self, label: str, seed: int | None = None, attempts: int | None = None) -> dict[str, int]:
+        """What else is to be said of a class, with the number of candidates (or laps) it is true of; see `drops`."""
+        streams = self._of(label, seed)
         said = {
-            NOT_CHECKED: self.seen(label) if self._judge.unchecked(label) else 0,
-            LAPS: sum(stream.laps for stream in self._of(label, None)),
-            UNKNOWN_WORDS: outside.prompts if outside else 0,
+            NOT_CHECKED: self.seen(label, seed, attempts) if self._judge.unchecked(label) else 0,
+            LAPS: sum(stream.laps(attempts) for stream in streams),
+            UNKNOWN_WORDS: sum(stream.outside(attempts) for stream in streams),
         }
         return {note: count for note, count in said.items() if count}
 
     def outside_words(self, label: str) -> dict[str, int]:
         """Words outside the vocabulary in the candidates seen so far, the most frequent first."""
-        outside = self._judge.outside.get(label)
-        return dict(outside.words.most_common()) if outside else {}
+        return dict(self._judge.outside.get(label, Counter()).most_common())
 
     def _of(self, label: str, seed: int | None) -> list[Candidates]:
         return [stream for key, stream in self._streams.items() if key[0] == label and seed in (None, key[1])]

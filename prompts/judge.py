@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,24 +27,11 @@ UNKNOWN_WORDS = "words outside the vocabulary"
 KNOWN = "known caption"
 
 
-@dataclass
-class Outside:
-    """Words outside a vocabulary.
-
-    Attributes:
-        words: How often each was seen.
-        prompts: How many prompts had one.
-    """
-
-    words: Counter[str] = field(default_factory=Counter)
-    prompts: int = 0
-
-
 class Judge:
     """The checks that look at one prompt alone.
 
     Attributes:
-        outside: Words outside the vocabulary, by label.
+        outside: How often each word outside the vocabulary was seen, by label.
     """
 
     def __init__(
@@ -67,7 +54,7 @@ class Judge:
             _reference(settings.reference, settings.reference_split, settings.max_overlap)
             if settings.reference else None
         )
-        self.outside: dict[str, Outside] = {}
+        self.outside: dict[str, Counter[str]] = {}
 
     def unchecked(self, label: str) -> bool:
         """Whether a prompt's class is not checked because the profile does not know it."""
@@ -99,8 +86,22 @@ class Judge:
             return prompt if text else None
         return replace(prompt, text=text, captions=(text, *(one for one in prompt.captions if one != text)))
 
-    def refusal(self, prompt: Prompt) -> str | None:
-        """Why the text of a fitted prompt does not do, or None."""
+    def goes_outside(self, prompt: Prompt) -> bool:
+        """Whether the text has words outside the vocabulary; counts them."""
+        if self._vocabulary is None:
+            return False
+        outside = [word for word in words(prompt.text) if word not in self._vocabulary and not word.isdecimal()]
+        if outside:
+            self.outside.setdefault(prompt.label, Counter()).update(outside)
+        return bool(outside)
+
+    def refusal(self, prompt: Prompt, outside: bool) -> str | None:
+        """Why the text of a fitted prompt does not do, or None.
+
+        Args:
+            prompt: The prompt.
+            outside: Whether it has words outside the vocabulary.
+        """
         text, label = prompt.text, prompt.label
         if self._settings.view and ground_view_words(text):
             return GROUND_VIEW
@@ -109,19 +110,9 @@ class Judge:
                 return UNNAMED
             if self._class_words.others(label, text):
                 return OTHER_CLASS
-        if self._vocabulary is not None and self._count_outside(label, text) and self._settings.strict_vocabulary:
+        if outside and self._settings.strict_vocabulary:
             return UNKNOWN_WORDS
         return KNOWN if self._reference is not None and self._reference.knows(text) else None
-
-    def _count_outside(self, label: str, text: str) -> bool:
-        outside = [word for word in words(text) if word not in (self._vocabulary or ()) and not word.isdecimal()]
-        if outside:
-            seen = self.outside.setdefault(label, Outside())
-            seen.words.update(outside)
-            seen.prompts += 1
-        return bool(outside)
-
-
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,17 @@ import yaml
 from synthesis.blocks import Attempt, Blocks
 from synthesis.errors import InputError, RunError, nearest, one_line
 from synthesis.files import check_writable, free_bytes, locked, remove_leftovers, write_file
-from synthesis.generators import Generator, find_generator, open_generator
+from synthesis.generators import Generator, GeneratorSource, find_generator, open_generator
 from synthesis.identity import Identity, differences
 from synthesis.images import encode
 from synthesis.recipe import Recipe
 from synthesis.runtime import Runtime
 from synthesis.scoring import Encoders
+from synthesis.token_limits import prompt_tokens
 
 if TYPE_CHECKING:
     from prompts import Expander, Prompt
+    from prompts.checks import CheckSettings
 
 # Prompts of a class that are checked against the generator's token limit before the first picture; later ones are
 # checked when their block is drawn.
@@ -39,7 +41,7 @@ class Job:
     Attributes:
         recipe: The recipe.
         root: The run directory, which may not exist yet.
-        expander: Writes the prompts.
+        expander: Writes the prompts, and checks them where the recipe says so.
         classes: The labels to make, in the expander's order.
         source: The generator's files and settings.
         identity: Hash of what decides the pictures.
@@ -62,12 +64,13 @@ class Job:
         settings = recipe.generator
         self.recipe = recipe
         self.root = root
-        self.expander: Expander = load_expander(recipe.prompts.expander, **recipe.prompts.options)
-        self.classes = _choose(recipe.prompts.classes, self.expander.classes)
+        expander: Expander = load_expander(recipe.prompts.expander, **recipe.prompts.options)
+        self.classes = _choose(recipe.prompts.classes, expander.classes)
         self.source = find_generator(
             settings.model, settings.steps, settings.guidance, settings.scheduler, settings.height, settings.width,
             settings.options,
         )
+        self.expander = _checked(expander, recipe.prompts.checks, self.source)
         self.identity = Identity.of(recipe.seed, self.source.identity(), self.expander.identity())
         self.blocks = Blocks(root, recipe.runtime.block_size, recipe.output.image_format)
         self._check_frozen()
@@ -103,6 +106,24 @@ class Job:
     def prompts(self, label: str, start: int, count: int) -> list[Prompt]:
         """The prompts of attempts `start` .. `start + count - 1` of a class."""
         return self.expander.expand(label, self.recipe.seed, start, count)
+
+    def prompt_drops(self, label: str, attempts: int) -> tuple[dict[str, int], dict[str, int]]:
+        """Why prompts of a class were dropped before the last of its first attempts, and what else is to be said.
+
+        Args:
+            label: The class.
+            attempts: How many attempts.
+
+        Returns:
+            How many by reason, and by note (`CheckedExpander.notes`); both empty where the recipe has no checks.
+        """
+        from prompts.checks import CheckedExpander
+
+        if not isinstance(self.expander, CheckedExpander):
+            return {}, {}
+        self.prompts(label, max(0, attempts - 1), min(1, attempts))  # a run that only judges again has seen none yet
+        seed = self.recipe.seed
+        return self.expander.drops(label, seed, attempts), self.expander.notes(label, seed, attempts)
 
     def attempt_id(self, label: str, k: int) -> str:
         """The id of attempt `k` of a class."""
@@ -227,10 +248,35 @@ class Job:
             self.runtime.save(self.root)
 
 
+def _checked(expander: Expander, settings: CheckSettings | None, source: GeneratorSource) -> Expander:
+    if settings is None:
+        return expander
+    from prompts.checks import CheckedExpander
+
+    if settings.max_tokens is None:
+        return CheckedExpander(expander, settings)
+    tokens = prompt_tokens(source)
+    if settings.max_tokens == "auto":
+        settings = settings.model_copy(update={"max_tokens": tokens.limit})
+    return CheckedExpander(expander, settings, tokens.count)
+
+
 def _choose(wanted: str | Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
     if isinstance(wanted, str):
         return tuple(known)
-    for label in wanted:
-        if label not in known:
-            raise InputError(f"class {label!r} does not exist{nearest(label, known)}; classes: {', '.join(known)}")
-    return tuple(label for label in known if label in wanted)
+    found: dict[str, str] = {}
+    for name in wanted:
+        label = name if name in known else _meant(name, known)
+        if label is None:
+            raise InputError(f"class {name!r} does not exist{nearest(name, known)}; classes: {', '.join(known)}")
+        if label in found:
+            raise InputError(f"classes {found[label]!r} and {name!r} are the same class {label!r}; name it once")
+        found[label] = name
+    return tuple(label for label in known if label in found)
+
+
+def _meant(name: str, known: Sequence[str]) -> str | None:
+    from prompts.ontology import load_ontology
+    from prompts.wording import find_label
+
+    return find_label(name, known, load_ontology("open"))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
+from prompts.checks import CheckSettings
 from synthesis.errors import InputError, nearest, one_line
 from synthesis.filters import FILTERS, AnyFilter
 
@@ -49,13 +50,15 @@ class PromptSettings(BaseModel):
 
     Attributes:
         expander: Name of an entry point of the group "terrasynth.expanders".
-        classes: "all", or the labels to make pictures of.
+        classes: "all", or the labels to make pictures of, in any spelling, or by a synonym.
+        checks: What a prompt has to pass; None for no checks.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     expander: str = "grammar"
     classes: Literal["all"] | list[str] = "all"
+    checks: CheckSettings | None = None
 
     @field_validator("classes")
     @classmethod
@@ -266,5 +269,6 @@ def _known_keys(location: Sequence[str | int]) -> list[str]:
             model = FILTERS[str(part)]
         elif isinstance(part, str) and part in model.model_fields:
             annotation = model.model_fields[part].annotation
-            model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else model
+            members = (annotation, *get_args(annotation))  # the settings, or the settings or None
+            model = next((each for each in members if isinstance(each, type) and issubclass(each, BaseModel)), model)
     return list(model.model_fields)

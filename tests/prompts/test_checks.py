@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prompts import Expander, Prompt, load_expander
-from prompts.candidates import CHUNK, PATIENCE, POOL, REASONS
+from prompts.candidates import CHUNK, PATIENCE, POOL, POOL_CANDIDATES, REASONS
 from prompts.checks import CheckedExpander, CheckSettings
 from prompts.errors import InputError
 from prompts.near import shingles
@@ -70,7 +70,7 @@ def test_a_check_drops_what_it_is_for_and_says_why(rows, values, text, reason):
     assert texts(expander, "river", 5) == [good[0], good[1], good[0], good[1], good[0]]
     assert expander.drops("river") == {reason: 2}
     assert expander.seen("river") == 7
-    assert expander.notes("river").keys() <= {"words outside the vocabulary"}
+    assert expander.notes("river") == ({"words outside the vocabulary": 2} if "vocabulary" in values else {})
     everything = checked(rows(good[0], text, good[1]), **OFF)
     assert texts(everything, "river", 3) == [good[0], text, good[1]]
     assert everything.drops("river") == {}
@@ -87,6 +87,7 @@ def test_words_outside_the_vocabulary_are_counted_and_kept(rows):
     expander = checked(rows("A river with 12 cormorants and Cormorants.", "A river."), vocabulary="ucm")
     assert len(texts(expander, "river", 4)) == 4
     assert expander.notes("river") == {"words outside the vocabulary": 2}
+    assert expander.notes("river", 0, 1) == expander.notes("river", 0, 2) == {"words outside the vocabulary": 1}
     assert expander.outside_words("river") == {"cormorants": 4}
     assert expander.identity() == checked(rows("A river with 12 cormorants and Cormorants.", "A river.")).identity()
 
@@ -263,9 +264,21 @@ def test_when_only_duplicates_are_left_a_new_lap_begins(rows):
     expander = checked(rows("A river.", "Two rivers.", bad, "A river."), distinct=True)
     assert texts(expander, "river", 5) == ["A river.", "Two rivers."] * 2 + ["A river."]
     assert expander.notes("river") == {"laps": 2}
+    assert [expander.notes("river", 0, attempts).get("laps", 0) for attempts in range(6)] == [0, 0, 0, 1, 1, 2]
     assert expander.seen("river") > 2 * PATIENCE
     singly = checked(rows("A river.", "Two rivers.", bad, "A river."), distinct=True)
     assert [text for k in range(5) for text in texts(singly, "river", 1, start=k)] == texts(expander, "river", 5)
+
+
+def test_the_pool_ends_where_too_few_candidates_pass():
+    class Rare(Counting):
+        def expand(self, label, seed, start, count):
+            return [one if k % 9 == 0 else Prompt("A church.", label, ("A church.",), self.name)
+                    for k, one in enumerate(super().expand(label, seed, start, count), start)]
+
+    expander = checked(Rare(), balance=POOL)
+    assert texts(expander, "river", 1) == texts(GRAMMAR, "river", 1)
+    assert expander.seen("river") == POOL_CANDIDATES
 
 
 def test_a_pool_that_runs_dry_is_all_there_is(rows):

@@ -96,7 +96,7 @@ def test_the_grammar_says_what_its_classes_may_say(profile):
     wrong = [
         (label, caption)
         for label in expander.classes
-        for prompt in expander.expand(label, 8, 0, 300)
+        for prompt in expander.expand(label, 8, 0, 200)
         for caption in prompt.captions
         if not class_words.names(label, caption) or class_words.others(label, caption) or ground_view_words(caption)
     ]

@@ -28,6 +28,12 @@ BASE = {"generator": {"model": "ldm-ucm"}}
         ({"seed": True}, "seed True is wrong"),
         ({"prompts": {"classes": []}}, "name at least one class"),
         ({"prompts": {"classes": ["beach", "beach"]}}, "each only once"),
+        ({"prompts": {"checks": {"distnct": True}}}, "'prompts.checks.distnct' (did you mean 'distinct'?); known keys"),
+        ({"prompts": {"checks": {"near": 2.0}}}, "prompts.checks.near 2.0 is wrong"),
+        ({"prompts": {"checks": {"max_tokens": "all"}}}, "prompts.checks.max_tokens 'all' is wrong"),
+        ({"prompts": {"checks": {"distinct": "yes"}}}, "prompts.checks.distinct 'yes' is wrong"),
+        ({"prompts": {"checks": {"profile": "ucn"}}}, "prompts.checks.profile: profile 'ucn' is unknown"),
+        ({"prompts": {"checks": {"strict_vocabulary": True}}}, "prompts.checks: strict_vocabulary needs a vocabulary"),
         ({"output": {"image_format": "tiff"}}, "'png', 'webp' or 'jpeg'"),
     ],
 )
@@ -93,6 +99,15 @@ def test_shipped_recipes_load_by_name(path):
 def test_options_of_the_expander_pass_through():
     recipe = Recipe.parse(BASE | {"prompts": {"expander": "file", "path": "prompts.txt"}})
     assert recipe.prompts.options == {"path": "prompts.txt"}
+
+
+def test_checks_of_prompts_are_no_option_of_the_expander_and_none_unless_asked_for(tree):
+    assert Recipe.parse(tree).prompts.checks is None
+    tree["prompts"]["checks"] = {"distinct": True, "max_tokens": "auto"}
+    recipe = Recipe.parse(tree)
+    assert recipe.prompts.options == {}
+    assert (recipe.prompts.checks.distinct, recipe.prompts.checks.keep_class) == (True, True)
+    assert Recipe.parse(yaml.safe_load(yaml.safe_dump(recipe.tree()))) == recipe
 
 
 def test_filters_of_one_kind_get_names_of_their_own():
