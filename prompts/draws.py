@@ -76,15 +76,14 @@ class Choice(Generic[Item]):
         if not items or len(items) != len(weights) or min(weights) < 1:
             raise ValueError(f"choice {list(items)!r} needs one weight of 1 or more an item, not {list(weights)!r}")
         self.items = tuple(items)
-        self._bounds = np.cumsum(weights).astype(np.uint64)
+        self._table = np.repeat(np.arange(len(items)), weights)  # faster to read than bounds are to search
 
     def __len__(self) -> int:
         return len(self.items)
 
     def indices(self, words: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Which item each random word draws, in proportion to the weights; the bias is under 2**-32 of their sum."""
-        drawn = words * self._bounds[-1] >> np.uint64(32)
-        found: NDArray[np.int64] = np.searchsorted(self._bounds, drawn, side="right")
+        found: NDArray[np.int64] = self._table[below(words, len(self._table))]
         return found
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, compress
 from math import gcd
+
+import numpy as np
+from numpy.typing import NDArray
 
 from prompts.draws import below, random_words
 from prompts.errors import InputError, nearest
 from prompts.ontology import PROFILES, Ontology, content_hash, load_ontology, load_sentences
 from prompts.scene import as_json
-from prompts.scenery import SceneDrawer, Scenes, view_of
-from prompts.sentences import Layout, Template
+from prompts.scenery import Phrases, SceneDrawer, Scenes, blank, view_of
+from prompts.sentences import Layout, Saying, Template, sentence_of
 from prompts.types import Prompt, check_request
 
 CAPTIONS = 5
 SHORT, DENSE = "short", "dense"
 SHORT_CAPTIONS = 2  # where sentences come in two lengths
-AT_ONCE = 1024  # attempts whose scenes are drawn together: as fast as more, and little memory
+AT_ONCE = 2048  # attempts whose scenes are drawn together: as fast as more, and little memory
+CONDITIONS_JSON = '%s],"relations":[%s],"season":%s,"light":%s,"place":%s,"sensor":%s,"gsd":%s}'
 REVISION = 2  # raise it when this code would give other prompts from the same YAML: it is part of the identity
 
 
@@ -100,12 +105,16 @@ class ClassGrammar:
         for own, quota in zip(self._groups, self._quotas, strict=True):
             if sum(template.needs & ~always == 0 for template in own) < quota:
                 raise ValueError(f"class {label!r} needs {quota} templates that can be said whatever the scene")
+        self._ready: dict[int, list[list[Saying | None]]] = {}
+        self._absent = Phrases(lambda number: (self._layout.absent[0], ""))
+        self._phrases = [kind.phrases(self._layout) for kind in self._drawer.kinds]
         self._head = f'{{"label":{as_json(label)},"objects":['
         # What a condition's index says, and its place in the scene's JSON; index -1, the last item, is nothing.
         said = [[*items, ""] for items in self._drawer.conditions]
-        self._condition_words = [*said[:-1], [view_of(sensor) for sensor in said[-1]]]
+        self._condition_words = [[blank(item) for item in items]
+                                 for items in (*said[:-1], [view_of(sensor) for sensor in said[-1]])]
         self._condition_json = [[as_json(item) for item in items] for items in said]
-        self._gsd_words = [f"{metres:g} m" for metres in self._drawer.gsd] or [""]
+        self._gsd_words = [f" {metres:g} m" for metres in self._drawer.gsd] or [""]
         self._gsd_json = [as_json(metres) for metres in self._drawer.gsd] or ["null"]
 
     def prompts(self, key: tuple[object, ...], start: int, count: int) -> list[Prompt]:
@@ -113,58 +122,91 @@ class ClassGrammar:
         width = self._drawer.width
         words = random_words(key, start, count, width + len(self._groups) + 1)
         scenes = self._drawer.draw(words[:, :width])
-        orders = [below(words[:, width + number], len(own)).tolist() for number, own in enumerate(self._orders)]
+        orders = zip(*(below(words[:, width + number], len(own)).tolist() for number, own in enumerate(self._orders)),
+                     strict=True)
         leads = below(words[:, -1], CAPTIONS).tolist()
-        return [self._prompt(scenes, number, [own[number] for own in orders], leads[number]) for number in range(count)]
+        return [
+            self._prompt(present, said, order, lead, scene)
+            for present, said, order, lead, scene in zip(scenes.bits.tolist(), self._words(scenes), orders, leads,
+                                                         self._scenes(scenes), strict=True)
+        ]
 
-    def _prompt(self, scenes: Scenes, number: int, orders: list[int], lead: int) -> Prompt:
-        kinds, phrases = self._drawer.kinds, scenes.phrases[number]
-        states, relations, conditions = scenes.states[number], scenes.relations[number], scenes.conditions[number]
-        layout = self._layout
-        words: list[tuple[str, ...]] = []
-        for slot in scenes.slots[number]:
-            if slot < 0:
-                words.append(layout.absent)
-            else:
-                kind = kinds[slot]
-                words += (kind.phrase(phrases[slot], layout).words, kind.tails[states[slot]][relations[slot]])
-        gsd = scenes.gsd[number]
-        if layout.conditions:
-            words.append((*(own[index] for own, index in zip(self._condition_words, conditions, strict=True)),
-                          self._gsd_words[gsd]))
-        captions = self._captions(scenes.bits[number], tuple(chain.from_iterable(words)), orders)
+    def _words(self, scenes: Scenes) -> Iterator[tuple[str, ...]]:
+        """The words of each scene, as the layout has them; column by column, which is fast."""
+        kinds = self._drawer.kinds
+        phrases = [*self._phrases, self._absent]
+        tail_words = [*(kind.tails for kind in kinds), [self._layout.absent[1]]]
+        columns: list[Iterable[tuple[str, ...]]] = []
+        rows = np.arange(len(scenes.slots))
+        for slot in scenes.slots.T:
+            own = np.maximum(slot, 0)
+            relations = np.array([kind.relations for kind in kinds])[own]
+            tails = scenes.states[rows, own] * relations + scenes.relations[rows, own]
+            of = slot.tolist()
+            columns += [
+                [phrases[kind][phrase][0] for kind, phrase in zip(of, scenes.phrases[rows, own].tolist(), strict=True)],
+                [tail_words[kind][tail] for kind, tail in zip(of, np.where(slot < 0, 0, tails).tolist(), strict=True)],
+            ]
+        if self._layout.conditions:
+            said = [_read(own, index) for own, index in zip(self._condition_words, scenes.conditions.T, strict=True)]
+            columns.append(zip(*said, _read(self._gsd_words, scenes.gsd), strict=True))
+        return map(tuple, map(chain.from_iterable, zip(*columns, strict=True)))
+
+    def _scenes(self, scenes: Scenes) -> Iterator[str]:
+        """Each scene as JSON, as `prompts.scene.Scene.to_json` has it."""
+        objects, relations, related = [], [], []
+        for number, kind in enumerate(self._drawer.kinds):
+            phrases, states = scenes.phrases[:, number].tolist(), _read(kind.state_json, scenes.states[:, number])
+            known = self._phrases[number]
+            there = scenes.present[:, number].tolist()
+            objects.append([known[phrase][1] + state if is_there else ""
+                            for phrase, state, is_there in zip(phrases, states, there, strict=True)])
+            if any(kind.relation_json):
+                relations.append(_read(kind.relation_json, scenes.relations[:, number]))
+                related.append(there)
+        conditions = [_read(own, index) for own, index in zip(self._condition_json, scenes.conditions.T, strict=True)]
+        things = (",".join(filter(None, row)) for row in zip(*objects, strict=True))
+        if relations:
+            how = [",".join(filter(None, compress(row, there)))
+                   for row, there in zip(zip(*relations, strict=True), zip(*related, strict=True), strict=True)]
+        else:
+            how = [""] * len(scenes.gsd)
+        form = self._head.replace("%", "%%") + CONDITIONS_JSON
+        return map(form.__mod__, zip(things, how, *conditions, _read(self._gsd_json, scenes.gsd), strict=True))
+
+    def _prompt(self, present: int, words: tuple[str, ...], orders: tuple[int, ...], lead: int, scene: str) -> Prompt:
+        captions = self._captions(present, words, orders)
         captions = captions[lead:] + captions[:lead]
-        brief = next((one for one in captions if one.count(" ") < self._text_words), None) or min(captions, key=len)
-        if captions[0] != brief:
-            captions.remove(brief)
-            captions.insert(0, brief)
-        objects, relation = [], []
-        present = scenes.present[number]
-        for kind, there, phrase, state, at in zip(kinds, present, phrases, states, relations, strict=True):
-            if there:
-                objects.append(kind.phrase(phrase, layout).json + kind.state_json[state])
-                if kind.relation_json[at]:
-                    relation.append(kind.relation_json[at])
-        season, light, place, sensor = (own[index] for own, index
-                                        in zip(self._condition_json, conditions, strict=True))
-        scene = (f'{self._head}{",".join(objects)}],"relations":[{",".join(relation)}],"season":{season},'
-                 f'"light":{light},"place":{place},"sensor":{sensor},"gsd":{self._gsd_json[gsd]}}}')
+        if captions[0].count(" ") >= self._text_words:
+            brief = next((one for one in captions if one.count(" ") < self._text_words), None)
+            captions.insert(0, captions.pop(captions.index(brief or min(captions, key=len))))
         return Prompt(captions[0], self.label, tuple(captions), GrammarExpander.name, scene)
 
-    def _captions(self, present: int, words: tuple[str, ...], orders: list[int]) -> list[str]:
+    def _captions(self, present: int, words: tuple[str, ...], orders: tuple[int, ...]) -> list[str]:
         """Five different sentences, the short ones first."""
         captions: list[str] = []
-        for own, all_orders, quota, order in zip(self._groups, self._orders, self._quotas, orders, strict=True):
+        ready = self._ready.get(present) or self._prepare(present)
+        for own, all_orders, quota, order in zip(ready, self._orders, self._quotas, orders, strict=True):
             wanted = len(captions) + quota
             for place in all_orders[order]:
-                template = own[place]
-                if not template.needs & ~present:
-                    sentence = template.render(present, words)
+                if (saying := own[place]) is not None:
+                    sentence = sentence_of(saying, words)
                     if sentence not in captions:
                         captions.append(sentence)
                         if len(captions) == wanted:
                             break
         return captions
+
+    def _prepare(self, present: int) -> list[list[Saying | None]]:
+        """For scenes that fill these slots, each template as it is said; None where it needs another slot."""
+        ready = [[None if template.needs & ~present else template.saying(present) for template in own]
+                 for own in self._groups]
+        self._ready[present] = ready
+        return ready
+
+
+def _read(items: Sequence[str], indices: NDArray[np.int64]) -> list[str]:
+    return list(map(items.__getitem__, indices.tolist()))
 
 
 def _orders(templates: list[Template]) -> list[tuple[int, ...]]:

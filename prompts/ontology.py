@@ -180,8 +180,10 @@ def content_hash(profile: str = "ucm") -> str:
     return hashlib.sha256(json.dumps(data).encode()).hexdigest()[:16]
 
 
+@lru_cache
 def _read(name: str) -> dict[str, list[str]]:
-    data: dict[str, list[str]] = yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where there is one: it is fast
+    data: dict[str, list[str]] = yaml.load((FOLDER / name).read_text(encoding="utf-8"), Loader=loader)
     return data
 
 

@@ -28,11 +28,18 @@ Tagger = Callable[[str], int]
 _EVEN, _ONE = np.uint64(0x5555555555555555), np.uint64(1)
 
 
-class Phrase(NamedTuple):
-    """An object with count and attributes: its words in the layout's order, and as JSON up to its state."""
+class Phrases(dict[int, tuple[tuple[str, ...], str]]):
+    """Of an object with count and attributes, by its index: words as the layout has them, and JSON up to its state.
 
-    words: tuple[str, ...]
-    json: str
+    Worked out when first asked for, and kept.
+    """
+
+    def __init__(self, make: Callable[[int], tuple[tuple[str, ...], str]]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, number: int) -> tuple[tuple[str, ...], str]:
+        return self.setdefault(number, self._make(number))
 
 
 class Drawn(NamedTuple):
@@ -54,7 +61,9 @@ class Kind:
         surroundings: It is land cover around the class's main object.
         width: Random words that it takes.
         phrases_per_noun: Phrases that its first noun has; the next noun's come after them.
-        tails: State and relation in words, by their indices.
+        relations: Number of its relations; with the state's index s and the relation's r, `tails` has theirs at
+            s * relations + r.
+        tails: State and relation in words, each with a blank before it where there is any.
         state_json: The rest of the object as JSON, by the state's index.
         relation_json: Its relation as JSON, by its index; "" for none.
     """
@@ -67,11 +76,11 @@ class Kind:
         self.width = 3 + len(self._choices)
         self.phrases_per_noun = math.prod(len(one) for one in self._choices[1:])
         self._tags = [_tags(choice.items, tag) for choice in (*self._choices, self._state, self._relation)]
-        self.tails = [[(state, at) for at in self._relation.items] for state in self._state.items]
+        self.relations = len(self._relation)
+        self.tails = [(blank(state), blank(at)) for state in self._state.items for at in self._relation.items]
         self.state_json = [f'{as_json(state)},"surroundings":{as_json(spec.surroundings)}}}'
                            for state in self._state.items]
         self.relation_json = [as_json(Relation(role, at, main).__dict__) if at else "" for at in self._relation.items]
-        self._phrases: dict[int, Phrase] = {}
 
     def draw(self, words: Words) -> Drawn:
         """Of random words (count, width)."""
@@ -85,11 +94,11 @@ class Kind:
             tags |= known[index]
         return Drawn(present, phrase, state, relation, tags)
 
-    def phrase(self, number: int, layout: Layout) -> Phrase:
-        """What an index of `Drawn.phrases` means."""
-        return self._phrases.get(number) or self._phrases.setdefault(number, self._make(number, layout))
+    def phrases(self, layout: Layout) -> Phrases:
+        """What the indices of `Drawn.phrases` mean."""
+        return Phrases(lambda number: self._make(number, layout))
 
-    def _make(self, number: int, layout: Layout) -> Phrase:
+    def _make(self, number: int, layout: Layout) -> tuple[tuple[str, ...], str]:
         picked = []
         for choice in reversed(self._choices):
             number, index = divmod(number, len(choice))
@@ -98,32 +107,32 @@ class Kind:
         said = tuple(one for one in attributes if one)
         thing = SceneObject(self.role, noun, count, NUMBERS.get(count), said)
         form, plural = self._ontology.form(noun, count)
-        return Phrase(layout.words(count, " ".join(said), form, plural),
-                      as_json(thing.__dict__).partition('"state":')[0] + '"state":')
+        return (layout.words(count, " ".join(said), form, plural),
+                as_json(thing.__dict__).partition('"state":')[0] + '"state":')
 
 
 class Scenes(NamedTuple):
-    """Scenes in bulk, as lists by scene.
+    """Scenes in bulk, N of them with K kinds of objects.
 
     Attributes:
-        present: Which kinds are there.
-        phrases: Index of each kind's phrase.
-        states: Index of each kind's state.
-        relations: Index of each kind's relation.
-        slots: Kind in each slot of the layout, -1 for none.
-        bits: Slots and conditions that are filled.
-        conditions: Index of each condition, in the order of `CONDITIONS`, -1 for one that was left out.
-        gsd: Index of the ground sampling distance.
+        present: bool (N, K), which kinds are there.
+        phrases: int64 (N, K), indices of their phrases.
+        states: int64 (N, K), indices of their states.
+        relations: int64 (N, K), indices of their relations.
+        slots: int64 (N, slots), kind in each slot of the layout, -1 for none.
+        bits: int64 (N,), slots and conditions that are filled.
+        conditions: int64 (N, conditions), index of each in the order of `CONDITIONS`, -1 for one that was left out.
+        gsd: int64 (N,), index of the ground sampling distance.
     """
 
-    present: list[list[bool]]
-    phrases: list[list[int]]
-    states: list[list[int]]
-    relations: list[list[int]]
-    slots: list[list[int]]
-    bits: list[int]
-    conditions: list[list[int]]
-    gsd: list[int]
+    present: NDArray[np.bool_]
+    phrases: Indices
+    states: Indices
+    relations: Indices
+    slots: Indices
+    bits: Indices
+    conditions: Indices
+    gsd: Indices
 
 
 class SceneDrawer:
@@ -190,8 +199,8 @@ class SceneDrawer:
             for number, one in enumerate(said):
                 bits |= one.astype(np.int64) << (slots.shape[1] + number)
         return Scenes(
-            present.tolist(), _lists([one.phrases for one in drawn]), _lists([one.states for one in drawn]),
-            _lists([one.relations for one in drawn]), slots.tolist(), bits.tolist(), _lists(conditions), gsd.tolist(),
+            present, np.stack([one.phrases for one in drawn], 1), np.stack([one.states for one in drawn], 1),
+            np.stack([one.relations for one in drawn], 1), slots, bits, np.stack(conditions, 1), gsd,
         )
 
     def _draw_conditions(self, words: Words, gsd: Indices) -> list[Indices]:
@@ -247,9 +256,9 @@ def _noun_numbers(specs: Iterable[ObjectSpec]) -> list[NDArray[np.uint64]]:
     return [np.array([numbers.setdefault(noun, len(numbers)) for noun in spec.noun], np.uint64) for spec in specs]
 
 
-def _lists(columns: list[Indices]) -> list[list[int]]:
-    rows: list[list[int]] = np.stack(columns, 1).tolist()
-    return rows
+def blank(words: str) -> str:
+    """The words with a blank before them, where there are any."""
+    return f" {words}" if words else ""
 
 
 def _choice(weights: Weights) -> Choice[str]:
@@ -274,4 +283,4 @@ def _opposite(tags: Tags) -> Tags:
 
 def view_of(sensor: str) -> str:
     """A sensor as the subject of a sentence."""
-    return with_article(sensor) if sensor else ""
+    return with_article(sensor) if sensor else sensor

@@ -16,20 +16,22 @@ of a scene lies in one flat tuple of words, so that a template, once its optiona
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
 _FIELD = re.compile(r"\{(\w+)(?:\.(\w+)|:([^/{}]*)/([^/{}]*))?\}")
 PARTS = ("full", "bare", "noun", "attributes")
+CAPITAL = "capital"  # the full part as the first words of a sentence
 TAIL = ("state", "at")
-Compiled = tuple[str, "itemgetter[object] | None"]
 
 
 class Layout:
     """Where the words of a scene stand in its flat tuple.
 
-    Each object slot takes the parts `PARTS`, one word for each pair of forms, and `TAIL`; each condition one word.
+    Each object slot takes the parts `PARTS`, the first of them as a sentence begins with it, one word for each pair of
+    forms, and `TAIL`; each condition one word. Those of `TAIL` and the conditions begin with a blank where they are not
+    empty, in place of that before their field.
     """
 
     def __init__(self, slots: Sequence[str], conditions: Sequence[str], templates: Sequence[str]) -> None:
@@ -43,8 +45,8 @@ class Layout:
         found = (match.groups() for text in templates for match in _FIELD.finditer(text))
         self.pairs = tuple(sorted({(one, several or "") for _, _, one, several in found if one is not None}))
         self.slots, self.conditions = tuple(slots), tuple(conditions)
-        self._width = len(PARTS) + len(self.pairs) + len(TAIL)
-        self.absent = ("",) * self._width
+        self._width = len(PARTS) + 1 + len(self.pairs) + len(TAIL)
+        self.absent = ("",) * (self._width - len(TAIL)), ("",) * len(TAIL)
 
     def bit(self, slot: str) -> int:
         """The slot's bit among those that a scene fills.
@@ -66,16 +68,39 @@ class Layout:
             return len(self.slots) * self._width + self.conditions.index(slot)
         first = self.slots.index(slot) * self._width
         if one is not None:
-            return first + len(PARTS) + self.pairs.index((one, several or ""))
+            return first + len(PARTS) + 1 + self.pairs.index((one, several or ""))
         if part in TAIL:
             return first + self._width - len(TAIL) + TAIL.index(part)
         return first + PARTS.index(part or "full")
+
+    def begins_with_blank(self, slot: str, part: str | None) -> bool:
+        """Whether a field's word brings its own blank."""
+        return part in TAIL or slot in self.conditions
 
     def words(self, count: str, attributes: str, noun: str, plural: bool) -> tuple[str, ...]:
         """An object's words, without its `TAIL`."""
         bare = f"{attributes} {noun}" if attributes else noun
         full = with_article(bare) if count == "a" else f"{count} {bare}" if count else bare
-        return (full, bare, noun, attributes, *(pair[plural] for pair in self.pairs))
+        return (full, bare, noun, attributes, full[0].upper() + full[1:], *(pair[plural] for pair in self.pairs))
+
+    def at_the_start(self, position: int) -> int | None:
+        """Where the words stand with which a sentence can begin in place of those at a position; None if nowhere."""
+        number, part = divmod(position, self._width)
+        return position + len(PARTS) if number < len(self.slots) and PARTS[part:part + 1] == ("full",) else None
+
+
+class Saying(NamedTuple):
+    """A template with its optional parts decided.
+
+    Attributes:
+        text: With %s for words.
+        pick: The words, of a scene's.
+        finished: It begins with a large letter and ends with a full stop, whatever the words.
+    """
+
+    text: str
+    pick: Callable[[tuple[str, ...]], object]
+    finished: bool
 
 
 class _Segment(NamedTuple):
@@ -101,16 +126,13 @@ class Template:
         Raises:
             ValueError: It names a slot or part that is not there, or its brackets or braces do not match.
         """
-        self.text = text
+        self.text, self._layout = text, layout
         stretches = re.split(r"\[([^\[\]]*)\]", text)
         self._segments = [_parse(stretch, bool(i % 2), layout, text) for i, stretch in enumerate(stretches)]
-        self.needs, self._optional = 0, 0
+        self.needs = 0
         for segment in self._segments:
-            if segment.optional:
-                self._optional |= segment.needs
-            else:
+            if not segment.optional:
                 self.needs |= segment.needs
-        self._compiled: dict[int, Compiled] = {}
 
     def render(self, present: int, words: tuple[str, ...]) -> str:
         """The sentence: first letter large, full stop at the end, one blank between words.
@@ -119,23 +141,19 @@ class Template:
             present: Bits of the slots that the scene fills, all of `needs` among them.
             words: Of the scene, as the layout has them.
         """
-        known = present & self._optional
-        text, pick = self._compiled.get(known) or self._compile(known)
-        if pick is not None:
-            text %= pick(words)
-        if "  " in text or text[0] == " " or text[-1] == " ":
-            text = " ".join(text.split())
-        if " ," in text:
-            text = text.replace(" ,", ",")
-        return f"{text[0].upper()}{text[1:]}."
+        return sentence_of(self.saying(present), words)
 
-    def _compile(self, present: int) -> Compiled:
+    def saying(self, present: int) -> Saying:
+        """How it is said of the scenes that fill these slots."""
         said = [one for one in self._segments if not one.optional or one.needs & present == one.needs]
         positions = [position for one in said for position in one.positions]
-        text = "".join(one.text for one in said)
-        compiled: Compiled = (text, itemgetter(*positions)) if positions else (text.replace("%%", "%"), None)
-        self._compiled[present] = compiled
-        return compiled
+        text = "".join(one.text for one in said).rstrip()
+        capital = self._layout.at_the_start(positions[0]) if text.startswith("%s") else None
+        if capital is not None:
+            positions[0] = capital
+        if finished := capital is not None or text[0].isalnum():
+            text = f"{text[0].upper()}{text[1:]}."
+        return Saying(text, itemgetter(*positions) if positions else _nothing, finished)
 
 
 def _parse(stretch: str, optional: bool, layout: Layout, template: str) -> _Segment:
@@ -146,13 +164,29 @@ def _parse(stretch: str, optional: bool, layout: Layout, template: str) -> _Segm
             positions.append(layout.position(slot, part, one, several))
         except ValueError:
             raise ValueError(f"template {template!r}: the class has no field {match[0]}") from None
-        constants.append(stretch[end : match.start()])
+        before = stretch[end : match.start()]
+        constants.append(before.removesuffix(" ") if layout.begins_with_blank(slot, part) else before)
         needs |= layout.bit(slot)
         end = match.end()
     constants.append(stretch[end:])
     if any(set(text) & set("[]{}") for text in constants):
         raise ValueError(f"template {template!r}: brackets or braces do not match")
     return _Segment("%s".join(text.replace("%", "%%") for text in constants), tuple(positions), needs, optional)
+
+
+def _nothing(words: tuple[str, ...]) -> tuple[()]:
+    return ()
+
+
+def sentence_of(saying: Saying, words: tuple[str, ...]) -> str:
+    """The sentence that says a scene's words: large first letter, full stop, one blank between words."""
+    text = saying.text % saying.pick(words)
+    if "  " in text:
+        text = " ".join(text.split())
+    if saying.finished:
+        return text
+    text = text.strip()
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def with_article(phrase: str) -> str:

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 from prompts.errors import InputError, nearest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """One description of one picture to be made.
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from prompts.draws import Choice, Draws, below, random_words
 from prompts.ontology import UCM, Ontology
 from prompts.scene import Relation, Scene, SceneObject
+from prompts.scenery import blank
 from prompts.sentences import Layout, Template, with_article
 
 SCENE = Scene(
@@ -34,10 +35,10 @@ def render(template: str, scene: Scene = SCENE, season: str = "") -> str:
             thing = things[slot]
             present |= own.bit(slot)
             words += own.words(thing.count, " ".join(thing.attributes), *UCM.form(thing.noun, thing.count))
-            words += (thing.state, predicates.get(slot, ""))
+            words += (blank(thing.state), blank(predicates.get(slot, "")))
         else:
-            words += own.absent
-    return Template(template, own).render(present, (*words, season))
+            words += own.absent[0] + own.absent[1]
+    return Template(template, own).render(present, (*words, blank(season)))
 
 
 @pytest.mark.parametrize(("template", "text"), [
@@ -49,6 +50,10 @@ def render(template: str, scene: Scene = SCENE, season: str = "") -> str:
     ("{plane:stands alone/stand together}", "Stand together."),
     ("{plane:/both} stand", "Both stand."),
     ("{plane.noun} {place.state}, that is all", "Airplanes, that is all."),
+    ("{plane} and {place} {place.state}", "Two small white airplanes and the grass."),
+    ("{place.at} {plane:it/them} lies {place}", "Around them lies the grass."),
+    ("[with {car}, ]{plane} can be seen", "Two small white airplanes can be seen."),
+    ("{plane.state}{place.at} {plane.noun}", "Stopped around airplanes."),
     ("100% {place.noun}[ with {car}]", "100% grass."),
     ("nothing at all", "Nothing at all."),
 ])
