@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
-from json.encoder import encode_basestring as quote
+from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
@@ -45,9 +45,18 @@ def json_line(prompt: Prompt) -> str:
 
     Put together from its pieces, since `scene` is JSON already, and a line costs a fraction of making the prompt.
     """
-    captions = ", ".join(map(quote, prompt.captions))
-    return (f'{{"text": {quote(prompt.text)}, "label": {quote(prompt.label)}, "captions": [{captions}], '
-            f'"scene": {prompt.scene}, "source": {quote(prompt.source)}}}\n')
+    captions = [_quoted(caption) for caption in prompt.captions]
+    return (f'{{"text": {captions[0]}, "label": {_quoted(prompt.label)}, "captions": [{", ".join(captions)}], '
+            f'"scene": {prompt.scene}, "source": {_quoted(prompt.source)}}}\n')
+
+
+def _quoted(text: str) -> str:
+    # of the two, which agree on such text, this one is twice as fast
+    return encode_basestring_ascii(text) if text.isascii() else encode_basestring(text)
+
+
+def _text_line(text: str) -> str:
+    return f"{text}\n" if text.isprintable() else f"{' '.join(text.split())}\n"
 
 
 class Lines:
@@ -89,8 +98,7 @@ class Lines:
             self._tally.add((prompt.label, caption) for prompt in prompts for caption in prompt.captions)
         elif self._tally is not None:
             self._tally.add((prompt.label, prompt.text) for prompt in prompts)
-        lines = (f"{' '.join(text.split())}\n" for text in texts) if self._text_only else map(json_line, prompts)
-        return "".join(lines).encode()
+        return "".join(map(_text_line, texts) if self._text_only else map(json_line, prompts)).encode()
 
 
 @contextmanager

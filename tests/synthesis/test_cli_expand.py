@@ -10,7 +10,7 @@ import pytest
 
 from prompts import Prompt, load_expander
 from synthesis.cli import main
-from synthesis.expanding import in_rounds, json_line, quotas
+from synthesis.expanding import Lines, in_rounds, json_line, quotas
 
 REAL = [
     {"filename": "beach_1.png", "split": "train", "sentences": [{"raw": "Waves and sand ."}, {"raw": "A beach ."}]},
@@ -93,6 +93,7 @@ def test_lines_hold_any_text():
         "text": text, "label": "x, y", "captions": [text, "b"], "scene": {"a": [1]}, "source": "s",
     }
     assert json_line(prompt).count("\n") == 1
+    assert Lines(text_only=True).of([prompt, prompt]).decode() == 2 * 'A "quay"\\ mit Büschen .\n'
 
 
 def test_texts_alone(terrasynth, tmp_path):
