@@ -20,7 +20,8 @@ Weights = dict[str, Weight]
 Metres = Annotated[float, Field(gt=0)]
 CONDITIONS = ("season", "light", "place", "sensor")
 UNCOUNTED = frozenset({"", "the", "some"})
-MEASURE = " of"  # "a piece of", "lots of": before a mass noun too
+MEASURE = " of"  # "a piece of", "lots of": before a mass noun too; "a row of trees is", but "a lot of trees are"
+PLURAL_MEASURES = frozenset({"a lot of", "a number of", "a couple of", "a handful of"})
 
 
 class _Strict(BaseModel):
@@ -140,8 +141,10 @@ class Ontology(_Strict):
             return noun, False
         if noun in self.plural_only:
             return noun, True
-        one = NUMBERS.get(count) == 1 or count in ("another", "the")
-        return (noun, False) if one else (self.countable[noun], True)
+        if NUMBERS.get(count) == 1 or count in ("another", "the"):
+            return noun, False
+        group = count.startswith(("a ", "an ")) and count.endswith(MEASURE) and count not in PLURAL_MEASURES
+        return self.countable[noun], not group
 
     @property
     def words(self) -> frozenset[str]:

@@ -112,6 +112,10 @@ def ontology(noun: str, count: str, **more: object) -> Ontology:
 def test_nouns_and_counts_must_agree():
     assert ontology("tree", "two").form("tree", "two") == ("trees", True)
     assert ontology("tree", "a").form("tree", "a") == ("tree", False)
+    assert ontology("tree", "the").form("tree", "the") == ("tree", False)
+    assert ontology("tree", "a row of").form("tree", "a row of") == ("trees", False)
+    assert ontology("tree", "a lot of").form("tree", "a lot of") == ("trees", True)
+    assert ontology("tree", "rows of").form("tree", "rows of") == ("trees", True)
     assert ontology("sand", "some").form("sand", "some") == ("sand", False)
     with pytest.raises(ValidationError, match="mass noun 'sand' cannot be counted with 'two'"):
         ontology("sand", "two")
