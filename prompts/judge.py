@@ -14,7 +14,7 @@ from prompts.near import NearIndex, TextSet
 from prompts.ontology import load_ontology
 from prompts.reading import existing, records, text_of
 from prompts.types import Prompt
-from prompts.wording import ClassWords, ground_view_words, load_class_words, normalised, wording_hash, words
+from prompts.wording import ClassWords, find_label, ground_view_words, load_class_words, normalised, wording_hash, words
 
 if TYPE_CHECKING:
     from prompts.checks import CheckSettings
@@ -44,11 +44,12 @@ class Judge:
         """
         self._settings = settings
         self._count_tokens = count_tokens
-        self._class_words: ClassWords | None = load_class_words(settings.profile) if settings.keep_class else None
-        self._unchecked = frozenset(
-            label for label in classes if self._class_words is not None and not self._class_words.knows(label)
-        )
-        self._all_unchecked = self._unchecked >= set(classes)
+        self._class_words: ClassWords | None = None
+        self._labels: dict[str, str | None] = {}  # what the profile calls each class
+        if settings.keep_class:
+            ontology = load_ontology(settings.profile)
+            self._class_words = load_class_words(settings.profile)
+            self._labels = {label: find_label(label, ontology.classes, ontology) for label in classes}
         self._vocabulary = load_ontology(settings.vocabulary).words if settings.vocabulary else None
         self._reference = (
             _reference(settings.reference, settings.reference_split, settings.max_overlap)
@@ -58,7 +59,7 @@ class Judge:
 
     def unchecked(self, label: str) -> bool:
         """Whether a prompt's class is not checked because the profile does not know it."""
-        return label in self._unchecked
+        return self._class_words is not None and self._labels.get(label) is None
 
     def identity(self) -> dict[str, object]:
         """The checks that can drop or change a prompt, with hashes of what they compare with; no paths."""
@@ -68,8 +69,8 @@ class Judge:
             parts["max_tokens"] = settings.max_tokens
         if settings.view:
             parts["view"] = wording_hash()
-        if self._class_words is not None and not self._all_unchecked:
-            parts["keep_class"] = self._class_words.hash()
+        if self._class_words is not None and any(self._labels.values()):
+            parts["keep_class"] = _digest([self._class_words.hash(), self._labels])
         if self._vocabulary is not None and settings.strict_vocabulary:
             parts["vocabulary"] = _digest(sorted(self._vocabulary))
         if self._reference is not None:
@@ -102,10 +103,10 @@ class Judge:
             prompt: The prompt.
             outside: Whether it has words outside the vocabulary.
         """
-        text, label = prompt.text, prompt.label
+        text, label = prompt.text, self._labels.get(prompt.label)
         if self._settings.view and ground_view_words(text):
             return GROUND_VIEW
-        if self._class_words is not None and label not in self._unchecked:
+        if self._class_words is not None and label is not None:
             if not self._class_words.names(label, text):
                 return UNNAMED
             if self._class_words.others(label, text):

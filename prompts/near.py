@@ -63,7 +63,7 @@ class NearIndex:
 
     Candidates come from MinHash signatures in 16 bands (Broder, "On the resemblance and containment of documents",
     1997; Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets", chapter 3), and their exact similarity decides:
-    none is taken for near that is not, and of those at the threshold 99 % or more are found. About 8 kB a text.
+    none is taken for near that is not, and of those at the threshold 99 % or more are found. About 5 kB a text.
     """
 
     def __init__(self, threshold: float) -> None:

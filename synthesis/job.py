@@ -6,7 +6,7 @@ Everything that can be wrong is found here, before the first picture and before 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -17,17 +17,16 @@ import yaml
 from synthesis.blocks import Attempt, Blocks
 from synthesis.errors import InputError, RunError, nearest, one_line
 from synthesis.files import check_writable, free_bytes, locked, remove_leftovers, write_file
-from synthesis.generators import Generator, GeneratorSource, find_generator, open_generator
+from synthesis.generators import Generator, find_generator, open_generator
 from synthesis.identity import Identity, differences
 from synthesis.images import encode
+from synthesis.prompt_checks import PromptDrops, checked, prompt_drops
 from synthesis.recipe import Recipe
 from synthesis.runtime import Runtime
 from synthesis.scoring import Encoders
-from synthesis.token_limits import prompt_tokens
 
 if TYPE_CHECKING:
     from prompts import Expander, Prompt
-    from prompts.checks import CheckSettings
 
 # Prompts of a class that are checked against the generator's token limit before the first picture; later ones are
 # checked when their block is drawn.
@@ -70,7 +69,7 @@ class Job:
             settings.model, settings.steps, settings.guidance, settings.scheduler, settings.height, settings.width,
             settings.options,
         )
-        self.expander = _checked(expander, recipe.prompts.checks, self.source)
+        self.expander = checked(expander, recipe.prompts.checks, self.source)
         self.identity = Identity.of(recipe.seed, self.source.identity(), self.expander.identity())
         self.blocks = Blocks(root, recipe.runtime.block_size, recipe.output.image_format)
         self._check_frozen()
@@ -107,23 +106,10 @@ class Job:
         """The prompts of attempts `start` .. `start + count - 1` of a class."""
         return self.expander.expand(label, self.recipe.seed, start, count)
 
-    def prompt_drops(self, label: str, attempts: int) -> tuple[dict[str, int], dict[str, int]]:
-        """Why prompts of a class were dropped before the last of its first attempts, and what else is to be said.
-
-        Args:
-            label: The class.
-            attempts: How many attempts.
-
-        Returns:
-            How many by reason, and by note (`CheckedExpander.notes`); both empty where the recipe has no checks.
-        """
-        from prompts.checks import CheckedExpander
-
-        if not isinstance(self.expander, CheckedExpander):
-            return {}, {}
-        self.prompts(label, max(0, attempts - 1), min(1, attempts))  # a run that only judges again has seen none yet
-        seed = self.recipe.seed
-        return self.expander.drops(label, seed, attempts), self.expander.notes(label, seed, attempts)
+    def prompt_drops(self, attempts: Mapping[str, int]) -> PromptDrops | None:
+        """What the recipe's checks dropped before the last of the first attempts of each class; None without checks."""
+        recipe = self.recipe
+        return prompt_drops(self.expander, recipe.prompts.checks, recipe.seed, attempts, self.root)
 
     def attempt_id(self, label: str, k: int) -> str:
         """The id of attempt `k` of a class."""
@@ -246,19 +232,6 @@ class Job:
         if self.generator.micro_batch != self.runtime.micro_batch:
             self.runtime = self.runtime.with_micro_batch(self.generator.micro_batch)
             self.runtime.save(self.root)
-
-
-def _checked(expander: Expander, settings: CheckSettings | None, source: GeneratorSource) -> Expander:
-    if settings is None:
-        return expander
-    from prompts.checks import CheckedExpander
-
-    if settings.max_tokens is None:
-        return CheckedExpander(expander, settings)
-    tokens = prompt_tokens(source)
-    if settings.max_tokens == "auto":
-        settings = settings.model_copy(update={"max_tokens": tokens.limit})
-    return CheckedExpander(expander, settings, tokens.count)
 
 
 def _choose(wanted: str | Sequence[str], known: Sequence[str]) -> tuple[str, ...]:

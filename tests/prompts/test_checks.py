@@ -100,6 +100,13 @@ def test_a_class_that_is_not_known_is_not_checked_and_that_is_said(rows, caplog)
     assert caplog.text.count("class 'quay' is none of profile 'ucm'") == 1
 
 
+def test_a_class_is_known_by_the_label_of_a_data_set(rows):
+    expander = checked(rows("A parking lot.", "A tennis court.", label="TennisCourt"))
+    assert texts(expander, "TennisCourt", 2) == ["A tennis court."] * 2
+    assert expander.drops("TennisCourt") == {"class not named": 2}
+    assert expander.notes("TennisCourt") == {}
+
+
 def test_a_text_is_given_once(rows):
     expander = checked(rows("A river.", "a  RIVER", "Two rivers.", "A river!"), distinct=True)
     assert texts(expander, "river", 2) == ["A river.", "Two rivers."]

@@ -6,13 +6,14 @@ import shutil
 import pytest
 from transformers import AutoTokenizer
 
-import synthesis.job
 from prompts import load_expander
+from prompts.checks import CheckedExpander
 from synthesis import run
-from synthesis.errors import InputError
+from synthesis.errors import InputError, RunError
 from synthesis.events import BlockDone
 from synthesis.generators import GeneratorSource
 from synthesis.job import Job
+from synthesis.prompt_checks import PromptDrops
 from synthesis.recipe import Recipe
 from synthesis.token_limits import prompt_tokens
 from tests.synthesis.helpers import fingerprint, rows
@@ -42,6 +43,10 @@ def source(folder, pipeline="StableDiffusionPipeline", **options):
     return GeneratorSource("tiny", "0", folder, pipeline, 2, 3.0, "auto", None, None, options)
 
 
+def _refuse(*arguments):
+    raise AssertionError("a prompt was asked for")
+
+
 def test_a_run_with_checks_gives_the_same_data_set_when_it_is_interrupted(checked_tree, tmp_path):
     recipe = Recipe.parse(checked_tree)
     run(recipe, tmp_path / "whole")
@@ -66,15 +71,31 @@ def test_growing_keeps_every_row(checked_tree, tmp_path):
 
 
 def test_drops_are_those_of_the_attempts_whatever_was_asked_before(checked_tree, tmp_path):
-    one, other = (Job(Recipe.parse(checked_tree), tmp_path / "run") for _ in range(2))
+    one, other = (Job(Recipe.parse(checked_tree), tmp_path / name) for name in ("one", "other"))
     one.prompts("forest", 0, 50)
-    drops, notes = one.prompt_drops("forest", 40)
-    assert (drops, notes) == other.prompt_drops("forest", 40)
-    assert drops["near duplicate"] > 0
-    assert notes == {}
-    assert one.prompt_drops("forest", 0) == ({}, {})
+    drops = one.prompt_drops({"forest": 40, "beach": 0})
+    assert drops == other.prompt_drops({"forest": 40, "beach": 0})
+    assert drops.drops["near duplicate"] > 0
+    assert drops.seen == 40 + sum(drops.drops.values())
+    assert drops.notes == {}
+    assert one.prompt_drops({"forest": 0}) == PromptDrops(0, {}, {})
     checked_tree["prompts"].pop("checks")
-    assert Job(Recipe.parse(checked_tree), tmp_path / "run").prompt_drops("river", 40) == ({}, {})
+    assert Job(Recipe.parse(checked_tree), tmp_path / "none").prompt_drops({"forest": 40}) is None
+
+
+def test_drops_are_kept_with_the_run_and_asked_again_only_for_other_attempts(checked_tree, tmp_path, monkeypatch):
+    first = Job(Recipe.parse(checked_tree), tmp_path / "run").prompt_drops({"forest": 20})
+    job = Job(Recipe.parse(checked_tree), tmp_path / "again")
+    shutil.copytree(tmp_path / "run", tmp_path / "again")
+    with monkeypatch.context() as patched:
+        patched.setattr(CheckedExpander, "expand", _refuse)
+        assert job.prompt_drops({"forest": 20}) == first
+        with pytest.raises(AssertionError, match="a prompt was asked for"):
+            job.prompt_drops({"forest": 21})
+    assert job.prompt_drops({"forest": 30}).seen > first.seen
+    (tmp_path / "again" / "prompt_drops.json").write_text("[]")
+    with pytest.raises(RunError, match=r"prompt_drops\.json cannot be read .*; remove it and run again"):
+        job.prompt_drops({"forest": 20})
 
 
 def test_checks_belong_to_the_identity_and_none_leave_it_as_it_was(checked_tree, tmp_path):
@@ -160,9 +181,5 @@ def test_classes_may_be_written_as_people_write_them(tree, tmp_path):
 
 def test_judging_again_asks_for_no_prompt(checked_tree, tmp_path, monkeypatch):
     run(Recipe.parse(checked_tree), tmp_path / "run")
-
-    def refuse(*arguments):
-        raise AssertionError("a prompt was asked for")
-
-    monkeypatch.setattr(synthesis.job.Job, "prompts", refuse)
+    monkeypatch.setattr(CheckedExpander, "expand", _refuse)
     assert run(Recipe.parse(checked_tree), tmp_path / "run").drawn == 0
