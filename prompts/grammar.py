@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import chain, compress
 from math import gcd
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,7 @@ from prompts.errors import InputError, nearest
 from prompts.ontology import PROFILES, Ontology, content_hash, load_ontology, load_sentences
 from prompts.scene import as_json
 from prompts.scenery import Phrases, SceneDrawer, Scenes, blank, view_of
-from prompts.sentences import Layout, Saying, Template, sentence_of
+from prompts.sentences import Layout, Saying, Template, tidy
 from prompts.types import Prompt, check_request
 
 CAPTIONS = 5
@@ -77,6 +79,14 @@ class GrammarExpander:
         return prompts
 
 
+class _Group(NamedTuple):
+    """Templates of one length as they are said, the orders in which to try them, and how many sentences they give."""
+
+    sayings: list[Saying]
+    orders: list[tuple[int, ...]]
+    quota: int
+
+
 class ClassGrammar:
     """Scenes and sentences of one class."""
 
@@ -95,17 +105,16 @@ class ClassGrammar:
         self._drawer = SceneDrawer(label, ontology, shared_sentences=SHORT in sentences)
         texts = [text for each in sentences.values() for text in each]
         self._layout = Layout(self._drawer.slots, self._drawer.said_conditions, texts)
-        self._groups = [[Template(text, self._layout) for text in own] for own in sentences.values()]
-        self._quotas = [SHORT_CAPTIONS, CAPTIONS - SHORT_CAPTIONS] if len(self._groups) > 1 else [CAPTIONS]
-        self._orders = [_orders(own) for own in self._groups]
+        self._templates = [[Template(text, self._layout) for text in own] for own in sentences.values()]
+        self._quotas = [SHORT_CAPTIONS, CAPTIONS - SHORT_CAPTIONS] if len(self._templates) > 1 else [CAPTIONS]
         objects = ontology.classes[label].objects
         always = sum(self._layout.bit(slot) for slot in self._drawer.slots
                      if slot == self._drawer.slots[0] or (slot in objects and objects[slot].chance == 1))
         always |= self._layout.bit("view") if self._drawer.said_conditions else 0
-        for own, quota in zip(self._groups, self._quotas, strict=True):
+        for own, quota in zip(self._templates, self._quotas, strict=True):
             if sum(template.needs & ~always == 0 for template in own) < quota:
                 raise ValueError(f"class {label!r} needs {quota} templates that can be said whatever the scene")
-        self._ready: dict[int, list[list[Saying | None]]] = {}
+        self._ready: dict[int, list[_Group]] = {}
         self._absent = Phrases(lambda number: (self._layout.absent[0], ""))
         self._phrases = [kind.phrases(self._layout) for kind in self._drawer.kinds]
         self._head = f'{{"label":{as_json(label)},"objects":['
@@ -120,15 +129,14 @@ class ClassGrammar:
     def prompts(self, key: tuple[object, ...], start: int, count: int) -> list[Prompt]:
         """The prompts of attempts `start` to `start + count - 1` of the stream of `key`."""
         width = self._drawer.width
-        words = random_words(key, start, count, width + len(self._groups) + 1)
+        words = random_words(key, start, count, width + len(self._templates) + 1)
         scenes = self._drawer.draw(words[:, :width])
-        orders = zip(*(below(words[:, width + number], len(own)).tolist() for number, own in enumerate(self._orders)),
-                     strict=True)
+        draws = words[:, width : width + len(self._templates)].tolist()
         leads = below(words[:, -1], CAPTIONS).tolist()
         return [
-            self._prompt(present, said, order, lead, scene)
-            for present, said, order, lead, scene in zip(scenes.bits.tolist(), self._words(scenes), orders, leads,
-                                                         self._scenes(scenes), strict=True)
+            self._prompt(present, said, draw, lead, scene)
+            for present, said, draw, lead, scene in zip(scenes.bits.tolist(), self._words(scenes), draws, leads,
+                                                        self._scenes(scenes), strict=True)
         ]
 
     def _words(self, scenes: Scenes) -> Iterator[tuple[str, ...]]:
@@ -174,33 +182,36 @@ class ClassGrammar:
         form = self._head.replace("%", "%%") + CONDITIONS_JSON
         return map(form.__mod__, zip(things, how, *conditions, _read(self._gsd_json, scenes.gsd), strict=True))
 
-    def _prompt(self, present: int, words: tuple[str, ...], orders: tuple[int, ...], lead: int, scene: str) -> Prompt:
-        captions = self._captions(present, words, orders)
-        captions = captions[lead:] + captions[:lead]
-        if captions[0].count(" ") >= self._text_words:
-            brief = next((one for one in captions if one.count(" ") < self._text_words), None)
-            captions.insert(0, captions.pop(captions.index(brief or min(captions, key=len))))
-        return Prompt(captions[0], self.label, tuple(captions), GrammarExpander.name, scene)
+    def _prompt(self, present: int, words: tuple[str, ...], draws: list[int], lead: int, scene: str) -> Prompt:
+        captions = self._captions(present, words, draws)
+        for place in range(lead - len(captions), lead):  # from any of them on, round the circle
+            if captions[place].count(" ") < self._text_words:
+                break
+        else:
+            place = captions.index(min(captions, key=len))
+        text = captions.pop(place)
+        return Prompt(text, self.label, (text, *captions), GrammarExpander.name, scene)
 
-    def _captions(self, present: int, words: tuple[str, ...], orders: tuple[int, ...]) -> list[str]:
+    def _captions(self, present: int, words: tuple[str, ...], draws: list[int]) -> list[str]:
         """Five different sentences, the short ones first."""
         captions: list[str] = []
-        ready = self._ready.get(present) or self._prepare(present)
-        for own, all_orders, quota, order in zip(ready, self._orders, self._quotas, orders, strict=True):
-            wanted = len(captions) + quota
-            for place in all_orders[order]:
-                if (saying := own[place]) is not None:
-                    sentence = sentence_of(saying, words)
-                    if sentence not in captions:
-                        captions.append(sentence)
-                        if len(captions) == wanted:
-                            break
+        for group, draw in zip(self._ready.get(present) or self._prepare(present), draws, strict=True):
+            orders = group.orders
+            wanted = len(captions) + group.quota
+            for place in orders[draw * len(orders) >> 32]:
+                text, pick, finished = group.sayings[place]
+                sentence = text % pick(words) if finished else tidy(text % pick(words))
+                if sentence not in captions:
+                    captions.append(sentence)
+                    if len(captions) == wanted:
+                        break
         return captions
 
-    def _prepare(self, present: int) -> list[list[Saying | None]]:
-        """For scenes that fill these slots, each template as it is said; None where it needs another slot."""
-        ready = [[None if template.needs & ~present else template.saying(present) for template in own]
-                 for own in self._groups]
+    def _prepare(self, present: int) -> list[_Group]:
+        """For scenes that fill these slots, the templates of each length that need no other."""
+        said = [[template.saying(present) for template in own if not template.needs & ~present]
+                for own in self._templates]
+        ready = [_Group(own, _orders(len(own)), quota) for own, quota in zip(said, self._quotas, strict=True)]
         self._ready[present] = ready
         return ready
 
@@ -209,10 +220,8 @@ def _read(items: Sequence[str], indices: NDArray[np.int64]) -> list[str]:
     return list(map(items.__getitem__, indices.tolist()))
 
 
-def _orders(templates: list[Template]) -> list[tuple[int, ...]]:
-    """Every order that starts at any template and goes on by a fixed step round the circle."""
-    n = len(templates)
+@lru_cache
+def _orders(n: int) -> list[tuple[int, ...]]:
+    """Every order of n things that starts at any of them and goes on by a fixed step round the circle."""
     return [tuple((first + step * i) % n for i in range(n)) for first in range(n) for step in range(1, n + 1)
             if gcd(step, n) == 1]
-
-

@@ -95,7 +95,7 @@ class Saying(NamedTuple):
     Attributes:
         text: With %s for words.
         pick: The words, of a scene's.
-        finished: It begins with a large letter and ends with a full stop, whatever the words.
+        finished: It is a sentence whatever the words: large first letter, full stop, no blank too many.
     """
 
     text: str
@@ -104,12 +104,21 @@ class Saying(NamedTuple):
 
 
 class _Segment(NamedTuple):
-    """A stretch of a template that is said or left out as one: text with %s, its fields' positions and bits."""
+    """A stretch of a template that is said or left out as one.
+
+    Attributes:
+        text: With %s for fields.
+        positions: Where the fields' words stand.
+        needs: Bits of the slots that it names.
+        optional: It is left out where one of them is not filled.
+        loose: Words can leave a blank too many.
+    """
 
     text: str
     positions: tuple[int, ...]
     needs: int
     optional: bool
+    loose: bool
 
 
 class Template:
@@ -141,7 +150,8 @@ class Template:
             present: Bits of the slots that the scene fills, all of `needs` among them.
             words: Of the scene, as the layout has them.
         """
-        return sentence_of(self.saying(present), words)
+        text, pick, finished = self.saying(present)
+        return text % pick(words) if finished else tidy(text % pick(words))
 
     def saying(self, present: int) -> Saying:
         """How it is said of the scenes that fill these slots."""
@@ -151,13 +161,14 @@ class Template:
         capital = self._layout.at_the_start(positions[0]) if text.startswith("%s") else None
         if capital is not None:
             positions[0] = capital
-        if finished := capital is not None or text[0].isalnum():
+        loose = any(one.loose for one in said) or "  " in text
+        if finished := not loose and (capital is not None or text[0].isalnum()):
             text = f"{text[0].upper()}{text[1:]}."
-        return Saying(text, itemgetter(*positions) if positions else _nothing, finished)
+        return Saying(text, _pick(positions), finished)
 
 
 def _parse(stretch: str, optional: bool, layout: Layout, template: str) -> _Segment:
-    constants, positions, needs, end = [], [], 0, 0
+    constants, positions, needs, loose, end = [], [], 0, False, 0
     for match in _FIELD.finditer(stretch):
         slot, part, one, several = match.groups()
         try:
@@ -165,27 +176,25 @@ def _parse(stretch: str, optional: bool, layout: Layout, template: str) -> _Segm
         except ValueError:
             raise ValueError(f"template {template!r}: the class has no field {match[0]}") from None
         before = stretch[end : match.start()]
-        constants.append(before.removesuffix(" ") if layout.begins_with_blank(slot, part) else before)
+        blank = layout.begins_with_blank(slot, part)
+        constants.append(before.removesuffix(" ") if blank else before)
+        loose |= part == "attributes" or (blank and not before.endswith(" "))
         needs |= layout.bit(slot)
         end = match.end()
     constants.append(stretch[end:])
     if any(set(text) & set("[]{}") for text in constants):
         raise ValueError(f"template {template!r}: brackets or braces do not match")
-    return _Segment("%s".join(text.replace("%", "%%") for text in constants), tuple(positions), needs, optional)
+    return _Segment("%s".join(text.replace("%", "%%") for text in constants), tuple(positions), needs, optional,
+                    loose)
 
 
-def _nothing(words: tuple[str, ...]) -> tuple[()]:
-    return ()
+def _pick(positions: Sequence[int]) -> Callable[[tuple[str, ...]], object]:
+    return itemgetter(*positions) if positions else lambda words: ()
 
 
-def sentence_of(saying: Saying, words: tuple[str, ...]) -> str:
-    """The sentence that says a scene's words: large first letter, full stop, one blank between words."""
-    text = saying.text % saying.pick(words)
-    if "  " in text:
-        text = " ".join(text.split())
-    if saying.finished:
-        return text
-    text = text.strip()
+def tidy(text: str) -> str:
+    """The text with one blank between its words, a large first letter and a full stop."""
+    text = " ".join(text.split())
     return f"{text[0].upper()}{text[1:]}."
 
 

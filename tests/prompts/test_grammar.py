@@ -21,7 +21,7 @@ from prompts.scene import Scene
 GRAMMAR = GrammarExpander()
 labels = st.sampled_from(UCM_CLASSES)
 IDENTITY = '{"expander": "grammar", "revision": 2, "profile": "ucm", "ontology": "49c8b2d39c13128c"}'
-STREAM = "44fca88dd7bb4736"
+STREAM = "420aed2b8e18a252"
 seeds = st.integers(-(2**63), 2**63)
 attempts = st.integers(0, 10**12)
 
