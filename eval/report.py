@@ -74,6 +74,9 @@ class RunReport:
         accepted: Samples of accepted attempts; may be empty.
         rejected: Samples of rejected attempts; may be empty.
         figures: Lines on the quality of the whole, such as those of `Evaluation.lines`.
+        prompts_seen: Prompts that checks judged before anything was drawn; 0 for no checks.
+        prompt_drops: How many of them were dropped, by reason.
+        prompt_notes: What else is to be said of them, and of how many.
     """
 
     name: str
@@ -85,6 +88,9 @@ class RunReport:
     accepted: tuple[SheetItem, ...] = ()
     rejected: tuple[SheetItem, ...] = ()
     figures: tuple[str, ...] = ()
+    prompts_seen: int = 0
+    prompt_drops: Mapping[str, int] = field(default_factory=dict)
+    prompt_notes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def totals(self) -> ClassRow:
@@ -156,6 +162,9 @@ def to_json(report: RunReport) -> dict[str, object]:
         "settings": dict(report.settings),
         "totals": _row(report.totals),
         "classes": [_row(row) for row in report.classes],
+        "prompts": {
+            "seen": report.prompts_seen, "dropped": dict(report.prompt_drops), "notes": dict(report.prompt_notes)
+        },
         "histograms": [
             {
                 "name": histogram.name, "edges": list(histogram.edges), "accepted": list(histogram.accepted),

@@ -10,7 +10,7 @@ import yaml
 
 from synthesis.decisions import ClassDecisions
 from synthesis.files import write_file
-from synthesis.reporting import CONTACT_SHEET, describe_filter
+from synthesis.reporting import CONTACT_SHEET, describe_filter, prompt_drops
 
 if TYPE_CHECKING:
     from synthesis.job import Job
@@ -41,6 +41,7 @@ def card(job: Job, classes: Sequence[ClassDecisions]) -> str:
             f"{count.label} ({count.accepted} of {count.target})" for count in counts if count.accepted < count.target
         ),
         outcomes=dict(sorted(outcomes.items())),
+        prompts=prompt_drops(job, classes),
         sheet=CONTACT_SHEET,
         generator=job.source.name,
         revision=job.source.revision,

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from eval.charts import ScoreHistogram
     from eval.report import ClassRow
     from eval.sheets import SheetItem
+    from prompts.checks import CheckSettings
     from synthesis.job import Job
+    from synthesis.prompt_checks import PromptDrops
 
 CONTACT_SHEET = "report/one-of-each.png"
 SHOWN, COLUMNS = 42, 7
@@ -48,6 +50,7 @@ def write_run_report(job: Job, classes: Sequence[ClassDecisions]) -> None:
     from eval import RunReport, write_report
 
     recipe = job.recipe
+    prompts = prompt_drops(job, classes)
     report = RunReport(
         name=recipe.name,
         identity=job.identity.hash,
@@ -57,6 +60,9 @@ def write_run_report(job: Job, classes: Sequence[ClassDecisions]) -> None:
         histograms=_histograms(recipe.filter_names, classes),
         accepted=_sheet_items(examples(job, classes, accepted=True, count=SHOWN)),
         rejected=_sheet_items(examples(job, classes, accepted=False, count=SHOWN)),
+        prompts_seen=prompts.seen if prompts else 0,
+        prompt_drops=prompts.drops if prompts else {},
+        prompt_notes=prompts.notes if prompts else {},
     )
     with disk_errors(str(job.root / "report")):
         write_report(job.root / "report", report)
@@ -65,6 +71,11 @@ def write_run_report(job: Job, classes: Sequence[ClassDecisions]) -> None:
         write_file(job.root / CONTACT_SHEET, encode(contact_sheet(one_of_each, COLUMNS), "png"))
     else:
         (job.root / CONTACT_SHEET).unlink(missing_ok=True)
+
+
+def prompt_drops(job: Job, classes: Sequence[ClassDecisions]) -> PromptDrops | None:
+    """What the checks of prompts dropped on the way to the attempts that were drawn; None without checks."""
+    return job.prompt_drops({each.label: each.blocks * job.blocks.block_size for each in classes})
 
 
 def _settings(job: Job) -> dict[str, object]:
@@ -80,6 +91,7 @@ def _settings(job: Job) -> dict[str, object]:
         "scheduler": job.source.scheduler,
         **{f"option {name}": value for name, value in job.source.options.items()},
         "prompts": recipe.prompts.expander,
+        **describe_checks(recipe.prompts.checks),
         **filters,
         "per class": recipe.target.per_class,
         "most attempts per class": recipe.target.max_attempts,
@@ -128,6 +140,17 @@ def _sheet_items(shown: Sequence[Example]) -> tuple[SheetItem, ...]:
         )
         for each in shown
     )
+
+
+def describe_checks(checks: CheckSettings | None) -> dict[str, object]:
+    """The checks of prompts that are on; of a reference only the file's name, not the folders of this machine."""
+    if checks is None:
+        return {}
+    values = {key: value for key, value in checks.model_dump(exclude_defaults=True, exclude_none=True).items()}
+    values |= {key: True for key in ("view", "keep_class") if getattr(checks, key)}
+    if checks.reference is not None:
+        values["reference"] = Path(checks.reference).name
+    return {f"check {key}": value for key, value in values.items() if value is not False}
 
 
 def describe_filter(settings: AnyFilter) -> str:

@@ -179,6 +179,19 @@ def test_classes_may_be_written_as_people_write_them(tree, tmp_path):
         Job(Recipe.parse(tree), tmp_path / "run")
 
 
+def test_card_and_report_say_what_was_dropped(checked_tree, tmp_path):
+    checked_tree["prompts"]["checks"] = {"profile": "ucm", "near": 0.3}
+    job = Job(Recipe.parse(checked_tree), tmp_path / "run")
+    run(Recipe.parse(checked_tree), tmp_path / "run")
+    dropped = job.prompt_drops(dict.fromkeys(job.classes, 8))
+    report = json.loads((tmp_path / "run" / "report" / "report.json").read_text())
+    assert report["prompts"] == {"seen": dropped.seen, "dropped": dropped.drops, "notes": {}}
+    assert report["prompts"]["dropped"]["near duplicate"] > 0
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert f"| dropped: near duplicate | {dropped.drops['near duplicate']} |" in card
+    assert "Prompts dropped, by reason" in (tmp_path / "run" / "report" / "index.html").read_text()
+
+
 def test_judging_again_asks_for_no_prompt(checked_tree, tmp_path, monkeypatch):
     run(Recipe.parse(checked_tree), tmp_path / "run")
     monkeypatch.setattr(CheckedExpander, "expand", _refuse)
