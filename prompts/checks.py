@@ -107,6 +107,7 @@ class CheckedExpander:
     Attributes:
         name: The other expander's.
         classes: The other expander's.
+        costly: The other expander's, False where it does not say.
     """
 
     def __init__(
@@ -127,6 +128,7 @@ class CheckedExpander:
                              "leave max_tokens out")
         self.name = inner.name
         self.classes = inner.classes
+        self.costly = bool(getattr(inner, "costly", False))
         self._inner = inner
         self._settings = settings
         self._judge = Judge(settings, inner.classes, count_tokens)

@@ -57,10 +57,12 @@ class OpenAIExpander:
     Attributes:
         name: "openai".
         classes: The labels that are served.
+        costly: True: a prompt takes time and money.
         backoff: How long to wait before retries.
     """
 
     name = "openai"
+    costly = True
     backoff = Backoff()
 
     def __init__(

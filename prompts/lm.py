@@ -39,9 +39,11 @@ class LMExpander:
     Attributes:
         name: "lm".
         classes: The labels that are served.
+        costly: True: a prompt takes its time.
     """
 
     name = "lm"
+    costly = True
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 
 from prompts.errors import InputError, nearest
@@ -51,3 +52,31 @@ def load_expander(name: str, **options: object) -> Expander:
     if not isinstance(expander, Expander):
         raise TypeError(f"expander {name!r} lacks a part of the Expander protocol (name, classes, identity, expand)")
     return expander
+
+
+def load_expander_for(classes: Sequence[str] | None, name: str, /, **options: object) -> Expander:
+    """Make an expander and tell it which classes it is to serve, if it can be told.
+
+    Those that take an option `classes`, as language models do, serve labels of the user's own as well.
+
+    Args:
+        classes: Labels in any spelling; None for all that the expander serves by itself.
+        name: See `load_expander`.
+        **options: See `load_expander`.
+
+    Raises:
+        InputError: See `load_expander`.
+    """
+    if classes is None or "classes" in options or not _takes_classes(name):
+        return load_expander(name, **options)
+    from prompts.ontology import load_ontology
+    from prompts.wording import find_label
+
+    ontology = load_ontology("open")
+    labels = [find_label(label, ontology.classes, ontology) or label for label in classes]
+    return load_expander(name, **options, classes=list(dict.fromkeys(labels)))
+
+
+def _takes_classes(name: str) -> bool:
+    return any("classes" in inspect.signature(point.load()).parameters
+               for point in entry_points(group=GROUP) if point.name == name)

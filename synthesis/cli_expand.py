@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,8 +57,8 @@ def expand(
 
     Classes take turns, so that any beginning of the file is balanced.
     """
-    from prompts import load_expander
     from prompts.prompt_report import check_report_folder
+    from prompts.registry import load_expander_for
     from synthesis.errors import InputError
     from synthesis.expanding import Lines, in_rounds, quotas, standard_output
     from synthesis.files import replacing
@@ -68,8 +67,9 @@ def expand(
     if total is not None and per_class is not None:
         raise InputError(f"--n {total} and --per-class {per_class} exclude each other; give one of them")
     _check_suffix(out, text_only)
-    writer = load_expander(expander, **parse_overrides(options))
-    classes = _classes(labels, writer)
+    wanted = _split(labels)
+    writer = load_expander_for(wanted, expander, **parse_overrides(options))
+    classes = _classes(wanted, writer)
     tokens = _tokens(tokenizer)
     writer = _checked(writer, checks, tokens) if checks else writer
     if report is not None:
@@ -108,7 +108,13 @@ def _check_suffix(out: Path, text_only: bool) -> None:
         raise InputError(f"--out {str(out)!r} has to end in .jsonl, by which the expander file knows what it reads")
 
 
-def _classes(wanted: Sequence[str], expander: Expander) -> tuple[str, ...]:
+def _split(labels: Sequence[str]) -> list[str] | None:
+    """The names in "a,b" and "c"; None for all classes."""
+    names = [name.strip() for each in labels for name in each.split(",")]
+    return None if names in ([], ["all"]) else names
+
+
+def _classes(wanted: Sequence[str] | None, expander: Expander) -> tuple[str, ...]:
     """The labels that are meant, in the order in which they were given, each once."""
     from prompts.ontology import load_ontology
     from prompts.wording import resolve_label
@@ -116,29 +122,18 @@ def _classes(wanted: Sequence[str], expander: Expander) -> tuple[str, ...]:
     def label(name: str) -> str:
         return name if name in expander.classes else resolve_label(name, expander.classes, load_ontology("open"))
 
-    names = list(chain.from_iterable([each] if each in expander.classes else each.split(",") for each in wanted))
-    if not names or names == ["all"]:
-        return expander.classes
-    return tuple(dict.fromkeys(label(name.strip()) for name in names))
+    return expander.classes if wanted is None else tuple(dict.fromkeys(map(label, wanted)))
 
 
 def _tokens(model: str | None) -> _Tokens:
     """The tokenizer of a generator, without its weights."""
     if model is None:
         return _Tokens()
-    from transformers import AutoTokenizer
-
-    from synthesis.errors import InputError, one_line
     from synthesis.generators import find_generator
+    from synthesis.token_limits import prompt_tokens
 
-    folder = find_generator(model).folder / "tokenizer"
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise InputError(f"model {model!r} has no tokenizer that can be read: {one_line(error)[:100]}") from error
-    # transformers gives an absurdly large number where the tokenizer's files name no limit
-    limit = tokenizer.model_max_length if tokenizer.model_max_length < 10**6 else None
-    return _Tokens(lambda text: len(tokenizer(text, truncation=False, verbose=False).input_ids), limit)
+    found = prompt_tokens(find_generator(model))
+    return _Tokens(found.count, found.limit)
 
 
 def _checked(expander: Expander, checks: Sequence[str], tokens: _Tokens) -> Expander:
@@ -206,7 +201,7 @@ def _judged(
     if isinstance(expander, CheckedExpander):
         for label, count in counts.items():
             drops.update(expander.drops(label, seed, start + count))
-            notes.update(expander.notes(label))
+            notes.update(expander.notes(label, seed, start + count))
         seen = sum(expander.seen(label, seed, start + count) for label, count in counts.items())
         return seen, dict(drops.most_common()), dict(notes)
     own = getattr(expander, "drops", None)

@@ -57,13 +57,14 @@ class Job:
             InputError: A model, an expander, a class, a device or a calibration does not exist, or the run directory
                 cannot be used.
         """
-        from prompts import load_expander
+        from prompts.registry import load_expander_for
 
         check_writable(root)
         settings = recipe.generator
         self.recipe = recipe
         self.root = root
-        expander: Expander = load_expander(recipe.prompts.expander, **recipe.prompts.options)
+        wanted = None if recipe.prompts.classes == "all" else recipe.prompts.classes
+        expander: Expander = load_expander_for(wanted, recipe.prompts.expander, **recipe.prompts.options)
         self.classes = _choose(recipe.prompts.classes, expander.classes)
         self.source = find_generator(
             settings.model, settings.steps, settings.guidance, settings.scheduler, settings.height, settings.width,
@@ -161,7 +162,10 @@ class Job:
             InputError: A prompt is longer; the message names it.
         """
         for label in self.classes:
-            amount = min(count, self.recipe.target.max_attempts)
+            target = self.recipe.target
+            # Where a prompt costs time or money, only those that are needed in any case.
+            most = target.per_class if getattr(self.expander, "costly", False) else target.max_attempts
+            amount = min(count, most)
             self._check_lengths(generator, label, 0, self.prompts(label, 0, amount))
 
     def attempt_bytes(self) -> float:
