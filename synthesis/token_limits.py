@@ -76,7 +76,8 @@ def _max_sequence_length(source: GeneratorSource) -> int | None:
     import diffusers
 
     given = source.options.get("max_sequence_length")
-    pipeline = getattr(diffusers, source.pipeline, None)
+    with quiet():  # imports the pipeline's parts
+        pipeline = getattr(diffusers, source.pipeline, None)
     if isinstance(given, int) or pipeline is None:
         return given if isinstance(given, int) else None
     parameter = inspect.signature(pipeline.__call__).parameters.get("max_sequence_length")
