@@ -27,6 +27,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "patterns as values": {"separate_values": False},
     "attention reads keys as values": {"attention_values": False},
     "rotary positions": {"positions": "rotary"},
+    "one key and value for all heads": {"key_value_heads": 1},
     "image embedding not started from the codebook": {"start_from_codebook": False},
     "loss on text tokens too": {"text_weight": 0.1},
 }
