@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from synthesis.cli_eval import Readers, eval_group
 from synthesis.cli_expand import expand
 from synthesis.cli_make import generate
 from synthesis.cli_models import models
@@ -16,7 +17,8 @@ from synthesis.cli_run import plan, run
 from synthesis.errors import FULL_DISK, InputError, RunError, one_line
 
 if TYPE_CHECKING:
-    from synthesis.evaluating import RealPictures
+    from synthesis.evaluating import RealPair
+    from training.data import Pair, PairSet
 
 FAILED, WRONG_INPUT = 1, 2
 
@@ -32,67 +34,33 @@ def cli(context: click.Context) -> None:
     context.obj = _real_captions
 
 
-for command in (models, expand, generate, plan, run):
-    cli.add_command(command)
-
-
-@cli.command("eval")
-@click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--real", type=click.Path(path_type=Path), help="Real image-caption data; adds the Frechet distance.")
-@click.option("--split", default="test", show_default=True, help="Split of the real data.")
-@click.option("--encoder", default="clip-ucm-b", show_default=True, help="Scores pictures against texts.")
-@click.option("--classifier", default="scene-ucm", show_default=True, help="Names scenes; gives the features.")
-@click.option("--limit", default=2000, show_default=True, type=click.IntRange(1), help="Most pictures of each kind.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Decides samples and intervals.")
-@click.option("--out", type=click.Path(path_type=Path), help="Also write the figures into this JSON file.")
-def evaluate(
-    run_directory: Path,
-    real: Path | None,
-    split: str,
-    encoder: str,
-    classifier: str,
-    limit: int,
-    seed: int,
-    out: Path | None,
-) -> None:
-    """Judge the data set in RUN with models that did not choose its rows."""
-    from synthesis.evaluating import evaluate_run, picture_size, write_evaluation
-
-    reference = None if real is None else _real_pictures(real, split, limit, picture_size(run_directory))
-    evaluation = evaluate_run(run_directory, encoder, classifier, limit, seed, reference)
-    for line in evaluation.lines():
-        click.echo(line)
-    if out is not None:
-        write_evaluation(out, evaluation)
-
-
-def _real_pictures(source: Path, split: str, limit: int, size: tuple[int, int]) -> RealPictures:
-    from synthesis.evaluating import RealPictures, stack
+def _real_pairs(source: Path, split: str) -> Sequence[RealPair]:
+    """Real pairs, for the commands that may not reach into `training` themselves."""
     from training.data import read_pairs
 
     found = read_pairs(source)
-    pairs = found.split(split)[:limit]
-    if not pairs:
-        raise InputError(f"{str(source)!r} has no pairs in split {split!r}; it has {len(found.pairs)} in all")
+    pairs = _of_split(found, source, split)
     for skipped in found.skipped:
         click.echo(f"left out: {skipped.name}: {skipped.reason}", err=True)
-    labelled = all(pair.label for pair in pairs)
-    return RealPictures(
-        stack([pair.open() for pair in pairs], size),
-        tuple(pair.captions[0] for pair in pairs),
-        tuple(pair.label for pair in pairs) if labelled else None,
-    )
+    return pairs
 
 
 def _real_captions(source: Path, split: str) -> list[tuple[str, str]]:
-    """Class and caption of real pairs, for the commands that may not reach into `training` themselves."""
+    """Class and caption of real pairs."""
     from training.data import read_pairs
 
-    found = read_pairs(source)
+    return [(pair.label, caption) for pair in _of_split(read_pairs(source), source, split) for caption in pair.captions]
+
+
+def _of_split(found: PairSet, source: Path, split: str) -> list[Pair]:
     pairs = found.pairs if split == "all" else found.split(split)
     if not pairs:
         raise InputError(f"{str(source)!r} has no pairs in split {split!r}; it has {len(found.pairs)} in all")
-    return [(pair.label, caption) for pair in pairs for caption in pair.captions]
+    return pairs
+
+
+for command in (models, expand, generate, plan, run, eval_group(Readers(_real_pairs))):
+    cli.add_command(command)
 
 
 @cli.command()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -37,6 +37,26 @@ class RealPictures:
     images: NDArray[np.uint8]
     texts: tuple[str, ...]
     labels: tuple[str, ...] | None
+
+
+class RealPair(Protocol):
+    """One real picture with its captions, as readers of image-caption data give it.
+
+    Attributes:
+        name: File name or row number.
+        label: Class, or "" where the data names none.
+        captions: At least one.
+        open: Opens the picture.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def label(self) -> str: ...  # noqa: D102
+    @property
+    def captions(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def open(self) -> Callable[[], Image.Image]: ...  # noqa: D102
 
 
 def evaluate_run(
@@ -88,6 +108,16 @@ def stack(pictures: Sequence[Image.Image], size: tuple[int, int]) -> NDArray[np.
     from PIL import Image
 
     return np.stack([np.asarray(picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)) for picture in pictures])
+
+
+def real_pictures(pairs: Sequence[RealPair], size: tuple[int, int]) -> RealPictures:
+    """Real pairs as arrays: pictures at one (width, height), the first captions, and the classes if all have one."""
+    labels = tuple(pair.label for pair in pairs)
+    return RealPictures(
+        stack([pair.open() for pair in pairs], size),
+        tuple(pair.captions[0] for pair in pairs),
+        labels if all(labels) else None,
+    )
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
