@@ -1,0 +1,142 @@
+"""Ways to compare pictures: an encoder's features, the bits of a perceptual hash; and the nearest picture by each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.nearest import Neighbours, nearest_by_bits, nearest_by_cosine
+from eval.perceptual_hash import BITS, VIEWS, perceptual_hashes, turned
+
+
+class Measure(Protocol):
+    """A way to compare pictures.
+
+    Attributes:
+        name: What a table calls it.
+        unit: Of its distances.
+        coarse: Whether many distances are equal, so that it says little which of two is smaller.
+    """
+
+    name: str
+    unit: str
+    coarse: bool
+
+    def identity(self) -> dict[str, object]:
+        """What decides the distances, JSON-able."""
+
+    def views(self, images: NDArray[np.uint8], count: int = VIEWS) -> Iterator[NDArray[Any]]:
+        """Descriptions (N, D) of the pictures in the first `count` of the eight views; the first is as they lie."""
+
+    def nearest(
+        self, queries: NDArray[Any], candidates: NDArray[Any], itself: bool = False
+    ) -> Neighbours:
+        """The nearest of the candidates to each query; see `eval.nearest`."""
+
+
+class EncodesPictures(Protocol):
+    """The part of an encoder that a `FeatureMeasure` needs."""
+
+    def identity(self) -> dict[str, object]:
+        """What decides the embeddings, JSON-able."""
+
+    def encode_images(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
+        """Pictures `uint8` (N, H, W, 3) to `float32` (N, D)."""
+
+
+class FeatureMeasure:
+    """1 - cosine of an encoder's embeddings."""
+
+    unit = "1 - cosine"
+    coarse = False
+
+    def __init__(self, name: str, encoder: EncodesPictures) -> None:
+        self.name = name
+        self._encoder = encoder
+
+    def identity(self) -> dict[str, object]:
+        """The encoder's."""
+        return self._encoder.identity()
+
+    def views(self, images: NDArray[np.uint8], count: int = VIEWS) -> Iterator[NDArray[np.float32]]:
+        """Embeddings float32 (N, D), a view at a time."""
+        return (self._encoder.encode_images(turned(images, view)) for view in range(count))
+
+    def nearest(
+        self, queries: NDArray[Any], candidates: NDArray[Any], itself: bool = False
+    ) -> Neighbours:
+        """See `nearest_by_cosine`."""
+        return nearest_by_cosine(queries, candidates, itself=itself)
+
+
+class HashMeasure:
+    """Differing bits of the perceptual hash, 0 to 64."""
+
+    name = "perceptual hash"
+    unit = f"bits of {BITS}"
+    coarse = True
+
+    def identity(self) -> dict[str, object]:
+        """JSON-able."""
+        return {"kind": "pHash", "bits": BITS}
+
+    def views(self, images: NDArray[np.uint8], count: int = VIEWS) -> Iterator[NDArray[np.uint8]]:
+        """Hashes uint8 (N, 8), a view at a time."""
+        hashes = perceptual_hashes(images)
+        return (hashes[:, view] for view in range(count))
+
+    def nearest(
+        self, queries: NDArray[Any], candidates: NDArray[Any], itself: bool = False
+    ) -> Neighbours:
+        """See `nearest_by_bits`."""
+        return nearest_by_bits(queries, candidates, itself=itself)
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The nearest other picture of each of N.
+
+    Attributes:
+        index: int64 (N,), its row.
+        distance: float32 (N,).
+        view: int64 (N,), how the picture was turned for it (see `turned`).
+        exact: False where an approximate index was asked.
+    """
+
+    index: NDArray[np.int64]
+    distance: NDArray[np.float32]
+    view: NDArray[np.int64]
+    exact: bool
+
+
+def nearest_picture(
+    measure: Measure, images: NDArray[np.uint8], candidates: NDArray[Any] | None = None, views: int = VIEWS
+) -> Nearest:
+    """The nearest candidate to each picture in any of its views; of equal ones the first view, then the first row.
+
+    Args:
+        measure: How pictures are compared.
+        images: `uint8` (N, H, W, 3).
+        candidates: Descriptions (M, D) under the same measure; None for the pictures themselves, none being its own.
+        views: How many of the eight views to try.
+    """
+    itself = candidates is None
+    index, distance = np.zeros(len(images), np.int64), np.full(len(images), np.inf, np.float32)
+    turn, exact = np.zeros(len(images), np.int64), True
+    for view, described in enumerate(measure.views(images, views)):
+        candidates = described if candidates is None else candidates
+        found = measure.nearest(described, candidates, itself)
+        closer = found.distance[:, 0] < distance
+        index[closer], distance[closer], turn[closer] = found.index[closer, 0], found.distance[closer, 0], view
+        exact = exact and found.exact
+    return Nearest(index, distance, turn, exact)
+
+
+def pixel_hash(image: NDArray[np.uint8]) -> str:
+    """SHA-256 of the shape and the pixels of a picture, uint8 (H, W, 3); the first 16 hex digits."""
+    return hashlib.sha256(str(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()[:16]
