@@ -1,4 +1,4 @@
-"""The Frechet distance between two sets of features (Heusel et al., NeurIPS 2017), from streamed, mergeable moments.
+"""The Frechet distance between two sets of features (Heusel et al., NeurIPS 2017), with its floor and its limit.
 
 Features come from whichever network the caller names; a distance without that name means nothing. A distance also
 means nothing without its floor: two samples of the same pictures are not at zero, and the fewer they are the farther.
@@ -11,87 +11,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.moments import FeatureStatistics
+
+__all__ = [
+    "FeatureStatistics", "FrechetFloor", "FrechetInfinity", "frechet_distance", "frechet_floor", "frechet_infinity",
+]
+
 FLOOR_REPEATS = 10
-
-
-class FeatureStatistics:
-    """Count, mean and scatter of feature vectors, in one pass and `float64`.
-
-    Statistics of parts merge to those of the whole (Chan, Golub & LeVeque 1983, equations 2.1a and 2.1b), so that
-    memory does not grow with the number of pictures, and workers may each hold a part.
-
-    Args:
-        dim: Width F of the features.
-    """
-
-    def __init__(self, dim: int) -> None:
-        self.n = 0
-        self.mean: NDArray[np.float64] = np.zeros(dim)
-        self._scatter: NDArray[np.float64] = np.zeros((dim, dim))
-
-    @classmethod
-    def of(cls, features: NDArray[np.floating]) -> FeatureStatistics:
-        """Statistics of one array (N, F).
-
-        Raises:
-            ValueError: Not two-dimensional, or not finite.
-        """
-        if features.ndim != 2:
-            raise ValueError(f"features: shape {features.shape}, where (N, F) is needed; flatten or pool them first")
-        if not np.isfinite(features).all():
-            raise ValueError("features: some are not finite; look for an overflow in the network's precision")
-        statistics = cls(features.shape[1])
-        if len(features):
-            values = features.astype(np.float64)
-            statistics.n = len(values)
-            statistics.mean = values.mean(0)
-            centred = values - statistics.mean
-            statistics._scatter = centred.T @ centred
-        return statistics
-
-    def update(self, features: NDArray[np.floating]) -> None:
-        """Take in one more batch (N, F).
-
-        Raises:
-            ValueError: Another width, not two-dimensional, or not finite.
-        """
-        merged = self.merge(FeatureStatistics.of(features))
-        self.n, self.mean, self._scatter = merged.n, merged.mean, merged._scatter
-
-    def merge(self, other: FeatureStatistics) -> FeatureStatistics:
-        """Statistics of both sets together; neither is changed.
-
-        Raises:
-            ValueError: The widths differ.
-        """
-        if self.mean.shape != other.mean.shape:
-            raise ValueError(f"features of width {len(self.mean)} and {len(other.mean)} do not merge; use one network")
-        merged = FeatureStatistics(len(self.mean))
-        merged.n = self.n + other.n
-        if merged.n:
-            difference = other.mean - self.mean
-            merged.mean = self.mean + difference * (other.n / merged.n)
-            between = np.outer(difference, difference) * (self.n * other.n / merged.n)
-            merged._scatter = self._scatter + other._scatter + between
-        return merged
-
-    @property
-    def covariance(self) -> NDArray[np.float64]:
-        """Unbiased covariance (F, F).
-
-        Raises:
-            ValueError: Fewer than two vectors were seen.
-        """
-        if self.n < 2:
-            raise ValueError(f"covariance of {self.n} feature vectors: give at least two pictures")
-        return self._scatter / (self.n - 1)
+INFINITY_POINTS = 15
+INFINITY_SMALLEST = 0.5
+"""Share of the pictures in the smallest sample of the extrapolation: far below it the bias is no line over 1/n."""
 
 
 def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
     """Squared Frechet distance between the Gaussians of two sets (Dowson & Landau 1982, equation 16).
 
-    |mean_a - mean_b|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2). The product under the root is symmetric, so eigenvalues
-    replace the matrix square root of A B, which is unstable where a covariance is singular.
+    |mean_a - mean_b|^2 + tr(A + B - 2 (A B)^1/2). With B = L L^T, the eigenvalues of A B are those of L^T A L, which is
+    symmetric: real eigenvalues replace the matrix square root, which is slow, and unstable where a covariance is
+    singular.
 
     Args:
         a: Statistics of one set, n >= 2.
@@ -105,11 +42,12 @@ def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
     """
     if a.mean.shape != b.mean.shape:
         raise ValueError(f"features of width {len(a.mean)} and {len(b.mean)} do not compare; use one network for both")
-    root = _symmetric_root(a.covariance)
-    eigenvalues = np.linalg.eigvalsh(root @ b.covariance @ root)
+    covariance = a.covariance
+    factor = _factor(b.covariance)
+    eigenvalues = np.linalg.eigvalsh(factor.T @ covariance @ factor)
     cross = np.sqrt(np.clip(eigenvalues, 0, None)).sum()
     difference = a.mean - b.mean
-    distance = difference @ difference + np.trace(a.covariance) + np.trace(b.covariance) - 2 * cross
+    distance = difference @ difference + np.trace(covariance) + np.trace(b.covariance) - 2 * cross
     return max(0.0, float(distance))
 
 
@@ -161,7 +99,85 @@ def frechet_floor(
     return FrechetFloor(float(np.mean(distances)), min(distances), max(distances), n, repeats, seed)
 
 
-def _symmetric_root(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    values, vectors = np.linalg.eigh(matrix)
-    root: NDArray[np.float64] = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
-    return root
+@dataclass(frozen=True)
+class FrechetInfinity:
+    """The distance that endless samples would be at.
+
+    Attributes:
+        distance: Where the line meets 1/n = 0. It may lie below 0, by the noise of the fit.
+        slope: Of the line over 1/n.
+        fit: Share of the variance over the points that the line explains (R^2), 0 to 1. It is low where the bias is
+            small beside the noise, and where the points lie on no line.
+        smallest: Pictures in the smallest sample.
+        n: Pictures in the largest.
+        points: Number of samples.
+        both: Whether the reference was made smaller along with the pictures, so that its size is extrapolated too.
+        seed: Of the samples.
+    """
+
+    distance: float
+    slope: float
+    fit: float
+    smallest: int
+    n: int
+    points: int
+    both: bool
+    seed: int
+
+
+def frechet_infinity(
+    features: NDArray[np.floating], reference: FeatureStatistics | NDArray[np.floating], seed: int,
+    smallest: int | None = None, points: int = INFINITY_POINTS,
+) -> FrechetInfinity:
+    """Extrapolate the distance to endless samples (FD-infinity, Chong & Forsyth, CVPR 2020, section 4).
+
+    The distance of n pictures is biased upwards by about a constant over n. Distances of random samples of growing
+    size are fitted by a line over 1/n, and the line is read at 0.
+
+    Args:
+        features: Of the pictures to judge (N, F).
+        reference: Statistics, which stay as they are, as in the paper: the distance then keeps the bias that the
+            size of the reference brings. Or the features (M, F): samples of these shrink in proportion, and both
+            biases go.
+        seed: Of the samples; they are drawn without replacement.
+        smallest: Pictures in the smallest sample, >= 2; by default half of them. The paper starts at 5,000 of 50,000
+            Inception features; far below the width of the features the bias is no line over 1/n.
+        points: Samples, of sizes evenly spaced from the smallest to N.
+
+    Raises:
+        ValueError: Fewer than two points or two pictures in the smallest sample, or nothing between it and N.
+    """
+    n = len(features)
+    smallest = max(2, round(n * INFINITY_SMALLEST)) if smallest is None else smallest
+    if points < 2 or not 2 <= smallest < n:
+        raise ValueError(f"{points} samples of {smallest} to {n} pictures: give 2 samples of 2 pictures at the least")
+    generator = np.random.default_rng(seed)
+    sizes = np.linspace(smallest, n, points).round().astype(int)
+    distances = []
+    for size in sizes:
+        part = FeatureStatistics.of(features[generator.permutation(n)[:size]])
+        if isinstance(reference, FeatureStatistics):
+            whole = reference
+        else:
+            amount = max(2, round(len(reference) * size / n))
+            whole = FeatureStatistics.of(reference[generator.permutation(len(reference))[:amount]])
+        distances.append(frechet_distance(part, whole))
+    found = np.array(distances)
+    slope, limit = np.polyfit(1 / sizes, found, 1)
+    left, spread = np.square(found - slope / sizes - limit).sum(), np.square(found - found.mean()).sum()
+    fit = 1 - left / spread if spread > 0 else 1.0
+    return FrechetInfinity(
+        float(limit), float(slope), float(fit), int(sizes[0]), n, points,
+        not isinstance(reference, FeatureStatistics), seed,
+    )
+
+
+def _factor(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """L (F, R) with L L^T = covariance: Cholesky's where it exists, else the eigenvectors that carry something."""
+    try:
+        return np.linalg.cholesky(covariance).astype(np.float64)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(covariance)
+        kept = values > values[-1] * len(values) * np.finfo(np.float64).eps
+        factor: NDArray[np.float64] = vectors[:, kept] * np.sqrt(values[kept])
+        return factor

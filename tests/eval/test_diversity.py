@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from vendi_score import vendi
 
 from eval.diversity import mean_distance_within, mean_pairwise_distance, vendi_score
 
@@ -22,6 +23,14 @@ def test_they_are_what_their_definitions_say(features):
     vendi, distance = by_definition(features)
     assert vendi_score(features) == pytest.approx(vendi, rel=1e-4)
     assert mean_pairwise_distance(features) == pytest.approx(distance, rel=1e-4)
+
+
+@pytest.mark.parametrize("n", [5, 40])
+def test_the_vendi_score_is_that_of_its_authors(n):
+    unit = FEATURES[:n].astype(np.float64)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    assert vendi_score(FEATURES[:n]) == pytest.approx(vendi.score_K(unit @ unit.T), rel=1e-4)
+    assert vendi_score(FEATURES[:n]) == pytest.approx(vendi.score_dual(unit), rel=1e-4)
 
 
 def test_equal_pictures_count_once_and_orthogonal_ones_each():

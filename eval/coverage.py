@@ -1,0 +1,101 @@
+"""Do the pictures lie among the real ones, and the real ones among them? Four shares over balls of neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+NEIGHBOURS = 5
+BLOCK = 2048
+"""Rows of the matrix of distances that are in memory at a time."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Shares of pictures in balls around pictures; a ball reaches to the k-th nearest picture of the same set.
+
+    Attributes:
+        precision: Share of the pictures that lie in the ball of a real one (Kynkaanniemi et al., NeurIPS 2019,
+            equation 2). One outlier among the real pictures has a ball that takes in much.
+        recall: Share of the real pictures that lie in the ball of a generated one (the same, equation 3).
+        density: Mean number of real balls a picture lies in, over k (Naeem et al., ICML 2020, equation 3); an outlier
+            counts little. Around 1 for pictures like the real ones, and it may be larger.
+        coverage: Share of the real pictures whose ball holds a generated one (the same, equation 4).
+        k: Neighbours.
+        n: Pictures.
+        n_reference: Real pictures.
+    """
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+    k: int
+    n: int
+    n_reference: int
+
+
+def measure_coverage(
+    features: NDArray[np.floating], reference: NDArray[np.floating], k: int = NEIGHBOURS
+) -> Coverage:
+    """Precision, recall, density and coverage. All of them depend on both numbers of pictures.
+
+    A picture on the very edge of a ball is outside, as in the code of Naeem et al.
+
+    Args:
+        features: Of the pictures (N, F), N > k.
+        reference: Of the real pictures (M, F), M > k, of the same network.
+        k: Neighbours, >= 1.
+
+    Raises:
+        ValueError: Widths that differ, or too few pictures.
+    """
+    if features.ndim != 2 or reference.ndim != 2 or features.shape[1] != reference.shape[1]:
+        raise ValueError(
+            f"features of shape {features.shape} and {reference.shape}: give (N, F) and (M, F) of one network"
+        )
+    if not 1 <= k < min(len(features), len(reference)):
+        raise ValueError(f"the {k} nearest of {len(features)} and of {len(reference)} pictures: give more than {k}")
+    # About the middle of the real pictures, distances lose fewest digits.
+    middle = reference.mean(0, dtype=np.float64)
+    own, real = features.astype(np.float64) - middle, reference.astype(np.float64) - middle
+    own_radius, real_radius = _radii(own, k), _radii(real, k)
+    balls = np.zeros(len(own), np.int64)
+    recalled = np.zeros(len(real), np.bool_)
+    covered = np.zeros(len(real), np.bool_)
+    for start in range(0, len(own), BLOCK):
+        columns = slice(start, start + BLOCK)
+        for other in range(0, len(real), BLOCK):
+            rows = slice(other, other + BLOCK)
+            squared = _squared(real[rows], own[columns])
+            inside = squared < real_radius[rows, None]
+            balls[columns] += inside.sum(0)
+            covered[rows] |= inside.any(1)
+            recalled[rows] |= (squared < own_radius[None, columns]).any(1)
+    return Coverage(
+        precision=float((balls > 0).mean()), recall=float(recalled.mean()), density=float(balls.mean() / k),
+        coverage=float(covered.mean()), k=k, n=len(own), n_reference=len(real),
+    )
+
+
+def _radii(values: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+    """Squared distance of each row to its k-th nearest other row."""
+    radii = np.empty(len(values))
+    for start in range(0, len(values), BLOCK):
+        rows = values[start : start + BLOCK]
+        nearest = np.empty((len(rows), 0))
+        for other in range(0, len(values), BLOCK):
+            squared = _squared(rows, values[other : other + BLOCK])
+            if other == start:
+                np.fill_diagonal(squared, np.inf)
+            nearest = np.concatenate([nearest, squared], axis=1)
+            nearest = np.partition(nearest, k - 1, axis=1)[:, :k] if nearest.shape[1] > k else nearest
+        radii[start : start + BLOCK] = nearest.max(1)
+    return radii
+
+
+def _squared(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    squared: NDArray[np.float64] = np.square(a).sum(1)[:, None] + np.square(b).sum(1)[None] - 2 * (a @ b.T)
+    return np.clip(squared, 0, None, out=squared)
