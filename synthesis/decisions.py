@@ -6,7 +6,7 @@ completion change nothing, and deciding again with other filters needs no new pi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from synthesis.events import ClassCount
 from synthesis.files import replacing
 from synthesis.filters import FILTERS, ClassJudge, Measurements
 
-BEYOND_TARGET, BEYOND_MAX_ATTEMPTS = "beyond_target", "beyond_max_attempts"
+BEYOND_TARGET, BEYOND_MAX_ATTEMPTS, UNDECIDED = "beyond_target", "beyond_max_attempts", "undecided"
+NOT_JUDGED = (BEYOND_TARGET, BEYOND_MAX_ATTEMPTS, UNDECIDED)
 _ACCEPTED, _BEYOND_TARGET, _BEYOND_MAX = 0, -1, -2
 
 
@@ -45,7 +46,8 @@ class Decision:
     Attributes:
         k: The attempt's place in its class.
         accepted: Whether it is in the data set.
-        reason: The filter that it failed, "beyond_target" or "beyond_max_attempts"; None when accepted.
+        reason: The filter that it failed, "beyond_target", "beyond_max_attempts", or "undecided" where a run was
+            stopped before a threshold that comes from the class's first attempts was known; None when accepted.
         scores: By filter name; None where the filter had nothing to compare with or was not asked.
     """
 
@@ -58,9 +60,12 @@ class Decision:
 class ClassDecisions:
     """The decisions on one class, block by block; about ten bytes an attempt stay in memory.
 
+    Where a judge takes its threshold from the first attempts of the class, the first blocks wait until all of these
+    are measured.
+
     Attributes:
         label: The class.
-        blocks: Blocks decided so far.
+        blocks: Blocks seen so far.
     """
 
     def __init__(self, label: str, judges: Sequence[NamedJudge], per_class: int, max_attempts: int) -> None:
@@ -72,6 +77,9 @@ class ClassDecisions:
         self._accepted = 0
         self._judged = 0
         self._attempts = 0
+        self._rows: list[int] = []
+        self._needs = max((each.judge.needs for each in judges), default=0)
+        self._waiting: list[dict[str, Measurements]] = []
         self._codes: list[NDArray[np.int8]] = []
         self._scores: list[NDArray[np.float32]] = []
 
@@ -92,17 +100,35 @@ class ClassDecisions:
             rows: Attempts in the block.
             measure: Gives the block's measurements by an encoder; not called when the class is done already.
         """
+        self._rows.append(rows)
+        self.blocks += 1
+        measured = {} if self.done else {key: measure(key) for key in {each.encoder for each in self._judges}}
+        self._waiting.append(measured)
+        if sum(self._rows) < self._needs:
+            return
+        if not self._codes:
+            self._learn()
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            self._decide_block(self._rows[len(self._codes)], each)
+
+    def _learn(self) -> None:
+        for each in self._judges:
+            if each.judge.needs:
+                seen = Measurements.joined([measured[each.encoder] for measured in self._waiting])
+                each.judge.learn(seen.rows(0, each.judge.needs))
+
+    def _decide_block(self, rows: int, measured: Mapping[str, Measurements]) -> None:
         codes = np.zeros(rows, np.int8)
         scores = np.full((rows, len(self._judges)), np.nan, np.float32)
         if not self.done:
             for each in self._judges:
-                each.judge.begin(measure(each.encoder))
+                each.judge.begin(measured[each.encoder])
         for row in range(rows):
             codes[row] = self._decide_row(row, scores[row])
             self._attempts += 1
         self._codes.append(codes)
         self._scores.append(scores)
-        self.blocks += 1
 
     def _decide_row(self, row: int, scores: NDArray[np.float32]) -> int:
         if self._accepted >= self._per_class:
@@ -124,8 +150,13 @@ class ClassDecisions:
 
     def block(self, index: int) -> list[Decision]:
         """The decisions on the attempts of a block, in order of k."""
+        start = sum(self._rows[:1]) * index
+        if index >= len(self._codes):
+            return [
+                Decision(start + row, False, UNDECIDED, {each.name: None for each in self._judges})
+                for row in range(self._rows[index])
+            ]
         codes, scores = self._codes[index], self._scores[index]
-        start = sum(len(codes) for codes in self._codes[:1]) * index
         return [
             Decision(start + row, int(code) == _ACCEPTED, self._reason(int(code)), self._named(scores[row]))
             for row, code in enumerate(codes)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthesis.decisions import BEYOND_MAX_ATTEMPTS, BEYOND_TARGET, ClassDecisions, Decision
+from synthesis.decisions import NOT_JUDGED, ClassDecisions, Decision
 from synthesis.errors import disk_errors
 from synthesis.files import write_file
 from synthesis.filters import AnyFilter
@@ -107,7 +108,7 @@ def _class_row(decided: ClassDecisions) -> ClassRow:
     from eval.report import ClassRow
 
     count = decided.count
-    reasons = Counter(each.reason for each in decided if each.reason not in (None, BEYOND_TARGET, BEYOND_MAX_ATTEMPTS))
+    reasons = Counter(each.reason for each in decided if each.reason not in (None, *NOT_JUDGED))
     named = {reason: amount for reason, amount in sorted(reasons.items(), key=str) if reason is not None}
     return ClassRow(count.label, count.accepted, count.attempted, count.target, named)
 
@@ -119,7 +120,8 @@ def _histograms(names: Sequence[str], classes: Sequence[ClassDecisions]) -> tupl
     for name in names:
         parts = [each.scores(name) for each in classes]
         accepted, rejected = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
-        thresholds = {each.label: each.thresholds[name] for each in classes}
+        # a class that was stopped before its first attempts were measured has no threshold yet
+        thresholds = {each.label: limit for each in classes if not isnan(limit := each.thresholds[name])}
         if len(set(thresholds.values())) == 1:
             thresholds = {"": next(iter(thresholds.values()))}
         if len(accepted) + len(rejected):
@@ -154,10 +156,8 @@ def describe_checks(checks: CheckSettings | None) -> dict[str, object]:
 
 
 def describe_filter(settings: AnyFilter) -> str:
-    """A filter's settings on one line; of a local encoder only the folder's name, not the folders of this machine."""
-    values = settings.model_dump(exclude_none=True, exclude={"kind", "encoder"})
-    name = Path(settings.encoder).name if Path(settings.encoder).is_dir() else settings.encoder
-    return ", ".join([*(f"{key} {value}" for key, value in values.items()), f"encoder {name}"])
+    """A filter's settings on one line, without the folders of this machine."""
+    return settings.describe()
 
 
 def examples(job: Job, classes: Sequence[ClassDecisions], accepted: bool, count: int) -> list[Example]:
@@ -176,7 +176,7 @@ def _examples(job: Job, decided: ClassDecisions, accepted: bool) -> Iterator[Exa
         wanted = [
             each
             for each in decided.block(index)
-            if each.accepted is accepted and each.reason not in (BEYOND_TARGET, BEYOND_MAX_ATTEMPTS)
+            if each.accepted is accepted and each.reason not in NOT_JUDGED
         ]
         if wanted:
             start = index * job.blocks.block_size

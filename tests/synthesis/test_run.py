@@ -11,6 +11,7 @@ import synthesis.job
 from synthesis import run
 from synthesis.errors import InputError, RunError
 from synthesis.events import BlockDone, ClassDone, Finished, Planned
+from synthesis.filters import FILTERS
 from synthesis.images import decode
 from synthesis.recipe import Recipe
 from tests.synthesis.helpers import decisions, fingerprint, rows, times
@@ -287,7 +288,7 @@ def test_pictures_are_stored_once_in_the_wanted_format(tree, tmp_path, image_for
         assert row["image"]["path"] == f"{row['id']}.{image_format}"
         with Image.open(io.BytesIO(row["image"]["bytes"])) as picture:
             assert (picture.format, picture.size) == (image_format.upper(), (32, 32))
-        assert row["scores"] == {"alignment": None, "duplicate": None}
+        assert row["scores"] == dict.fromkeys(sorted(FILTERS))
 
 
 def test_calibrated_threshold_comes_from_the_encoder(tree, models, tmp_path):

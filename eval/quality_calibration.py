@@ -1,0 +1,98 @@
+"""What the measures of `eval.quality` are on real pictures: the scale on which a generated picture's are read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.calibration import Quantiles
+from eval.errors import InputError
+from eval.quality import IDENTITY, MEASURES, measure_quality
+
+SHIPPED = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class QualityCalibration:
+    """Quantiles of every measure by picture size.
+
+    Attributes:
+        data: Name of the real data.
+        split: Where in it the pictures came from.
+        sizes: Side in pixels -> measure -> quantiles.
+    """
+
+    data: str
+    split: str
+    sizes: Mapping[int, Mapping[str, Quantiles]]
+
+    @staticmethod
+    def shipped(name: str) -> Path:
+        """Where a calibration that comes with the package lies."""
+        return SHIPPED / f"quality-{name}.json"
+
+    @classmethod
+    def of(cls, pictures: Mapping[int, NDArray[np.uint8]], data: str, split: str) -> QualityCalibration:
+        """Measure real pictures, uint8 (N, S, S, 3) for every side S."""
+        sizes = {}
+        for side, images in sorted(pictures.items()):
+            columns = measure_quality(images).T
+            sizes[side] = {name: Quantiles.of(values) for name, values in zip(MEASURES, columns, strict=True)}
+        return cls(data, split, sizes)
+
+    def threshold(self, measure: str, side: int, pass_real: float) -> float:
+        """The value that a share of the real pictures of a size is as good as.
+
+        Args:
+            measure: One of `MEASURES`.
+            side: The shorter side of the pictures, in pixels.
+            pass_real: The share, 0 to 1.
+
+        Raises:
+            InputError: No real pictures of that size were measured.
+        """
+        if side not in self.sizes:
+            known = ", ".join(str(each) for each in sorted(self.sizes))
+            raise InputError(
+                f"pass_real {pass_real}: the quality of real pictures was measured at {known} px and these have "
+                f"{side}; give an absolute threshold, or measure real pictures of that size with `terrasynth eval "
+                "calibrate`"
+            )
+        level = 1 - pass_real if MEASURES[measure].low_is_bad else pass_real
+        return round(self.sizes[side][measure].at(level), 6)
+
+    def save(self, path: Path) -> None:
+        """Write JSON; the same calibration always gives the same bytes."""
+        content = {
+            "measures": dict(IDENTITY), "data": self.data, "split": self.split,
+            "sizes": {
+                str(side): {name: asdict(each) for name, each in measures.items()}
+                for side, measures in sorted(self.sizes.items())
+            },
+        }
+        path.write_text(json.dumps(content, separators=(",", ":")) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> QualityCalibration:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: The file is no calibration, or one of other measures.
+        """
+        try:
+            content = json.loads(path.read_text())
+            if content["measures"] != dict(IDENTITY):
+                raise ValueError(f"it is of measures {content['measures']}, and these are {dict(IDENTITY)}")
+            sizes = {
+                int(side): {name: Quantiles(each["n"], tuple(each["values"])) for name, each in measures.items()}
+                for side, measures in content["sizes"].items()
+            }
+            return cls(content["data"], content["split"], sizes)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: not a calibration of quality ({error}); make it again with `terrasynth eval "
+                             "calibrate`") from error

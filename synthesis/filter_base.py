@@ -1,0 +1,156 @@
+"""What every filter is made of: what it measures with, its settings in a recipe, and its judge of one class."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+THUMBNAIL = "thumbnail"
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What one model says about the attempts of one block.
+
+    Attributes:
+        alignment: float32 (N,), cosine between picture and text, -1 .. 1; NaN from a model that reads no text.
+        embeddings: float32 (N, D), one row of numbers a picture: the L2-normalised embedding of an encoder, the class
+            probabilities of a scene classifier, or what `eval.quality` measures.
+    """
+
+    alignment: NDArray[np.float32]
+    embeddings: NDArray[np.float32]
+
+    def rows(self, start: int, stop: int) -> Measurements:
+        """Those of the attempts `start` to `stop - 1` of the block."""
+        return Measurements(self.alignment[start:stop], self.embeddings[start:stop])
+
+    @staticmethod
+    def joined(parts: Sequence[Measurements]) -> Measurements:
+        """Those of several blocks, at least one, in order."""
+        return Measurements(
+            np.concatenate([part.alignment for part in parts]), np.concatenate([part.embeddings for part in parts])
+        )
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where measurements come from.
+
+    Attributes:
+        gives: What the numbers are.
+        reference: Model reference, or "thumbnail"; "" for what needs no model.
+    """
+
+    gives: Literal["embeddings", "probabilities", "quality"]
+    reference: str = ""
+
+
+class ClassJudge(ABC):
+    """One filter's view of one class. Blocks arrive in order of k; only accepted attempts leave a trace.
+
+    Attributes:
+        threshold: The score that decides; it never depends on later attempts than the first `needs`.
+        needs: Attempts of the class that have to be measured before the first one is judged; `learn` gets them.
+    """
+
+    threshold: float
+    needs: int = 0
+
+    def learn(self, first: Measurements) -> None:  # noqa: B027 - most filters learn nothing
+        """The measurements of the first `needs` attempts of the class; called once, before the first `begin`."""
+
+    @abstractmethod
+    def begin(self, measurements: Measurements) -> None:
+        """The next block's measurements."""
+
+    @abstractmethod
+    def score(self, row: int) -> float | None:
+        """The filter's score of a row of the block, or None where there is nothing to compare with."""
+
+    @abstractmethod
+    def passes(self, score: float | None) -> bool:
+        """Whether an attempt with this score may stay."""
+
+    def keep(self, row: int) -> None:  # noqa: B027 - most filters remember nothing
+        """The row was accepted by every filter."""
+
+
+class FilterSettings(BaseModel, ABC):
+    """What every filter in a recipe has.
+
+    Attributes:
+        places: Fields that name a model or a file; of a local one only the last part of the path is ever shown.
+        against_copies: The filter is there for variety, not for quality; its control looks at variety too.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    places: ClassVar[tuple[str, ...]] = ("encoder",)
+    against_copies: ClassVar[bool] = False
+
+    kind: str
+
+    @property
+    @abstractmethod
+    def source(self) -> Source:
+        """What the filter measures with."""
+
+    @property
+    def needs(self) -> int:
+        """Attempts of a class that its threshold is taken from; 0 for none."""
+        return 0
+
+    def check(self, labels: Sequence[str], model: Any) -> None:  # noqa: ANN401 - what `source` names
+        """Check that classes can be judged with a model.
+
+        Args:
+            labels: The classes.
+            model: What `source` names, loaded.
+
+        Raises:
+            InputError: The model lacks what the filter needs.
+        """
+
+    def check_size(self, height: int, width: int) -> None:
+        """Check that pictures of a size, in pixels, can be judged.
+
+        Raises:
+            InputError: They cannot.
+        """
+
+    @abstractmethod
+    def judge(self, label: str, model: Any, scratch: Path) -> ClassJudge:  # noqa: ANN401
+        """A fresh judge for the attempts of one class.
+
+        Args:
+            label: The class.
+            model: What `source` names, loaded; its calibration may set the threshold.
+            scratch: A folder on the run's disk for temporary files.
+        """
+
+    def describe(self) -> str:
+        """The settings on one line, without a path of this machine."""
+        values = self.model_dump(exclude_none=True, exclude={"kind"})
+        for field in self.places:
+            path = Path(values.pop(field))
+            values[field] = path.name if path.exists() else str(path)
+        return ", ".join(f"{key} {value}" for key, value in values.items())
+
+
+def one_of(**choices: object) -> None:
+    """Check that exactly one of the named values is given.
+
+    Raises:
+        ValueError: None or several are; pydantic puts the place of the filter before the message.
+    """
+    given = [name for name, value in choices.items() if value is not None]
+    if len(given) != 1:
+        *others, last = choices
+        raise ValueError(f"give exactly one of {', '.join(others)} and {last}")

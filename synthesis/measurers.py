@@ -1,0 +1,117 @@
+"""What measures stored pictures for the filters: encoders, scene classifiers, and the measures of quality."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthesis.filter_base import THUMBNAIL, Measurements, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eval import Encoder, SceneClassifier
+
+
+class Measurer(Protocol):
+    """A model with the way it measures pictures.
+
+    Attributes:
+        model: What filters get to see; None where there is none.
+    """
+
+    model: Any
+
+    def identity(self) -> dict[str, object]:
+        """What decides the measurements, JSON-able; its hash is the key under which they are kept."""
+
+    def measure(self, images: NDArray[np.uint8], texts: Sequence[str]) -> Measurements:
+        """Measure pictures uint8 (N, H, W, 3) with their texts."""
+
+
+def load_measurer(source: Source, device: str) -> Measurer:
+    """Load what a filter measures with.
+
+    Raises:
+        InputError: No such model.
+    """
+    from eval import ThumbnailEncoder, load_classifier, load_encoder
+
+    if source.gives == "quality":
+        return QualityMeasurer()
+    if source.gives == "probabilities":
+        return SceneMeasurer(load_classifier(source.reference, device=device))
+    if source.reference == THUMBNAIL:
+        return EncoderMeasurer(ThumbnailEncoder())
+    return EncoderMeasurer(load_encoder(source.reference, device=device))
+
+
+class EncoderMeasurer:
+    """Embeddings, and the cosine with the text where the encoder reads one.
+
+    Attributes:
+        model: The encoder.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.model = encoder
+
+    def identity(self) -> dict[str, object]:
+        """The encoder's."""
+        return self.model.identity()
+
+    def measure(self, images: NDArray[np.uint8], texts: Sequence[str]) -> Measurements:
+        """Embeddings (N, D) and alignment."""
+        seen = self.model.encode_images(images)
+        if not self.model.reads_text:
+            return Measurements(np.full(len(seen), np.nan, np.float32), seen.astype(np.float32))
+        read = self.model.encode_texts(list(texts))
+        return Measurements((seen * read).sum(axis=1).astype(np.float32), seen.astype(np.float32))
+
+
+class SceneMeasurer:
+    """Class probabilities.
+
+    Attributes:
+        model: The classifier.
+    """
+
+    def __init__(self, classifier: SceneClassifier) -> None:
+        self.model = classifier
+
+    def identity(self) -> dict[str, object]:
+        """The classifier's, marked: the same network may be asked for its features elsewhere."""
+        return {"gives": "probabilities"} | self.model.identity()
+
+    def measure(self, images: NDArray[np.uint8], texts: Sequence[str]) -> Measurements:
+        """Probabilities (N, C)."""
+        return _textless(self.model.probabilities(images))
+
+
+class QualityMeasurer:
+    """The numbers of `eval.quality`, then height and width of the picture: what is normal depends on the size.
+
+    Attributes:
+        model: None.
+    """
+
+    model = None
+
+    def identity(self) -> dict[str, object]:
+        """The version of the measures."""
+        from eval.quality import IDENTITY
+
+        return dict(IDENTITY)
+
+    def measure(self, images: NDArray[np.uint8], texts: Sequence[str]) -> Measurements:
+        """Measures and size (N, M + 2)."""
+        from eval.quality import measure_quality
+
+        size = np.broadcast_to(np.array(images.shape[1:3], np.float32), (len(images), 2))
+        return _textless(np.concatenate([measure_quality(images), size], axis=1))
+
+
+def _textless(rows: NDArray[np.float32]) -> Measurements:
+    return Measurements(np.full(len(rows), np.nan, np.float32), rows.astype(np.float32))
