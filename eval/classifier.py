@@ -37,6 +37,7 @@ class SceneClassifier:
 
     Attributes:
         labels: The C class names, in the order of the probabilities.
+        precision: Type of the matrix products and kind of device.
     """
 
     def __init__(self, model: Any, preprocessor: Preprocessor, identity: dict[str, object]) -> None:  # noqa: ANN401
@@ -45,6 +46,7 @@ class SceneClassifier:
         self._identity = identity
         names: dict[int, str] = model.config.id2label
         self.labels = tuple(names[number] for number in sorted(names))
+        self.precision = f"float32 on {model.device.type}"
 
     def identity(self) -> dict[str, object]:
         """Kind, model, and content hash (a folder) or commit (the Hub)."""
@@ -74,9 +76,9 @@ class SceneClassifier:
         """Class probabilities `float32` (N, C) of pictures `uint8` (N, H, W, 3); see `classify`."""
         return self.classify(images).probabilities
 
-    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def features(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
         """Pooled features `float32` (N, F) of pictures `uint8` (N, H, W, 3); see `classify`."""
-        return self.classify(images).features
+        return self.classify(images, batch_size).features
 
     def _forward(self, pixels: torch.Tensor) -> Classification:
         import torch

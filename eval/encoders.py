@@ -1,4 +1,7 @@
-"""Dual encoders of pictures and texts (CLIP, Radford et al., ICML 2021): one space, cosine as the score."""
+"""Dual encoders of pictures and texts: one space, cosine as the score.
+
+CLIP (Radford et al., ICML 2021), SigLIP (Zhai et al., ICCV 2023) and what has their shape.
+"""
 
 from __future__ import annotations
 
@@ -10,39 +13,56 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.calibration import Calibration
-from eval.errors import InputError
+from eval.errors import InputError, one_line
+from eval.inference import in_batches, inference, precision_name, read_precision, unit_length
 from eval.loading import commit_of, load_config, load_weights
-from eval.models import EMBEDDED_ROOT, resolve
-from eval.preprocess import Preprocessor, check_images
+from eval.models import EMBEDDED_ROOT, ResolvedModel, resolve
+from eval.openclip_files import find_open_clip, load_open_clip
+from eval.preprocess import Preprocessor
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-DUAL_ENCODERS = ("clip", "vision-text-dual-encoder")
-"""The `model_type` of a configuration that `load_encoder` takes: `CLIPModel`, `VisionTextDualEncoderModel`."""
+CLIP_TYPES = ("clip", "vision-text-dual-encoder")
+SIGLIP = "siglip"
+DUAL_ENCODERS = (*CLIP_TYPES, SIGLIP)
+"""The `model_type` of a configuration that `load_encoder` takes; SigLIP 2 of a fixed resolution calls itself siglip."""
 
 CALIBRATION_FILE = "calibration.json"
 
 
-class Encoder(Protocol):
-    """What filters and metrics need of a dual encoder.
+class PictureEncoder(Protocol):
+    """What metrics and filters need of anything that turns pictures into features.
 
     Attributes:
-        dim: Width D of the embeddings.
-        calibration: Scores of real pairs, where the model ships them.
-        reads_text: Whether it has a text side; without one it only compares pictures.
+        dim: Width D of the features.
+        reads_text: Whether it is an `Encoder`, with a text side; without one it only compares pictures.
+        precision: What moves the last digits of features and is no part of the identity, such as "float32 on cpu".
     """
 
     dim: int
-    calibration: Calibration | None
     reads_text: bool
+    precision: str
 
     def identity(self) -> dict[str, object]:
-        """What decides the embeddings, JSON-able."""
+        """What decides the features, JSON-able."""
+
+    def features(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
+        """Pictures `uint8` (N, H, W, 3) to `float32` (N, D), of the length the network gives: for Frechet distances."""
 
     def encode_images(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
-        """Pictures `uint8` (N, H, W, 3) to L2-normalised `float32` (N, D)."""
+        """The same, L2-normalised: for cosines."""
+
+
+class Encoder(PictureEncoder, Protocol):
+    """What filters and metrics need of a dual encoder.
+
+    Attributes:
+        calibration: Scores of real pairs, where the model ships them.
+    """
+
+    calibration: Calibration | None
 
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> NDArray[np.float32]:
         """Texts to L2-normalised `float32` (N, D)."""
@@ -58,6 +78,7 @@ class ClipEncoder:
         dim: Width D of the embeddings.
         calibration: Scores of real pairs, or None where the model ships none.
         reads_text: True.
+        precision: Type of the matrix products and kind of device.
     """
 
     reads_text = True
@@ -66,18 +87,25 @@ class ClipEncoder:
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, preprocessor: Preprocessor,
         identity: dict[str, object], calibration: Calibration | None, dtype: torch.dtype,
     ) -> None:
-        self._model: Any = model  # the two architectures share these methods by convention, not by type
+        self._model: Any = model  # the architectures share these methods by convention, not by type
         self._tokenizer = tokenizer
         self._preprocessor = preprocessor
         self._identity = identity
         self._dtype = dtype
-        self._max_tokens = min(int(tokenizer.model_max_length), int(model.config.text_config.max_position_embeddings))
-        self.dim = int(model.config.projection_dim)
+        config = model.config
+        self._sigmoid = config.model_type == SIGLIP
+        self._max_tokens = min(int(tokenizer.model_max_length), int(config.text_config.max_position_embeddings))
+        self.dim = int(config.vision_config.hidden_size if self._sigmoid else config.projection_dim)
         self.calibration = calibration
+        self.precision = precision_name(model, dtype)
 
     def identity(self) -> dict[str, object]:
         """Kind, model, and content hash (a folder) or commit (the Hub)."""
         return dict(self._identity)
+
+    def features(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
+        """Embeddings of the length that the network gives, `float32` (N, D); otherwise as `encode_images`."""
+        return in_batches(images, batch_size, self.dim, self._image_features)
 
     def encode_images(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
         """Embed pictures.
@@ -93,12 +121,7 @@ class ClipEncoder:
             TypeError: Not `uint8`.
             ValueError: Not (N, H, W, 3).
         """
-        check_images(images)
-        parts = [
-            self._embed("get_image_features", pixel_values=self._preprocessor(images[start : start + batch_size]))
-            for start in range(0, len(images), batch_size)
-        ]
-        return np.concatenate(parts) if parts else np.empty((0, self.dim), np.float32)
+        return unit_length(self.features(images, batch_size))
 
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> NDArray[np.float32]:
         """Embed texts; one that is longer than the model's context is cut at its end.
@@ -117,16 +140,20 @@ class ClipEncoder:
             raise TypeError(f"texts: one string ({texts[:40]!r}), where a list of strings is needed; put it in a list")
         parts = []
         for start in range(0, len(texts), batch_size):
+            # SigLIP pools the last position, so its texts fill the context; it was trained without an attention mask.
             tokens = self._tokenizer(
-                list(texts[start : start + batch_size]), padding=True, truncation=True, max_length=self._max_tokens,
-                return_tensors="pt",
+                list(texts[start : start + batch_size]), padding="max_length" if self._sigmoid else True,
+                truncation=True, max_length=self._max_tokens, return_tensors="pt",
             )
-            names = ("input_ids", "attention_mask")
+            names = ("input_ids",) if self._sigmoid else ("input_ids", "attention_mask")
             parts.append(self._embed("get_text_features", **{name: tokens[name] for name in names}))
-        return np.concatenate(parts) if parts else np.empty((0, self.dim), np.float32)
+        return unit_length(np.concatenate(parts)) if parts else np.empty((0, self.dim), np.float32)
 
     def score(self, images: NDArray[np.uint8], texts: Sequence[str]) -> NDArray[np.float32]:
         """Cosine of each picture with its own text.
+
+        For SigLIP too, where the probability of a match would be a sigmoid of the scaled and shifted cosine: the order
+        is the same, and the range is that of all other encoders.
 
         Args:
             images: `uint8` (N, H, W, 3).
@@ -143,17 +170,15 @@ class ClipEncoder:
         cosine: NDArray[np.float32] = np.einsum("nd,nd->n", self.encode_images(images), self.encode_texts(texts))
         return cosine
 
-    def _embed(self, method: str, **inputs: torch.Tensor) -> NDArray[np.float32]:
-        import torch
-        import torch.nn.functional as F
+    def _image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self._embed("get_image_features", pixel_values=self._preprocessor(images))
 
-        device = self._model.device
-        inputs = {name: value.to(device) for name, value in inputs.items()}
-        autocast = torch.autocast(device.type, self._dtype, enabled=self._dtype != torch.float32)
-        with torch.inference_mode(), autocast:
-            features = getattr(self._model, method)(**inputs).pooler_output
-        embeddings: NDArray[np.float32] = F.normalize(features.float(), dim=1).cpu().numpy()
-        return embeddings
+    def _embed(self, method: str, **inputs: torch.Tensor) -> NDArray[np.float32]:
+        with inference(self._model, self._dtype):
+            moved = {name: value.to(self._model.device) for name, value in inputs.items()}
+            features = getattr(self._model, method)(**moved).pooler_output
+        rows: NDArray[np.float32] = features.float().cpu().numpy()
+        return rows
 
 
 def load_encoder(
@@ -163,7 +188,9 @@ def load_encoder(
     """Load a dual encoder: an embedded name (`clip-ucm`), a folder, or a Hub id with an optional `@revision`.
 
     Args:
-        reference: The model; a `CLIPModel` or a `VisionTextDualEncoderModel`, weights in `safetensors`.
+        reference: The model, weights in `safetensors`: a `CLIPModel`, a `VisionTextDualEncoderModel`, a `SiglipModel`
+            (SigLIP 2 of a fixed resolution too), or a vision transformer as OpenCLIP saves it, with its
+            `open_clip_config.json`.
         device: A torch device.
         dtype: "float32" (the default, also for None), "bfloat16" or "float16": the type of the matrix products,
             under autocast. The weights stay in `float32`.
@@ -172,44 +199,59 @@ def load_encoder(
     Raises:
         InputError: Unknown reference, another kind of model, or weights that are missing, pickled or incomplete.
     """
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel, AutoTokenizer, CLIPTokenizer
 
     resolved = resolve(reference, roots)
-    config = load_config(resolved)
-    if config.model_type not in DUAL_ENCODERS:
-        raise InputError(
-            f"model {resolved.reference!r}: a {config.model_type!r} model is no dual encoder of pictures and texts; "
-            f"use one of type {' or '.join(DUAL_ENCODERS)}"
-        )
-    precision = _precision(dtype)
-    model = load_weights(AutoModel, resolved, config)
+    precision = read_precision(dtype)
+    model: PreTrainedModel
+    tokenizers: Any = AutoTokenizer
+    if (found := find_open_clip(resolved)) is not None:
+        model, preprocessor, commit = load_open_clip(resolved, found)
+        kind, tokenizers = "open-clip", CLIPTokenizer
+    else:
+        config = load_config(resolved)
+        kind = config.model_type
+        _check_type(resolved, kind)
+        model = load_weights(AutoModel, resolved, config)
+        preprocessor = Preprocessor.load(resolved.location, resolved.revision, resolved.reference)
+        commit = commit_of(config)
     model.to(device)  # type: ignore[arg-type] # transformers' own wrapper types only a device object
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(resolved.location, revision=resolved.revision or "main")
-    except (OSError, ValueError) as error:
-        raise InputError(f"model {resolved.reference!r}: no readable tokenizer; save it beside the model") from error
-    # Where the files are missing, transformers goes on with an empty vocabulary.
-    known, needed = len(tokenizer), int(config.text_config.vocab_size)
-    if not needed // 2 <= known <= needed:
-        raise InputError(
-            f"model {resolved.reference!r}: a tokenizer of {known} tokens for a text model of {needed}; "
-            "save the model's own tokenizer beside it"
-        )
-    preprocessor = Preprocessor.load(resolved.location, resolved.revision, resolved.reference)
-    identity = {"kind": config.model_type, **resolved.identity(commit_of(config))}
+    tokenizer = _load_tokenizer(resolved, tokenizers, int(model.config.text_config.vocab_size))
+    identity = {"kind": kind, **resolved.identity(commit)}
     calibration = None
     if resolved.local and (resolved.folder / CALIBRATION_FILE).is_file():
         calibration = Calibration.load(resolved.folder / CALIBRATION_FILE)
     return ClipEncoder(model, tokenizer, preprocessor, identity, calibration, precision)
 
 
-def _precision(dtype: str | torch.dtype | None) -> torch.dtype:
-    import torch
+def _check_type(resolved: ResolvedModel, kind: str) -> None:
+    if kind == "siglip2":
+        raise InputError(
+            f"model {resolved.reference!r}: SigLIP 2 of a variable resolution (NaFlex) is not supported; use one of a "
+            "fixed resolution, such as google/siglip2-base-patch16-256"
+        )
+    if kind not in DUAL_ENCODERS:
+        raise InputError(
+            f"model {resolved.reference!r}: a {kind!r} model is no dual encoder of pictures and texts; "
+            f"use one of type {', '.join(DUAL_ENCODERS[:-1])} or {DUAL_ENCODERS[-1]}"
+        )
 
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if dtype is None:
-        return torch.float32
-    name = str(dtype).removeprefix("torch.")
-    if name not in known:
-        raise InputError(f"dtype {name!r} is not supported; use one of {', '.join(known)}")
-    return known[name]
+
+def _load_tokenizer(resolved: ResolvedModel, auto: Any, needed: int) -> PreTrainedTokenizerBase:  # noqa: ANN401
+    try:
+        tokenizer: PreTrainedTokenizerBase = auto.from_pretrained(
+            resolved.location, revision=resolved.revision or "main"
+        )
+    except ImportError as error:  # SigLIP's first version needs sentencepiece
+        raise InputError(f"model {resolved.reference!r}: its tokenizer needs a package that is missing: "
+                         f"{one_line(error)[:200]}; pip install 'terrasynth[siglip]'") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"model {resolved.reference!r}: no readable tokenizer; save it beside the model") from error
+    # Where the files are missing, transformers goes on with an empty vocabulary.
+    known = len(tokenizer)
+    if not needed // 2 <= known <= needed:
+        raise InputError(
+            f"model {resolved.reference!r}: a tokenizer of {known} tokens for a text model of {needed}; "
+            "save the model's own tokenizer beside it"
+        )
+    return tokenizer

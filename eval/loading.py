@@ -19,24 +19,28 @@ def load_config(resolved: ResolvedModel) -> PreTrainedConfig:
     """
     from transformers import AutoConfig
 
-    import eval.networks  # noqa: F401 - registers our own tower with AutoConfig
+    import eval.inception
+    import eval.networks  # noqa: F401 - both register their configurations with AutoConfig
 
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(
             resolved.location, revision=resolved.revision or "main", trust_remote_code=False
         )
     except (OSError, ValueError) as error:  # what transformers raises for unreadable, unreachable and unknown
-        raise InputError(_unusable(resolved, error)) from error
+        raise InputError(unusable(resolved, error)) from error
     return config
 
 
-def load_weights(auto: Any, resolved: ResolvedModel, config: PreTrainedConfig) -> PreTrainedModel:  # noqa: ANN401
+def load_weights(
+    auto: Any, resolved: ResolvedModel, config: PreTrainedConfig, **settings: object,  # noqa: ANN401
+) -> PreTrainedModel:
     """Load a model in `float32`, in evaluation mode, from `safetensors` only.
 
     Args:
         auto: The `transformers` class to load through.
         resolved: Which model.
         config: What `load_config` gave.
+        settings: What the architecture takes besides, such as `add_pooling_layer`.
 
     Raises:
         InputError: Pickled, missing, broken or incomplete weights.
@@ -49,10 +53,10 @@ def load_weights(auto: Any, resolved: ResolvedModel, config: PreTrainedConfig) -
     try:
         model, info = auto.from_pretrained(
             resolved.location, revision=resolved.revision or "main", config=config, use_safetensors=True,
-            dtype=torch.float32, output_loading_info=True,
+            dtype=torch.float32, output_loading_info=True, **settings,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(_unusable(resolved, error)) from error
+        raise InputError(unusable(resolved, error)) from error
     if missing := sorted(info["missing_keys"]):
         # transformers would go on with random numbers in their place.
         raise InputError(
@@ -69,7 +73,8 @@ def commit_of(config: PreTrainedConfig) -> str | None:
     return commit
 
 
-def _unusable(resolved: ResolvedModel, error: BaseException) -> str:
+def unusable(resolved: ResolvedModel, error: BaseException) -> str:
+    """One line for what went wrong in a library while loading a model."""
     fix = (
         "check the files in the folder" if resolved.local
         else "check the id, the revision and the connection, or use an embedded model"

@@ -13,8 +13,10 @@ from eval.errors import InputError, nearest
 EMBEDDED_ROOT = Path(__file__).parent / "weights"
 """Where the embedded evaluators live; the embedded generators have a root of their own."""
 
-MODEL_FILES = ("config.json", "model_index.json")
-"""What makes a folder a model: a `transformers` configuration, or the index of a `diffusers` pipeline."""
+OPEN_CLIP_CONFIG = "open_clip_config.json"
+
+MODEL_FILES = ("config.json", "model_index.json", OPEN_CLIP_CONFIG)
+"""What makes a folder a model: a `transformers` configuration, the index of a `diffusers` pipeline, or OpenCLIP's."""
 
 DECIDING_SUFFIXES = frozenset({".json", ".txt", ".model", ".safetensors"})
 NOT_DECIDING = frozenset({"calibration.json"})  # it quotes the hash of the folder it lies in
@@ -81,7 +83,7 @@ def embedded_models(roots: Sequence[Path]) -> dict[str, Path]:
 
 
 def is_model(folder: Path) -> bool:
-    """Whether a folder holds a `transformers` model or a `diffusers` pipeline."""
+    """Whether a folder holds a `transformers` or OpenCLIP model, or a `diffusers` pipeline."""
     return any((folder / name).is_file() for name in MODEL_FILES)
 
 
@@ -106,7 +108,7 @@ def resolve(reference: str | Path, embedded_roots: Sequence[Path]) -> ResolvedMo
     if text and folder.is_dir():
         if not is_model(folder):
             raise InputError(
-                f"model {text!r}: the folder has neither {' nor '.join(MODEL_FILES)}; "
+                f"model {text!r}: the folder has neither {' nor '.join(MODEL_FILES[:2])}; "
                 "give the folder that save_pretrained wrote"
             )
         return ResolvedModel(text, str(folder), None, embedded=False, local=True)

@@ -25,6 +25,9 @@ _KNOWN = frozenset({
     "do_resize", "size", "resample", "do_center_crop", "crop_size", "do_rescale", "rescale_factor", "do_normalize",
     "image_mean", "image_std", "do_convert_rgb",
 })
+PREPROCESSING = 1
+"""Counts the changes to this file that change a number; features cached on disk belong to one of them."""
+
 _HARMLESS = frozenset({"image_processor_type", "feature_extractor_type", "processor_class", "data_format",
                        "input_data_format", "return_tensors", "default_to_square", "device", "image_seq_length"})
 
@@ -70,6 +73,8 @@ class Preprocessor:
         Raises:
             InputError: The configuration asks for a step that is not built here.
         """
+        if config.get("do_resize", True) and _processor(config).startswith("ConvNext"):
+            config = _without_crop_share(config, reference)
         # What is not set asks for nothing; transformers writes many such keys.
         asked = {key for key, value in config.items() if value not in (None, False)} - _HARMLESS
         if unknown := sorted(key for key in asked - _KNOWN if not key.startswith("_")):
@@ -100,7 +105,7 @@ class Preprocessor:
             InputError: There is none, or it cannot be used.
         """
         for name in ("preprocessor_config.json", "processor_config.json"):
-            path = _find(location, name, revision)
+            path = find_file(location, name, revision)
             if path is not None:
                 config = json.loads(path.read_text())
                 # A processor saved as a whole nests the picture part.
@@ -141,7 +146,12 @@ def _center_crop(pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return pixels[:, :, top : top + height, start : start + width]
 
 
-def _find(location: str, name: str, revision: str | None) -> Path | None:
+def find_file(location: str, name: str, revision: str | None) -> Path | None:
+    """A file of a model: in its folder, or downloaded from the Hub; None where it has no such file.
+
+    Raises:
+        OSError: The Hub cannot be reached.
+    """
     if Path(location).is_dir():
         path = Path(location) / name
         return path if path.is_file() else None
@@ -152,6 +162,28 @@ def _find(location: str, name: str, revision: str | None) -> Path | None:
         return Path(hf_hub_download(location, name, revision=revision))
     except EntryNotFoundError:
         return None
+
+
+def _processor(config: Mapping[str, Any]) -> str:
+    return str(config.get("image_processor_type") or config.get("feature_extractor_type"))
+
+
+def _without_crop_share(config: Mapping[str, Any], reference: str) -> dict[str, Any]:
+    """Resize and crop in the usual keys, for the processor that ConvNeXt and ResNet share.
+
+    Below 384 px it enlarges to `size / crop_pct` and crops to `size`; from there on it only resizes, to a square.
+    """
+    size = config.get("size")
+    side = size if isinstance(size, int) else _size(size, reference)  # here a bare number is the shortest edge
+    if not isinstance(side, int):
+        raise InputError(f"model {reference!r}: crop_pct needs a size with shortest_edge, not {size!r}")
+    plain = {key: value for key, value in config.items() if key != "crop_pct"}
+    square = {"height": side, "width": side}
+    if side >= 384:
+        return plain | {"size": square}
+    share = float(config.get("crop_pct") or 224 / 256)
+    return plain | {"size": {"shortest_edge": int(side / share)}, "do_center_crop": True,
+                    "crop_size": square}
 
 
 def _size(value: Any, reference: str) -> tuple[int, int] | int:  # noqa: ANN401 - parsed JSON

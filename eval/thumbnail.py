@@ -29,11 +29,14 @@ class ThumbnailEncoder:
     Attributes:
         dim: 768.
         calibration: None, as there are no scores with texts.
+        reads_text: False.
+        precision: "float64", on any machine.
     """
 
     dim = 3 * SIDE * SIDE
     calibration: Calibration | None = None
     reads_text = False
+    precision = "float64"
 
     def identity(self) -> dict[str, object]:
         """JSON-able: everything that decides an embedding."""
@@ -60,6 +63,10 @@ class ThumbnailEncoder:
         norm = np.linalg.norm(flat, axis=1, keepdims=True)
         unit: NDArray[np.float32] = np.divide(flat, norm, out=np.zeros_like(flat), where=norm > 1e-6).astype(np.float32)
         return unit
+
+    def features(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
+        """As `encode_images`: a thumbnail without its contrast has no length of its own."""
+        return self.encode_images(images, batch_size)
 
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> NDArray[np.float32]:
         """Refused: a thumbnail has nothing to do with a text.

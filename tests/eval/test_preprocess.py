@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
-from transformers import CLIPImageProcessorPil
+from transformers import CLIPImageProcessorPil, ConvNextImageProcessorPil
 
 from eval.errors import InputError
 from eval.preprocess import Preprocessor, check_images
@@ -33,6 +35,20 @@ def test_agrees_with_the_processor_of_transformers(config):
     np.testing.assert_allclose(ours, reference, atol=1e-5)
 
 
+@pytest.mark.parametrize("side", [42, 384])
+def test_agrees_with_the_processor_of_resnet_and_convnext(side):
+    pictures = tiny_pictures(2, 64)[:, :, :50]
+    processor = ConvNextImageProcessorPil(size={"shortest_edge": side}, crop_pct=0.875, resample=3)
+    config = {**json.loads(processor.to_json_string()), "image_processor_type": "ConvNextImageProcessor"}
+    reference = processor(images=list(pictures), return_tensors="np")["pixel_values"]
+    ours = Preprocessor.from_config(config, "tiny")(pictures).numpy()
+    assert ours.shape == (2, 3, side, side)
+    np.testing.assert_allclose(ours, reference, atol=1e-5)
+    older = config | {"size": side, "crop_pct": 0.875, "image_processor_type": None,
+                      "feature_extractor_type": "ConvNextFeatureExtractor"}
+    np.testing.assert_array_equal(Preprocessor.from_config(older, "tiny")(pictures).numpy(), ours)
+
+
 def test_a_picture_of_the_right_size_is_only_scaled():
     pictures = tiny_pictures(2, 32)
     pixels = Preprocessor.from_config(CONFIGS["square"], "tiny")(pictures)
@@ -40,8 +56,6 @@ def test_a_picture_of_the_right_size_is_only_scaled():
 
 
 def test_the_configuration_of_a_whole_processor_is_found(tmp_path):
-    import json
-
     (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": CONFIGS["square"]}))
     assert Preprocessor.load(str(tmp_path), None, "tiny").size == (32, 32)
 
@@ -50,6 +64,7 @@ def test_the_configuration_of_a_whole_processor_is_found(tmp_path):
     ("change", "words"),
     [
         ({"crop_pct": 0.875}, "crop_pct, which is not supported"),
+        ({"crop_pct": 0.875, "image_processor_type": "ConvNextImageProcessor"}, "crop_pct needs a size with shortest_"),
         ({"resample": 9}, r"resample 9 is no filter of PIL; use one of 0 \(nearest\), 1 \(lanczos\), 2 \(bilinear\)"),
         ({"size": {"longest_edge": 32}}, "size .* is not supported"),
         ({"image_mean": [0.5]}, "need three numbers"),
