@@ -11,24 +11,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from eval.calibration import Calibration, calibrate
     from eval.classifier import SceneClassifier, load_classifier
-    from eval.encoders import ClipEncoder, Encoder, load_encoder
+    from eval.encoders import ClipEncoder, Encoder, PictureEncoder, load_encoder
     from eval.errors import InputError
     from eval.evaluation import Evaluation, evaluate
+    from eval.feature_cache import CachedClassifier, CachedEncoder
     from eval.frechet import FeatureStatistics, frechet_distance, frechet_floor
     from eval.models import ResolvedModel, content_hash, resolve
+    from eval.picture_encoders import load_picture_encoder
     from eval.report import RunReport, write_report
     from eval.thumbnail import ThumbnailEncoder
 
 __all__ = [
-    "Calibration", "ClipEncoder", "Encoder", "Evaluation", "FeatureStatistics", "InputError", "ResolvedModel",
-    "RunReport", "SceneClassifier",
-    "ThumbnailEncoder", "calibrate", "content_hash", "evaluate", "frechet_distance", "frechet_floor",
-    "load_classifier", "load_encoder", "resolve", "write_report",
+    "CachedClassifier", "CachedEncoder", "Calibration", "ClipEncoder", "Encoder", "Evaluation", "FeatureStatistics",
+    "InputError", "PictureEncoder", "ResolvedModel", "RunReport", "SceneClassifier", "ThumbnailEncoder",
+    "calibrate", "content_hash", "evaluate", "frechet_distance", "frechet_floor", "load_classifier", "load_encoder",
+    "load_picture_encoder", "resolve", "write_report",
 ]
 
 _HOMES = {
     "Calibration": "calibration", "calibrate": "calibration",
-    "ClipEncoder": "encoders", "Encoder": "encoders", "load_encoder": "encoders",
+    "ClipEncoder": "encoders", "Encoder": "encoders", "PictureEncoder": "encoders",
+    "load_encoder": "encoders",
+    "CachedClassifier": "feature_cache", "CachedEncoder": "feature_cache",
+    "load_picture_encoder": "picture_encoders",
     "Evaluation": "evaluation", "evaluate": "evaluation",
     "FeatureStatistics": "frechet", "frechet_distance": "frechet", "frechet_floor": "frechet",
     "InputError": "errors",
