@@ -190,12 +190,14 @@ def convert_inception(checkpoint: Path, out: Path) -> Path:
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {str(out)!r} is a file; give a folder")
     found = read_state_dict(checkpoint)
-    with torch.random.fork_rng(devices=[]):
+    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
         model = FidInceptionModel(FidInceptionConfig())
-    counters = {name: value for name, value in model.state_dict().items() if name.endswith("num_batches_tracked")}
-    state = counters | found  # some copies leave these out, and nothing reads them
-    check_shapes(state, model.state_dict(), "FID's Inception-v3")
-    model.load_state_dict(state)
+    expected = model.state_dict()
+    # Some copies leave these counters out, and nothing reads them.
+    counters = {name: torch.tensor(0) for name in expected if name.endswith("num_batches_tracked")}
+    state = counters | found
+    check_shapes(state, expected, "FID's Inception-v3")
+    model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in state.items()}, assign=True)
     model.save_pretrained(out)
     untouched = dict.fromkeys(("do_resize", "do_rescale", "do_normalize", "do_center_crop"), False)
     (out / "preprocessor_config.json").write_text(json.dumps(untouched, indent=2) + "\n")
