@@ -9,100 +9,32 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.distances import NO_REFERENCE, ONLY_STATISTICS, compare, compare_embeddings
 from eval.diversity import mean_distance_within, mean_pairwise_distance, vendi_score
 from eval.errors import InputError
-from eval.frechet import FeatureStatistics, FrechetFloor, frechet_distance, frechet_floor
-from eval.metrics import Figure, bootstrap_mean, derangement, per_class_accuracy
+from eval.figures import (
+    AlignmentFigures,
+    CmmdFigures,
+    CoverageFigures,
+    Distances,
+    DiversityFigures,
+    FrechetFigures,
+    InceptionFigures,
+    KernelFigures,
+    NotMeasured,
+    RetrievalFigures,
+    SceneFigures,
+)
+from eval.floors import as_many_real
+from eval.frechet import FeatureStatistics, FrechetFloor
+from eval.metrics import bootstrap_mean, derangement, per_class_accuracy
+from eval.retrieval import Retrieval, measure_retrieval
+from eval.scores import inception_score, inception_score_of_all
+from eval.tables import notes_of, rows_of
 
 if TYPE_CHECKING:
-    from eval.classifier import SceneClassifier
-    from eval.encoders import Encoder
-
-
-@dataclass(frozen=True)
-class SceneFigures:
-    """Is the asked-for class recognised?
-
-    Attributes:
-        accuracy: Share of pictures whose most probable class is their label.
-        per_class: Class -> (share, n).
-        chance: Accuracy of a guess, 1 / number of classes.
-        ceiling: The same on the real reference pictures, where their labels were given.
-        network: Identity of the classifier.
-    """
-
-    accuracy: Figure
-    per_class: Mapping[str, tuple[float, int]]
-    chance: float
-    ceiling: Figure | None
-    network: Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class AlignmentFigures:
-    """CLIP score: cosine of picture and text (CLIPScore, Hessel et al., EMNLP 2021, without its factor 2.5).
-
-    Attributes:
-        score: Mean cosine of the true pairs.
-        null: Mean cosine when the texts are shuffled; None for a single picture.
-        null_kind: What the shuffled texts are.
-        ceiling: Mean cosine of real pairs, where reference texts were given.
-        network: Identity of the encoder.
-    """
-
-    score: Figure
-    null: Figure | None
-    null_kind: str
-    ceiling: Figure | None
-    network: Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class FrechetFigures:
-    """Squared Frechet distance to the reference pictures, on features of the scene classifier.
-
-    Attributes:
-        distance: Between all pictures and all reference pictures.
-        n: Pictures.
-        n_reference: Reference pictures.
-        floor: Real against real: disjoint samples of `n` pictures, or of half the reference where that is less.
-        dim: Width of the features; with fewer pictures than this a covariance is singular and the distance biased.
-        network: Identity of the classifier.
-    """
-
-    distance: float
-    n: int
-    n_reference: int
-    floor: FrechetFloor
-    dim: int
-    network: Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class DiversityFigures:
-    """How different the pictures are from one another.
-
-    Attributes:
-        vendi: Vendi score; it grows with the number of pictures.
-        distance: Mean of 1 - cosine over all pairs.
-        distance_within: The same within classes, averaged over them; None where no class has two pictures.
-        n: Pictures.
-        real_vendi: The same of as many real pictures, a random sample where there are more.
-        real_distance: The same.
-        real_distance_within: The same.
-        n_real: Real pictures, at most n; fewer make the first of the real figures smaller. 0 without reference.
-        network: Identity of the network whose features these are.
-    """
-
-    vendi: float
-    distance: float
-    distance_within: float | None
-    n: int
-    real_vendi: float | None
-    real_distance: float | None
-    real_distance_within: float | None
-    n_real: int
-    network: Mapping[str, object]
+    from eval.classifier import Classification, SceneClassifier
+    from eval.encoders import Encoder, PictureEncoder
 
 
 @dataclass(frozen=True)
@@ -114,8 +46,15 @@ class Evaluation:
         seed: Seed of bootstrap, shuffling and splits.
         scene: Recognition of the class.
         alignment: Agreement with the text.
-        frechet: Distance to real pictures, where reference pictures were given.
+        frechet: Distance to real pictures on features of the classifier, where reference pictures were given.
         diversity: On embeddings of the encoder and on features of the classifier; empty for a single picture.
+        retrieval: Texts among pictures and pictures among texts, by the encoder; None for a single picture.
+        inception: Inception score on the classifier's probabilities.
+        kid: Kernel distance to real pictures on features of the classifier.
+        cmmd: The same on embeddings of the encoder.
+        coverage: Precision, recall, density and coverage on features of the classifier.
+        further: Distances on the features of further networks, in the order in which they were given.
+        missing: What could not be measured, and why.
     """
 
     n: int
@@ -124,54 +63,59 @@ class Evaluation:
     alignment: AlignmentFigures
     frechet: FrechetFigures | None
     diversity: tuple[DiversityFigures, ...] = ()
+    retrieval: RetrievalFigures | None = None
+    inception: InceptionFigures | None = None
+    kid: KernelFigures | None = None
+    cmmd: CmmdFigures | None = None
+    coverage: CoverageFigures | None = None
+    further: tuple[Distances, ...] = ()
+    missing: tuple[NotMeasured, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Nested plain data, ready for `json.dump`."""
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """The figures for people, a line each."""
-        scene, alignment = self.scene, self.alignment
-        lines = [
-            f"scene accuracy   {scene.accuracy}; chance {scene.chance:.3f}; ceiling {_optional(scene.ceiling)}; "
-            f"network {_name(scene.network)}, seed {self.seed}",
-            f"alignment        {alignment.score}; null {_optional(alignment.null)} ({alignment.null_kind}); "
-            f"ceiling {_optional(alignment.ceiling)}; network {_name(alignment.network)}, seed {self.seed}",
-        ]
-        if self.frechet is not None:
-            f = self.frechet
-            lines.append(
-                f"Frechet distance {f.distance:.3f} (n = {f.n} against {f.n_reference} real); real against real "
-                f"{f.floor.mean:.3f} [{f.floor.low:.3f}, {f.floor.high:.3f}] (n = {f.floor.n} against {f.floor.n}); "
-                f"{f.dim} features of {_name(f.network)}, seed {f.floor.seed}"
-            )
-        return lines + [
-            f"Vendi score      {d.vendi:.3f} (n = {d.n}); real {_number(d.real_vendi)} (n = {d.n_real}); mean pairwise "
-            f"distance {d.distance:.3f}, within classes {_number(d.distance_within)}; real {_number(d.real_distance)}, "
-            f"{_number(d.real_distance_within)}; network {_name(d.network)}, seed {self.seed}"
-            for d in self.diversity
-        ]
+        """The figures for people, a line each; what was not measured comes last, with the reason."""
+        return [row.line() for row in rows_of(self)]
+
+    def table(self) -> str:
+        """The same as a Markdown table, a row each."""
+        head = "| metric | value | 95 % interval | null | real pictures | at equal n | n | network |"
+        rows = rows_of(self)
+        seed = f"Seed {self.seed}. \"Real pictures\" is the ceiling or floor: the same figure of real pictures; " \
+               "\"at equal n\" are these pictures in samples as large."
+        return "\n".join([head, "|---" * 8 + "|", *(row.markdown() for row in rows), "", seed, "",
+                          *notes_of(rows)])
 
 
 def evaluate(
     images: NDArray[np.uint8], texts: Sequence[str], labels: Sequence[str], *, encoder: Encoder,
     classifier: SceneClassifier, reference_images: NDArray[np.uint8] | None = None,
-    reference_texts: Sequence[str] | None = None, reference_labels: Sequence[str] | None = None, seed: int = 0,
+    reference_texts: Sequence[str] | None = None, reference_labels: Sequence[str] | None = None,
+    reference_statistics: FeatureStatistics | None = None, reference_floor: FrechetFloor | None = None,
+    picture_encoders: Sequence[PictureEncoder] = (), seed: int = 0,
 ) -> Evaluation:
-    """Measure recognition, alignment and distance to real pictures.
+    """Measure recognition, alignment, diversity and distance to real pictures.
 
     The encoder should be another one than the one that filtered the pictures; so should the reference be of pictures
-    that neither the generator nor the evaluators were trained on.
+    that neither the generator nor the evaluators were trained on. Each network sees each picture once. The same
+    arguments give the same figures. The order of the pictures has a part in what is drawn (intervals, nulls, floors,
+    extrapolation), in no other figure.
 
     Args:
         images: `uint8` (N, H, W, 3).
         texts: The text of each picture.
         labels: The class of each picture, as the classifier names them.
-        encoder: Gives the alignment.
-        classifier: Gives recognition, and the features of the Frechet distance.
-        reference_images: Real pictures `uint8` (M, H, W, 3), M >= 4; without them there is no Frechet distance.
-        reference_texts: A caption of each, for the ceiling of the alignment.
+        encoder: Gives alignment, retrieval and CMMD.
+        classifier: Gives recognition, inception score, and the features of Frechet distance, KID and coverage.
+        reference_images: Real pictures `uint8` (M, H, W, 3), M >= 4; without them there are no distances.
+        reference_texts: A caption of each, for the ceilings of alignment and retrieval.
         reference_labels: The class of each, for the ceiling of the recognition.
+        reference_statistics: In place of reference pictures: statistics of the classifier's features of such, which
+            give a Frechet distance alone. That they are of this classifier is for the caller to check.
+        reference_floor: Real against real, as it was measured when those statistics were.
+        picture_encoders: Further networks for Frechet distance, KID and coverage.
         seed: Of bootstrap, shuffling and splits.
 
     Raises:
@@ -183,48 +127,121 @@ def evaluate(
         if len(images) < 2 or len(reference_images) < 4:
             raise InputError(f"{len(images)} pictures against {len(reference_images)} reference pictures: "
                              "a Frechet distance needs 2 and 4 at the least")
+        if reference_statistics is not None:
+            raise InputError("reference_images and reference_statistics: give the pictures alone, they say more")
     elif reference_texts is not None or reference_labels is not None:
         raise InputError("reference texts or labels without reference_images: give the pictures too")
+    if reference_statistics is not None and len(images) < 2:
+        raise InputError("1 picture against reference statistics: a Frechet distance needs 2 pictures at the least")
     judged = classifier.classify(images)
     embeddings = encoder.encode_images(images)
     real_embeddings = None if reference_images is None else encoder.encode_images(reference_images)
     real = None if reference_images is None else classifier.classify(reference_images)
-    hits = _hits(judged.probabilities, labels, classifier.labels)
-    ceiling = None
-    if real is not None and reference_labels is not None:
-        ceiling = bootstrap_mean(_hits(real.probabilities, reference_labels, classifier.labels), seed)
-    scene = SceneFigures(
-        bootstrap_mean(hits, seed), per_class_accuracy(hits, labels), 1 / len(classifier.labels), ceiling,
-        classifier.identity(),
+    sentences = encoder.encode_texts(texts)
+    real_sentences = None if reference_texts is None else encoder.encode_texts(reference_texts)
+    distances = compare(judged.features, reference_statistics if real is None else real.features,
+                        classifier.identity(), seed, reference_floor)
+    further = tuple(
+        compare(network.features(images), None if reference_images is None else network.features(reference_images),
+                network.identity(), seed)
+        for network in picture_encoders
     )
-    frechet = None
-    if real is not None:
-        frechet = _frechet(judged.features, real.features, classifier.identity(), seed)
-    alignment = _alignment(encoder, embeddings, texts, labels, real_embeddings, reference_texts, seed)
+    missing = distances.missing + tuple(entry for each in further for entry in each.missing)
+    cmmd = None
+    if real_embeddings is None:
+        reason = NO_REFERENCE if reference_statistics is None else ONLY_STATISTICS
+        missing += (NotMeasured("CMMD", reason, encoder.identity()),)
+    else:
+        cmmd = compare_embeddings(embeddings, real_embeddings, encoder.identity(), seed)
+    retrieval: RetrievalFigures | None = None
     diversity: tuple[DiversityFigures, ...] = ()
     if len(images) > 1:
+        retrieval = _retrieval(encoder, embeddings, texts, sentences, real_embeddings, reference_texts, real_sentences,
+                               seed)
         diversity = (
             _diversity(embeddings, labels, real_embeddings, reference_labels, encoder.identity(), seed),
             _diversity(judged.features, labels, None if real is None else real.features, reference_labels,
                        classifier.identity(), seed),
         )
-    return Evaluation(len(images), seed, scene, alignment, frechet, diversity)
+    else:
+        alone = "a single picture"
+        missing += tuple(NotMeasured(metric, alone, network.identity()) for metric, network in (
+            ("retrieval", encoder), ("Vendi score", encoder), ("Vendi score", classifier)))
+    return Evaluation(
+        len(images), seed, _scene(classifier, judged, labels, real, reference_labels, seed),
+        _alignment(encoder, embeddings, sentences, labels, real_embeddings, real_sentences, seed), distances.frechet,
+        diversity, retrieval, _inception(classifier, judged, real, seed), distances.kid, cmmd, distances.coverage,
+        further, missing,
+    )
+
+
+def _scene(
+    classifier: SceneClassifier, judged: Classification, labels: Sequence[str], real: Classification | None,
+    real_labels: Sequence[str] | None, seed: int,
+) -> SceneFigures:
+    hits = _hits(judged.probabilities, labels, classifier.labels)
+    ceiling = None
+    if real is not None and real_labels is not None:
+        ceiling = bootstrap_mean(_hits(real.probabilities, real_labels, classifier.labels), seed)
+    return SceneFigures(
+        bootstrap_mean(hits, seed), per_class_accuracy(hits, labels), 1 / len(classifier.labels), ceiling,
+        classifier.identity(),
+    )
+
+
+def _inception(
+    classifier: SceneClassifier, judged: Classification, real: Classification | None, seed: int
+) -> InceptionFigures:
+    equal = None
+    if real is not None:
+        equal = as_many_real(
+            lambda values: {"score": inception_score_of_all(values)}, judged.probabilities, real.probabilities, seed
+        )["score"]
+    return InceptionFigures(
+        inception_score(judged.probabilities, seed), len(classifier.labels), equal, classifier.identity()
+    )
 
 
 def _alignment(
-    encoder: Encoder, pictures: NDArray[np.float32], texts: Sequence[str], labels: Sequence[str],
-    reference: NDArray[np.float32] | None, reference_texts: Sequence[str] | None, seed: int,
+    encoder: Encoder, pictures: NDArray[np.float32], sentences: NDArray[np.float32], labels: Sequence[str],
+    reference: NDArray[np.float32] | None, reference_sentences: NDArray[np.float32] | None, seed: int,
 ) -> AlignmentFigures:
-    sentences = encoder.encode_texts(texts)
     null, null_kind = None, "none: a single picture"
     if (pairing := derangement(labels, seed)) is not None:
         partner, null_kind = pairing
         null = bootstrap_mean(np.einsum("nd,nd->n", pictures, sentences[partner]), seed)
     ceiling = None
-    if reference is not None and reference_texts is not None:
-        ceiling = bootstrap_mean(np.einsum("nd,nd->n", reference, encoder.encode_texts(reference_texts)), seed)
+    if reference is not None and reference_sentences is not None:
+        ceiling = bootstrap_mean(np.einsum("nd,nd->n", reference, reference_sentences), seed)
     score = bootstrap_mean(np.einsum("nd,nd->n", pictures, sentences), seed)
     return AlignmentFigures(score, null, null_kind, ceiling, encoder.identity())
+
+
+def _retrieval(
+    encoder: Encoder, pictures: NDArray[np.float32], texts: Sequence[str], sentences: NDArray[np.float32],
+    reference: NDArray[np.float32] | None, reference_texts: Sequence[str] | None,
+    reference_sentences: NDArray[np.float32] | None, seed: int,
+) -> RetrievalFigures:
+    ceiling, n_real = None, 0
+    if reference is not None and reference_texts is not None and reference_sentences is not None:
+        chosen = _sample(len(reference), len(pictures), seed)
+        own = [reference_texts[number] for number in chosen]
+        ceiling, n_real = _of_pairs(reference[chosen], own, reference_sentences[chosen], seed), len(chosen)
+    return RetrievalFigures(_of_pairs(pictures, texts, sentences, seed), ceiling, n_real, encoder.identity())
+
+
+def _of_pairs(
+    pictures: NDArray[np.float32], texts: Sequence[str], sentences: NDArray[np.float32], seed: int
+) -> Retrieval:
+    first = {text: number for number, text in reversed(list(enumerate(texts)))}
+    return measure_retrieval(
+        pictures, [[text] for text in texts], list(first), sentences[list(first.values())], seed
+    )
+
+
+def _sample(n: int, most: int, seed: int) -> NDArray[np.intp]:
+    """Rows of a random sample in their order, or all where there are no more than wanted."""
+    return np.sort(np.random.default_rng(seed).permutation(n)[:most])
 
 
 def _diversity(
@@ -233,7 +250,7 @@ def _diversity(
 ) -> DiversityFigures:
     real_vendi, real_distance, real_within, n_real = None, None, None, 0
     if real is not None:
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(real))[: len(features)])
+        chosen = _sample(len(real), len(features), seed)
         n_real = len(chosen)
         real_vendi, real_distance = vendi_score(real[chosen]), mean_pairwise_distance(real[chosen])
         if real_labels is not None:
@@ -246,14 +263,6 @@ def _diversity(
 
 def _within(features: NDArray[np.float32], labels: Sequence[str]) -> float | None:
     return None if len(set(labels)) == len(labels) else mean_distance_within(features, labels)
-
-
-def _frechet(
-    features: NDArray[np.float32], real: NDArray[np.float32], network: Mapping[str, object], seed: int
-) -> FrechetFigures:
-    distance = frechet_distance(FeatureStatistics.of(features), FeatureStatistics.of(real))
-    floor = frechet_floor(real, seed, n=min(len(features), len(real) // 2))
-    return FrechetFigures(distance, len(features), len(real), floor, features.shape[1], network)
 
 
 def _hits(probabilities: NDArray[np.float32], labels: Sequence[str], known: Sequence[str]) -> NDArray[np.bool_]:
@@ -273,15 +282,3 @@ def _check(
             raise InputError(f"{len(images)} {what} and {len(values)} {name}: give one for each")
     if unknown := sorted(set(labels or ()) - set(known)):
         raise InputError(f"class {unknown[0]!r} is unknown to the classifier; it knows {', '.join(known)}")
-
-
-def _name(network: Mapping[str, object]) -> str:
-    return f"{network.get('model')} {network.get('content') or network.get('revision') or ''}".strip()
-
-
-def _number(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.3f}"
-
-
-def _optional(figure: Figure | None) -> str:
-    return "not measured" if figure is None else str(figure)

@@ -35,7 +35,7 @@ def _side_by_side(figures: Mapping[str, Any], evaluations: Mapping[str, Evaluati
     ]
     distances = [evaluations[n].frechet for n in names]
     first = distances[0]
-    if first is not None:
+    if first is not None and first.floor is not None:
         rows.append((f"Frechet distance ({first.dim} features of `scene-ucm`)",
                      [f"{d.distance:.2f} (n = {d.n} against {d.n_reference})" if d else "" for d in distances],
                      f"real against real {first.floor.mean:.2f} (n = {first.floor.n})"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torchmetrics.image.fid import _compute_fid
 
 from eval import FeatureStatistics, InputError, frechet_distance, frechet_floor, moments
-from eval.frechet import frechet_infinity
+from eval.frechet import frechet_infinity, frechet_of_features
 
 
 def correlated(n, dim, seed, shift=0.0):
@@ -62,6 +62,15 @@ def test_agrees_with_torchmetrics(n):
     moments = [torch.from_numpy(part) for x in (a, b) for part in (x.mean(0), np.cov(x.T))]
     found = frechet_distance(FeatureStatistics.of(a), FeatureStatistics.of(b))
     assert found == pytest.approx(_compute_fid(*moments).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(("n", "m"), [(9, 40), (40, 9), (7, 7), (40, 40)])
+def test_the_distance_of_few_pictures_is_the_same_by_the_short_way(n, m):
+    a, b = correlated(n, 16, 20, 0.5).astype(np.float32), correlated(m, 16, 21)
+    expected = frechet_distance(FeatureStatistics.of(a), FeatureStatistics.of(b))
+    assert frechet_of_features(a, b) == pytest.approx(expected, rel=1e-6)
+    with pytest.raises(ValueError, match="not finite"):
+        frechet_of_features(a, np.full_like(b, np.nan))
 
 
 @pytest.mark.parametrize("reduced", [(True, False), (False, True), (True, True)], ids=["a", "b", "both"])
