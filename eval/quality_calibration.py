@@ -14,7 +14,7 @@ from eval.calibration import Quantiles
 from eval.errors import InputError
 from eval.quality import IDENTITY, MEASURES, measure_quality
 
-SHIPPED = Path(__file__).parent
+SHIPPED = Path(__file__).parent / "references"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from synthesis import cli_eval_filters, cli_eval_protocols
 from synthesis.cli_eval import Readers, eval_group
 from synthesis.cli_expand import expand
 from synthesis.cli_make import generate
@@ -59,7 +60,8 @@ def _of_split(found: PairSet, source: Path, split: str) -> list[Pair]:
     return pairs
 
 
-for command in (models, expand, generate, plan, run, eval_group(Readers(_real_pairs))):
+EVAL_COMMANDS = (*cli_eval_filters.COMMANDS, *cli_eval_protocols.COMMANDS)
+for command in (models, expand, generate, plan, run, eval_group(Readers(_real_pairs), EVAL_COMMANDS)):
     cli.add_command(command)
 
 

@@ -106,11 +106,12 @@ def judge(
         write_evaluation(out, evaluation)
 
 
-def eval_group(readers: Readers) -> click.Group:
-    """The group with all its subcommands.
+def eval_group(readers: Readers, commands: Sequence[click.Command]) -> click.Group:
+    """The group with its subcommands.
 
     Args:
         readers: Handed to every command as its object.
+        commands: The subcommands.
     """
     group = EvalGroup(
         judge,
@@ -119,10 +120,6 @@ def eval_group(readers: Readers) -> click.Group:
         "A run folder of a command's name is given as ./NAME.",
     )
     group.context_settings["obj"] = readers
-    for command in SUBCOMMANDS:
+    for command in commands:
         group.add_command(command)
     return group
-
-
-# One line a module: `*COMMANDS` of each that brings subcommands of `eval`.
-SUBCOMMANDS: tuple[click.Command, ...] = ()

@@ -17,6 +17,7 @@ from synthesis.filter_base import ClassJudge, FilterSettings, Measurements, Sour
 if TYPE_CHECKING:
     from eval import SceneClassifier
     from eval.calibration import Calibration
+    from synthesis.evaluating import RealPictures
 
 DEFAULT_CLASSIFIER = "scene-ucm"
 
@@ -79,16 +80,13 @@ class SceneFilter(FilterSettings):
         return _ProbabilityJudge(place, self.min_probability or 0.0)
 
     def _place(self, label: str, model: SceneClassifier) -> int:
-        from prompts.ontology import load_ontology
-        from prompts.wording import find_label
-
-        found = label if label in model.labels else find_label(label, model.labels, load_ontology("open"))
-        if found is None:
+        place = place_of(label, model.labels)
+        if place is None:
             raise InputError(
                 f"class {label!r} is unknown to classifier {self.classifier!r} of the scene filter, which knows "
                 f"{', '.join(model.labels)}; name another classifier, or leave the filter or the class out"
             )
-        return model.labels.index(found)
+        return place
 
     def _calibration(self, model: SceneClassifier) -> Calibration:
         from eval.calibration import Calibration
@@ -109,6 +107,47 @@ class SceneFilter(FilterSettings):
                 f"weights {measured}, and these are {loaded}; calibrate again, or use min_probability"
             )
         return calibration
+
+
+def place_of(label: str, known: Sequence[str]) -> int | None:
+    """The place of a class among labels, which may be spelled otherwise; None where it is not there."""
+    from prompts.ontology import load_ontology
+    from prompts.wording import find_label
+
+    found = label if label in known else find_label(label, known, load_ontology("open"))
+    return None if found is None else list(known).index(found)
+
+
+def calibrate_scene(reference: str, pictures: RealPictures, split: str) -> Calibration:
+    """Quantiles of the probability of the own class over real pictures.
+
+    Args:
+        reference: Model reference of the classifier.
+        pictures: Pictures that it was not trained on, with their classes.
+        split: Where they came from; recorded.
+
+    Raises:
+        InputError: No such classifier, or it does not know a class.
+    """
+    from eval import load_classifier
+    from eval.calibration import MIN_CLASS_PAIRS, Calibration, Quantiles
+    from synthesis.quiet import quiet
+
+    if pictures.labels is None:
+        raise InputError("the data names no classes, and a scene classifier is calibrated on them; add a class to each")
+    with quiet():
+        classifier = load_classifier(reference)
+    places = [place_of(label, classifier.labels) for label in pictures.labels]
+    if None in places:
+        raise InputError(f"class {pictures.labels[places.index(None)]!r} is unknown to classifier {reference!r}, which "
+                         f"knows {', '.join(classifier.labels)}")
+    found = classifier.probabilities(pictures.images)
+    scores = np.array([row[place] for row, place in zip(found, places, strict=True)], np.float32)
+    names, counts = np.unique(np.array(pictures.labels, dtype=np.str_), return_counts=True)
+    # a class with fewer pictures would be judged on all of them anyway
+    own = [str(name) for name, count in zip(names, counts, strict=True) if count >= MIN_CLASS_PAIRS]
+    classes = {name: Quantiles.of(scores[np.array(pictures.labels) == name]) for name in own}
+    return Calibration(classifier.identity(), split, classes, Quantiles.of(scores))
 
 
 class _ProbabilityJudge(ClassJudge):

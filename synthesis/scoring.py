@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from synthesis.blocks import Blocks
 from synthesis.decisions import NamedJudge
@@ -63,6 +64,10 @@ class Encoders:
             NamedJudge(name, key, settings.judge(label, self._by_key[key].model, scratch))
             for name, key, settings in zip(self._recipe.filter_names, self._keys, self._recipe.filters, strict=True)
         ]
+
+    def model_of(self, name: str) -> Any:  # noqa: ANN401 - an encoder, a classifier, or None
+        """The model that a filter measures with, by the filter's name; None where it needs none."""
+        return self._by_key[self._keys[self._recipe.filter_names.index(name)]].model
 
     def measure(self, key: str, images: Sequence[bytes], texts: Sequence[str]) -> Measurements:
         """Measure stored pictures; what was stored is what is judged, so that judging again gives the same.

@@ -1,0 +1,190 @@
+"""What judges the filters of a run: its attempts, and models that are not the filters' own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthesis.blocks import Blocks
+from synthesis.errors import InputError
+from synthesis.filter_base import FilterSettings
+from synthesis.filter_scene import place_of
+from synthesis.images import decode, decode_all
+from synthesis.quiet import quiet
+
+if TYPE_CHECKING:
+    from eval import Encoder, SceneClassifier
+    from eval.random_keep import KeepMetric
+    from synthesis.evaluating import RealPictures
+
+NEEDED_REAL = 6  # coverage looks at the fifth neighbour of each
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """Where the attempts of a run are stored, in the order in which masks and features count them.
+
+    Attributes:
+        blocks: The ledger.
+        places: Class and number of each block.
+        labels: The class of each attempt.
+    """
+
+    blocks: Blocks
+    places: tuple[tuple[str, int], ...]
+    labels: tuple[str, ...]
+
+    @classmethod
+    def of(cls, blocks: Blocks, limit: int) -> Attempts:
+        """All whole blocks of a run, or the first ones of each class where there are more attempts than `limit`."""
+        folders = sorted(folder for folder in (blocks.root / "blocks").glob("*") if any(folder.glob("*.parquet")))
+        most = max(1, limit // max(1, len(folders)) // blocks.block_size)
+        places = []
+        for folder in folders:
+            index = 0
+            while index < most and blocks.exists(folder.name, index):
+                places.append((folder.name, index))
+                index += 1
+        return cls(blocks, tuple(places), tuple(label for label, _ in places for _ in range(blocks.block_size)))
+
+    def read(self, columns: Sequence[str]) -> Iterator[Any]:
+        """The columns of each block in turn, as Arrow tables."""
+        for label, index in self.places:
+            yield self.blocks.read(label, index, columns)
+
+    def rows(self, numbers: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
+        """The columns of single attempts, by their number in `labels`."""
+        found = []
+        for number in numbers:
+            label, index = self.places[number // self.blocks.block_size]
+            table = self.blocks.read(label, index, columns)
+            found.append(table.slice(number % self.blocks.block_size, 1).to_pylist()[0])
+        return found
+
+
+def attempt_size(run: Path) -> tuple[int, int]:
+    """Width and height of the pictures that a run has drawn.
+
+    Raises:
+        InputError: It has drawn none.
+    """
+    block = next((run / "blocks").glob("*/*.parquet"), None)
+    if block is None:
+        raise InputError(f"{str(run)!r} holds no attempts under blocks/; run its recipe first")
+    first = Blocks(run, 1, "").read(block.parent.name, int(block.stem), ["image"]).column("image")[0].as_py()
+    height, width, _ = decode(first["bytes"]).shape
+    return width, height
+
+
+@dataclass(frozen=True)
+class Judging:
+    """The models that judge the filters, and what they say about all attempts.
+
+    Attributes:
+        encoder: Scores pictures against texts.
+        classifier: Names scenes.
+        alignment: float32 (N,), of the encoder.
+        embeddings: float32 (N, D), of the encoder.
+        seen: bool (N,), whether the classifier sees the class; None where it does not know every class.
+        named: bool (N,), whether the encoder finds the texts of the class nearer than those of any other.
+        features: float32 (N, F), of the classifier.
+        real_embeddings: float32 (M, D) of real pictures; None without.
+        real_features: float32 (M, F) of real pictures; None without.
+    """
+
+    encoder: Encoder
+    classifier: SceneClassifier
+    alignment: NDArray[np.float32]
+    embeddings: NDArray[np.float32]
+    seen: NDArray[np.bool_] | None
+    named: NDArray[np.bool_]
+    features: NDArray[np.float32]
+    real_embeddings: NDArray[np.float32] | None
+    real_features: NDArray[np.float32] | None
+
+
+def judge_attempts(
+    attempts: Attempts, encoder: str, classifier: str, real: RealPictures | None, device: str
+) -> Judging:
+    """What the judging models say about all attempts, and about real pictures where there are any.
+
+    Raises:
+        InputError: A model that does not exist.
+    """
+    from eval import load_classifier, load_encoder
+
+    with quiet():
+        scorer, scenes = load_encoder(encoder, device=device), load_classifier(classifier, device=device)
+    pictures, sentences, probabilities, features = [], [], [], []
+    for table in attempts.read(["image", "text"]):
+        images = decode_all(row["bytes"] for row in table.column("image").to_pylist())
+        pictures.append(scorer.encode_images(images))
+        sentences.append(scorer.encode_texts(table.column("text").to_pylist()))
+        said = scenes.classify(images)
+        probabilities.append(said.probabilities)
+        features.append(said.features)
+    embeddings, texts = np.concatenate(pictures), np.concatenate(sentences)
+    wanted = [place_of(label, scenes.labels) for label in attempts.labels]
+    best = np.concatenate(probabilities).argmax(1)
+    return Judging(
+        encoder=scorer, classifier=scenes, alignment=(embeddings * texts).sum(1), embeddings=embeddings,
+        seen=None if None in wanted else best == np.array(wanted), named=_named(embeddings, texts, attempts.labels),
+        features=np.concatenate(features),
+        real_embeddings=None if real is None else scorer.encode_images(real.images),
+        real_features=None if real is None else scenes.features(real.images),
+    )
+
+
+def _named(embeddings: NDArray[np.float32], texts: NDArray[np.float32], labels: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether the mean of the texts of a picture's own class is nearer to it than that of any other class."""
+    names, codes = np.unique(np.array(labels, dtype=np.str_), return_inverse=True)
+    centres = np.stack([texts[codes == code].mean(0) for code in range(len(names))])
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    return np.asarray((embeddings @ centres.T).argmax(1) == codes)
+
+
+def keep_metrics(
+    judging: Judging, labels: Sequence[str], used: Sequence[tuple[FilterSettings, Any]]
+) -> list[KeepMetric]:
+    """What the filters are judged by: models that are not their own, where there is one."""
+    from eval.random_keep import KeepMetric, coverage_of, distance_within_of, frechet_of, mean_of
+
+    own = [model.identity() for _, model in used if model is not None]
+    by_classifier = judging.classifier.identity() not in own and judging.seen is not None
+    own_encoder = judging.encoder.identity() in own
+    against_copies = all(settings.against_copies for settings, _ in used)
+    network = network_name(judging.classifier.identity() if by_classifier else judging.encoder.identity())
+    words = "" if by_classifier else (
+        "by the texts of the classes, since the classifier is the filter's own" if judging.seen is not None
+        else "by the texts of the classes, since the classifier does not know all of them"
+    )
+    features = judging.features if by_classifier else judging.embeddings
+    real = judging.real_features if by_classifier else judging.real_embeddings
+    # Where the filter's own model is the only one there is, its figures are shown and decide nothing.
+    counted = by_classifier or not own_encoder
+    shown = "" if counted else "not counted: there is no model but the filter's own"
+    hits = judging.seen if by_classifier and judging.seen is not None else judging.named
+    metrics = [
+        KeepMetric("scene accuracy", network, True, mean_of(hits), counted, shown or words),
+        KeepMetric("CLIP score", network_name(judging.encoder.identity()), True, mean_of(judging.alignment),
+                   not own_encoder, "not counted: the filter's own encoder" if own_encoder else ""),
+    ]
+    if real is not None and len(real) >= NEEDED_REAL:
+        metrics += [
+            KeepMetric("Frechet distance", network, False, frechet_of(features, real), counted, shown),
+            KeepMetric("coverage", network, True, coverage_of(features, real), counted, shown),
+        ]
+    apart = "" if against_copies else "not counted: only filters against copies are there for variety"
+    metrics.append(KeepMetric("distance within", network, True, distance_within_of(features, labels),
+                              counted and against_copies, shown or apart))
+    return metrics
+
+
+def network_name(identity: Mapping[str, object]) -> str:
+    """A model's name with the hash or commit of its weights."""
+    return f"{identity.get('model')} {identity.get('content') or identity.get('revision') or ''}".strip()
