@@ -1,4 +1,7 @@
-"""The commands about models: `models` lists them, `models inspect` shows what the prototypes of one stand for."""
+"""The commands about models: `models` lists them, `models inspect` shows what the prototypes of one stand for.
+
+`models convert-...` are in `cli_convert.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from synthesis.cli_convert import convert_inception, convert_openclip
+
 if TYPE_CHECKING:
     from synthesis.prototypes import Inspection
 
@@ -15,7 +20,7 @@ if TYPE_CHECKING:
 @click.group(invoke_without_command=True)
 @click.pass_context
 def models(context: click.Context) -> None:
-    """List the models inside the package."""
+    """List the models inside the package; inspect one, or convert a published evaluator."""
     from eval.models import EMBEDDED_ROOT, embedded_models
     from synthesis.generators import WEIGHTS
 
@@ -26,6 +31,10 @@ def models(context: click.Context) -> None:
         for name, folder in embedded_models([root]).items():
             size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
             click.echo(f"{name:12}{kind:12}{size / 2**20:6.1f} MiB")
+
+
+models.add_command(convert_openclip)
+models.add_command(convert_inception)
 
 
 @models.command()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -135,6 +136,15 @@ def test_a_siglip_text_does_not_depend_on_its_neighbours(siglip):
     together, alone = encoder.encode_texts(TEXTS), np.concatenate([encoder.encode_texts([text]) for text in TEXTS])
     np.testing.assert_allclose(together, alone, atol=1e-6)
     assert together.shape == (4, encoder.dim)
+
+
+@pytest.mark.skipif(find_spec("sentencepiece") is not None, reason="the package that this is about is installed")
+def test_a_tokenizer_whose_package_is_missing_names_the_extra(tmp_path):
+    folder = write_siglip(tmp_path)
+    config = json.loads((folder / "tokenizer_config.json").read_text()) | {"tokenizer_class": "SiglipTokenizer"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"its tokenizer needs a package that is missing: .*terrasynth\[siglip\]"):
+        load_encoder(folder)
 
 
 def test_siglip_of_variable_resolution_is_refused(tmp_path):
