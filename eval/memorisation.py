@@ -163,8 +163,10 @@ def memorisation(
     found, near_pairs = [], []
     for measure in measures:
         described = next(iter(measure.views(train, 1)))
-        gap = nearest_picture(measure, train).distance
         ours, theirs = (nearest_picture(measure, part, described) for part in (images, null))
+        met = np.unique(np.concatenate([ours.index, theirs.index]))
+        gap = np.full(len(train), np.nan, np.float32)
+        gap[met] = nearest_picture(measure, train[met], described, met).distance
         copies = near_copies(measure, ours, theirs, labels, weights, seed, gap)
         found.append(copies)
         ratio = ours.distance / np.maximum(gap[ours.index], 1e-6)
@@ -193,7 +195,7 @@ def near_copies(
         labels: The class of each judged picture.
         weights: float64 (K,), how much each picture of the null counts; None for equally.
         seed: Of the interval.
-        gap: Distance of each candidate to its own nearest one, where they are a set of their own.
+        gap: Distance of each candidate that is anybody's nearest to its own nearest one; None for no such figure.
     """
     even = np.ones(len(theirs.distance)) if weights is None else weights
     threshold = _threshold(theirs.distance, even)

@@ -33,10 +33,8 @@ class Measure(Protocol):
     def views(self, images: NDArray[np.uint8], count: int = VIEWS) -> Iterator[NDArray[Any]]:
         """Descriptions (N, D) of the pictures in the first `count` of the eight views; the first is as they lie."""
 
-    def nearest(
-        self, queries: NDArray[Any], candidates: NDArray[Any], itself: bool = False
-    ) -> Neighbours:
-        """The nearest of the candidates to each query; see `eval.nearest`."""
+    def nearest(self, queries: NDArray[Any], candidates: NDArray[Any], k: int = 1) -> Neighbours:
+        """The k nearest of the candidates to each query; see `eval.nearest`."""
 
 
 class EncodesPictures(Protocol):
@@ -67,11 +65,9 @@ class FeatureMeasure:
         """Embeddings float32 (N, D), a view at a time."""
         return (self._encoder.encode_images(turned(images, view)) for view in range(count))
 
-    def nearest(
-        self, queries: NDArray[Any], candidates: NDArray[Any], itself: bool = False
-    ) -> Neighbours:
+    def nearest(self, queries: NDArray[Any], candidates: NDArray[Any], k: int = 1) -> Neighbours:
         """See `nearest_by_cosine`."""
-        return nearest_by_cosine(queries, candidates, itself=itself)
+        return nearest_by_cosine(queries, candidates, k)
 
 
 class HashMeasure:
@@ -90,11 +86,9 @@ class HashMeasure:
         hashes = perceptual_hashes(images)
         return (hashes[:, view] for view in range(count))
 
-    def nearest(
-        self, queries: NDArray[Any], candidates: NDArray[Any], itself: bool = False
-    ) -> Neighbours:
+    def nearest(self, queries: NDArray[Any], candidates: NDArray[Any], k: int = 1) -> Neighbours:
         """See `nearest_by_bits`."""
-        return nearest_by_bits(queries, candidates, itself=itself)
+        return nearest_by_bits(queries, candidates, k)
 
 
 @dataclass(frozen=True)
@@ -115,24 +109,29 @@ class Nearest:
 
 
 def nearest_picture(
-    measure: Measure, images: NDArray[np.uint8], candidates: NDArray[Any] | None = None, views: int = VIEWS
+    measure: Measure, images: NDArray[np.uint8], candidates: NDArray[Any] | None = None,
+    own: NDArray[np.int64] | None = None,
 ) -> Nearest:
-    """The nearest candidate to each picture in any of its views; of equal ones the first view, then the first row.
+    """The nearest candidate to each picture in any of its eight views; of equal ones the first view and row.
 
     Args:
         measure: How pictures are compared.
         images: `uint8` (N, H, W, 3).
-        candidates: Descriptions (M, D) under the same measure; None for the pictures themselves, none being its own.
-        views: How many of the eight views to try.
+        candidates: Descriptions (M, D) under the same measure, as they lie; None for the pictures themselves.
+        own: int64 (N,), the row of each picture among the candidates, which is no neighbour of its own; None where it
+            is not among them.
     """
-    itself = candidates is None
+    own = np.arange(len(images)) if candidates is None else own
     index, distance = np.zeros(len(images), np.int64), np.full(len(images), np.inf, np.float32)
     turn, exact = np.zeros(len(images), np.int64), True
-    for view, described in enumerate(measure.views(images, views)):
+    for view, described in enumerate(measure.views(images)):
         candidates = described if candidates is None else candidates
-        found = measure.nearest(described, candidates, itself)
-        closer = found.distance[:, 0] < distance
-        index[closer], distance[closer], turn[closer] = found.index[closer, 0], found.distance[closer, 0], view
+        found = measure.nearest(described, candidates, 1 if own is None else 2)
+        place = np.zeros(len(images), np.int64) if own is None else (found.index[:, 0] == own).astype(np.int64)
+        rows = np.take_along_axis(found.index, place[:, None], 1)[:, 0]
+        away = np.take_along_axis(found.distance, place[:, None], 1)[:, 0]
+        closer = away < distance
+        index[closer], distance[closer], turn[closer] = rows[closer], away[closer], view
         exact = exact and found.exact
     return Nearest(index, distance, turn, exact)
 
