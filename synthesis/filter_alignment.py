@@ -127,4 +127,5 @@ class _QuantileJudge(_AlignmentJudge):
 
     @override
     def learn(self, first: Measurements) -> None:
-        self.threshold = round(float(np.quantile(first.alignment.astype(np.float64), self._quantile)), 6)
+        # Not rounded: where all scores are equal, all of them reach it.
+        self.threshold = float(np.quantile(first.alignment.astype(np.float64), self._quantile))

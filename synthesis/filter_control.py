@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import yaml
 from numpy.typing import NDArray
 
 from synthesis.blocks import Blocks
-from synthesis.decisions import ClassDecisions, NamedJudge
+from synthesis.decisions import ClassDecisions, Decision, NamedJudge
 from synthesis.errors import InputError
 from synthesis.files import locked
 from synthesis.filter_base import FilterSettings
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 NOTHING, EVERYTHING = "removes nothing", "removes everything"
 TOGETHER = "all filters of the recipe"
 ENDLESS = 2**62
-FEW = 0.05
+FEW, SHOWN = 0.05, 16
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,9 @@ class FilterFinding:
         verdict: "useful", "useless", "harmful", "mixed", or that it removes nothing or everything.
         comparisons: The kept set beside random keeps.
         notes: What else is to be said.
-        removed_sample: Places of removed attempts to show, those that it alone removes first.
-        kept_sample: Places of kept attempts to show.
+        removed_sample: Numbers of removed attempts to show, those that it alone removes first.
+        kept_sample: Numbers of kept attempts to show.
+        sample_scores: The filter's scores of both, by number, where it has one.
     """
 
     name: str
@@ -62,6 +64,7 @@ class FilterFinding:
     notes: tuple[str, ...]
     removed_sample: tuple[int, ...]
     kept_sample: tuple[int, ...]
+    sample_scores: Mapping[int, float]
 
     @property
     def removed(self) -> int:
@@ -111,7 +114,7 @@ class FilterControl:
         findings = []
         for each in self.findings:
             entry = asdict(each)
-            del entry["removed_sample"], entry["kept_sample"]
+            del entry["removed_sample"], entry["kept_sample"], entry["sample_scores"]
             findings.append(entry)
         return {"run": self.run, "identity": self.identity, "settings": dict(self.settings), "filters": findings}
 
@@ -184,12 +187,12 @@ def control_filters(
     with locked(run):
         encoders = Encoders(wanted, device)
         encoders.check(sorted(set(attempts.labels)))
-        passed = {name: _passes(attempts, encoders, [name], run) for name in wanted.filter_names}
-        together = _passes(attempts, encoders, recipe.filter_names, run) if len(recipe.filters) > 1 else None
+        passed = {name: _decide(attempts, encoders, [name], run) for name in wanted.filter_names}
+        together = _decide(attempts, encoders, recipe.filter_names, run) if len(recipe.filters) > 1 else None
         judging = judge_attempts(attempts, encoder, classifier, real, device)
     findings = []
     for place, (name, settings) in enumerate(zip(wanted.filter_names, wanted.filters, strict=True)):
-        others = [mask for other, mask in passed.items() if other != name]
+        others = [found.kept for other, found in passed.items() if other != name]
         metrics = keep_metrics(judging, attempts.labels, [(settings, encoders.model_of(name))])
         findings.append(_finding(
             name, settings.describe(), place < len(recipe.filters), passed[name], others, attempts.labels, metrics,
@@ -209,27 +212,33 @@ def control_filters(
     return FilterControl(recipe.name, identity, tuple(findings), about_all, attempts)
 
 
-def _passes(attempts: Attempts, encoders: Encoders, names: Sequence[str], scratch: Path) -> Mask:
-    """What filters, one after the other, keep of all attempts, without a target."""
-    masks: list[bool] = []
+@dataclass(frozen=True)
+class _Passed:
+    kept: Mask
+    scores: NDArray[np.float64]
+
+
+def _decide(attempts: Attempts, encoders: Encoders, names: Sequence[str], scratch: Path) -> _Passed:
+    """What filters, one after the other, keep of all attempts, without a target; and the scores of the first."""
+    decisions: list[Decision] = []
     for label in dict.fromkeys(attempts.labels):
         judges: list[NamedJudge] = [each for each in encoders.judges(label, scratch) if each.name in names]
         decided = ClassDecisions(label, judges, ENDLESS, ENDLESS)
         for index in (index for name, index in attempts.places if name == label):
-            decided.decide(
-                attempts.blocks.block_size,
-                lambda key, label=label, index=index: encoders.of_block(attempts.blocks, label, index, key),  # type: ignore[misc]
-            )
-        masks += [each.accepted for each in decided]
-    return np.array(masks, np.bool_)
+            measure = partial(encoders.of_block, attempts.blocks, label, index)
+            decided.decide(attempts.blocks.block_size, measure)
+        decisions += decided
+    scores = [each.scores[names[0]] for each in decisions]
+    return _Passed(np.array([each.accepted for each in decisions], np.bool_), np.array(scores, np.float64))
 
 
 def _finding(
-    name: str, settings: str, in_recipe: bool, kept: Mask, others: Sequence[Mask], labels: Sequence[str],
+    name: str, settings: str, in_recipe: bool, passed: _Passed, others: Sequence[Mask], labels: Sequence[str],
     metrics: Sequence[KeepMetric], repeats: int, seed: int,
 ) -> FilterFinding:
     from eval.random_keep import USELESS, compare_with_random, verdict
 
+    kept = passed.kept
     names = np.array(labels, dtype=np.str_)
     classes = {str(each): (int(kept[names == each].sum()), int((names == each).sum())) for each in np.unique(names)}
     alone = ~kept & np.logical_and.reduce(others) if others else None
@@ -248,19 +257,21 @@ def _finding(
         comparisons = tuple(compare_with_random(kept, labels, metrics, repeats, own_seed))
         result = verdict(comparisons)
         if result == USELESS and (~kept).mean() < FEW:
-            notes.append(f"removes {(~kept).mean():.1%}: among so few only a large difference could show, so look at the "
-                         "pictures")
+            notes.append(f"removes {(~kept).mean():.1%}: so few hardly move these figures, so look at the pictures")
     gone = sum(1 for few, _ in classes.values() if few == 0)
     if gone and result != EVERYTHING:
         notes.append(f"keeps nothing of {gone} of {len(classes)} classes")
-    removed = np.flatnonzero(~kept if alone is None or not alone.any() else alone)
+    first = np.zeros(len(kept), np.bool_) if alone is None else alone
+    removed = (_spread(np.flatnonzero(first), names) + _spread(np.flatnonzero(~kept & ~first), names))[:SHOWN]
+    shown = _spread(np.flatnonzero(kept), names)
+    known = {number: float(passed.scores[number]) for number in removed + shown if not np.isnan(passed.scores[number])}
     return FilterFinding(
         name, settings, in_recipe, len(kept), int(kept.sum()), None if alone is None else int(alone.sum()), classes,
-        result, comparisons, tuple(notes), _spread(removed, names), _spread(np.flatnonzero(kept), names),
+        result, comparisons, tuple(notes), removed, shown, known if name != TOGETHER else {},
     )
 
 
-def _spread(numbers: NDArray[np.intp], names: NDArray[np.str_], most: int = 16) -> tuple[int, ...]:
+def _spread(numbers: NDArray[np.intp], names: NDArray[np.str_]) -> tuple[int, ...]:
     """The first ones, in turn over the classes."""
     rank: dict[str, int] = {}
     turns = []
@@ -268,4 +279,4 @@ def _spread(numbers: NDArray[np.intp], names: NDArray[np.str_], most: int = 16) 
         label = str(names[number])
         turns.append((rank.get(label, 0), label, int(number)))
         rank[label] = rank.get(label, 0) + 1
-    return tuple(number for _, _, number in sorted(turns)[:most])
+    return tuple(number for _, _, number in sorted(turns)[:SHOWN])

@@ -84,13 +84,17 @@ def _sheets(folder: Path, place: int, control: FilterControl, finding: FilterFin
         path = folder / f"{place:02d}-{kind}.png"
         path.unlink(missing_ok=True)
         if numbers:
-            contact_sheet(_items(control, numbers), COLUMNS, THUMB).save(path, optimize=True)
+            contact_sheet(_items(control, finding, numbers), COLUMNS, THUMB).save(path, optimize=True)
             found[kind] = path.name
     return found
 
 
-def _items(control: FilterControl, numbers: tuple[int, ...]) -> list[SheetItem]:
+def _items(control: FilterControl, finding: FilterFinding, numbers: tuple[int, ...]) -> list[SheetItem]:
     from eval.sheets import SheetItem
 
     rows = control.attempts.rows(numbers, ["image", "text", "label"])
-    return [SheetItem(decode(row["image"]["bytes"]), row["label"], row["text"], {}) for row in rows]
+    scores = [{"score": finding.sample_scores[number]} if number in finding.sample_scores else {} for number in numbers]
+    return [
+        SheetItem(decode(row["image"]["bytes"]), row["label"], row["text"], score)
+        for row, score in zip(rows, scores, strict=True)
+    ]
