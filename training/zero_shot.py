@@ -19,6 +19,8 @@ from PIL import Image
 from eval.classifier import load_classifier
 from eval.metrics import Figure, bootstrap_mean, per_class_accuracy
 from eval.preprocess import check_images
+from synthesis.protocols import TrainedAccuracy
+from synthesis.quiet import quiet
 from training.errors import InputError
 from training.loop import LoopSettings, train
 from training.pictures import PictureSet, square
@@ -105,6 +107,29 @@ def zero_shot_accuracy(
     return ZeroShotResult(
         bootstrap_mean(hits, seed), per_class_accuracy(hits, reference_labels), 1 / len(names), len(splits["train"]),
         len(splits["val"]), len(reference_images), outcome.steps, seed,
+    )
+
+
+def train_and_test(
+    images: NDArray[np.uint8], labels: Sequence[str], reference_images: NDArray[np.uint8],
+    reference_labels: Sequence[str], steps: int, seed: int,
+) -> TrainedAccuracy:
+    """`zero_shot_accuracy` at the pictures' own size, as the evaluation protocols ask for it.
+
+    Generated pictures give the zero-shot overall accuracy of Txt2Img-MHN, and as many as there are real training
+    pictures give the classification accuracy score (Ravuri & Vinyals, NeurIPS 2019, section 3), at our small network.
+
+    Raises:
+        InputError: As `zero_shot_accuracy`.
+    """
+    size = images.shape[1]
+    with quiet():
+        found = zero_shot_accuracy(
+            images, labels, reference_images, reference_labels, size=size, steps=steps, seed=seed
+        )
+    return TrainedAccuracy(
+        found.accuracy, found.chance, found.n_train, found.n_val, found.steps,
+        f"the network of preset {PRESET} at {size} px, from random weights",
     )
 
 
