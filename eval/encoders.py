@@ -17,6 +17,7 @@ from eval.errors import InputError, one_line
 from eval.inference import in_batches, inference, precision_name, read_precision, unit_length
 from eval.loading import commit_of, load_config, load_weights
 from eval.models import EMBEDDED_ROOT, ResolvedModel, resolve
+from eval.naflex import NaflexPreprocessor
 from eval.openclip_files import find_open_clip, load_open_clip
 from eval.preprocess import Preprocessor
 
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 CLIP_TYPES = ("clip", "vision-text-dual-encoder")
-SIGLIP = "siglip"
-DUAL_ENCODERS = (*CLIP_TYPES, SIGLIP)
+NAFLEX = "siglip2"
+SIGLIP_TYPES = ("siglip", NAFLEX)
+DUAL_ENCODERS = (*CLIP_TYPES, *SIGLIP_TYPES)
 """The `model_type` of a configuration that `load_encoder` takes; SigLIP 2 of a fixed resolution calls itself siglip."""
 
 CALIBRATION_FILE = "calibration.json"
@@ -84,8 +86,9 @@ class ClipEncoder:
     reads_text = True
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, preprocessor: Preprocessor,
-        identity: dict[str, object], calibration: Calibration | None, dtype: torch.dtype,
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
+        preprocessor: Preprocessor | NaflexPreprocessor, identity: dict[str, object], calibration: Calibration | None,
+        dtype: torch.dtype,
     ) -> None:
         self._model: Any = model  # the architectures share these methods by convention, not by type
         self._tokenizer = tokenizer
@@ -93,7 +96,7 @@ class ClipEncoder:
         self._identity = identity
         self._dtype = dtype
         config = model.config
-        self._sigmoid = config.model_type == SIGLIP
+        self._sigmoid = config.model_type in SIGLIP_TYPES
         self._max_tokens = min(int(tokenizer.model_max_length), int(config.text_config.max_position_embeddings))
         self.dim = int(config.vision_config.hidden_size if self._sigmoid else config.projection_dim)
         self.calibration = calibration
@@ -171,7 +174,9 @@ class ClipEncoder:
         return cosine
 
     def _image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return self._embed("get_image_features", pixel_values=self._preprocessor(images))
+        prepared = self._preprocessor(images)
+        inputs = prepared if isinstance(prepared, dict) else {"pixel_values": prepared}
+        return self._embed("get_image_features", **inputs)
 
     def _embed(self, method: str, **inputs: torch.Tensor) -> NDArray[np.float32]:
         with inference(self._model, self._dtype):
@@ -189,7 +194,7 @@ def load_encoder(
 
     Args:
         reference: The model, weights in `safetensors`: a `CLIPModel`, a `VisionTextDualEncoderModel`, a `SiglipModel`
-            (SigLIP 2 of a fixed resolution too), or a vision transformer as OpenCLIP saves it, with its
+            (SigLIP 2 too, of fixed and of variable resolution), or a vision transformer as OpenCLIP saves it, with its
             `open_clip_config.json`.
         device: A torch device.
         dtype: "float32" (the default, also for None), "bfloat16" or "float16": the type of the matrix products,
@@ -204,6 +209,7 @@ def load_encoder(
     resolved = resolve(reference, roots)
     precision = read_precision(dtype)
     model: PreTrainedModel
+    preprocessor: Preprocessor | NaflexPreprocessor
     tokenizers: Any = AutoTokenizer
     if (found := find_open_clip(resolved)) is not None:
         model, preprocessor, commit = load_open_clip(resolved, found)
@@ -213,7 +219,10 @@ def load_encoder(
         kind = config.model_type
         _check_type(resolved, kind)
         model = load_weights(AutoModel, resolved, config)
-        preprocessor = Preprocessor.load(resolved.location, resolved.revision, resolved.reference)
+        if kind == NAFLEX:
+            preprocessor = NaflexPreprocessor.load(resolved)
+        else:
+            preprocessor = Preprocessor.load(resolved.location, resolved.revision, resolved.reference)
         commit = commit_of(config)
     model.to(device)  # type: ignore[arg-type] # transformers' own wrapper types only a device object
     tokenizer = _load_tokenizer(resolved, tokenizers, int(model.config.text_config.vocab_size))
@@ -225,11 +234,6 @@ def load_encoder(
 
 
 def _check_type(resolved: ResolvedModel, kind: str) -> None:
-    if kind == "siglip2":
-        raise InputError(
-            f"model {resolved.reference!r}: SigLIP 2 of a variable resolution (NaFlex) is not supported; use one of a "
-            "fixed resolution, such as google/siglip2-base-patch16-256"
-        )
     if kind not in DUAL_ENCODERS:
         raise InputError(
             f"model {resolved.reference!r}: a {kind!r} model is no dual encoder of pictures and texts; "

@@ -56,8 +56,8 @@ def write_backbone(name, folder):
     return folder
 
 
-def write_siglip(folder, second=False):
-    """Write a `SiglipModel` with a tokenizer that pads, of SigLIP 2's class where `second`."""
+def write_siglip(folder, second=False, naflex=False):
+    """Write a `SiglipModel` with a tokenizer that pads, of SigLIP 2's class where `second`, or a `Siglip2Model`."""
     import transformers as t
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
@@ -73,14 +73,18 @@ def write_siglip(folder, second=False):
             tokenizer_object=core, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>", model_max_length=16,
         )
     tower = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+    text = {**tower, "vocab_size": len(tokenizer), "max_position_embeddings": 16, "projection_size": 24}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = t.SiglipModel(t.SiglipConfig(
-            text_config={**tower, "vocab_size": len(tokenizer), "max_position_embeddings": 16, "projection_size": 24},
-            vision_config={**tower, "image_size": SIZE, "patch_size": 8},
-        ))
+        if naflex:
+            vision = {**tower, "patch_size": 8, "num_patches": 16}
+            model = t.Siglip2Model(t.Siglip2Config(text_config=text, vision_config=vision))
+        else:
+            vision = {**tower, "patch_size": 8, "image_size": SIZE}
+            model = t.SiglipModel(t.SiglipConfig(text_config=text, vision_config=vision))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     half = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "image_processor_type": "SiglipImageProcessor"}
-    (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSOR | half))
+    flexible = {"image_processor_type": "Siglip2ImageProcessor", "patch_size": 8, "max_num_patches": 16, "resample": 2}
+    (folder / "preprocessor_config.json").write_text(json.dumps(flexible if naflex else PROCESSOR | half))
     return folder

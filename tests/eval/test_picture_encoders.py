@@ -6,7 +6,13 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, AutoModelForImageClassification, AutoTokenizer, SiglipImageProcessorPil
+from transformers import (
+    AutoModel,
+    AutoModelForImageClassification,
+    AutoTokenizer,
+    Siglip2ImageProcessorPil,
+    SiglipImageProcessorPil,
+)
 
 from eval import InputError, ThumbnailEncoder, load_classifier, load_encoder, load_picture_encoder
 from eval.models import content_hash
@@ -147,7 +153,17 @@ def test_a_tokenizer_whose_package_is_missing_names_the_extra(tmp_path):
         load_encoder(folder)
 
 
-def test_siglip_of_variable_resolution_is_refused(tmp_path):
-    (tmp_path / "config.json").write_text('{"model_type": "siglip2"}')
-    with pytest.raises(InputError, match=r"variable resolution \(NaFlex\) is not supported; use one of a fixed"):
-        load_encoder(tmp_path)
+@pytest.mark.parametrize("shape", [(48, 48), (40, 90)])
+def test_siglip_of_variable_resolution_agrees_with_the_libraries_own_path(tmp_path, shape):
+    folder = write_siglip(tmp_path, second=True, naflex=True)
+    encoder, pictures = load_encoder(folder), tiny_pictures(3, 96)[:, : shape[0], : shape[1]]
+    model = AutoModel.from_pretrained(folder).eval()
+    inputs = Siglip2ImageProcessorPil.from_pretrained(folder)(images=list(pictures), return_tensors="pt")
+    with torch.no_grad():
+        features = model.get_image_features(**inputs).pooler_output.numpy()
+    np.testing.assert_allclose(encoder.features(pictures), features, atol=1e-5)
+    np.testing.assert_allclose(encoder.features(pictures, batch_size=1), features, atol=1e-5)
+    assert encoder.identity()["kind"] == "siglip2"
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(InputError, match=r"no preprocessor_config\.json"):
+        load_encoder(folder)
