@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from eval.errors import InputError, one_line
 
-ROWS = 4096
+ROWS = 8192
 """Feature vectors that are taken in at a time; what is held besides the features is this many in `float64`."""
 
 KIND = "terrasynth.feature-statistics.v1"
@@ -134,11 +134,12 @@ class FeatureStatistics:
             ) from error
 
     def _take(self, values: NDArray[np.float64]) -> None:
-        if not np.isfinite(values).all():
-            raise ValueError("features: some are not finite; look for an overflow in the network's precision")
+        """Take in rows that nobody else holds: they are centred in place."""
         mean = values.mean(0)
-        centred = values - mean
-        self._add(len(values), mean, centred.T @ centred)
+        if not np.isfinite(mean).all():
+            raise ValueError("features: some are not finite; look for an overflow in the network's precision")
+        values -= mean
+        self._add(len(values), mean, values.T @ values)
 
     def _add(self, n: int, mean: NDArray[np.float64], scatter: NDArray[np.float64]) -> None:
         if not n:
@@ -146,6 +147,7 @@ class FeatureStatistics:
         total = self.n + n
         difference = mean - self.mean
         self._scatter += scatter
-        self._scatter += np.outer(difference, difference * (self.n * n / total))
+        if self.n:
+            self._scatter += np.outer(difference, difference * (self.n * n / total))
         self.mean = self.mean + difference * (n / total)
         self.n = total
