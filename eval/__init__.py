@@ -11,21 +11,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from eval.calibration import Calibration, calibrate
     from eval.classifier import SceneClassifier, load_classifier
+    from eval.coverage import measure_coverage
+    from eval.diversity import vendi_score
     from eval.encoders import ClipEncoder, Encoder, PictureEncoder, load_encoder
     from eval.errors import InputError
     from eval.evaluation import Evaluation, evaluate
     from eval.feature_cache import CachedClassifier, CachedEncoder
-    from eval.frechet import FeatureStatistics, frechet_distance, frechet_floor
+    from eval.frechet import FeatureStatistics, frechet_distance, frechet_floor, frechet_infinity
+    from eval.kernel_distances import cmmd, kid
     from eval.models import ResolvedModel, content_hash, resolve
     from eval.picture_encoders import load_picture_encoder
     from eval.report import RunReport, write_report
+    from eval.retrieval import measure_retrieval
+    from eval.scores import inception_score
     from eval.thumbnail import ThumbnailEncoder
 
 __all__ = [
     "CachedClassifier", "CachedEncoder", "Calibration", "ClipEncoder", "Encoder", "Evaluation", "FeatureStatistics",
-    "InputError", "PictureEncoder", "ResolvedModel", "RunReport", "SceneClassifier", "ThumbnailEncoder",
-    "calibrate", "content_hash", "evaluate", "frechet_distance", "frechet_floor", "load_classifier", "load_encoder",
-    "load_picture_encoder", "resolve", "write_report",
+    "InputError", "PictureEncoder", "ResolvedModel", "RunReport", "SceneClassifier", "ThumbnailEncoder", "calibrate",
+    "cmmd", "content_hash", "evaluate", "frechet_distance", "frechet_floor", "frechet_infinity", "inception_score",
+    "kid", "load_classifier", "load_encoder", "load_picture_encoder", "measure_coverage", "measure_retrieval",
+    "resolve", "vendi_score", "write_report",
 ]
 
 _HOMES = {
@@ -36,6 +42,10 @@ _HOMES = {
     "load_picture_encoder": "picture_encoders",
     "Evaluation": "evaluation", "evaluate": "evaluation",
     "FeatureStatistics": "frechet", "frechet_distance": "frechet", "frechet_floor": "frechet",
+    "frechet_infinity": "frechet",
+    "cmmd": "kernel_distances", "kid": "kernel_distances",
+    "inception_score": "scores", "measure_coverage": "coverage", "measure_retrieval": "retrieval",
+    "vendi_score": "diversity",
     "InputError": "errors",
     "ResolvedModel": "models", "content_hash": "models", "resolve": "models",
     "RunReport": "report", "write_report": "report",
