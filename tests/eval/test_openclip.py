@@ -73,6 +73,24 @@ def test_a_checkpoint_without_configuration_is_converted_by_its_shapes(tmp_path)
     assert content_hash(given) == content_hash(out)
 
 
+@pytest.mark.parametrize("timm", [False, True], ids=["alone", "beside a configuration of timm"])
+def test_a_repository_of_the_hub_is_recognised(tmp_path, monkeypatch, timm):
+    commit, repository = "c" * 40, tmp_path / "models--owner--name"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    (repository / "snapshots").mkdir()
+    folder = save_open_clip(repository / "snapshots" / commit, build_open_clip(), open_clip_config())
+    if timm:
+        (folder / "config.json").write_text('{"architecture": "vit_base_patch32_clip_224"}')
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    encoder = load_encoder("owner/name")
+    assert encoder.identity() == {"kind": "open-clip", "model": "owner/name", "revision": commit}
+    np.testing.assert_array_equal(encoder.encode_texts(TEXTS), load_encoder(folder).encode_texts(TEXTS))
+    with pytest.raises(InputError, match="'owner/other' cannot be loaded"):
+        load_encoder("owner/other")
+
+
 @pytest.mark.parametrize(
     ("mode", "size"), [("squash", {"height": SIDE, "width": SIDE}), ("shortest", {"shortest_edge": SIDE})]
 )
