@@ -20,6 +20,7 @@ from synthesis.protocols import (
     TrainedAccuracy,
     draw,
     files_of,
+    identity_of,
     in_turn,
     labelled,
     network_name,
@@ -106,10 +107,10 @@ def mhn_protocol(
         figures["zero_shot"] = asdict(learned)
         rows.append(_zero_shot(learned, seed))
     settings: dict[str, object] = {
-        "generator": generator.model_dump(exclude_none=True), "classifier": scenes.identity(),
-        "encoder": clip.identity(), "split": split, "test_files": files_of(pairs), "texts": n_texts,
-        "per_text": per_text, "pictures": len(made.images), "real_pictures": len(pairs), "size": list(made.size),
-        "seed": seed,
+        "generator": generator.model_dump(exclude_none=True), "drawn": identity_of(out / "pictures"),
+        "classifier": scenes.identity(), "encoder": clip.identity(), "split": split, "test_files": files_of(pairs),
+        "texts": n_texts, "per_text": per_text, "pictures": len(made.images), "real_pictures": len(pairs),
+        "size": list(made.size), "seed": seed,
     }
     result = ProtocolResult("mhn", settings, tuple(rows), figures, FOLLOWS, DIFFERS)
     result.save(out)

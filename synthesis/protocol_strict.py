@@ -26,6 +26,7 @@ from synthesis.protocols import (
     TrainAndTest,
     draw,
     files_of,
+    identity_of,
     in_turn,
     labelled,
     network_name,
@@ -41,7 +42,6 @@ CAPTIONS = "train"
 """In place of an expander: captions of the train split, as they are."""
 
 FLOOR_REPEATS = 10
-COPYING_SOURCES = ("file", "captions")
 
 FOLLOWS = (
     "prompts: captions of the train split, or of an expander that reads none; a caption of the test split that no "
@@ -101,24 +101,27 @@ def strict_protocol(
     judges = {encoder: clip.identity(), classifier: scenes.identity()}
     if isinstance(source, Path):
         settings = _run_settings(source, judges)
-        made = RunPictures.read(source)
+        made, drawn = RunPictures.read(source), source
     else:
         settings = {"generator": source.model_dump(exclude_none=True), "prompts": prompts, "filters": []}
         asked = _asked(prompts, real, seed)
         made = draw(asked, min(len(asked), limit or len(asked)), source, seed, out, device, on_event)
-    coincidences = check_prompts(made, real)
+        drawn = out / "pictures"
+    coincidences = check_prompts(made, real, settings["prompts"])
     ours, theirs = equal_numbers(made.labels, [pair.label for pair in real.test], limit)
     images, labels = made.images[ours], [made.labels[row] for row in ours]
     test = real_pictures([real.test[row] for row in theirs], made.size)
     val = real_pictures(_like(real.val, labels, seed), made.size)
     figures: dict[str, Any] = {"texts_that_are_test_captions": coincidences}
-    rows = _judged(clip, scenes, images, [made.texts[row] for row in ours], labels, test, val,
+    rows = [Row("texts that are test captions", f"{coincidences} of {len(made.texts)}", "", "",
+                "by coincidence; captions that a train picture has do not count")]
+    rows += _judged(clip, scenes, images, [made.texts[row] for row in ours], labels, test, val,
                    figures, seed)
     if train_and_test is not None:
         figures["accuracy_score"], row = _accuracy_score(images, labels, real, made.size, train_and_test, steps, seed)
         rows.append(row)
     settings |= {
-        "judges": judges, "n": len(ours),
+        "drawn": identity_of(drawn), "judges": judges, "n": len(ours),
         "classes": dict(sorted(Counter(labels).items())), "size": list(made.size), "seed": seed,
         "test_files": files_of([real.test[row] for row in theirs]), "train_files": files_of(real.train),
     }
@@ -127,20 +130,28 @@ def strict_protocol(
     return result
 
 
-def check_prompts(made: RunPictures, real: RealSplits) -> int:
+def check_prompts(made: RunPictures, real: RealSplits, prompts: object) -> int:
     """Look for captions of the test split among the texts.
 
+    Args:
+        made: Pictures with their texts.
+        real: The real data.
+        prompts: "train", the name of an expander, or the `prompts` of a recipe. Texts of the expander `captions` that
+            reads train captions may come to equal a test caption, as those of the grammar may.
+
     Returns:
-        How many texts of expanders that read no captions happen to be one.
+        How many texts happen to be one.
 
     Raises:
         InputError: A text that was read from somewhere is a test caption that no train picture has.
     """
     seen = {_plain(caption) for pair in real.train for caption in pair.captions}
     hidden = {_plain(caption) for pair in real.test for caption in pair.captions} - seen
+    reads_train = isinstance(prompts, Mapping) and prompts.get("split", "train") == "train"
+    copying = ("file",) if reads_train else ("file", "captions")
     found = [(text, source) for text, source in zip(made.texts, made.sources, strict=True) if _plain(text) in hidden]
     for text, source in found:
-        if source in COPYING_SOURCES:
+        if source in copying:
             raise InputError(f"prompt {text[:60]!r} is a caption of the test split and of no train picture; draw the "
                              "pictures from train captions or with another expander")
     return len(found)
@@ -223,7 +234,7 @@ def _run_settings(run: Path, judges: Mapping[str, dict[str, object]]) -> dict[st
                 if judge == filtered:
                     raise InputError(f"{name!r} judges and also filtered the run (filter {settings.get('kind')}, {key} "
                                      f"{reference!r}); name another one with --encoder or --classifier")
-    return {"run": recipe.get("identity"), "generator": recipe.get("generator"), "prompts": recipe.get("prompts"),
+    return {"generator": recipe.get("generator"), "prompts": recipe.get("prompts"),
             "filters": filters}
 
 

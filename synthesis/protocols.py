@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synthesis.errors import InputError
+from synthesis.errors import InputError, one_line
 from synthesis.evaluating import RealPair
 from synthesis.files import write_file
 from synthesis.run_pictures import RunPictures
@@ -174,6 +174,19 @@ def draw(
     made = RunPictures.read(out / "pictures", count)
     labels = tuple(str(json.loads(scene)[CLASS]) for scene in made.scenes)
     return RunPictures(made.images, made.ids, made.texts, labels, made.scenes, made.sources)
+
+
+def identity_of(run: Path) -> dict[str, Any]:
+    """Identity of a run's pictures with its parts: seed, generator with the hash of its files, prompts.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        found = json.loads((run / "identity.json").read_text("utf-8"))
+        return {"identity": found["identity"], **found["parts"]}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{str(run)!r} has no readable identity.json ({one_line(error)}); give a run") from error
 
 
 def labelled(pairs: Sequence[RealPair], split: str) -> Sequence[RealPair]:

@@ -146,13 +146,29 @@ def test_strict_judges_a_run_with_other_networks_than_filtered_it(models, judges
     found = strict_protocol(tmp_path / "run", REAL, out, **judges)
     assert [one["kind"] for one in found.settings["filters"]] == ["alignment", "duplicate"]
     assert found.settings["classes"] == {"beach": 4, "forest": 2, "river": 3}
-    assert found.settings["run"] == json.loads((tmp_path / "run" / "identity.json").read_text())["identity"]
+    identity = json.loads((tmp_path / "run" / "identity.json").read_text())["identity"]
+    assert found.settings["drawn"]["identity"] == identity
 
 
 def test_strict_refuses_pictures_of_test_captions(generator, judges, tmp_path):
     mhn_protocol(generator, TEST, tmp_path / "mhn", per_text=1, **judges)
     with pytest.raises(InputError, match="is a caption of the test split and of no train picture"):
         strict_protocol(tmp_path / "mhn" / "pictures", REAL, tmp_path / "strict", **judges)
+
+
+def test_recombined_train_captions_may_come_to_equal_a_test_caption(judges, tree, tmp_path):
+    rows = [{"class": name, "captions": [f"the test {name} number 0"], "split": split}
+            for name in CLASSES for split in ("train", "test")]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tree["prompts"] |= {"expander": "captions", "path": str(tmp_path / "pairs.jsonl")}
+    tree["filters"] = []
+    run(Recipe.parse(tree), tmp_path / "run")
+    found = strict_protocol(tmp_path / "run", REAL, tmp_path / "strict", **judges)
+    assert found.figures["texts_that_are_test_captions"] == len(RunPictures.read(tmp_path / "run").texts)
+    tree["prompts"]["split"] = "test"
+    run(Recipe.parse(tree), tmp_path / "leak")
+    with pytest.raises(InputError, match="is a caption of the test split"):
+        strict_protocol(tmp_path / "leak", REAL, tmp_path / "strict", **judges)
 
 
 def test_strict_refuses_an_unknown_encoder_before_drawing(generator, judges, tmp_path):
