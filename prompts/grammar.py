@@ -16,7 +16,7 @@ from prompts.errors import InputError, nearest
 from prompts.ontology import PROFILES, Ontology, content_hash, load_ontology, load_sentences
 from prompts.scene import as_json
 from prompts.scenery import Phrases, SceneDrawer, Scenes, blank, view_of
-from prompts.sentences import Layout, Saying, Template, tidy
+from prompts.sentences import Layout, Saying, Template, capital, tidy
 from prompts.types import Prompt, check_request
 
 CAPTIONS = 5
@@ -122,6 +122,7 @@ class ClassGrammar:
         said = [[*items, ""] for items in self._drawer.conditions]
         self._condition_words = [[blank(item) for item in items]
                                  for items in (*said[:-1], [view_of(sensor) for sensor in said[-1]])]
+        self._openings = [capital(view_of(sensor)) for sensor in said[-1]]
         self._condition_json = [[as_json(item) for item in items] for items in said]
         self._gsd_words = [f" {metres:g} m" for metres in self._drawer.gsd] or [""]
         self._gsd_json = [as_json(metres) for metres in self._drawer.gsd] or ["null"]
@@ -157,7 +158,8 @@ class ClassGrammar:
             ]
         if self._layout.conditions:
             said = [_read(own, index) for own, index in zip(self._condition_words, scenes.conditions.T, strict=True)]
-            columns.append(zip(*said, _read(self._gsd_words, scenes.gsd), strict=True))
+            opening = _read(self._openings, scenes.conditions[:, -1])
+            columns.append(zip(*said, _read(self._gsd_words, scenes.gsd), opening, strict=True))
         return map(tuple, map(chain.from_iterable, zip(*columns, strict=True)))
 
     def _scenes(self, scenes: Scenes) -> Iterator[str]:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 _FIELD = re.compile(r"\{(\w+)(?:\.(\w+)|:([^/{}]*)/([^/{}]*))?\}")
 PARTS = ("full", "bare", "noun", "attributes")
-CAPITAL = "capital"  # the full part as the first words of a sentence
+OPENING = "view"  # the condition with which sentences begin
 TAIL = ("state", "at")
 
 
@@ -30,8 +30,9 @@ class Layout:
     """Where the words of a scene stand in its flat tuple.
 
     Each object slot takes the parts `PARTS`, the first of them as a sentence begins with it, one word for each pair of
-    forms, and `TAIL`; each condition one word. Those of `TAIL` and the conditions begin with a blank where they are not
-    empty, in place of that before their field.
+    forms, and `TAIL`; each condition one word; at the end, where there are conditions, `OPENING` as a sentence begins
+    with it. Those of `TAIL` and the conditions begin with a blank where they are not empty, in place of that before
+    their field.
     """
 
     def __init__(self, slots: Sequence[str], conditions: Sequence[str], templates: Sequence[str]) -> None:
@@ -81,12 +82,15 @@ class Layout:
         """An object's words, without its `TAIL`."""
         bare = f"{attributes} {noun}" if attributes else noun
         full = with_article(bare) if count == "a" else f"{count} {bare}" if count else bare
-        return (full, bare, noun, attributes, full[0].upper() + full[1:], *(pair[plural] for pair in self.pairs))
+        return (full, bare, noun, attributes, capital(full), *(pair[plural] for pair in self.pairs))
 
     def at_the_start(self, position: int) -> int | None:
         """Where the words stand with which a sentence can begin in place of those at a position; None if nowhere."""
         number, part = divmod(position, self._width)
-        return position + len(PARTS) if number < len(self.slots) and PARTS[part:part + 1] == ("full",) else None
+        if number < len(self.slots):
+            return position + len(PARTS) if PARTS[part:part + 1] == ("full",) else None
+        ends = len(self.slots) * self._width + len(self.conditions)
+        return ends if self.conditions[position - ends] == OPENING else None
 
 
 class Saying(NamedTuple):
@@ -112,6 +116,7 @@ class _Segment(NamedTuple):
         needs: Bits of the slots that it names.
         optional: It is left out where one of them is not filled.
         loose: Words can leave a blank too many.
+        opens: It begins with `OPENING`, whose blank is one too many behind other text.
     """
 
     text: str
@@ -119,6 +124,7 @@ class _Segment(NamedTuple):
     needs: int
     optional: bool
     loose: bool
+    opens: bool
 
 
 class Template:
@@ -138,10 +144,13 @@ class Template:
         self.text, self._layout = text, layout
         stretches = re.split(r"\[([^\[\]]*)\]", text)
         self._segments = [_parse(stretch, bool(i % 2), layout, text) for i, stretch in enumerate(stretches)]
-        self.needs = 0
+        self.needs, self._optional = 0, 0
         for segment in self._segments:
-            if not segment.optional:
+            if segment.optional:
+                self._optional |= segment.needs
+            else:
                 self.needs |= segment.needs
+        self._sayings: dict[int, Saying] = {}
 
     def render(self, present: int, words: tuple[str, ...]) -> str:
         """The sentence: first letter large, full stop at the end, one blank between words.
@@ -155,20 +164,26 @@ class Template:
 
     def saying(self, present: int) -> Saying:
         """How it is said of the scenes that fill these slots."""
+        known = present & self._optional
+        return self._sayings.get(known) or self._sayings.setdefault(known, self._decide(known))
+
+    def _decide(self, present: int) -> Saying:
         said = [one for one in self._segments if not one.optional or one.needs & present == one.needs]
         positions = [position for one in said for position in one.positions]
         text = "".join(one.text for one in said).rstrip()
-        capital = self._layout.at_the_start(positions[0]) if text.startswith("%s") else None
-        if capital is not None:
-            positions[0] = capital
-        loose = any(one.loose for one in said) or "  " in text
-        if finished := not loose and (capital is not None or text[0].isalnum()):
+        opening = self._layout.at_the_start(positions[0]) if text.startswith("%s") else None
+        if opening is not None:
+            positions[0] = opening
+        behind = [one for number, one in enumerate(said) if any(before.text for before in said[:number])]
+        loose = any(one.loose for one in said) or any(one.opens for one in behind) or "  " in text
+        if finished := not loose and (opening is not None or text[0].isalnum()):
             text = f"{text[0].upper()}{text[1:]}."
         return Saying(text, _pick(positions), finished)
 
 
 def _parse(stretch: str, optional: bool, layout: Layout, template: str) -> _Segment:
-    constants, positions, needs, loose, end = [], [], 0, False, 0
+    constants: list[str] = []
+    positions, needs, loose, opens, end = [], 0, False, False, 0
     for match in _FIELD.finditer(stretch):
         slot, part, one, several = match.groups()
         try:
@@ -177,15 +192,17 @@ def _parse(stretch: str, optional: bool, layout: Layout, template: str) -> _Segm
             raise ValueError(f"template {template!r}: the class has no field {match[0]}") from None
         before = stretch[end : match.start()]
         blank = layout.begins_with_blank(slot, part)
+        first = blank and slot == OPENING and not constants and not before
+        opens |= first
         constants.append(before.removesuffix(" ") if blank else before)
-        loose |= part == "attributes" or (blank and not before.endswith(" "))
+        loose |= part == "attributes" or (blank and not before.endswith(" ") and not first)
         needs |= layout.bit(slot)
         end = match.end()
     constants.append(stretch[end:])
     if any(set(text) & set("[]{}") for text in constants):
         raise ValueError(f"template {template!r}: brackets or braces do not match")
     return _Segment("%s".join(text.replace("%", "%%") for text in constants), tuple(positions), needs, optional,
-                    loose)
+                    loose, opens)
 
 
 def _pick(positions: Sequence[int]) -> Callable[[tuple[str, ...]], object]:
@@ -196,6 +213,11 @@ def tidy(text: str) -> str:
     """The text with one blank between its words, a large first letter and a full stop."""
     text = " ".join(text.split())
     return f"{text[0].upper()}{text[1:]}."
+
+
+def capital(text: str) -> str:
+    """The text with a large first letter."""
+    return text[:1].upper() + text[1:]
 
 
 def with_article(phrase: str) -> str:
