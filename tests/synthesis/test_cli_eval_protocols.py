@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from synthesis import run
+from synthesis.against_reference import against_reference
 from synthesis.cli import cli
 from synthesis.images import encode
 from synthesis.recipe import Recipe
@@ -97,6 +98,25 @@ def test_a_reference_is_made_and_read(models, data, tmp_path):
     found = Reference.load(tmp_path / "tiny-test-32")
     assert (found.name, found.data, found.split, found.size, len(found.files)) == (
         "tiny-test-32", "tiny", "test", (32, 32), 18)
+
+
+def test_a_run_is_compared_with_a_reference_as_with_its_pictures(models, made, data, tmp_path):
+    from eval import FeatureStatistics, frechet_distance, load_classifier
+    from synthesis.cli import _real_pairs
+    from synthesis.evaluating import real_pictures
+
+    size = RunPictures.read(made, 1).size
+    _invoke("reference", data, "--size", size[0], "--encoder", models.classifier, "--out", tmp_path / "reference")
+    found, = against_reference(made, str(tmp_path / "reference"), [str(models.classifier)])
+    parts = RunPictures.read(made).images, real_pictures(_real_pairs(data, "test"), size).images
+    classifier = load_classifier(models.classifier)
+    exact = frechet_distance(*(FeatureStatistics.of(classifier.features(part)) for part in parts))
+    assert found.distance == pytest.approx(exact, rel=1e-4)
+    assert (found.n, found.n_reference, found.floor.n) == (15, 18, 9)
+    with pytest.raises(ValueError, match="has no statistics of local clip"):
+        against_reference(made, str(tmp_path / "reference"), [str(models.encoder)])
+    with pytest.raises(ValueError, match=rf"128 x 128 px and the pictures are {size[0]} x {size[1]} px"):
+        against_reference(made, "ucm-test-128", ["scene-ucm"])
 
 
 def test_a_folder_without_a_run_is_refused(data, tmp_path):
