@@ -61,6 +61,7 @@ def inception_score(probabilities: NDArray[np.floating], seed: int, splits: int 
         raise ValueError("probabilities: some rows do not sum to 1; apply a softmax to the logits first")
     n, score = len(values), inception_score_of_all(values)
     low, high = half_sample_interval(score, inception_score_of_all, [values], seed) if n >= 4 else (score, score)
+    low = max(1.0, low)
     mean, spread = None, None
     if n >= splits:
         parts = np.array_split(np.random.default_rng(seed).permutation(n), splits)

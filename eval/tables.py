@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 NAME_WIDTH = 16
 SHARES = ("precision", "recall", "density", "coverage")
+NO_INTERVAL = "no interval, as a resample repeats pictures"
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,8 @@ def _coverage(figures: CoverageFigures, seed: int) -> Iterator[Row]:
         equal = figures.equal.get(name)
         yield Row(
             name, _name(figures.network), f"n = {found.n} against {found.n_reference} real",
-            f"{getattr(found, name):.3f}", "", "", _real(equal, True), _these(equal), f"k = {found.k}", seed,
+            f"{getattr(found, name):.3f}", "", "", _real(equal, True), _these(equal),
+            f"k = {found.k}; {NO_INTERVAL}", seed,
         )
 
 
@@ -207,7 +209,7 @@ def _diversity(d: DiversityFigures, seed: int) -> Iterator[Row]:
     within = "" if d.distance_within is None else f", within classes {d.distance_within:.3f}"
     real_within = "" if d.real_distance_within is None else f", within classes {d.real_distance_within:.3f}"
     yield Row("Vendi score", _name(d.network), f"n = {d.n}", f"{d.vendi:.3f}", "", "1 (all alike)",
-              _number(d.real_vendi, d.n_real), note="it grows with n", seed=seed)
+              _number(d.real_vendi, d.n_real), note=f"it grows with n; {NO_INTERVAL}", seed=seed)
     yield Row("mean distance", _name(d.network), f"n = {d.n}", f"{d.distance:.3f}{within}", "", "0 (all alike)",
               "not measured" if d.real_distance is None else f"{d.real_distance:.3f}{real_within} (n = {d.n_real})",
               note="1 - cosine of all pairs", seed=seed)
