@@ -58,7 +58,8 @@ class EvalGroup(click.Group):
         if args[0]:
             return super().resolve_command(ctx, args)
         rest = args[1:]
-        close = difflib.get_close_matches(rest[0], self.commands, n=1, cutoff=0.7) if rest else []
+        name = rest[0] if rest and "/" not in rest[0] else ""
+        close = difflib.get_close_matches(name, self.commands, n=1, cutoff=0.7)
         if close and not Path(rest[0]).exists():
             raise click.UsageError(f"{rest[0]!r} is no folder and no subcommand of eval (did you mean {close[0]!r}?)")
         return "", self._judge, rest
