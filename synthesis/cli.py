@@ -14,11 +14,16 @@ from synthesis.cli_eval import Readers, eval_group
 from synthesis.cli_expand import expand
 from synthesis.cli_make import generate
 from synthesis.cli_models import models
+from synthesis.cli_protocol import protocol_command
 from synthesis.cli_run import plan, run
 from synthesis.errors import FULL_DISK, InputError, RunError, one_line
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from synthesis.evaluating import RealPair
+    from synthesis.protocols import TrainedAccuracy
     from training.data import Pair, PairSet
 
 FAILED, WRONG_INPUT = 1, 2
@@ -60,7 +65,17 @@ def _of_split(found: PairSet, source: Path, split: str) -> list[Pair]:
     return pairs
 
 
-EVAL_COMMANDS = (*cli_eval_filters.COMMANDS, *cli_eval_protocols.COMMANDS)
+def _train_and_test(
+    images: NDArray[np.uint8], labels: Sequence[str], real: NDArray[np.uint8], real_labels: Sequence[str], steps: int,
+    seed: int,
+) -> TrainedAccuracy:
+    """Train a classifier on pictures and test it on real ones."""
+    from training.zero_shot import train_and_test
+
+    return train_and_test(images, labels, real, real_labels, steps, seed)
+
+
+EVAL_COMMANDS = (*cli_eval_filters.COMMANDS, *cli_eval_protocols.COMMANDS, protocol_command(_train_and_test))
 for command in (models, expand, generate, plan, run, eval_group(Readers(_real_pairs), EVAL_COMMANDS)):
     cli.add_command(command)
 
