@@ -1,0 +1,102 @@
+"""`terrasynth eval` as a user meets it: a command that is a group, and its subcommands about filters."""
+
+import json
+
+import pytest
+import yaml
+from PIL import Image
+
+from synthesis.cli import main
+from tests.synthesis.conftest import CLASSES
+from tests.tiny import tiny_pictures
+
+
+@pytest.fixture
+def terrasynth(capsys):
+    """Run a command; gives exit code, stdout and the lines of stderr."""
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return ended.value.code, captured.out, captured.err.splitlines()
+
+    return call
+
+
+@pytest.fixture
+def real(tmp_path):
+    folder = tmp_path / "tiny-real"
+    folder.mkdir()
+    with (folder / "pairs.jsonl").open("w") as file:
+        for number, picture in enumerate(tiny_pictures(60, size=40)):
+            Image.fromarray(picture).save(folder / f"{number}.png")
+            row = {"file": f"{number}.png", "class": CLASSES[number % 3], "captions": ["a place"],
+                   "split": ("train", "val", "test")[number // 20]}
+            file.write(json.dumps(row) + "\n")
+    return folder
+
+
+def test_help_shows_both_ways(terrasynth):
+    code, out, _ = terrasynth("eval", "--help")
+    assert code == 0
+    assert out.startswith("Usage: terrasynth eval RUN [OPTIONS]\n   or: terrasynth eval COMMAND")
+    for word in ("--encoder", "filters", "features", "calibrate", "memorisation"):
+        assert word in out
+    code, out, _ = terrasynth("eval", "anything", "--help")
+    assert (code, out.splitlines()[0]) == (0, "Usage: terrasynth eval RUN [OPTIONS]")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Missing argument 'RUN'"),
+        (["nowhere"], "no data/train-*.parquet"),
+        (["--seed", "1", "nowhere"], "no data/train-*.parquet"),
+        (["filtres"], "is no folder and no subcommand of eval (did you mean 'filters'?)"),
+        (["./filters"], "no data/train-*.parquet"),
+        (["filters", "nowhere"], "no recipe.yaml"),
+        (["calibrate", "nowhere.json", "--out", "x"], "does not exist"),
+        (["features", "nowhere.json", "--out", "x.npz"], "has to end in .safetensors"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_2(terrasynth, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    code, _, lines = terrasynth("eval", *arguments)
+    assert (code, len(lines)) == (2, 1)
+    assert message in lines[0]
+
+
+def test_a_folder_named_like_a_command_is_reached_by_its_path(terrasynth, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "filtres").mkdir()
+    code, _, lines = terrasynth("eval", "filtres")
+    assert (code, len(lines)) == (2, 1)
+    assert "no data/train-*.parquet" in lines[0]
+
+
+def test_from_real_data_to_filters_to_their_control(terrasynth, real, tree, models, tmp_path):
+    features, made = tmp_path / "train.safetensors", tmp_path / "calibration"
+    code, out, _ = terrasynth("eval", "features", real, "--held-out", "val", "--size", 32, "--out", features)
+    assert code == 0
+    assert out.startswith(f"{features}   160 features of 20 pictures")
+    code, _, _ = terrasynth("eval", "calibrate", real, "--size", 32, "--classifier", models.classifier, "--out", made)
+    assert code == 0
+    assert sorted(path.name for path in made.iterdir()) == ["calibration.json", "quality.json"]
+    quality = {"kind": "quality", "measure": "sharpness", "pass_real": 0.9, "calibration": str(made / "quality.json")}
+    copies = {"kind": "near_copy", "reference": str(features), "max_similarity": 0.99}
+    tree["filters"] = [quality, copies]
+    tree["target"] = {"per_class": 2, "max_attempts": 8}
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(tree))
+    code, _, _ = terrasynth("run", recipe, "--out", tmp_path / "run")
+    assert code in (0, 1)
+    options = ["--try", f"scene={{classifier: {models.classifier}, top: 1}}", "--real", real, "--encoder",
+               models.other_encoder, "--classifier", models.classifier, "--out", tmp_path / "page"]
+    code, out, lines = terrasynth("eval", "filters", tmp_path / "run", *options)
+    assert (code, lines) == (0, [])
+    names = [line.split(":")[0] for line in out.splitlines() if not line.startswith(" ")]
+    assert names[:4] == ["quality", "near_copy", "scene (tried, not in the recipe)", "all filters of the recipe"]
+    assert "real tiny-real, split test (n = 20)" in out
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert str(tmp_path) not in page
