@@ -78,6 +78,7 @@ class Job:
         self.encoders = Encoders(recipe, self.runtime.device)
         self.encoders.check(self.classes)
         if not self.blocks.any():
+            self.encoders.check_size(*self.generator.size)
             self.check_tokens(self.generator, CHECKED_PROMPTS)
         self._check_disk()
 

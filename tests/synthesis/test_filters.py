@@ -13,6 +13,7 @@ from synthesis.evaluating import RealPictures
 from synthesis.events import BlockDone
 from synthesis.filter_scene import calibrate_scene
 from synthesis.filters import AlignmentFilter, Measurements, NearCopyFilter, QualityFilter, SceneFilter
+from synthesis.job import Job
 from synthesis.measurers import QualityMeasurer
 from synthesis.recipe import Recipe
 from synthesis.training_features import TrainingFeatures, orientations
@@ -197,6 +198,13 @@ def test_a_size_without_calibration_is_refused():
     with pytest.raises(eval.errors.InputError, match="measured at 128, 256 px and these have 64"):
         settings.check_size(64, 64)
     QualityFilter(measure="seams", max_score=1.2).check_size(64, 64)
+
+
+def test_a_size_without_calibration_is_refused_before_the_first_picture(tree, tmp_path):
+    filters = [{"kind": "quality", "measure": "seams", "pass_real": 0.9}]
+    with pytest.raises(eval.errors.InputError, match="measured at 128, 256 px and these have 32"):
+        Job(Recipe.parse(tree | {"filters": filters}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 # near copies
