@@ -18,6 +18,8 @@ from eval.frechet import FeatureStatistics, frechet_distance
 
 LEVEL = 0.05
 USEFUL, USELESS, HARMFUL, MIXED = "useful", "useless", "harmful", "mixed"
+UNJUDGED = "not judged"
+BETTER, WORSE, SAME, NOT_COUNTED = "better", "worse", "no different", "not counted"
 Mask = NDArray[np.bool_]
 
 
@@ -87,8 +89,8 @@ class Comparison:
     def outcome(self) -> str:
         """The comparison in words; of one that does not count, only where it points."""
         if self.p_holm is None:
-            return "not counted"
-        return ("better" if self.better else "worse") if self.different else "no different"
+            return NOT_COUNTED
+        return (BETTER if self.better else WORSE) if self.different else SAME
 
 
 def fewest_repeats(metrics: int) -> int:
@@ -108,9 +110,15 @@ def compare_with_random(
         repeats: Random keeps.
         seed: Decides them.
 
+    Returns:
+        One a metric, but for those that are NaN of the kept set: they do not exist for so few pictures of a class, so
+        of no random keep either.
+
     Raises:
         ValueError: Too few repeats for any verdict.
     """
+    measured = [(metric, metric.of(kept)) for metric in metrics]
+    metrics = [metric for metric, value in measured if not np.isnan(value)]
     counted = sum(metric.counted for metric in metrics)
     if repeats < fewest_repeats(counted):
         raise ValueError(f"{repeats} random keeps of {counted} metrics: give {fewest_repeats(counted)} at the least")
@@ -132,15 +140,20 @@ def compare_with_random(
 
 
 def verdict(comparisons: Sequence[Comparison]) -> str:
-    """Better on a counted metric and worse on none, the reverse, both, or no difference at all."""
-    better = any(each.different and each.better for each in comparisons)
-    worse = any(each.different and not each.better for each in comparisons)
-    return {(True, False): USEFUL, (False, True): HARMFUL, (True, True): MIXED, (False, False): USELESS}[better, worse]
+    """Better on a counted metric and worse on none, the reverse, both, or no difference at all.
+
+    It looks at nothing but the outcomes that are shown. Without any that counts there is no verdict: `UNJUDGED`.
+    """
+    outcomes = {each.outcome for each in comparisons} - {NOT_COUNTED}
+    if not outcomes:
+        return UNJUDGED
+    known = {(True, False): USEFUL, (False, True): HARMFUL, (True, True): MIXED, (False, False): USELESS}
+    return known[BETTER in outcomes, WORSE in outcomes]
 
 
 def mean_of(values: NDArray[np.floating] | NDArray[np.bool_]) -> Callable[[Mask], float]:
     """The mean of a value a picture (N,) over a set."""
-    return lambda mask: float(values[mask].mean())
+    return lambda mask: float(values[mask].mean(dtype=np.float64))
 
 
 def frechet_of(features: NDArray[np.floating], real: NDArray[np.floating]) -> Callable[[Mask], float]:
@@ -194,7 +207,9 @@ def _squared_distances(left: NDArray[np.floating], right: NDArray[np.floating]) 
 
 def _comparison(metric: KeepMetric, everything: float, kept: float, null: NDArray[np.float64]) -> Comparison:
     n = len(null)
-    above, below = (1 + int((null >= kept).sum())) / (n + 1), (1 + int((null <= kept).sum())) / (n + 1)
+    equal = np.isclose(null, kept, rtol=1e-9, atol=1e-12)  # sums in another order are no difference
+    above = (1 + int(((null > kept) | equal).sum())) / (n + 1)
+    below = (1 + int(((null < kept) | equal).sum())) / (n + 1)
     low, high = np.quantile(null, [0.025, 0.975])
     mean = float(null.mean())
     return Comparison(

@@ -44,7 +44,7 @@ class FilterFinding:
         kept: Those it passes.
         alone: Those that it fails and every other filter passes; None where there is no other.
         classes: Class -> (kept, attempts).
-        verdict: "useful", "useless", "harmful", "mixed", or that it removes nothing or everything.
+        verdict: "useful", "useless", "harmful", "mixed", "not judged", or that it removes nothing or everything.
         comparisons: The kept set beside random keeps.
         notes: What else is to be said.
         removed_sample: Numbers of removed attempts to show, those that it alone removes first.
@@ -77,7 +77,7 @@ class FilterFinding:
         tried = "" if self.in_recipe else " (tried, not in the recipe)"
         found = [f"{self.name}{tried}: {self.verdict}; removes {self.removed} of {self.n}{alone}; {self.settings}"]
         for each in self.comparisons:
-            mark = f"p {each.p:.3f}" if each.p_holm is None else f"p {each.p_holm:.3f} after Holm"
+            mark = f"p {each.p:.4f}" if each.p_holm is None else f"p {each.p_holm:.4f} after Holm"
             found.append(
                 f"  {each.name:16} {each.kept:.4f}; random keep {each.random_mean:.4f} "
                 f"[{each.random_low:.4f}, {each.random_high:.4f}]; {each.outcome}, {mark}; "
@@ -236,7 +236,7 @@ def _finding(
     name: str, settings: str, in_recipe: bool, passed: _Passed, others: Sequence[Mask], labels: Sequence[str],
     metrics: Sequence[KeepMetric], repeats: int, seed: int,
 ) -> FilterFinding:
-    from eval.random_keep import USELESS, compare_with_random, verdict
+    from eval.random_keep import UNJUDGED, USELESS, compare_with_random, verdict
 
     kept = passed.kept
     names = np.array(labels, dtype=np.str_)
@@ -256,6 +256,11 @@ def _finding(
         own_seed = int(digest({"seed": seed, "filter": settings}), 16)
         comparisons = tuple(compare_with_random(kept, labels, metrics, repeats, own_seed))
         result = verdict(comparisons)
+        missing = [metric.name for metric in metrics if metric.name not in {each.name for each in comparisons}]
+        if missing:
+            notes.append(f"{' and '.join(missing)} not measured: it keeps no two pictures of any class")
+        if result == UNJUDGED:
+            notes.append("no figure of a model but the filter's own; give others with --encoder or --classifier")
         if result == USELESS and (~kept).mean() < FEW:
             notes.append(f"removes {(~kept).mean():.1%}: so few hardly move these figures, so look at the pictures")
     gone = sum(1 for few, _ in classes.values() if few == 0)

@@ -6,7 +6,9 @@ import pytest
 from eval.frechet import FeatureStatistics, frechet_distance
 from eval.random_keep import (
     HARMFUL,
+    LEVEL,
     MIXED,
+    UNJUDGED,
     USEFUL,
     USELESS,
     KeepMetric,
@@ -68,7 +70,43 @@ def test_better_on_one_and_worse_on_another_is_mixed():
 
 def test_what_is_not_counted_decides_nothing():
     found = judged(HITS, [KeepMetric("scene accuracy", "n", True, mean_of(HITS), counted=False)])
-    assert (found[0].p_holm, verdict(found)) == (None, USELESS)
+    assert (found[0].p_holm, verdict(found)) == (None, UNJUDGED)
+    assert verdict([]) == UNJUDGED
+
+
+def test_a_figure_that_does_not_exist_is_left_out_and_changes_no_other():
+    single = np.isin(np.arange(150), [0, 60, 120])
+    within = KeepMetric("distance within", "n", True, distance_within_of(FEATURES, LABELS))
+    assert np.isnan(within.of(single))
+    with_it, without = judged(single, [*METRICS, within], repeats=200), judged(single, repeats=200)
+    assert with_it == without
+    assert verdict(judged(single, [within])) == UNJUDGED
+
+
+def test_sums_in_another_order_are_no_difference():
+    kept = np.random.default_rng(6).random(150) < 0.5
+
+    def same(mask):
+        return 0.3 if (mask == kept).all() else 0.1 + 0.2
+
+    assert same(kept) < same(~kept)
+    [found] = judged(kept, [KeepMetric("same", "n", True, same)])
+    assert (found.p, found.outcome) == (1, "no different")
+
+
+def test_the_verdict_follows_from_the_outcomes_and_these_from_the_corrected_p_values():
+    generator = np.random.default_rng(7)
+    metrics = [*METRICS[:2], KeepMetric("reversed", "n", False, mean_of(HITS))]
+    seen = set()
+    for share in np.linspace(0, 1, 40):
+        kept = generator.random(150) < np.where(HITS, 0.5 + share / 2, 0.5 - share / 3)
+        found = judged(kept, metrics[: 2 + int(generator.integers(2))])
+        better = [each.p_holm < LEVEL and each.better for each in found]
+        worse = [each.p_holm < LEVEL and not each.better for each in found]
+        expected = {(True, False): USEFUL, (False, True): HARMFUL, (True, True): MIXED, (False, False): USELESS}
+        assert verdict(found) == expected[any(better), any(worse)]
+        seen.add(verdict(found))
+    assert seen == {USEFUL, MIXED, USELESS}
 
 
 def test_random_keeps_hold_as_many_of_each_class():

@@ -150,6 +150,27 @@ def test_a_filter_is_judged_by_models_that_are_not_its_own(planted, models):
     assert by_name["CLIP score"].note == "not counted: the filter's own encoder"
 
 
+def test_printed_verdicts_follow_from_the_printed_lines(planted, models):
+    tried = [RandomFilter(seed=seed, share=0.5) for seed in range(10)]
+    known = {(True, False): "useful", (False, True): "harmful", (True, True): "mixed", (False, False): "useless"}
+    verdicts = []
+    for each in control(planted, models, tried, real=REAL).findings:
+        head, *lines = each.lines()
+        outcomes = [line.split("; ")[2].rsplit(", ", 1)[0] for line in lines if "random keep " in line]
+        assert set(outcomes) <= {"better", "worse", "no different", "not counted"}
+        verdicts.append(known["better" in outcomes, "worse" in outcomes])
+        assert head.split(": ")[1].split(";")[0] == each.verdict == verdicts[-1]
+    assert verdicts[0] == "useful"
+
+
+def test_a_figure_of_pairs_is_left_out_where_no_pair_is_kept(planted, models):
+    found = control(planted, models, [DuplicateFilter(max_similarity=-1)]).findings[1]
+    assert found.kept == len(CLASSES)
+    assert "distance within" not in {each.name for each in found.comparisons}
+    assert "distance within not measured: it keeps no two pictures of any class" in found.notes
+    assert not any("nan" in line for line in found.lines())
+
+
 def test_nothing_removed_is_said_and_so_is_what_was_not_measured(planted, models):
     found = control(planted, models, [QualityFilter(measure="clipping", max_score=1)]).findings[1]
     assert (found.verdict, found.comparisons) == (NOTHING, ())
