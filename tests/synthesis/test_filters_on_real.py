@@ -1,0 +1,132 @@
+"""Filters on real UC Merced pictures, with the embedded models: what is planted is caught, what is real passes.
+
+Runs where TERRASYNTH_UCM names the data. Thresholds come from `val`; the pictures judged here are those of `test`.
+"""
+
+import os
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from eval import ThumbnailEncoder, load_classifier, load_encoder
+from eval.calibration import Calibration
+from eval.encoders import CALIBRATION_FILE
+from eval.metrics import derangement
+from eval.models import EMBEDDED_ROOT, resolve
+from synthesis.evaluating import stack
+from synthesis.filters import AlignmentFilter, Measurements, NearCopyFilter, QualityFilter, SceneFilter
+from synthesis.measurers import EncoderMeasurer, QualityMeasurer, SceneMeasurer
+from synthesis.training_features import TrainingFeatures, orientations
+
+UCM = os.environ.get("TERRASYNTH_UCM", "")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path(UCM, "pairs.jsonl").is_file(), reason="no TERRASYNTH_UCM")]
+
+
+@pytest.fixture(scope="module")
+def data():
+    from training.data import read_pairs
+
+    return read_pairs(UCM)
+
+
+@pytest.fixture(scope="module")
+def pairs(data):
+    return data.split("test")
+
+
+@pytest.fixture(scope="module")
+def pictures(pairs):
+    return stack([pair.open() for pair in pairs], (128, 128))
+
+
+def passed(settings, measured, labels, model=None):
+    """Which rows a filter passes."""
+    found = np.zeros(len(labels), bool)
+    for label in set(labels):
+        rows = np.flatnonzero(np.array(labels) == label)
+        judge = settings.judge(label, model, Path())
+        judge.begin(Measurements(measured.alignment[rows], measured.embeddings[rows]))
+        found[rows] = [judge.passes(judge.score(place)) for place in range(len(rows))]
+    return found
+
+
+def at_least(share, n):
+    """What a share of n reaches but for chance, when its threshold comes from 210 pictures: three standard errors."""
+    return share - 3 * np.sqrt(share * (1 - share) * (1 / n + 1 / 210))
+
+
+def test_shuffled_captions_fail_far_more_often_than_true_ones(pairs, pictures):
+    encoder = load_encoder("clip-ucm")
+    labels, texts = [pair.label for pair in pairs], [pair.captions[0] for pair in pairs]
+    settings = AlignmentFilter(pass_real=0.95)
+    measurer = EncoderMeasurer(encoder)
+    true = passed(settings, measurer.measure(pictures, texts), labels, encoder)
+    partner, _ = derangement(labels, 0)
+    shuffled = passed(settings, measurer.measure(pictures, [texts[other] for other in partner]), labels, encoder)
+    # That 95 % of the true ones pass is not asked: pairs of one picture are alike, so that a class's threshold rests on
+    # its ten val pictures, whatever the number of their captions.
+    assert shuffled.mean() < true.mean() / 2
+
+
+def test_another_class_fails_the_scene_filter(pairs, pictures):
+    classifier = load_classifier("scene-ucm")
+    labels = [pair.label for pair in pairs]
+    measured = SceneMeasurer(classifier).measure(pictures, [])
+    assert passed(SceneFilter(pass_real=0.95), measured, labels, classifier).mean() > at_least(0.95, len(pairs))
+    real = Calibration.load(resolve("scene-ucm", (EMBEDDED_ROOT,)).folder / CALIBRATION_FILE).overall
+    usual = float(np.mean(np.array(real.values) >= 0.5))
+    half = SceneFilter(min_probability=0.5)
+    assert passed(half, measured, labels, classifier).mean() > at_least(usual, len(pairs))
+    others = [labels[other] for other in derangement(labels, 0)[0]]
+    # at most one class of a picture has more than a half, so of its 20 others a random one has so at most 1 time in 20
+    assert passed(half, measured, others, classifier).mean() < 0.05
+
+
+def blurred(images):
+    return np.stack([np.asarray(Image.fromarray(each).filter(ImageFilter.GaussianBlur(2))) for each in images])
+
+
+def compressed(images):
+    def again(picture):
+        file = BytesIO()
+        Image.fromarray(picture).save(file, "JPEG", quality=50)
+        return np.asarray(Image.open(file))
+
+    return np.stack([again(each) for each in images])
+
+
+def seamed(images):
+    raised = images.astype(int)
+    raised[:, :, (np.arange(images.shape[2]) // 8) % 2 == 0] += 16
+    return raised.clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("measure", "defect", "caught"),
+    [("sharpness", blurred, 0.9), ("flatness", lambda images: np.full_like(images, 127), 1),
+     ("colour", lambda images: images[..., 1:2].repeat(3, axis=3), 1), ("seams", seamed, 0.9)],
+)
+def test_planted_defects_fail_and_real_pictures_pass_at_the_calibrated_rate(pairs, pictures, measure, defect, caught):
+    settings = QualityFilter(measure=measure, pass_real=0.95)
+    labels = [pair.label for pair in pairs]
+    assert passed(settings, QualityMeasurer().measure(pictures, []), labels).mean() > at_least(0.95, len(pairs))
+    assert 1 - passed(settings, QualityMeasurer().measure(defect(pictures), []), labels).mean() >= caught
+
+
+def test_training_pictures_fail_however_turned_and_others_pass_at_the_calibrated_rate(data, pairs, pictures, tmp_path):
+    train, held_out = (stack([pair.open() for pair in data.split(name)], (128, 128)) for name in ("train", "val"))
+    encoder, path = ThumbnailEncoder(), tmp_path / "train.safetensors"
+    TrainingFeatures.of(encoder, train, True, {"data": "ucm"}, held_out, "val").save(path)
+    settings = NearCopyFilter(reference=str(path), pass_real=0.99)
+    measurer = EncoderMeasurer(encoder)
+    labels = [pair.label for pair in pairs]
+    assert passed(settings, measurer.measure(pictures, []), labels, encoder).mean() > at_least(0.99, len(pairs))
+    some = train[:: len(train) // 50]
+    turned = np.concatenate(orientations(some))
+    assert not passed(settings, measurer.measure(turned, []), ["any"] * len(turned), encoder).any()
+    for changed in (blurred(some), compressed(some)):
+        # not all: an even field has hardly any contrast in a thumbnail, so that little changes all of it
+        assert passed(settings, measurer.measure(changed, []), ["any"] * len(some), encoder).mean() < 0.1
