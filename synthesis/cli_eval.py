@@ -90,19 +90,28 @@ class _JudgeCommand(click.Command):
 @click.option("--classifier", default="scene-ucm", show_default=True, help="Names scenes; gives the features.")
 @click.option("--limit", default=2000, show_default=True, type=click.IntRange(1), help="Most pictures of each kind.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Decides samples and intervals.")
+@click.option("--cache", metavar="FOLDER|none", help="Keeps features. Default: $XDG_CACHE_HOME/terrasynth/features.")
+@click.option("--reference", help="Statistics of real pictures: a shipped name, as ucm-test-128, or a folder.")
+@click.option("--table", is_flag=True, help="Print a Markdown table instead of lines.")
 @click.option("--out", type=click.Path(path_type=Path), help="Also write the figures into this JSON file.")
 @click.pass_obj
 def judge(
     readers: Readers, run_directory: Path, real: Path | None, split: str, encoder: str, classifier: str, limit: int,
-    seed: int, out: Path | None,
+    seed: int, cache: str | None, reference: str | None, table: bool, out: Path | None,
 ) -> None:
     """Judge the data set in RUN with models that did not choose its rows."""
+    from eval.feature_cache import cache_folder
     from synthesis.evaluating import evaluate_run, picture_size, write_evaluation
 
-    reference = None if real is None else readers.pictures(real, split, limit, picture_size(run_directory))
-    evaluation = evaluate_run(run_directory, encoder, classifier, limit, seed, reference)
-    for line in evaluation.lines():
+    pictures = None if real is None else readers.pictures(real, split, limit, picture_size(run_directory))
+    evaluation = evaluate_run(run_directory, encoder, classifier, limit, seed, pictures, cache_folder(cache))
+    for line in [evaluation.table()] if table else evaluation.lines():
         click.echo(line)
+    if reference is not None:
+        from synthesis.against_reference import against_reference
+
+        for found in against_reference(run_directory, reference, [classifier, encoder], limit):
+            click.echo(found.line())
     if out is not None:
         write_evaluation(out, evaluation)
 

@@ -60,7 +60,8 @@ class RealPair(Protocol):
 
 
 def evaluate_run(
-    run: Path, encoder: str, classifier: str, limit: int, seed: int, real: RealPictures | None = None
+    run: Path, encoder: str, classifier: str, limit: int, seed: int, real: RealPictures | None = None,
+    cache: Path | None = None,
 ) -> Evaluation:
     """Scene accuracy, alignment with its null, and with real pictures the Frechet distance with its floor.
 
@@ -71,15 +72,17 @@ def evaluate_run(
         limit: Most rows; the first ones, which spread evenly over the classes.
         seed: Decides bootstrap, shuffling and splits.
         real: Real pictures.
+        cache: Folder that keeps features of pictures and texts; None for none.
 
     Raises:
         InputError: No data set there, or a model that does not exist.
     """
-    from eval import evaluate, load_classifier, load_encoder
+    from eval import CachedClassifier, CachedEncoder, evaluate, load_classifier, load_encoder
 
     rows = _rows(run, limit)
     with quiet():
-        scorer, scenes = load_encoder(encoder), load_classifier(classifier)
+        scorer = CachedEncoder(load_encoder(encoder), cache)
+        scenes = CachedClassifier(load_classifier(classifier), cache)
     return evaluate(
         np.stack([decode(row["image"]["bytes"]) for row in rows]),
         [row["text"] for row in rows],

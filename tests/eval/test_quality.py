@@ -109,5 +109,5 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     path = tmp_path / "quality.json"
     for content in ("{}", "[", '{"measures": {"kind": "quality", "version": 0}}'):
         path.write_text(content)
-        with pytest.raises(InputError, match="not a calibration of quality .*make it again"):
+        with pytest.raises(InputError, match=r"not a calibration of quality .*make it again"):
             QualityCalibration.load(path)
