@@ -7,21 +7,6 @@ import stat
 import pytest
 from PIL import Image
 
-from synthesis.cli import main
-
-
-@pytest.fixture
-def terrasynth(capsys):
-    """Run a command; gives exit code, stdout and the lines of stderr."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err.splitlines()
-
-    return call
-
 
 @pytest.mark.parametrize(
     ("changes", "message"),

@@ -6,22 +6,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from synthesis.cli import main
 from tests.synthesis.conftest import CLASSES
 from tests.tiny import tiny_pictures
-
-
-@pytest.fixture
-def terrasynth(capsys):
-    """Run a command; gives exit code, stdout and the lines of stderr."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err.splitlines()
-
-    return call
 
 
 @pytest.fixture

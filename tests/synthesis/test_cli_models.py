@@ -4,21 +4,7 @@ import json
 
 import pytest
 
-from synthesis.cli import main
 from tests.tiny_mhn import save_tiny_mhn
-
-
-@pytest.fixture
-def terrasynth(capsys):
-    """Run a command; gives exit code, stdout and the lines of stderr."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err.splitlines()
-
-    return call
 
 
 @pytest.fixture(scope="module")
