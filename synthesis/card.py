@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -58,6 +59,7 @@ def card(job: Job, classes: Sequence[ClassDecisions]) -> str:
 
 def header(job: Job, rows: int) -> dict[str, Any]:
     """The card's YAML header; `configs` keeps `load_dataset` to `data/`, away from blocks and decisions."""
+    described = _dataset_info(sorted((job.root / "data").glob("*.parquet")), rows)
     return {
         "license": "other",
         "license_name": "not-stated-yet",
@@ -67,4 +69,29 @@ def header(job: Job, rows: int) -> dict[str, Any]:
         "tags": ["synthetic", "remote-sensing", "terrasynth"],
         "size_categories": [next((name for limit, name in SIZES if rows < limit), "n>1M")],
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}],
+        **described,
     }
+
+
+def _dataset_info(shards: Sequence[Path], rows: int) -> dict[str, Any]:
+    """Columns, rows and bytes.
+
+    `load_dataset` keeps a local folder under a hash of its card's header: without these it would give the rows of
+    yesterday to one who has grown the run, or those of another run in a folder of the same name.
+    """
+    if not shards:
+        return {}
+    import pyarrow.parquet as pq
+    from datasets import DatasetInfo, Features, SplitDict, SplitInfo
+    from datasets.info import DatasetInfosDict
+    from huggingface_hub import DatasetCardData
+
+    size = sum(shard.stat().st_size for shard in shards)
+    splits = SplitDict()
+    splits.add(SplitInfo("train", num_bytes=size, num_examples=rows))
+    info = DatasetInfo(features=Features.from_arrow_schema(pq.read_schema(shards[0])), download_size=size,
+                       dataset_size=size, splits=splits)
+    card = DatasetCardData()
+    DatasetInfosDict({"default": info}).to_dataset_card_data(card)
+    found: dict[str, Any] = card.to_dict()
+    return found

@@ -48,3 +48,18 @@ def test_shards_that_are_no_longer_needed_go(made, tree):
     tree["target"]["per_class"] = 3
     run(Recipe.parse(tree), made)
     assert [pq.read_metadata(shard).num_rows for shard in sorted((made / "data").iterdir())] == [6, 3]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_grown_run_is_not_taken_for_what_it_was(tree, tmp_path, streaming):
+    def texts():
+        loaded = datasets.load_dataset(str(tmp_path / "run"), split="train", streaming=streaming,
+                                       cache_dir=str(tmp_path / "cache"))
+        return [row["text"] for row in loaded]
+
+    tree["filters"] = []
+    for target in (2, 4):
+        tree["target"]["per_class"] = target
+        run(Recipe.parse(tree), tmp_path / "run")
+        assert texts() == [row["text"] for row in rows(tmp_path / "run")]
+        assert len(texts()) == 3 * target
