@@ -81,13 +81,15 @@ class LanguageModel:
 
     def request(self, system: str, user: str) -> list[int]:
         """The tokens of a request, up to where the answer begins; for a model that chats."""
+        from jinja2 import TemplateError
+
         messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
         try:
             text = self._rendered(messages)
-        except Exception:  # a template that knows no system role says so by an exception of its own
+        except TemplateError:  # so a template says that it knows no system role
             try:
                 text = self._rendered([{"role": "user", "content": f"{system}\n\n{user}"}])
-            except Exception as error:
+            except TemplateError as error:
                 raise InputError(
                     f"model {self.name!r} of the lm expander: its chat template fails ({_line(error)}); "
                     "take another model"

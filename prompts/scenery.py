@@ -283,4 +283,4 @@ def _opposite(tags: Tags) -> Tags:
 
 def view_of(sensor: str) -> str:
     """A sensor as the subject of a sentence."""
-    return with_article(sensor) if sensor else sensor
+    return with_article(sensor) if sensor else ""
