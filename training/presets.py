@@ -61,7 +61,7 @@ class Preset(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     description: str
-    family: Literal["scene", "clip", "autoencoder", "diffusion", "vq", "hopfield", "ablations", "chain"]
+    family: Literal["scene", "clip", "autoencoder", "diffusion", "vq", "hopfield", "ablations", "finetune", "chain"]
     load_size: int = Field(default=128, gt=0)
     needs: dict[str, str] = {}
     model: dict[str, Any] = {}

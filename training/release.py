@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from training.data import PairSet
     from training.loop import LoopSettings, Outcome, Task
 
+BASE = "base"
+FROM_A_BASE = ("finetune",)
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
 def run_preset(preset: str, data: str | Path, out: Path, minutes: float | None = None, resume: bool = True,
-               overrides: Mapping[str, Any] | None = None) -> None:
+               overrides: Mapping[str, Any] | None = None, base: str | None = None) -> None:
     """Train what a preset names and write it to `out`; the same command resumes.
 
     Args:
@@ -35,13 +37,14 @@ def run_preset(preset: str, data: str | Path, out: Path, minutes: float | None =
         minutes: Time budget; a chain divides it among its stages in the preset's proportions.
         resume: False starts anew.
         overrides: Dotted key -> value, for a single training.
+        base: Model that the training starts from, for the presets that need one.
 
     Raises:
         InputError: The preset, the data or a setting is wrong.
     """
     from training.data import read_pairs
 
-    chosen = load_preset(preset, overrides)
+    chosen = with_base(preset, load_preset(preset, overrides), base)
     pairs = read_pairs(data)
     report_skipped(pairs)
     if chosen.family != "chain":
@@ -58,6 +61,22 @@ def run_preset(preset: str, data: str | Path, out: Path, minutes: float | None =
     from training.cards import finish
 
     finish(out, made, pairs, chosen.finish)
+
+
+def with_base(name: str, preset: Preset, base: str | None) -> Preset:
+    """The preset with the model that it starts from among its needs.
+
+    Raises:
+        InputError: The preset needs a base and has none, or starts from nothing and is given one.
+    """
+    if preset.family not in FROM_A_BASE:
+        if base is not None:
+            raise InputError(f"--base {base!r}: preset {name!r} does not start from a model; leave --base out")
+        return preset
+    if base is None and BASE not in preset.needs:
+        raise InputError(f"preset {name!r} needs --base: an embedded name such as ldm-ucm, a folder, or a Hub id of a "
+                         "diffusers text-to-image pipeline")
+    return preset.model_copy(update={"needs": preset.needs | ({BASE: base} if base else {})})
 
 
 def report_skipped(pairs: PairSet) -> None:
@@ -78,6 +97,10 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
     from training.pictures import load_splits
 
     settings = _checked(LoopSettings, preset.loop, "loop")
+    if preset.family == "finetune":
+        from training.finetune_run import finetune
+
+        return finetune(preset, settings, pairs, out, resume)
     needs = {role: _needed(reference, made) for role, reference in preset.needs.items()}
     splits = load_splits(pairs, preset.load_size)
     if settings.batch_size > len(splits["train"]):
