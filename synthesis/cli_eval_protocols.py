@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from synthesis.cli_cache import cache_option
 from synthesis.cli_eval import Readers
 
 _SEED = click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Decides intervals.")
@@ -27,13 +28,15 @@ _DATA = click.Path(path_type=Path)
 @_MEASURES
 @click.option("--limit", type=click.IntRange(1), help="Most pictures of the run. Default: all.")
 @_SEED
+@cache_option
 @click.option("--out", required=True, type=_DATA, help="Folder for the figures and the nearest pairs side by side.")
 @click.pass_obj
 def memorisation(
     readers: Readers, run_directory: Path, train: Path, held_out: Path, split_train: str, split_held_out: str,
-    measures: Sequence[str], limit: int | None, seed: int, out: Path,
+    measures: Sequence[str], limit: int | None, seed: int, cache: str | None, out: Path,
 ) -> None:
     """Say how near the pictures of RUN are to training pictures, beside real pictures that were held out."""
+    from eval.feature_cache import cache_folder
     from synthesis.copying import judge_memorisation, load_measures
     from synthesis.run_pictures import RunPictures
 
@@ -43,7 +46,7 @@ def memorisation(
         for source, split in ((train, split_train), (held_out, split_held_out))
     )
     about = {"train_split": split_train, "held_out_split": split_held_out, "size": list(made.size)}
-    found = judge_memorisation(made, known, others, load_measures(measures), seed, out, about)
+    found = judge_memorisation(made, known, others, load_measures(measures, cache_folder(cache)), seed, out, about)
     for line in found.lines():
         click.echo(line)
     click.echo(f"nearest pairs      {out / 'nearest_train.png'}")
@@ -56,20 +59,22 @@ def memorisation(
 @_MEASURES
 @click.option("--limit", type=click.IntRange(2), help="Most pictures of the run. Default: all.")
 @_SEED
+@cache_option
 @click.option("--out", type=_DATA, help="Also write the figures and the nearest pairs into this folder.")
 @click.pass_obj
 def duplicates(
     readers: Readers, run_directory: Path, real: Path | None, split: str, measures: Sequence[str], limit: int | None,
-    seed: int, out: Path | None,
+    seed: int, cache: str | None, out: Path | None,
 ) -> None:
     """Say how often the pictures of RUN repeat one another, beside as many real ones."""
+    from eval.feature_cache import cache_folder
     from synthesis.copying import judge_repetition, load_measures
     from synthesis.run_pictures import RunPictures
 
     made = RunPictures.read(run_directory, limit)
     others = None if real is None else readers.pictures(real, split, None, made.size)
     about = {"split": None if real is None else split, "size": list(made.size)}
-    found = judge_repetition(made, others, load_measures(measures), seed, out, about)
+    found = judge_repetition(made, others, load_measures(measures, cache_folder(cache)), seed, out, about)
     for line in found.lines():
         click.echo(line)
     if out is not None:

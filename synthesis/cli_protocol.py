@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from synthesis.cli_cache import cache_option
 from synthesis.cli_eval import Readers
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _OPTIONS = (
                  help="Setting of the generator, such as guidance=2."),
     click.option("--device", default="auto", show_default=True, help="Where to draw."),
     click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Decides pictures, intervals."),
+    cache_option,
     click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder; the same command goes on."),
 )
 
@@ -48,16 +50,18 @@ def protocol_command(train_and_test: TrainAndTest) -> click.Group:
     @click.pass_obj
     def mhn(
         readers: Readers, generator: str, split: str, per_text: int, limit: int | None, data: Path, encoder: str,
-        classifier: str, steps: int, overrides: Sequence[str], device: str, seed: int, out: Path,
+        classifier: str, steps: int, overrides: Sequence[str], device: str, seed: int, cache: str | None, out: Path,
     ) -> None:
         """Judge GENERATOR as Txt2Img-MHN was: pictures of the test texts; IS, FID, CLIP score, zero-shot accuracy."""
+        from eval.feature_cache import cache_folder
         from synthesis.progress import Progress
         from synthesis.protocol_mhn import mhn_protocol
 
         _show(mhn_protocol(
             _settings(generator, overrides), readers.pairs(data, split), out, encoder=encoder, classifier=classifier,
             split=split, per_text=per_text, limit=limit, seed=seed, device=device,
-            train_and_test=train_and_test if steps else None, steps=steps, on_event=Progress(),
+            train_and_test=train_and_test if steps else None, steps=steps, cache=cache_folder(cache),
+            on_event=Progress(),
         ), out)
 
     @protocol.command()
@@ -69,9 +73,10 @@ def protocol_command(train_and_test: TrainAndTest) -> click.Group:
     @click.pass_obj
     def strict(
         readers: Readers, source: str, prompts: str, limit: int | None, data: Path, encoder: str, classifier: str,
-        steps: int, overrides: Sequence[str], device: str, seed: int, out: Path,
+        steps: int, overrides: Sequence[str], device: str, seed: int, cache: str | None, out: Path,
     ) -> None:
         """Judge a generator or a finished run without a word or picture of the test split before the judging."""
+        from eval.feature_cache import cache_folder
         from synthesis.progress import Progress
         from synthesis.protocol_strict import RealSplits, strict_protocol
 
@@ -82,7 +87,8 @@ def protocol_command(train_and_test: TrainAndTest) -> click.Group:
         _show(strict_protocol(
             Path(source) if is_run else _settings(source, overrides), real, out, prompts=prompts, encoder=encoder,
             classifier=classifier, limit=limit, seed=seed, device=device,
-            train_and_test=train_and_test if steps else None, steps=steps, on_event=Progress(),
+            train_and_test=train_and_test if steps else None, steps=steps, cache=cache_folder(cache),
+            on_event=Progress(),
         ), out)
 
     return protocol

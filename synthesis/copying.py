@@ -26,18 +26,26 @@ PAIRS = 12
 """Pairs of each measure that a sheet shows."""
 
 
-def load_measures(references: Sequence[str]) -> list[Measure]:
-    """Ways to compare pictures: "hash", or whatever `load_picture_encoder` takes ("thumbnail", "clip-ucm-b", ...).
+def load_measures(references: Sequence[str], cache: Path | None = None) -> list[Measure]:
+    """Ways to compare pictures.
+
+    Args:
+        references: "hash", or whatever `load_picture_encoder` takes ("thumbnail", "clip-ucm-b", ...).
+        cache: Folder that keeps features; None for none.
 
     Raises:
-        InputError: There is no such encoder.
+        InputError: There is no such encoder, or the folder cannot be written.
     """
+    from eval.feature_cache import CachedEncoder
     from eval.picture_encoders import load_picture_encoder
     from eval.picture_measures import FeatureMeasure, HashMeasure
 
     with quiet():
-        return [HashMeasure() if reference == HASH else FeatureMeasure(reference, load_picture_encoder(reference))
-                for reference in dict.fromkeys(references)]
+        return [
+            HashMeasure() if reference == HASH
+            else FeatureMeasure(reference, CachedEncoder(load_picture_encoder(reference), cache))
+            for reference in dict.fromkeys(references)
+        ]
 
 
 def judge_memorisation(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from synthesis.errors import InputError
 from synthesis.filter_base import FilterSettings
 from synthesis.filter_scene import place_of
 from synthesis.images import decode, decode_all
-from synthesis.quiet import quiet
+from synthesis.judges import load_judges
 
 if TYPE_CHECKING:
     from eval import Encoder, SceneClassifier
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from synthesis.evaluating import RealPictures
 
 NEEDED_REAL = 6  # coverage looks at the fifth neighbour of each
+PART = 128  # attempts in memory at a time
 
 
 @dataclass(frozen=True)
@@ -109,22 +111,29 @@ class Judging:
 
 
 def judge_attempts(
-    attempts: Attempts, encoder: str, classifier: str, real: RealPictures | None, device: str
+    attempts: Attempts, encoder: str, classifier: str, real: RealPictures | None, device: str,
+    cache: Path | None = None,
 ) -> Judging:
     """What the judging models say about all attempts, and about real pictures where there are any.
 
-    Raises:
-        InputError: A model that does not exist.
-    """
-    from eval import load_classifier, load_encoder
+    Args:
+        attempts: All attempts that the filters judged.
+        encoder: Model reference of a dual encoder.
+        classifier: Model reference of a scene classifier.
+        real: Real pictures; None for none.
+        device: Where the models run.
+        cache: Folder that keeps features of pictures and texts; None for none.
 
-    with quiet():
-        scorer, scenes = load_encoder(encoder, device=device), load_classifier(classifier, device=device)
+    Raises:
+        InputError: A model that does not exist, or a folder that cannot be written.
+    """
+    scorer, scenes = load_judges(encoder, classifier, cache, device)
     pictures, sentences, probabilities, features = [], [], [], []
-    for table in attempts.read(["image", "text"]):
-        images = decode_all(row["bytes"] for row in table.column("image").to_pylist())
+    for tables in _in_parts(attempts.read(["image", "text"]), max(1, PART // attempts.blocks.block_size)):
+        rows = [row for table in tables for row in table.to_pylist()]
+        images = decode_all(row["image"]["bytes"] for row in rows)
         pictures.append(scorer.encode_images(images))
-        sentences.append(scorer.encode_texts(table.column("text").to_pylist()))
+        sentences.append(scorer.encode_texts([row["text"] for row in rows]))
         said = scenes.classify(images)
         probabilities.append(said.probabilities)
         features.append(said.features)
@@ -138,6 +147,11 @@ def judge_attempts(
         real_embeddings=None if real is None else scorer.encode_images(real.images),
         real_features=None if real is None else scenes.features(real.images),
     )
+
+
+def _in_parts(tables: Iterator[Any], count: int) -> Iterator[list[Any]]:
+    while part := list(islice(tables, count)):
+        yield part
 
 
 def _named(embeddings: NDArray[np.float32], texts: NDArray[np.float32], labels: Sequence[str]) -> NDArray[np.bool_]:

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthesis.errors import InputError
-from synthesis.evaluating import RealPair, real_pictures
+from synthesis.evaluating import RealPair, RealPictures, real_pictures
+from synthesis.judges import check_classes, load_judges
+from synthesis.protocol_figures import ClipScore, clip_score
 from synthesis.protocols import (
     Asked,
     ProtocolResult,
@@ -26,6 +28,7 @@ from synthesis.protocols import (
     network_name,
 )
 from synthesis.quiet import quiet
+from synthesis.run_pictures import RunPictures
 
 if TYPE_CHECKING:
     from synthesis.events import Listener
@@ -60,7 +63,7 @@ def mhn_protocol(
     generator: GeneratorSettings, pairs: Sequence[RealPair], out: Path, *, encoder: str = "clip-ucm-b",
     classifier: str = "scene-ucm", split: str = "test", per_text: int = PER_TEXT, limit: int | None = None,
     seed: int = 0, device: str = "auto", train_and_test: TrainAndTest | None = None, steps: int = 600,
-    on_event: Listener | None = None,
+    cache: Path | None = None, on_event: Listener | None = None,
 ) -> ProtocolResult:
     """Draw pictures for the texts of the test set and judge them; writes `mhn.json` and `mhn.md`.
 
@@ -77,21 +80,17 @@ def mhn_protocol(
         device: Where to draw.
         train_and_test: Trains the zero-shot classifier; None to leave that figure out.
         steps: Of that training.
+        cache: Folder that keeps features of pictures and texts; None for none.
         on_event: Is told how the drawing goes.
 
     Raises:
         InputError: A model that does not exist, a class that the classifier does not know, or too few texts.
     """
-    from eval import load_classifier, load_encoder
-
     pairs = labelled(pairs, split)
     if len(pairs) < 4 or (limit is not None and limit < 2):
         raise InputError(f"{len(pairs)} real pictures, limit {limit}: the protocol needs 4 of them, and 2 texts")
-    with quiet():
-        scenes, clip = load_classifier(classifier), load_encoder(encoder)
-    if unknown := sorted({pair.label for pair in pairs} - set(scenes.labels)):
-        raise InputError(f"class {unknown[0]!r} is unknown to classifier {classifier!r}; it knows "
-                         f"{', '.join(scenes.labels)}; give one of the data's classes as --classifier")
+    clip, scenes = load_judges(encoder, classifier, cache)
+    check_classes([pair.label for pair in pairs], scenes.labels, classifier)
     texts = in_turn([Asked(pair.captions[0], pair.label) for pair in pairs])
     n_texts = len(texts) if limit is None else min(limit, len(texts))
     asked = [one for one in texts for _ in range(per_text)]
@@ -100,8 +99,10 @@ def mhn_protocol(
     labels = [pair.label for pair in pairs]
     ours, theirs = scenes.classify(made.images), scenes.classify(real.images)
     figures = _distances(ours.probabilities, ours.features, theirs.probabilities, theirs.features, seed)
-    figures |= _clip(encoder, clip, made.images, made.texts, made.labels, real.images, real.texts, per_text, seed)
-    rows = _rows(figures, scenes.identity(), clip.identity(), ours.features.shape[1])
+    figures |= _raw_clip(encoder, clip, made, real, per_text, seed)
+    cosine = clip_score(clip, made.images, made.texts, made.labels, real, seed, per_text)
+    figures |= cosine.figures()
+    rows = _rows(figures, cosine, scenes.identity(), clip.identity(), ours.features.shape[1])
     if train_and_test is not None:
         learned = train_and_test(made.images, made.labels, real.images, labels, steps, seed)
         figures["zero_shot"] = asdict(learned)
@@ -133,36 +134,27 @@ def _distances(
     }
 
 
-def _clip(
-    reference: str, clip: Any, images: NDArray[np.uint8], texts: Sequence[str], labels: Sequence[str],  # noqa: ANN401
-    real: NDArray[np.uint8], real_texts: Sequence[str], per_text: int, seed: int,
+def _raw_clip(
+    reference: str, clip: Any, made: RunPictures, real: RealPictures, per_text: int, seed: int  # noqa: ANN401
 ) -> dict[str, Any]:
     """Pictures of one text are no independent ones: intervals resample texts."""
-    from eval.metrics import bootstrap_mean, derangement
+    from eval.metrics import bootstrap_mean
     from synthesis.raw_clip_score import raw_scores
 
-    pictures, sentences = clip.encode_images(images), clip.encode_texts(list(texts))
-    cosine = (pictures * sentences).sum(1)
-    pairing = derangement(labels[::per_text], seed)
-    null = None
-    if pairing is not None:
-        partner = np.repeat(pairing[0], per_text) * per_text
-        null = bootstrap_mean((pictures * sentences[partner]).sum(1).reshape(-1, per_text).mean(1), seed)
-    ceiling = bootstrap_mean((clip.encode_images(real) * clip.encode_texts(list(real_texts))).sum(1), seed)
     with quiet():
-        raw, raw_real = (raw_scores(reference, clip, *part) for part in ((images, texts), (real, real_texts)))
+        ours = raw_scores(reference, clip, made.images, made.texts)
+        theirs = raw_scores(reference, clip, real.images, real.texts)
     return {
-        "clip_raw": bootstrap_mean(raw.reshape(-1, per_text).mean(1), seed),
-        "clip_raw_real": bootstrap_mean(raw_real, seed),
-        "clip": bootstrap_mean(cosine.reshape(-1, per_text).mean(1), seed), "clip_null": null,
-        "clip_null_kind": None if pairing is None else pairing[1], "clip_real": ceiling,
+        "clip_raw": bootstrap_mean(ours.reshape(-1, per_text).mean(1), seed),
+        "clip_raw_real": bootstrap_mean(theirs, seed),
     }
 
 
-def _rows(figures: dict[str, Any], scenes: dict[str, object], clip: dict[str, object], dim: int) -> list[Row]:
+def _rows(
+    figures: dict[str, Any], cosine: ClipScore, scenes: dict[str, object], clip: dict[str, object], dim: int
+) -> list[Row]:
     ours, theirs, floor = figures["inception_score"], figures["inception_score_real"], figures["frechet_floor"]
     network, encoder = network_name(scenes), network_name(clip)
-    null = "" if figures["clip_null"] is None else f"{figures['clip_null']} ({figures['clip_null_kind']})"
     score = f"{ours['score']:.3f} [{ours['low']:.3f}, {ours['high']:.3f}] (n = {ours['n']})"
     return [
         Row("inception score", score, "1.000", f"{theirs['score']:.3f} (n = {theirs['n']})",
@@ -172,7 +164,7 @@ def _rows(figures: dict[str, Any], scenes: dict[str, object], clip: dict[str, ob
             f"{dim} features of {network}, seed {floor['seed']}"),
         Row("CLIP score, not normalised, / 100", f"{figures['clip_raw']}", "", str(figures["clip_raw_real"]),
             f"{encoder}, n counts texts"),
-        Row("CLIP score, cosine", f"{figures['clip']}", null, str(figures["clip_real"]), f"{encoder}, n counts texts"),
+        cosine.row(f"{encoder}, n counts texts"),
     ]
 
 

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from synthesis.errors import InputError
 from synthesis.evaluating import RealPair, RealPictures, real_pictures
+from synthesis.judges import check_classes, load_judges
+from synthesis.protocol_figures import clip_score
 from synthesis.protocols import (
     Asked,
     ProtocolResult,
@@ -70,7 +72,7 @@ class RealSplits:
 def strict_protocol(
     source: GeneratorSettings | Path, real: RealSplits, out: Path, *, prompts: str = CAPTIONS,
     encoder: str = "clip-ucm-b", classifier: str = "scene-ucm", limit: int | None = None, seed: int = 0,
-    device: str = "auto", train_and_test: TrainAndTest | None = None, steps: int = 600,
+    device: str = "auto", train_and_test: TrainAndTest | None = None, steps: int = 600, cache: Path | None = None,
     on_event: Listener | None = None,
 ) -> ProtocolResult:
     """Judge a generator, or a finished run with its filters; writes `strict.json` and `strict.md`.
@@ -87,17 +89,16 @@ def strict_protocol(
         device: Where to draw.
         train_and_test: Trains the classifiers of the classification accuracy score; None to leave it out.
         steps: Of that training.
+        cache: Folder that keeps features of pictures and texts; None for none.
         on_event: Is told how the drawing goes.
 
     Raises:
         InputError: A judge that also filtered, prompts from the test split, or classes that do not match.
     """
-    from eval import load_classifier, load_encoder
-
     for name, pairs in (("train", real.train), ("val", real.val), ("test", real.test)):
         labelled(pairs, name)
-    with quiet():
-        clip, scenes = load_encoder(encoder), load_classifier(classifier)
+    clip, scenes = load_judges(encoder, classifier, cache)
+    check_classes([pair.label for pair in real.test], scenes.labels, classifier)
     judges = {encoder: clip.identity(), classifier: scenes.identity()}
     if isinstance(source, Path):
         settings = _run_settings(source, judges)
@@ -242,7 +243,7 @@ def _judged(
     clip: Any, scenes: Any, images: NDArray[np.uint8], texts: Sequence[str], labels: Sequence[str],  # noqa: ANN401
     test: RealPictures, val: RealPictures, figures: dict[str, Any], seed: int,
 ) -> list[Row]:
-    from eval.metrics import bootstrap_mean, derangement, per_class_accuracy
+    from eval.metrics import bootstrap_mean, per_class_accuracy
 
     ours, theirs, others = (scenes.classify(part) for part in (images, test.images, val.images))
     hits, real_hits = (
@@ -250,24 +251,16 @@ def _judged(
         for found, own in ((ours, labels), (theirs, test.labels))
     )
     pictures, real_images, val_images = (clip.encode_images(part) for part in (images, test.images, val.images))
-    sentences = clip.encode_texts(list(texts))
-    pairing = derangement(labels, seed)
-    null, null_text = None, ""
-    if pairing is not None:
-        null = bootstrap_mean((pictures * sentences[pairing[0]]).sum(1), seed)
-        null_text = f"{null} ({pairing[1]})"
+    cosine = clip_score(clip, images, texts, labels, test, seed)
     figures |= {
         "scene_accuracy": bootstrap_mean(hits, seed), "scene_accuracy_real": bootstrap_mean(real_hits, seed),
-        "per_class": per_class_accuracy(hits, labels), "clip": bootstrap_mean((pictures * sentences).sum(1), seed),
-        "clip_null": null, "clip_null_kind": None if pairing is None else pairing[1],
-        "clip_real": bootstrap_mean((real_images * clip.encode_texts(list(test.texts))).sum(1), seed),
+        "per_class": per_class_accuracy(hits, labels), **cosine.figures(),
     }
     scene_network, clip_network = network_name(scenes.identity()), network_name(clip.identity())
     return [
         Row("scene accuracy", str(figures["scene_accuracy"]), f"{1 / len(scenes.labels):.3f}",
             str(figures["scene_accuracy_real"]), f"{scene_network}, seed {seed}"),
-        Row("CLIP score, cosine", str(figures["clip"]), null_text, str(figures["clip_real"]),
-            f"{clip_network}, seed {seed}"),
+        cosine.row(f"{clip_network}, seed {seed}"),
         _frechet(ours.features, theirs.features, others.features, scene_network, figures, seed),
         _frechet(pictures, real_images, val_images, f"{clip_network}, unit length", figures, seed),
     ]

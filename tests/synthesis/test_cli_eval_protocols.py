@@ -88,6 +88,17 @@ def test_duplicates_are_found_beside_real_pictures(made, data, tmp_path):
     assert alone.stdout.splitlines()[1].endswith("no real pictures to compare with")
 
 
+def test_pictures_are_embedded_once(models, made, data, tmp_path, monkeypatch):
+    from eval import ClipEncoder
+
+    by = ("--by", models.encoder, "--cache", tmp_path / "cache")
+    commands = [("memorisation", made, "--train", data, "--held-out", data, *by, "--out", tmp_path / "out"),
+                ("duplicates", made, "--real", data, *by)]
+    first = [_invoke(*command).stdout for command in commands]
+    monkeypatch.delattr(ClipEncoder, "features")
+    assert [_invoke(*command).stdout for command in commands] == first
+
+
 def test_a_reference_is_made_and_read(models, data, tmp_path):
     from eval.reference import Reference
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import yaml
 
-from eval import load_encoder
+from eval import ClipEncoder, SceneClassifier, load_encoder
 from synthesis.blocks import Attempt, Blocks
 from synthesis.errors import InputError
 from synthesis.evaluating import RealPictures
 from synthesis.filter_base import ClassJudge, FilterSettings, Source
 from synthesis.filter_control import NOTHING, TOGETHER, control_filters, parse_tried, run_recipe
 from synthesis.filter_control_page import write_control
+from synthesis.filter_judging import Attempts, judge_attempts
 from synthesis.filters import DuplicateFilter, QualityFilter, SceneFilter
 from synthesis.images import decode, encode
 from tests.synthesis.conftest import CLASSES
@@ -230,3 +231,15 @@ def test_wrong_input_is_named(planted, models, tmp_path):
     (tmp_path / "recipe.yaml").write_text((planted / "recipe.yaml").read_text())
     with pytest.raises(InputError, match="holds no attempts"):
         control(tmp_path, models)
+
+
+def test_attempts_are_embedded_once(planted, models, tmp_path, monkeypatch):
+    attempts = Attempts.of(Blocks(planted, SIZE, "png"), 1000)
+    judges = (str(models.other_encoder), str(models.classifier), REAL, "cpu")
+    plain, first = judge_attempts(attempts, *judges), judge_attempts(attempts, *judges, tmp_path)
+    for network, name in ((ClipEncoder, "features"), (ClipEncoder, "encode_texts"), (SceneClassifier, "classify")):
+        monkeypatch.delattr(network, name)
+    again = judge_attempts(attempts, *judges, tmp_path)
+    for one in (first, again):
+        for name in ("alignment", "embeddings", "features", "real_embeddings", "real_features", "seen"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(plain, name))

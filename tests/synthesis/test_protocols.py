@@ -111,6 +111,23 @@ def test_mhn_goes_on_grows_and_repeats_itself(generator, judges, tmp_path):
         mhn_protocol(generator, TEST, tmp_path, per_text=2, seed=1, **judges)
 
 
+def test_features_that_are_kept_change_no_figure_and_save_the_networks(generator, judges, tmp_path, monkeypatch):
+    from eval import ClipEncoder, SceneClassifier
+
+    plain = mhn_protocol(generator, TEST, tmp_path / "out", per_text=2, **judges)
+    kept = {"cache": tmp_path / "cache", **judges}
+    assert mhn_protocol(generator, TEST, tmp_path / "out", per_text=2, **kept) == plain
+    other = strict_protocol(generator, REAL, tmp_path / "strict", **kept)
+
+    def asked(*_):
+        raise AssertionError("a picture was embedded again")
+
+    for network, name in ((ClipEncoder, "features"), (ClipEncoder, "encode_texts"), (SceneClassifier, "classify")):
+        monkeypatch.setattr(network, name, asked)
+    assert mhn_protocol(generator, TEST, tmp_path / "out", per_text=2, **kept) == plain
+    assert strict_protocol(generator, REAL, tmp_path / "strict", **kept) == other
+
+
 def test_mhn_refuses_what_the_classifier_does_not_know(generator, judges, tmp_path):
     strange = [*TEST, _Pair("x.png", "volcano", ("a volcano",), TEST[0].picture)]
     with pytest.raises(InputError, match="class 'volcano' is unknown to classifier"):
