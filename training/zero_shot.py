@@ -6,30 +6,23 @@ The same function gives the ceiling when it is handed as many real training pict
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
-from eval.classifier import load_classifier
 from eval.metrics import Figure, bootstrap_mean, per_class_accuracy
 from eval.preprocess import check_images
 from synthesis.protocols import TrainedAccuracy
 from synthesis.quiet import quiet
 from training.errors import InputError
-from training.loop import LoopSettings, train
-from training.pictures import PictureSet, square
+from training.from_arrays import SCENE, Fit, picture_set, resized, trained_classifier
+from training.pictures import PictureSet
 from training.presets import load_preset
-from training.scene import SceneSettings, SceneTask
 
-PRESET = "scene-ucm"
 HELD_OUT = 10  # one picture of so many chooses the checkpoint
-WARMUP = 6  # the first of so many parts of the steps
 
 
 @dataclass(frozen=True)
@@ -88,21 +81,11 @@ def zero_shot_accuracy(
     """
     _check(images, labels, reference_images, reference_labels)
     names = tuple(sorted(set(reference_labels)))
-    splits = _split(_pictures(images, labels, names, size), seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    preset = load_preset(PRESET)
-    loop = LoopSettings.model_validate({
-        **preset.loop, "seed": seed, "max_steps": steps, "minutes": minutes, "warmup_steps": steps // WARMUP,
-        "batch_size": min(int(preset.loop["batch_size"]), len(splits["train"])),
-        "validate_every": max(1, steps // 20), "checkpoint_every": steps,
-    })
-    torch.manual_seed(seed)  # the library draws initial weights from the global generator
-    task = SceneTask(splits, SceneSettings.model_validate({**preset.model, "size": size}), device)
-    with tempfile.TemporaryDirectory() as temporary:
-        out = Path(temporary) / "zero-shot"
-        outcome = train(task, loop, out)
-        classifier = load_classifier(out, str(device))
-        found = classifier.probabilities(_resized(reference_images, size)).argmax(1)
+    splits = _split(picture_set(images, labels, names, size), seed)
+    batch_size = min(int(load_preset(SCENE).loop["batch_size"]), len(splits["train"]))
+    fit = Fit(size, steps, batch_size, seed, minutes=minutes, name="zero-shot")
+    classifier, outcome = trained_classifier(splits, fit)
+    found = classifier.probabilities(resized(reference_images, size)).argmax(1)
     hits = np.array(classifier.labels)[found] == np.array(reference_labels)
     return ZeroShotResult(
         bootstrap_mean(hits, seed), per_class_accuracy(hits, reference_labels), 1 / len(names), len(splits["train"]),
@@ -129,7 +112,7 @@ def train_and_test(
         )
     return TrainedAccuracy(
         found.accuracy, found.chance, found.n_train, found.n_val, found.steps,
-        f"the network of preset {PRESET} at {size} px, from random weights",
+        f"the network of preset {SCENE} at {size} px, from random weights",
     )
 
 
@@ -145,18 +128,6 @@ def _check(images: NDArray[np.uint8], labels: Sequence[str], reference_images: N
     if unknown := sorted(set(labels) - set(reference_labels)):
         raise InputError(f"class {unknown[0]!r} has no real picture to be tested on; there are: "
                          f"{', '.join(sorted(set(reference_labels)))}")
-
-
-def _resized(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    if images.shape[1:3] == (size, size):
-        return images
-    return np.stack([square(Image.fromarray(image), size) for image in images])
-
-
-def _pictures(images: NDArray[np.uint8], labels: Sequence[str], names: tuple[str, ...], size: int) -> PictureSet:
-    index = {name: number for number, name in enumerate(names)}
-    pixels = torch.from_numpy(_resized(images, size)).permute(0, 3, 1, 2).contiguous()
-    return PictureSet(pixels, torch.tensor([index[label] for label in labels]), ((),) * len(images), names)
 
 
 def _split(data: PictureSet, seed: int) -> dict[str, PictureSet]:
