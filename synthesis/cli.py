@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from synthesis import cli_eval_filters, cli_eval_protocols
+from synthesis.cli_downstream import downstream_command
 from synthesis.cli_eval import Readers, eval_group
 from synthesis.cli_expand import expand
 from synthesis.cli_make import generate
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from synthesis.downstream import Budget, Trained
+    from synthesis.downstream_pools import Pool
     from synthesis.evaluating import RealPair
     from synthesis.protocols import TrainedAccuracy
     from training.data import Pair, PairSet
@@ -75,7 +78,17 @@ def _train_and_test(
     return train_and_test(images, labels, real, real_labels, steps, seed)
 
 
-EVAL_COMMANDS = (*cli_eval_filters.COMMANDS, *cli_eval_protocols.COMMANDS, protocol_command(_train_and_test))
+def _train_cell(
+    task: str, train: Pool, val: Pool, test: Pool, budget: Budget, seed: int, name: str
+) -> Trained:
+    """One training of `eval downstream`."""
+    from training.downstream import train_cell
+
+    return train_cell(task, train, val, test, budget, seed, name)
+
+
+EVAL_COMMANDS = (*cli_eval_filters.COMMANDS, *cli_eval_protocols.COMMANDS, protocol_command(_train_and_test),
+                 downstream_command(_train_cell))
 for command in (models, expand, generate, plan, run, eval_group(Readers(_real_pairs), EVAL_COMMANDS)):
     cli.add_command(command)
 
