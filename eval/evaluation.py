@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,19 +22,21 @@ from eval.figures import (
     FrechetFigures,
     InceptionFigures,
     KernelFigures,
+    Network,
     NotMeasured,
     RetrievalFigures,
     SceneFigures,
 )
 from eval.floors import as_many_real
 from eval.frechet import FeatureStatistics, FrechetFloor
+from eval.judged import Judged, check_pictures, judge
 from eval.metrics import bootstrap_mean, derangement, per_class_accuracy
 from eval.retrieval import Retrieval, measure_retrieval
 from eval.scores import inception_score, inception_score_of_all
 from eval.tables import notes_of, rows_of
 
 if TYPE_CHECKING:
-    from eval.classifier import Classification, SceneClassifier
+    from eval.classifier import SceneClassifier
     from eval.encoders import Encoder, PictureEncoder
 
 
@@ -121,9 +124,9 @@ def evaluate(
     Raises:
         InputError: Numbers that do not match, a class that the classifier does not know, or too few pictures.
     """
-    _check("pictures", images, texts, labels, classifier.labels)
+    check_pictures("pictures", images, texts, labels, classifier.labels)
     if reference_images is not None:
-        _check("reference pictures", reference_images, reference_texts, reference_labels, classifier.labels)
+        check_pictures("reference pictures", reference_images, reference_texts, reference_labels, classifier.labels)
         if len(images) < 2 or len(reference_images) < 4:
             raise InputError(f"{len(images)} pictures against {len(reference_images)} reference pictures: "
                              "a Frechet distance needs 2 and 4 at the least")
@@ -133,101 +136,95 @@ def evaluate(
         raise InputError("reference texts or labels without reference_images: give the pictures too")
     if reference_statistics is not None and len(images) < 2:
         raise InputError("1 picture against reference statistics: a Frechet distance needs 2 pictures at the least")
-    judged = classifier.classify(images)
-    embeddings = encoder.encode_images(images)
-    real_embeddings = None if reference_images is None else encoder.encode_images(reference_images)
-    real = None if reference_images is None else classifier.classify(reference_images)
-    sentences = encoder.encode_texts(texts)
-    real_sentences = None if reference_texts is None else encoder.encode_texts(reference_texts)
-    distances = compare(judged.features, reference_statistics if real is None else real.features,
-                        classifier.identity(), seed, reference_floor)
+    see = partial(judge, encoder=encoder, classifier=classifier, picture_encoders=picture_encoders)
+    judged = see(images, texts, labels)
+    real = None if reference_images is None else see(reference_images, reference_texts, reference_labels)
+    return measure(judged, real, seed, reference_statistics, reference_floor)
+
+
+def measure(
+    judged: Judged, real: Judged | None, seed: int, reference_statistics: FeatureStatistics | None = None,
+    reference_floor: FrechetFloor | None = None,
+) -> Evaluation:
+    """The figures of `evaluate`, from what the networks said.
+
+    Args:
+        judged: The pictures, with texts and labels.
+        real: Reference pictures, at least four; two judged pictures are needed then.
+        seed: Of bootstrap, shuffling and splits.
+        reference_statistics: As in `evaluate`.
+        reference_floor: As in `evaluate`.
+
+    Raises:
+        ValueError: Judged pictures without texts or labels.
+    """
+    distances = compare(judged.features, reference_statistics if real is None else real.features, judged.classifier,
+                        seed, reference_floor)
     further = tuple(
-        compare(network.features(images), None if reference_images is None else network.features(reference_images),
-                network.identity(), seed)
-        for network in picture_encoders
+        compare(features, None if real is None else real.further[place], judged.networks[place], seed)
+        for place, features in enumerate(judged.further)
     )
     missing = distances.missing + tuple(entry for each in further for entry in each.missing)
     cmmd = None
-    if real_embeddings is None:
+    if real is None:
         reason = NO_REFERENCE if reference_statistics is None else ONLY_STATISTICS
-        missing += (NotMeasured("CMMD", reason, encoder.identity()),)
+        missing += (NotMeasured("CMMD", reason, judged.encoder),)
     else:
-        cmmd = compare_embeddings(embeddings, real_embeddings, encoder.identity(), seed)
+        cmmd = compare_embeddings(judged.embeddings, real.embeddings, judged.encoder, seed)
     retrieval: RetrievalFigures | None = None
     diversity: tuple[DiversityFigures, ...] = ()
-    if len(images) > 1:
-        retrieval = _retrieval(encoder, embeddings, texts, sentences, real_embeddings, reference_texts, real_sentences,
-                               seed)
+    if len(judged) > 1:
+        retrieval = _retrieval(judged, real, seed)
         diversity = (
-            _diversity(embeddings, labels, real_embeddings, reference_labels, encoder.identity(), seed),
-            _diversity(judged.features, labels, None if real is None else real.features, reference_labels,
-                       classifier.identity(), seed),
+            _diversity(judged, real, lambda one: one.embeddings, judged.encoder, seed),
+            _diversity(judged, real, lambda one: one.features, judged.classifier, seed),
         )
     else:
-        alone = "a single picture"
-        missing += tuple(NotMeasured(metric, alone, network.identity()) for metric, network in (
-            ("retrieval", encoder), ("Vendi score", encoder), ("Vendi score", classifier)))
+        missing += tuple(NotMeasured(metric, "a single picture", network) for metric, network in (
+            ("retrieval", judged.encoder), ("Vendi score", judged.encoder), ("Vendi score", judged.classifier)))
     return Evaluation(
-        len(images), seed, _scene(classifier, judged, labels, real, reference_labels, seed),
-        _alignment(encoder, embeddings, sentences, labels, real_embeddings, real_sentences, seed), distances.frechet,
-        diversity, retrieval, _inception(classifier, judged, real, seed), distances.kid, cmmd, distances.coverage,
-        further, missing,
+        len(judged), seed, _scene(judged, real, seed), _alignment(judged, real, seed), distances.frechet, diversity,
+        retrieval, _inception(judged, real, seed), distances.kid, cmmd, distances.coverage, further, missing,
     )
 
 
-def _scene(
-    classifier: SceneClassifier, judged: Classification, labels: Sequence[str], real: Classification | None,
-    real_labels: Sequence[str] | None, seed: int,
-) -> SceneFigures:
-    hits = _hits(judged.probabilities, labels, classifier.labels)
-    ceiling = None
-    if real is not None and real_labels is not None:
-        ceiling = bootstrap_mean(_hits(real.probabilities, real_labels, classifier.labels), seed)
+def _scene(judged: Judged, real: Judged | None, seed: int) -> SceneFigures:
+    ceiling = None if real is None or real.labels is None else bootstrap_mean(real.hits, seed)
     return SceneFigures(
-        bootstrap_mean(hits, seed), per_class_accuracy(hits, labels), 1 / len(classifier.labels), ceiling,
-        classifier.identity(),
+        bootstrap_mean(judged.hits, seed), per_class_accuracy(judged.hits, judged.labels or ()),
+        1 / len(judged.known), ceiling, judged.classifier,
     )
 
 
-def _inception(
-    classifier: SceneClassifier, judged: Classification, real: Classification | None, seed: int
-) -> InceptionFigures:
+def _inception(judged: Judged, real: Judged | None, seed: int) -> InceptionFigures:
     equal = None
     if real is not None:
         equal = as_many_real(
             lambda values: {"score": inception_score_of_all(values)}, judged.probabilities, real.probabilities, seed
         )["score"]
-    return InceptionFigures(
-        inception_score(judged.probabilities, seed), len(classifier.labels), equal, classifier.identity()
-    )
+    return InceptionFigures(inception_score(judged.probabilities, seed), len(judged.known), equal, judged.classifier)
 
 
-def _alignment(
-    encoder: Encoder, pictures: NDArray[np.float32], sentences: NDArray[np.float32], labels: Sequence[str],
-    reference: NDArray[np.float32] | None, reference_sentences: NDArray[np.float32] | None, seed: int,
-) -> AlignmentFigures:
+def _alignment(judged: Judged, real: Judged | None, seed: int) -> AlignmentFigures:
     null, null_kind = None, "none: a single picture"
-    if (pairing := derangement(labels, seed)) is not None:
+    score = bootstrap_mean(judged.scores, seed)
+    if judged.sentences is not None and (pairing := derangement(judged.labels or (), seed)) is not None:
         partner, null_kind = pairing
-        null = bootstrap_mean(np.einsum("nd,nd->n", pictures, sentences[partner]), seed)
-    ceiling = None
-    if reference is not None and reference_sentences is not None:
-        ceiling = bootstrap_mean(np.einsum("nd,nd->n", reference, reference_sentences), seed)
-    score = bootstrap_mean(np.einsum("nd,nd->n", pictures, sentences), seed)
-    return AlignmentFigures(score, null, null_kind, ceiling, encoder.identity())
+        null = bootstrap_mean(np.einsum("nd,nd->n", judged.embeddings, judged.sentences[partner]), seed)
+    ceiling = None if real is None or real.sentences is None else bootstrap_mean(real.scores, seed)
+    return AlignmentFigures(score, null, null_kind, ceiling, judged.encoder)
 
 
-def _retrieval(
-    encoder: Encoder, pictures: NDArray[np.float32], texts: Sequence[str], sentences: NDArray[np.float32],
-    reference: NDArray[np.float32] | None, reference_texts: Sequence[str] | None,
-    reference_sentences: NDArray[np.float32] | None, seed: int,
-) -> RetrievalFigures:
+def _retrieval(judged: Judged, real: Judged | None, seed: int) -> RetrievalFigures:
     ceiling, n_real = None, 0
-    if reference is not None and reference_texts is not None and reference_sentences is not None:
-        chosen = _sample(len(reference), len(pictures), seed)
-        own = [reference_texts[number] for number in chosen]
-        ceiling, n_real = _of_pairs(reference[chosen], own, reference_sentences[chosen], seed), len(chosen)
-    return RetrievalFigures(_of_pairs(pictures, texts, sentences, seed), ceiling, n_real, encoder.identity())
+    if real is not None and real.texts is not None and real.sentences is not None:
+        chosen = _sample(len(real), len(judged), seed)
+        own = [real.texts[number] for number in chosen]
+        ceiling, n_real = _of_pairs(real.embeddings[chosen], own, real.sentences[chosen], seed), len(chosen)
+    if judged.texts is None or judged.sentences is None:
+        raise ValueError("retrieval of pictures without texts: give texts")
+    found = _of_pairs(judged.embeddings, judged.texts, judged.sentences, seed)
+    return RetrievalFigures(found, ceiling, n_real, judged.encoder)
 
 
 def _of_pairs(
@@ -245,16 +242,16 @@ def _sample(n: int, most: int, seed: int) -> NDArray[np.intp]:
 
 
 def _diversity(
-    features: NDArray[np.float32], labels: Sequence[str], real: NDArray[np.float32] | None,
-    real_labels: Sequence[str] | None, network: Mapping[str, object], seed: int,
+    judged: Judged, real: Judged | None, look: Callable[[Judged], NDArray[np.float32]], network: Network, seed: int
 ) -> DiversityFigures:
+    features, labels = look(judged), judged.labels or ()
     real_vendi, real_distance, real_within, n_real = None, None, None, 0
     if real is not None:
         chosen = _sample(len(real), len(features), seed)
-        n_real = len(chosen)
-        real_vendi, real_distance = vendi_score(real[chosen]), mean_pairwise_distance(real[chosen])
-        if real_labels is not None:
-            real_within = _within(real[chosen], [real_labels[number] for number in chosen])
+        others, n_real = look(real)[chosen], len(chosen)
+        real_vendi, real_distance = vendi_score(others), mean_pairwise_distance(others)
+        if real.labels is not None:
+            real_within = _within(others, [real.labels[number] for number in chosen])
     return DiversityFigures(
         vendi_score(features), mean_pairwise_distance(features), _within(features, labels), len(features), real_vendi,
         real_distance, real_within, n_real, network,
@@ -263,22 +260,3 @@ def _diversity(
 
 def _within(features: NDArray[np.float32], labels: Sequence[str]) -> float | None:
     return None if len(set(labels)) == len(labels) else mean_distance_within(features, labels)
-
-
-def _hits(probabilities: NDArray[np.float32], labels: Sequence[str], known: Sequence[str]) -> NDArray[np.bool_]:
-    index = {label: number for number, label in enumerate(known)}
-    hits: NDArray[np.bool_] = probabilities.argmax(1) == np.array([index[label] for label in labels])
-    return hits
-
-
-def _check(
-    what: str, images: NDArray[np.uint8], texts: Sequence[str] | None, labels: Sequence[str] | None,
-    known: Sequence[str],
-) -> None:
-    if not len(images):
-        raise InputError(f"no {what}: give at least one")
-    for name, values in (("texts", texts), ("labels", labels)):
-        if values is not None and len(values) != len(images):
-            raise InputError(f"{len(images)} {what} and {len(values)} {name}: give one for each")
-    if unknown := sorted(set(labels or ()) - set(known)):
-        raise InputError(f"class {unknown[0]!r} is unknown to the classifier; it knows {', '.join(known)}")
