@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
+from training.errors import InputError
 from training.progress import Progress
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class LoopSettings(BaseModel):
     betas: tuple[float, float] = (0.9, 0.99)
     warmup_steps: int = Field(default=100, ge=0)
     clip_norm: float = Field(default=1.0, gt=0)
+    optimiser: Literal["adamw", "adamw8bit"] = Field(default="adamw", description="8 bits need the extra 8bit")
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     mixed_precision: str = Field(default="bf16", pattern="^(no|fp16|bf16)$")
     validate_every: int = Field(default=500, gt=0)
@@ -143,10 +145,10 @@ class _Average:
             self.model.restore(self.tensors)
 
 
-def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True) -> Outcome:
+def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True, work: Path | None = None) -> Outcome:
     """Train `task` and leave the best averaged weights (by `val` score) in `out`.
 
-    `out/checkpoint` holds the state to resume from, `out/logs` the tensorboard events, `out/previews` pictures.
+    `work/checkpoint` holds the state to resume from, `work/logs` the tensorboard events, `work/previews` pictures.
     The same command resumes where the last checkpoint ended; time spent before counts against `minutes`.
 
     Args:
@@ -154,6 +156,7 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True) ->
         settings: Steps, time, optimiser and so on.
         out: Folder of the result; made where it does not exist.
         resume: False starts anew and drops what is there.
+        work: Folder of everything but the result; None for `out`.
 
     Returns:
         Steps and minutes spent, the step of the best checkpoint and its `val` figures.
@@ -162,11 +165,12 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True) ->
     from accelerate.state import AcceleratorState
     from accelerate.utils import ProjectConfiguration, set_seed
 
+    work = work or out
     AcceleratorState._reset_state()  # the library keeps the precision of a process's first training for all others
     accelerator = Accelerator(
         mixed_precision=settings.mixed_precision,
         log_with="tensorboard",
-        project_config=ProjectConfiguration(project_dir=str(out), logging_dir=str(out / "logs")),
+        project_config=ProjectConfiguration(project_dir=str(work), logging_dir=str(work / "logs")),
     )
     set_seed(settings.seed)  # dropout inside library modules has no generator argument
     networks = task.networks()
@@ -182,7 +186,7 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True) ->
     ledger = _Ledger()
     accelerator.register_for_checkpointing(average.model, ledger)
     accelerator.init_trackers(out.name)
-    checkpoint = out / "checkpoint"
+    checkpoint = work / "checkpoint"
     if resume and (checkpoint / "complete").is_file():
         accelerator.load_state(str(checkpoint))
     average.model.to(accelerator.device)
@@ -191,7 +195,8 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True) ->
     clock = time.monotonic() - ledger.seconds
 
     def done() -> float:
-        return max(ledger.step / settings.max_steps, (time.monotonic() - clock) / 60 / settings.minutes)
+        spent = max(ledger.step / settings.max_steps, (time.monotonic() - clock) / 60 / settings.minutes)
+        return _agreed(spent, accelerator) if math.isfinite(settings.minutes) else spent
 
     while (fraction := done()) < 1:
         rate = settings.learning_rate * learning_rate_factor(ledger.step, fraction, settings.warmup_steps)
@@ -232,18 +237,36 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True) ->
         last = done() >= 1
         if last or ledger.step % settings.validate_every == 0:
             with average.swapped(), torch.no_grad():
-                _validate(task, ledger, out, accelerator)
+                _validate(task, ledger, out, work, accelerator)
             ledger.seconds = time.monotonic() - clock
         if accelerator.is_main_process and (last or ledger.step % settings.preview_every == 0):
             with average.swapped(), torch.no_grad():
-                _preview(task, ledger.step, out)
+                _preview(task, ledger.step, work)
         if last or ledger.step % settings.checkpoint_every == 0:
-            (checkpoint / "complete").unlink(missing_ok=True)
-            accelerator.save_state(str(checkpoint))
-            (checkpoint / "complete").touch()
+            _save_checkpoint(accelerator, checkpoint)
     accelerator.end_training()
     progress.close()
     return Outcome(ledger.step, ledger.seconds / 60, ledger.best_step, ledger.figures)
+
+
+def _save_checkpoint(accelerator: Accelerator, checkpoint: Path) -> None:
+    """Every process writes its part; the mark of completeness is gone before the first and back after the last."""
+    if accelerator.is_main_process:
+        (checkpoint / "complete").unlink(missing_ok=True)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(checkpoint))
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        (checkpoint / "complete").touch()
+
+
+def _agreed(value: float, accelerator: Accelerator) -> float:
+    """The first process's clock for all: one that ended a step earlier would leave the others waiting for ever."""
+    if accelerator.num_processes == 1:
+        return value
+    from accelerate.utils import broadcast
+
+    return float(broadcast(torch.tensor(value, dtype=torch.float64, device=accelerator.device)))
 
 
 def learning_rate_factor(step: int, fraction: float, warmup_steps: int) -> float:
@@ -281,21 +304,30 @@ def _optimiser(networks: Sequence[nn.Module], settings: LoopSettings) -> torch.o
     matrices = [p for network in networks for p in network.parameters() if p.requires_grad and p.ndim > 1]
     vectors = [p for network in networks for p in network.parameters() if p.requires_grad and p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
+    if settings.optimiser == "adamw":
+        return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError as error:
+        raise InputError("loop.optimiser adamw8bit needs bitsandbytes; pip install 'terrasynth[8bit]', or use adamw"
+                         ) from error
+    optimiser: torch.optim.Optimizer = AdamW8bit(groups, lr=settings.learning_rate, betas=settings.betas)
+    return optimiser
 
 
-def _validate(task: Task, ledger: _Ledger, out: Path, accelerator: Accelerator) -> None:
+def _validate(task: Task, ledger: _Ledger, out: Path, work: Path, accelerator: Accelerator) -> None:
     figures = task.validate()
     accelerator.log({f"val/{k}": v for k, v in figures.items()}, step=ledger.step)
     if figures["score"] <= ledger.best_score or not accelerator.is_main_process:
         return
     ledger.best_score, ledger.best_step, ledger.figures = figures["score"], ledger.step, figures
     task.save(out)
-    (out / "figures.json").write_text(json.dumps({"step": ledger.step, "val": figures}, indent=1) + "\n")
+    work.mkdir(parents=True, exist_ok=True)
+    (work / "figures.json").write_text(json.dumps({"step": ledger.step, "val": figures}, indent=1) + "\n")
 
 
-def _preview(task: Task, step: int, out: Path) -> None:
+def _preview(task: Task, step: int, work: Path) -> None:
     sheet = task.preview()
     if sheet is not None:
-        (out / "previews").mkdir(parents=True, exist_ok=True)
-        Image.fromarray(sheet).save(out / "previews" / f"{step:07d}.png")
+        (work / "previews").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(sheet).save(work / "previews" / f"{step:07d}.png")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from training.errors import InputError
 
 FOLDER = Path(__file__).parent / "presets"
+Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class Stage(BaseModel):
@@ -111,6 +112,18 @@ def load_preset(name: str, overrides: Mapping[str, Any] | None = None) -> Preset
         return Preset.model_validate(content)
     except ValidationError as error:
         raise InputError(f"preset {name!r}: {first_problem(error)}") from None
+
+
+def checked(kind: type[Settings], values: Mapping[str, Any], where: str) -> Settings:
+    """Values of a preset as the settings of a family.
+
+    Raises:
+        InputError: A key or value is wrong; `where` is the part of the preset that holds it.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{where}.{first_problem(error)}") from None
 
 
 def first_problem(error: ValidationError) -> str:

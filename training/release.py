@@ -6,12 +6,10 @@ import json
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from training.errors import InputError
-from training.presets import Preset, first_problem, load_preset
+from training.presets import Preset, checked, load_preset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 
 BASE = "base"
 FROM_A_BASE = ("finetune",)
-Settings = TypeVar("Settings", bound=BaseModel)
 
 
 def run_preset(preset: str, data: str | Path, out: Path, minutes: float | None = None, resume: bool = True,
@@ -96,7 +93,7 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
     from training.loop import LoopSettings, train
     from training.pictures import load_splits
 
-    settings = _checked(LoopSettings, preset.loop, "loop")
+    settings = checked(LoopSettings, preset.loop, "loop")
     if preset.family == "finetune":
         from training.finetune_run import finetune
 
@@ -131,31 +128,31 @@ def make_task(preset: Preset, splits: dict[str, Any], device: torch.device, need
     if preset.family == "scene":
         from training.scene import SceneSettings, SceneTask
 
-        return SceneTask(splits, _checked(SceneSettings, preset.model, "model"), device)
+        return SceneTask(splits, checked(SceneSettings, preset.model, "model"), device)
     if preset.family == "clip":
         from training.clip import ClipSettings, ClipTask
 
-        return ClipTask(splits, _checked(ClipSettings, preset.model, "model"), device)
+        return ClipTask(splits, checked(ClipSettings, preset.model, "model"), device)
     if preset.family == "autoencoder":
         from training.autoencoder import AutoencoderSettings, AutoencoderTask
         from training.perception import ScenePerception
 
-        return AutoencoderTask(splits, _checked(AutoencoderSettings, preset.model, "model"), device,
+        return AutoencoderTask(splits, checked(AutoencoderSettings, preset.model, "model"), device,
                                ScenePerception(needs["classifier"]), needs.get("initial"))
     if preset.family == "vq":
         from training.perception import ScenePerception
         from training.vq import VQSettings, VQTask
 
-        return VQTask(splits, _checked(VQSettings, preset.model, "model"), device,
+        return VQTask(splits, checked(VQSettings, preset.model, "model"), device,
                       ScenePerception(needs["classifier"]), needs.get("initial"))
     if preset.family == "hopfield":
         from training.hopfield import HopfieldSettings, HopfieldTask
 
-        return HopfieldTask(splits, _checked(HopfieldSettings, preset.model, "model"), device, needs["tokenizer"],
+        return HopfieldTask(splits, checked(HopfieldSettings, preset.model, "model"), device, needs["tokenizer"],
                             needs["classifier"], cache=out / "checkpoint" / "tokens.safetensors")
     from training.diffusion import DiffusionSettings, DiffusionTask
 
-    return DiffusionTask(splits, _checked(DiffusionSettings, preset.model, "model"), device, needs["autoencoder"],
+    return DiffusionTask(splits, checked(DiffusionSettings, preset.model, "model"), device, needs["autoencoder"],
                          needs["classifier"], cache=out / "checkpoint" / "latents.safetensors")
 
 
@@ -165,14 +162,7 @@ def run_ablations(preset: Preset, settings: LoopSettings, splits: dict[str, Any]
     from training.ablations import ablate
     from training.hopfield import HopfieldSettings
 
-    return ablate(_checked(HopfieldSettings, preset.model, "model"), settings, splits, device, needs, out, resume)
-
-
-def _checked(kind: type[Settings], values: Mapping[str, Any], where: str) -> Settings:
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        raise InputError(f"{where}.{first_problem(error)}") from None
+    return ablate(checked(HopfieldSettings, preset.model, "model"), settings, splits, device, needs, out, resume)
 
 
 def _needed(reference: str, made: Mapping[str, Path]) -> Path:
