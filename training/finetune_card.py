@@ -17,7 +17,7 @@ LOADS_WITH_DIFFUSERS = "pytorch_lora_weights.safetensors"
 TEXT = """
 # {name}
 
-{what} of `{base}` (revision `{revision}`), trained with TerraSynth.
+{what} of `{base}` (revision `{revision}`){student}, trained with TerraSynth.
 
 | | |
 |---|---|
@@ -64,6 +64,15 @@ FULL = """```python
 pipeline = DiffusionPipeline.from_pretrained("THIS FOLDER")
 ```"""
 
+FEW_STEPS = """
+
+It was distilled to draw in {steps} steps{phases}; {guidance}. Its scheduler lies beside it:
+
+```python
+pipeline.scheduler = {scheduler}.from_pretrained("THIS FOLDER", subfolder="scheduler")
+pipeline(prompt, num_inference_steps={steps}, guidance_scale={scale:g})
+```"""
+
 ROWS = {"clip_score": "agreement with the caption (mean cosine)", "accuracy": "scene accuracy", "loss": "loss"}
 
 
@@ -88,12 +97,13 @@ def write_card(folder: Path, base: Base, record: Mapping[str, Any]) -> None:
     }
     text = TEXT.format(
         name=folder.name, what="LoRA" if lora else "All weights of the denoising network", base=base.name,
+        student=", distilled to few steps" if "phases" in model else "",
         revision=base.revision, train=record["pictures"]["train"], val=record["pictures"]["val"], size=record["size"],
         parameters=record["trained_parameters"], steps=record["steps"], minutes=record["minutes"],
         batch=loop["batch_size"] * loop["accumulate"], rate=loop["learning_rate"], best_step=record["best_step"],
         choose=validation["choose"].replace("_", " "), seed=loop["seed"], hardware=record["hardware"],
         template=conditioning["template"], gsd="" if gsd is None else f", gsd {gsd:g} m",
-        use=use.format(base=base.name),
+        use=use.format(base=base.name) + _few_steps(model),
         validation_steps=validation["steps"], guidance=validation["guidance"],
         last_seed=int(record["val"].get("n", 1)) - 1, network=_networks(validation), figures="\n".join(_table(record)),
         note=_note(base), settings=yaml.safe_dump({"model": model, "loop": loop}, sort_keys=False),
@@ -118,6 +128,20 @@ def base_licence(base: Base) -> dict[str, str]:
     except yaml.YAMLError:
         return {}
     return {key: values[key] for key in LICENCE_KEYS if values.get(key)}
+
+
+def _few_steps(model: Mapping[str, Any]) -> str:
+    """How to call a student of `training.distil`; nothing for another model."""
+    if "phases" not in model:
+        return ""
+    told, phases = model["guidance_range"], model["phases"]
+    return FEW_STEPS.format(
+        steps=model["validation"]["steps"], phases=f", one for each of its {phases} phases" * (phases > 1),
+        scheduler="LCMScheduler" if phases == 1 else "DDIMScheduler",
+        scale=model["validation"]["guidance"] if told else 1,
+        guidance=f"it takes guidance scales from {told[0]:g} to {told[1]:g}, at no cost" if told else
+                 f"a guidance scale of {model['guidance']:g} is in its weights, so it draws without guidance",
+    )
 
 
 def _note(base: Base) -> str:

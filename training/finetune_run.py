@@ -41,7 +41,8 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
     from training.finetune_card import write_card
     from training.release import report_skipped
 
-    settings = checked(FinetuneSettings, preset.model, "model")
+    task_kind, settings_kind = _kind(preset.family)
+    settings = checked(settings_kind, preset.model, "model")
     if "load_size" in preset.model_fields_set:
         raise InputError(f"load_size {preset.load_size} has no meaning here; set model.size")
     processes = PartialState()
@@ -58,7 +59,7 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
             check_same_training(out, work, _identity(base, settings, loop, splits), resume)
         validation = Validation(settings.validation, splits["val"], device, loop.seed)
         torch.manual_seed(loop.seed)  # adapters draw their first weights from the global generator
-        task = FinetuneTask(base, splits["train"], splits["val"], settings, place, validation)
+        task = task_kind(base, splits["train"], splits["val"], settings, place, validation)
     before = {"before": task.validate(), "real": validation.ceiling(task.size)}
     outcome = train(task, loop, out, resume, work)
     if processes.is_main_process:
@@ -74,6 +75,14 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
         (work / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         write_card(out, base, record)
     return outcome
+
+
+def _kind(family: str) -> tuple[type[FinetuneTask], type[FinetuneSettings]]:
+    if family == "distil":
+        from training.distil import DistilSettings, DistilTask
+
+        return DistilTask, DistilSettings
+    return FinetuneTask, FinetuneSettings
 
 
 def this_device() -> torch.device:

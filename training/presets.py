@@ -62,7 +62,8 @@ class Preset(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     description: str
-    family: Literal["scene", "clip", "autoencoder", "diffusion", "vq", "hopfield", "ablations", "finetune", "chain"]
+    family: Literal["scene", "clip", "autoencoder", "diffusion", "vq", "hopfield", "ablations", "finetune", "distil",
+                    "chain"]
     load_size: int = Field(default=128, gt=0)
     needs: dict[str, str] = {}
     model: dict[str, Any] = {}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from training.loop import LoopSettings, Outcome, Task
 
 BASE = "base"
-FROM_A_BASE = ("finetune",)
+FROM_A_BASE = ("finetune", "distil")
 
 
 def run_preset(preset: str, data: str | Path, out: Path, minutes: float | None = None, resume: bool = True,
@@ -94,7 +94,7 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
     from training.pictures import load_splits
 
     settings = checked(LoopSettings, preset.loop, "loop")
-    if preset.family == "finetune":
+    if preset.family in FROM_A_BASE:
         from training.finetune_run import finetune
 
         return finetune(preset, settings, pairs, out, resume)
