@@ -17,6 +17,7 @@ from synthesis.cli_make import generate
 from synthesis.cli_models import models
 from synthesis.cli_protocol import protocol_command
 from synthesis.cli_run import plan, run
+from synthesis.cli_verify import verify
 from synthesis.errors import FULL_DISK, InputError, RunError, one_line
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _train_cell(
 
 EVAL_COMMANDS = (*cli_eval_filters.COMMANDS, *cli_eval_protocols.COMMANDS, protocol_command(_train_and_test),
                  downstream_command(_train_cell))
-for command in (models, expand, generate, plan, run, eval_group(Readers(_real_pairs), EVAL_COMMANDS)):
+for command in (models, expand, generate, plan, run, verify, eval_group(Readers(_real_pairs), EVAL_COMMANDS)):
     cli.add_command(command)
 
 

@@ -72,6 +72,25 @@ def locked(run: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def reading(run: Path) -> Iterator[None]:
+    """Keep writers off a run directory while it is read; several may read at once, and none needs write access.
+
+    Raises:
+        InputError: A process is writing there.
+    """
+    lock = run / ".lock"
+    if not lock.is_file():
+        yield
+        return
+    with lock.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{str(run)!r} is in use by another process; wait for it to end") from error
+        yield
+
+
 def check_writable(run: Path) -> None:
     """Check that `run` can be made or is ours to continue, without leaving a trace when it is not.
 

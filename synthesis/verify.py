@@ -1,0 +1,70 @@
+"""Is a run whole? Every block, score, decision, row, page and picture is read and compared; nothing is written.
+
+Everything streams: one block of each class is in memory, and some twenty bytes of every decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from synthesis.files import reading
+from synthesis.verify_blocks import block_faults, layout_faults, score_faults
+from synthesis.verify_data import Decisions, data_faults, read_decisions
+from synthesis.verify_faults import Fault, RunRecord, read_record
+from synthesis.verify_pages import card_faults, drops_faults, report_faults
+
+
+@dataclass
+class Verification:
+    """What was looked at, once all faults were taken.
+
+    Attributes:
+        counts: How much, by name.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """The counts on one line."""
+        return ", ".join(f"{count} {name}" for name, count in self.counts.items())
+
+
+def verify(root: str | Path, fast: bool = False, into: Verification | None = None) -> Iterator[Fault]:
+    """Look for everything that can be wrong with a run directory.
+
+    Args:
+        root: The run directory.
+        fast: Leave out what costs most: decoding pictures, and comparing rows and bytes with what they should be.
+        into: Gets what was looked at.
+
+    Yields:
+        The faults, in the order in which a repair would go.
+
+    Raises:
+        InputError: No run there, or a process is at work on it.
+    """
+    root = Path(root)
+    with reading(root):
+        run, faults = read_record(root)
+        yield from faults
+        if run is None:
+            return
+        if into is not None:
+            into.counts = run.counts
+        yield from layout_faults(run)
+        yield from block_faults(run, fast)
+        decisions, faults = read_decisions(run)
+        yield from faults
+        yield from score_faults(run)
+        yield from drops_faults(run)
+        if decisions is not None:
+            yield from _result_faults(run, decisions, fast)
+
+
+def _result_faults(run: RunRecord, decisions: Decisions, fast: bool) -> Iterator[Fault]:
+    yield from data_faults(run, decisions, fast)
+    yield from card_faults(run, decisions)
+    yield from report_faults(run, decisions)

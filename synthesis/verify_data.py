@@ -1,0 +1,207 @@
+"""Checks of the data set: decisions cover the blocks, and `data/` holds what they accepted, as the blocks have it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from synthesis.decisions import NOT_JUDGED, score_names
+from synthesis.errors import one_line
+from synthesis.shards import READ
+from synthesis.verify_blocks import missing_block
+from synthesis.verify_faults import Fault, Remedy, RunRecord
+
+DECISIONS = "decisions.parquet"
+PART = 100  # rows in memory at a time
+CONSTANT = ("generator", "revision", "guidance", "steps", "synthetic")
+
+
+@dataclass
+class Decided:
+    """What `decisions.parquet` says of one class; some twenty bytes an attempt.
+
+    Attributes:
+        attempts: How many rows it has.
+        accepted: k of the accepted ones, in parts.
+        scores: Their scores, float32 (n, filters), in parts.
+    """
+
+    attempts: int = 0
+    accepted: list[NDArray[np.int64]] = field(default_factory=list)
+    scores: list[NDArray[np.float32]] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """Accepted attempts."""
+        return sum(map(len, self.accepted))
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What `decisions.parquet` says, in the order of the data set.
+
+    Attributes:
+        classes: By label.
+        names: The fields of a row's scores.
+    """
+
+    classes: Mapping[str, Decided]
+    names: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows that the data set should have."""
+        return sum(each.rows for each in self.classes.values())
+
+
+def read_decisions(run: RunRecord) -> tuple[Decisions | None, list[Fault]]:
+    """The decisions, and what is wrong with their file; None where they cannot be used."""
+    path = run.root / DECISIONS
+    if not path.is_file():
+        return None, [Fault(DECISIONS, "missing", Remedy.WRITE)]
+    classes: dict[str, Decided] = {}
+    try:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        names = tuple(each.name for each in file.schema_arrow.field("scores").type)
+        if run.recipe is not None and sorted(names) != sorted(score_names(run.recipe.filter_names)):
+            return None, [Fault(DECISIONS, "has scores of other filters than the recipe", Remedy.WRITE)]
+        for batch in file.iter_batches(PART):
+            what = _add(run, classes, names, batch)
+            if what:
+                return None, [Fault(DECISIONS, what, Remedy.WRITE)]
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        return None, [Fault(DECISIONS, f"cannot be read ({one_line(error)[:120]})", Remedy.WRITE)]
+    return Decisions(classes, names), list(_against_blocks(run, classes))
+
+
+def _add(run: RunRecord, classes: dict[str, Decided], names: tuple[str, ...], batch: pa.RecordBatch) -> str:
+    """Take in some rows; returns what is wrong with them, or nothing."""
+    kept: dict[str, tuple[list[int], list[list[float]]]] = {}
+    reasons = {*NOT_JUDGED, *names}
+    for row in batch.to_pylist():
+        decided = classes.setdefault(row["label"], Decided())
+        place = f"attempt {row['k']} of class {row['label']!r}"
+        if row["k"] != decided.attempts or row["id"] != run.identity.attempt(row["label"], row["k"])[0]:
+            return f"{place} is not the one that belongs in its place"
+        if row["accepted"] is not (row["reason"] is None) or (row["reason"] or NOT_JUDGED[0]) not in reasons:
+            return f"{place} has accepted {row['accepted']} and the reason {row['reason']!r}"
+        decided.attempts += 1
+        if row["accepted"]:
+            ks, scores = kept.setdefault(row["label"], ([], []))
+            ks.append(row["k"])
+            scores.append([np.nan if row["scores"][name] is None else row["scores"][name] for name in names])
+    for label, (ks, scores) in kept.items():
+        classes[label].accepted.append(np.array(ks, np.int64))
+        classes[label].scores.append(np.array(scores, np.float32).reshape(len(ks), len(names)))
+        if run.recipe is not None and classes[label].rows > run.recipe.target.per_class:
+            return f"class {label!r} has more accepted attempts than the recipe's {run.recipe.target.per_class}"
+    run.count("decisions", len(batch))
+    return ""
+
+
+def _against_blocks(run: RunRecord, classes: Mapping[str, Decided]) -> Iterator[Fault]:
+    """Decisions on blocks that are gone, and blocks without decisions."""
+    for label, decided in classes.items():
+        there = {index for index, _ in run.blocks(label)}
+        wanted = -(-decided.attempts // run.block_size)
+        last = max(there, default=-1)
+        for index in range(last + 1, wanted):
+            yield missing_block(run, label, index)
+        undecided = [index for index in sorted(there) if index >= wanted]
+        if undecided:
+            yield Fault(f"blocks/{label}/{undecided[0]:05d}.parquet",
+                        f"drawn after {DECISIONS} was written, with {len(undecided) - 1} more of its class", Remedy.RUN)
+
+
+def data_faults(run: RunRecord, decisions: Decisions, fast: bool) -> Iterator[Fault]:
+    """Every shard against what was accepted, row by row; `fast` compares ids only."""
+    shards = sorted((run.root / "data").glob("train-*.parquet"))
+    size = run.recipe.output.rows_per_shard if run.recipe else 0
+    expected = _expected(run, decisions, fast)
+    left, number, constant = decisions.rows, 0, dict[str, Any]()
+    while left > 0:
+        path = run.root / "data" / f"train-{number:05d}.parquet"
+        count = min(size or left, left)
+        rows = islice(expected, count)
+        what = "missing" if not path.is_file() else _wrong_with_shard(path, rows, count, constant, fast)
+        if what:
+            yield Fault(run.relative(path), what, Remedy.WRITE)
+        for _ in rows:  # those that the comparison did not come to
+            pass
+        run.count("shards", path.is_file())
+        run.count("rows", count)
+        left, number = left - count, number + 1
+    for path in shards[number:]:
+        yield Fault(run.relative(path), "holds rows beyond those that were accepted", Remedy.REMOVE)
+
+
+def _wrong_with_shard(
+    path: Path, expected: Iterator[dict[str, Any]], count: int, constant: dict[str, Any], fast: bool
+) -> str:
+    """What is wrong with a shard, or nothing."""
+    try:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        if file.metadata.num_rows != count:
+            return f"holds {file.metadata.num_rows} rows, not {count}"
+        if b"huggingface" not in (file.schema_arrow.metadata or {}):
+            return "has lost the metadata that make `image` a picture"
+        place = 0
+        for batch in file.iter_batches(PART, columns=["id"] if fast else None):
+            for row in batch.to_pylist():
+                wanted = next(expected)
+                different = [name for name in wanted if row.get(name) != wanted[name]]
+                different += [name for name in CONSTANT if row.get(name) != constant.setdefault(name, row.get(name))]
+                if different:
+                    return (f"row {place} is not what its block and {DECISIONS} say: {', '.join(different)} "
+                            f"of {wanted['id']}")
+                place += 1
+    except (pa.ArrowException, OSError) as error:
+        return f"cannot be read ({one_line(error)[:120]})"
+    return ""
+
+
+def _expected(run: RunRecord, decisions: Decisions, fast: bool) -> Iterator[dict[str, Any]]:
+    """The rows of the data set in order, as far as known; of a broken block only the ids."""
+    streams = [_class_rows(run, label, decided, decisions.names, fast) for label, decided in decisions.classes.items()]
+    while streams:
+        alive = []
+        for stream in streams:
+            row = next(stream, None)
+            if row is not None:
+                alive.append(stream)
+                yield row
+        streams = alive
+
+
+def _class_rows(
+    run: RunRecord, label: str, decided: Decided, names: tuple[str, ...], fast: bool
+) -> Iterator[dict[str, Any]]:
+    if not decided.accepted:
+        return
+    ks, scores = np.concatenate(decided.accepted), np.concatenate(decided.scores)
+    for index in np.unique(ks // run.block_size).tolist():
+        chosen = ks // run.block_size == index
+        stored = None if fast or (label, index) in run.broken else _stored(run, label, index)
+        for k, values in zip(ks[chosen].tolist(), scores[chosen], strict=True):
+            row = {"id": run.identity.attempt(label, k)[0]}
+            if stored is not None:
+                row = stored[k - index * run.block_size] | {
+                    "scores": {name: None if np.isnan(value) else float(value)
+                               for name, value in zip(names, values, strict=True)}
+                }
+            yield row
+
+
+def _stored(run: RunRecord, label: str, index: int) -> list[dict[str, Any]]:
+    path = run.root / "blocks" / label / f"{index:05d}.parquet"
+    columns = [name for name in READ if name != "k"]
+    rows: list[dict[str, Any]] = pq.ParquetFile(path).read(columns=columns).to_pylist()
+    return rows
