@@ -6,7 +6,7 @@ import copy
 import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -41,6 +41,7 @@ class DistilSettings(FinetuneSettings):
         embedding: Width of the embedded guidance scale.
     """
 
+    method: Literal["lora", "full"] = "full"
     phases: int = Field(default=4, gt=0)
     solver_steps: int = Field(default=40, gt=0)
     guidance_range: tuple[float, float] | None = (1.0, 5.0)
