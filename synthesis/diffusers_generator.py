@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from synthesis.errors import InputError, RunError, nearest, one_line
+from synthesis.compiling import compile_checked
+from synthesis.errors import InputError, RunError, one_line
 from synthesis.generators import GeneratorSource
+from synthesis.pipeline_loading import denoiser_name, load_pipeline
 from synthesis.quiet import quiet
+from synthesis.runtime import Runtime
 
-if TYPE_CHECKING:
-    import torch
-
-NEEDED = ("prompt", "guidance_scale", "generator", "output_type")
-RESERVED = ("height", "width", "num_images_per_prompt", "return_dict", "latents", "self", "kwargs")
+TRIAL_STEPS = 2  # when the compiled network is compared
 log = logging.getLogger("terrasynth")
 
 
@@ -30,19 +28,33 @@ class DiffusersGenerator:
         source: Its files and settings.
         pipeline: The loaded pipeline.
         micro_batch: Pictures drawn at once; halved for good when memory runs out.
+        vae_slicing: Whether latents are decoded one by one; true for good when memory runs out.
     """
 
-    def __init__(self, source: GeneratorSource, device: str, dtype: str, micro_batch: int) -> None:
+    def __init__(self, source: GeneratorSource, runtime: Runtime) -> None:
+        """Load a pipeline.
+
+        Args:
+            source: Its files and settings.
+            runtime: Device, precision and portions.
+
+        Raises:
+            InputError: See `load_pipeline`; or the network cannot be compiled where the runtime says so.
+        """
         import torch
 
         self.source = source
-        self.micro_batch = micro_batch
+        self.micro_batch = runtime.micro_batch
+        self.vae_slicing = runtime.vae_slicing
         # On a CPU the weights stay float32 and autocast computes in bfloat16: the noise and the sampler's sums keep
         # full precision, and a seed means the same noise in either precision.
-        self._autocast = device == "cpu" and dtype == "bfloat16"
-        self.pipeline = _load_pipeline(source, device, torch.float32 if self._autocast else getattr(torch, dtype))
+        self._autocast = not runtime.accelerated and runtime.dtype == "bfloat16"
+        dtype = torch.float32 if self._autocast else getattr(torch, runtime.dtype)
+        self.pipeline = load_pipeline(source, runtime, dtype)
         size = self._native_size()
         self._size = (source.height or size[0], source.width or size[1])
+        if runtime.compile:
+            self._compile(runtime.dtype)
 
     def identity(self) -> dict[str, object]:
         """JSON-able: everything that decides a picture besides prompt and seed; no paths."""
@@ -89,7 +101,7 @@ class DiffusersGenerator:
             try:
                 drawn = self._draw(list(prompts[part]), seeds[part])
             except (RuntimeError, MemoryError) as error:
-                self._halve(error)
+                self._spare(error)
                 continue
             except (ValueError, TypeError) as error:
                 if not self.source.options:
@@ -101,31 +113,51 @@ class DiffusersGenerator:
         return np.concatenate(pictures) if pictures else np.empty((0, *self.size, 3), np.uint8)
 
     def _draw(self, prompts: list[str], seeds: Sequence[int]) -> NDArray[np.uint8]:
-        import torch
-
-        noise = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-        cast = torch.autocast("cpu", dtype=torch.bfloat16) if self._autocast else nullcontext()
-        options = dict(self.source.options)
-        sizes = {"height": self.source.height, "width": self.source.width}
-        options |= {name: value for name, value in sizes.items() if value is not None}
-        if not self.source.draws_tokens:
-            options["num_inference_steps"] = self.source.steps
-        # Not inference_mode: under it autocast casts every weight anew in every step.
-        with torch.no_grad(), cast:
-            drawn = self.pipeline(
-                prompt=prompts,
-                guidance_scale=self.source.guidance,
-                generator=noise,
-                output_type="np",
-                **options,
-            ).images
+        with self._computing():
+            drawn = self.pipeline(output_type="np", **self._call(prompts, seeds, self.source.steps)).images
         drawn = np.asarray(drawn, dtype=np.float32)
         if not np.isfinite(drawn).all():
             raise RunError("the generator gave numbers that are not finite; set runtime.dtype to float32")
         pictures: NDArray[np.uint8] = np.rint(drawn.clip(0, 1) * 255).astype(np.uint8)
         return pictures
 
-    def _halve(self, error: RuntimeError | MemoryError) -> None:
+    def _call(self, prompts: list[str], seeds: Sequence[int], steps: int) -> dict[str, object]:
+        """The arguments of the pipeline's call, but for the kind of output."""
+        import torch
+
+        options: dict[str, object] = dict(self.source.options)
+        sizes = {"height": self.source.height, "width": self.source.width}
+        options |= {name: value for name, value in sizes.items() if value is not None}
+        if not self.source.draws_tokens:
+            options["num_inference_steps"] = steps
+            if "use_resolution_binning" in inspect.signature(self.pipeline.__call__).parameters:
+                options.setdefault("use_resolution_binning", False)  # the size asked for, not the nearest preset
+        noise = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        return {"prompt": prompts, "guidance_scale": self.source.guidance, "generator": noise} | options
+
+    def _computing(self) -> AbstractContextManager[object]:
+        import torch
+
+        ways = ExitStack()
+        ways.enter_context(torch.no_grad())  # not inference_mode: under it autocast casts every weight anew each step
+        if self._autocast:
+            ways.enter_context(torch.autocast("cpu", dtype=torch.bfloat16))
+        return ways
+
+    def _compile(self, dtype: str) -> None:
+        name = denoiser_name(self.pipeline)
+        if self.source.draws_tokens or name is None:
+            raise InputError(f"runtime.compile true cannot be had: model {self.source.name!r} is a "
+                             f"{type(self.pipeline).__name__}, of which nothing is compiled here; set it to false")
+        count = self.micro_batch
+        asked = self._call([""] * count, range(count), min(TRIAL_STEPS, self.source.steps))
+        with self._computing(), quiet():
+            compile_checked(
+                getattr(self.pipeline, name), lambda: self.pipeline(output_type="latent", **asked), dtype
+            )
+
+    def _spare(self, error: RuntimeError | MemoryError) -> None:
+        """Need less memory from now on, where the lack of it was the error."""
         text = str(error).lower()
         if isinstance(error, RunError) or not (
             isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
@@ -133,15 +165,22 @@ class DiffusersGenerator:
             raise error
         if self.micro_batch == 1:
             raise RunError(f"not even one picture fits into memory: {one_line(error)[:120]}") from error
-        self.micro_batch = max(1, self.micro_batch // 2)
-        log.warning("out of memory: micro_batch is now %d", self.micro_batch)
+        vae = getattr(self.pipeline, "vae", None)
+        if vae is not None and hasattr(vae, "enable_slicing") and not self.vae_slicing:
+            vae.enable_slicing()
+            self.vae_slicing = True
+            log.warning("out of memory: latents are now decoded one by one")
+        else:
+            self.micro_batch = max(1, self.micro_batch // 2)
+            log.warning("out of memory: micro_batch is now %d", self.micro_batch)
         _empty_cache()
 
     def _native_size(self) -> tuple[int, int]:
         if self.source.draws_tokens:
             rows, columns = self.pipeline.size
             return int(rows), int(columns)
-        network = getattr(self.pipeline, "unet", None) or getattr(self.pipeline, "transformer", None)
+        name = denoiser_name(self.pipeline)
+        network = None if name is None else getattr(self.pipeline, name)
         sample = getattr(getattr(network, "config", None), "sample_size", None)
         if sample is None:
             raise InputError(
@@ -150,61 +189,6 @@ class DiffusersGenerator:
         rows, columns = (sample, sample) if isinstance(sample, int) else sample
         scale = int(getattr(self.pipeline, "vae_scale_factor", 8))
         return rows * scale, columns * scale
-
-
-def _load_pipeline(source: GeneratorSource, device: str, dtype: torch.dtype) -> Any:  # noqa: ANN401 - a pipeline of any class
-    try:
-        with quiet():
-            pipeline = _pipeline_class(source).from_pretrained(
-                source.folder, use_safetensors=True, dtype=dtype, local_files_only=True
-            )
-    except (OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:
-        raise InputError(
-            f"model {source.name!r} cannot be loaded: {one_line(error)[:200]}; it has to be a diffusers pipeline "
-            "with safetensors weights"
-        ) from error
-    accepted = inspect.signature(pipeline.__call__).parameters
-    needed = NEEDED if source.draws_tokens else (*NEEDED, "num_inference_steps")
-    lacking = [name for name in needed if name not in accepted]
-    if lacking:
-        raise InputError(
-            f"model {source.name!r} is a {type(pipeline).__name__}, which takes no {', '.join(lacking)}; "
-            "give a text-to-image pipeline"
-        )
-    _check_options(source, pipeline, [name for name in accepted if name not in (*needed, *RESERVED)])
-    if source.scheduler != "auto":
-        pipeline.scheduler = _scheduler(source.scheduler, pipeline.scheduler)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device)
-
-
-def _pipeline_class(source: GeneratorSource) -> Any:  # noqa: ANN401 - diffusers is untyped
-    if source.draws_tokens:
-        from synthesis.mhn_pipeline import Txt2ImgMHNPipeline
-
-        return Txt2ImgMHNPipeline
-    from diffusers import DiffusionPipeline
-
-    return DiffusionPipeline
-
-
-def _check_options(source: GeneratorSource, pipeline: Any, known: Sequence[str]) -> None:  # noqa: ANN401
-    for name in source.options:
-        if name not in known:
-            raise InputError(f"generator.options.{name} is no option of a {type(pipeline).__name__}"
-                             f"{nearest(name, known)}; there are: {', '.join(sorted(known))}")
-    if source.draws_tokens:
-        try:
-            pipeline.check_sampling(**{key: value for key, value in source.options.items() if key != "use_cache"})
-        except (ValueError, TypeError) as error:
-            raise InputError(f"generator.options: {one_line(error)}") from error
-
-
-def _scheduler(name: str, current: Any) -> Any:  # noqa: ANN401 - schedulers share no class
-    known: Mapping[str, Any] = {each.__name__: each for each in current.compatibles}
-    if name not in known:
-        raise InputError(f"scheduler {name!r} does not fit{nearest(name, known)}; use auto, {', '.join(sorted(known))}")
-    return known[name].from_config(current.config)
 
 
 def _empty_cache() -> None:

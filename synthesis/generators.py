@@ -7,12 +7,17 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from synthesis.conditioning import CAPTION_ALONE, Conditioning, read_conditioning
 from synthesis.errors import InputError, one_line
+from synthesis.lora import Lora, find_lora
+
+if TYPE_CHECKING:
+    from synthesis.runtime import Runtime
 
 WEIGHTS = Path(__file__).parent / "weights"
 TOKEN_PIPELINE = "Txt2ImgMHNPipeline"  # of ours, so diffusers cannot find it by name; draws tokens, not by steps
@@ -26,10 +31,12 @@ class Generator(Protocol):
     Attributes:
         source: Its files and settings.
         micro_batch: Pictures drawn at once; falls when memory runs out.
+        vae_slicing: Whether latents are decoded one by one; becomes true when memory runs out.
     """
 
     source: GeneratorSource
     micro_batch: int
+    vae_slicing: bool
 
     def identity(self) -> dict[str, object]:
         """JSON-able: everything that decides a picture besides prompt and seed; no paths."""
@@ -54,12 +61,15 @@ class GeneratorSource:
     """A generator's files, found, with the settings that decide its pictures.
 
     Attributes:
-        name: What data set rows call it: embedded name, Hub id, or the name of a local folder.
-        revision: Commit on the Hub, or content hash of the files.
+        name: What data set rows call it: embedded name, Hub id, or the name of a local folder; "base+lora" with a LoRA.
+        revision: Commit on the Hub, or content hash of the files; with a LoRA, "base+lora*scale".
         folder: Where the files are.
         pipeline: Class of the pipeline.
         steps: Times the network is asked for one picture: denoising steps, or tokens.
         options: Further arguments of the pipeline's call.
+        lora: Adapters that are added to the weights; None for none.
+        conditioning: How a caption becomes the text that the model reads.
+        latent_side: Side of the latent picture that the network was made for; None where the files do not say.
     """
 
     name: str
@@ -72,6 +82,9 @@ class GeneratorSource:
     height: int | None
     width: int | None
     options: Mapping[str, Option] = field(default_factory=dict)
+    lora: Lora | None = None
+    conditioning: Conditioning = field(default_factory=Conditioning)
+    latent_side: int | None = None
 
     @property
     def draws_tokens(self) -> bool:
@@ -80,6 +93,9 @@ class GeneratorSource:
 
     def identity(self) -> dict[str, object]:
         """JSON-able: everything that decides a picture besides prompt and seed; no paths."""
+        optional: dict[str, object] = {"options": dict(self.options)} if self.options else {}
+        if self.conditioning.template != CAPTION_ALONE:
+            optional["conditioning"] = {"template": self.conditioning.template, "gsd": self.conditioning.gsd}
         return {
             "revision": self.revision,
             "steps": self.steps,
@@ -87,7 +103,7 @@ class GeneratorSource:
             "scheduler": self.scheduler,
             "height": self.height,
             "width": self.width,
-        } | ({"options": dict(self.options)} if self.options else {})
+        } | optional
 
 
 def find_generator(
@@ -98,6 +114,9 @@ def find_generator(
     height: int | None = None,
     width: int | None = None,
     options: Mapping[str, Option] | None = None,
+    lora: str | None = None,
+    lora_scale: float = 1.0,
+    gsd: float | None = None,
 ) -> GeneratorSource:
     """Find a generator's files without loading them. A Hub model that is not cached yet is fetched.
 
@@ -109,10 +128,13 @@ def find_generator(
         height: Pixels; None for the model's own.
         width: Pixels; None for the model's own.
         options: Further arguments of the pipeline's call, such as {"top_k": 100}.
+        lora: Folder, or Hub id with optional @revision, of a LoRA for it.
+        lora_scale: Factor of what the LoRA adds to the weights.
+        gsd: Metres a pixel that the model is told, where it was tuned with them; None for what it was tuned with.
 
     Raises:
-        InputError: No such model, or no pipeline in it (`eval.errors.InputError` for an unknown plain name), or a
-            setting that this kind of generator does not have.
+        InputError: No such model, or no pipeline in it (`eval.errors.InputError` for an unknown plain name), no such
+            LoRA, or a setting that this kind of generator does not have.
     """
     from eval import models
 
@@ -128,10 +150,37 @@ def find_generator(
         if (scheduler, height, width) != ("auto", None, None):
             raise InputError(f"model {reference!r} draws tokens: it has no scheduler and one picture size; "
                              "leave generator.scheduler, height and width out")
+        if lora is not None:
+            raise InputError(f"model {reference!r} draws tokens, and a LoRA is for a diffusion model; "
+                             "leave generator.lora out")
         steps = _number_of_tokens(folder, reference)
+    added = None if lora is None else find_lora(lora, lora_scale)
+    if added is not None:
+        name, revision = f"{name}+{added.name}", f"{revision}+{added.revision}*{added.scale:g}"
     return GeneratorSource(
-        name, revision, folder, pipeline, steps, float(guidance), scheduler, height, width, dict(options or {})
+        name, revision, folder, pipeline, steps, float(guidance), scheduler, height, width, dict(options or {}), added,
+        _conditioning(folder, added, gsd), _latent_side(folder),
     )
+
+
+def _conditioning(folder: Path, lora: Lora | None, gsd: float | None) -> Conditioning:
+    """What the LoRA asks for, else what the pipeline does, with the distance that a recipe names."""
+    found = (lora and lora.conditioning) or read_conditioning(folder)
+    if gsd is None:
+        return found
+    if not found.asks("gsd"):
+        raise InputError(f"generator.conditioning.gsd {gsd:g} would change nothing: the model was tuned with captions "
+                         f"of the form {found.template!r}; leave it out")
+    return found.model_copy(update={"gsd": gsd})
+
+
+def _latent_side(folder: Path) -> int | None:
+    for part in ("unet", "transformer"):
+        path = folder / part / "config.json"
+        side = _read(path, folder.name).get("sample_size") if path.is_file() else None
+        if isinstance(side, int):
+            return side
+    return None
 
 
 def _pipeline_class(folder: Path, reference: str) -> str:
@@ -172,6 +221,8 @@ def load_generator(
     height: int | None = None,
     width: int | None = None,
     options: Mapping[str, Option] | None = None,
+    lora: str | None = None,
+    lora_scale: float = 1.0,
 ) -> Generator:
     """Load a text-to-image generator.
 
@@ -186,38 +237,38 @@ def load_generator(
         height: Pixels; None for the model's own.
         width: Pixels; None for the model's own.
         options: Further arguments of the pipeline's call, such as {"top_k": 100}.
+        lora: Folder, or Hub id with optional @revision, of a LoRA for it.
+        lora_scale: Factor of what the LoRA adds to the weights.
 
     Raises:
-        InputError: The model, the scheduler, the device, the dtype or an option does not exist.
+        InputError: The model, the LoRA, the scheduler, the device, the dtype or an option does not exist.
     """
-    from synthesis.runtime import DTYPES, best_device, check_device, choose_dtype, first_micro_batch
+    from synthesis.recipe import RuntimeSettings
+    from synthesis.runtime import DTYPES, Runtime
 
     if dtype not in ("auto", *DTYPES):
         raise InputError(f"dtype {dtype!r} is unknown; use auto, {', '.join(DTYPES)}")
-    source = find_generator(reference, steps, guidance, scheduler, height, width, options)
-    device = best_device() if device == "auto" else device
-    check_device(device)
-    dtype = choose_dtype(device)[0] if dtype == "auto" else dtype
-    if micro_batch == "auto":
-        micro_batch = first_micro_batch(device, source.draws_tokens)
-    return open_generator(source, device, dtype, micro_batch)
+    source = find_generator(
+        reference, steps, guidance, scheduler, height, width, options, lora=lora, lora_scale=lora_scale
+    )
+    settings = RuntimeSettings.model_validate({"device": device, "dtype": dtype, "micro_batch": micro_batch})
+    return open_generator(source, Runtime.resolve(settings, None, source.draws_tokens, source.latent_side))
 
 
-def open_generator(source: GeneratorSource, device: str, dtype: str, micro_batch: int) -> Generator:
+def open_generator(source: GeneratorSource, runtime: Runtime) -> Generator:
     """Load the weights of a generator that was found.
 
     Args:
         source: Its files and settings.
-        device: A torch device.
-        dtype: "float32", "bfloat16" or "float16".
-        micro_batch: Pictures drawn at once; halved when memory runs out.
+        runtime: Device, precision and portions.
 
     Raises:
-        InputError: The files are no text-to-image pipeline with safetensors weights.
+        InputError: The files are no text-to-image pipeline with safetensors weights, the LoRA does not fit it, or
+            the runtime cannot be had.
     """
     from synthesis.diffusers_generator import DiffusersGenerator
 
-    return DiffusersGenerator(source, device, dtype, micro_batch)
+    return DiffusersGenerator(source, runtime)
 
 
 def _fetch(identifier: str, revision: str | None) -> Path:

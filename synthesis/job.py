@@ -8,18 +8,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from synthesis.blocks import Attempt, Blocks
 from synthesis.errors import InputError, RunError, nearest, one_line
 from synthesis.files import check_writable, free_bytes, locked, remove_leftovers, write_file
 from synthesis.generators import Generator, find_generator, open_generator
 from synthesis.identity import Identity, differences
-from synthesis.images import encode
+from synthesis.images import encode_all
 from synthesis.prompt_checks import PromptDrops, checked, prompt_drops
 from synthesis.recipe import Recipe
 from synthesis.runtime import Runtime
@@ -32,6 +35,26 @@ if TYPE_CHECKING:
 # checked when their block is drawn.
 CHECKED_PROMPTS = 256
 FROZEN = "identity.json"
+ENCODING_THREADS = 4  # beside a device that draws; compression of large pictures is then what takes longest
+
+
+@dataclass(frozen=True)
+class DrawnBlock:
+    """The attempts of a block, drawn and not stored yet.
+
+    Attributes:
+        label: Their class.
+        index: Place of the block in its class.
+        prompts: Their prompts.
+        named: Their ids and seeds.
+        pictures: uint8 (N, H, W, 3).
+    """
+
+    label: str
+    index: int
+    prompts: list[Prompt]
+    named: list[tuple[str, int]]
+    pictures: NDArray[np.uint8]
 
 
 class Job:
@@ -68,13 +91,15 @@ class Job:
         self.classes = _choose(recipe.prompts.classes, expander.classes)
         self.source = find_generator(
             settings.model, settings.steps, settings.guidance, settings.scheduler, settings.height, settings.width,
-            settings.options,
+            settings.options, settings.lora, settings.lora_scale, settings.conditioning.gsd,
         )
         self.expander = checked(expander, recipe.prompts.checks, self.source)
         self.identity = Identity.of(recipe.seed, self.source.identity(), self.expander.identity())
         self.blocks = Blocks(root, recipe.runtime.block_size, recipe.output.image_format)
         self._check_frozen()
-        self.runtime = Runtime.resolve(recipe.runtime, Runtime.load(root), self.source.draws_tokens)
+        self.runtime = Runtime.resolve(
+            recipe.runtime, Runtime.load(root), self.source.draws_tokens, self.source.latent_side
+        )
         self.encoders = Encoders(recipe, self.runtime.device)
         self.encoders.check(self.classes)
         if not self.blocks.any():
@@ -85,7 +110,7 @@ class Job:
     @cached_property
     def generator(self) -> Generator:
         """The generator, loaded when the first picture is needed: judging again needs none."""
-        return open_generator(self.source, self.runtime.device, self.runtime.dtype, self.runtime.micro_batch)
+        return open_generator(self.source, self.runtime)
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -117,35 +142,46 @@ class Job:
         """The id of attempt `k` of a class."""
         return self.identity.attempt(label, k)[0]
 
-    def draw(self, label: str, index: int) -> int:
-        """Draw, measure and store one block; returns the number of pictures."""
+    def draw(self, label: str, index: int) -> DrawnBlock:
+        """Draw one block."""
         size = self.blocks.block_size
         ks = range(index * size, (index + 1) * size)
         prompts = self.prompts(label, ks.start, size)
         self._check_lengths(self.generator, label, ks.start, prompts)
         named = [self.identity.attempt(label, k) for k in ks]
-        pictures = self.generator.generate([prompt.text for prompt in prompts], [seed for _, seed in named])
+        pictures = self.generator.generate(self.read_texts(label, prompts), [seed for _, seed in named])
+        self._note_portions()
+        return DrawnBlock(label, index, prompts, named, pictures)
+
+    def store(self, block: DrawnBlock) -> None:
+        """Encode, measure and write a block."""
+        images = encode_all(
+            block.pictures, self.recipe.output.image_format, ENCODING_THREADS if self.runtime.accelerated else 1
+        )
+        first = block.index * self.blocks.block_size
         attempts = [
             Attempt(
                 id=name,
                 k=k,
-                label=label,
-                image=encode(picture, self.recipe.output.image_format),
+                label=block.label,
+                image=image,
                 text=prompt.text,
                 captions=prompt.captions,
                 seed=seed,
                 prompt_source=prompt.source,
                 scene=prompt.scene,
             )
-            for k, (name, seed), prompt, picture in zip(ks, named, prompts, pictures, strict=True)
+            for k, ((name, seed), prompt, image) in enumerate(
+                zip(block.named, block.prompts, images, strict=True), start=first
+            )
         ]
         key = self.encoders.primary
-        measured = key and self.encoders.measure(
-            key, [each.image for each in attempts], [each.text for each in attempts]
-        )
-        self.blocks.write(label, index, attempts, key, measured or None)
-        self._note_micro_batch()
-        return len(attempts)
+        measured = key and self.encoders.measure(key, images, [each.text for each in attempts])
+        self.blocks.write(block.label, block.index, attempts, key, measured or None)
+
+    def read_texts(self, label: str, prompts: Sequence[Prompt]) -> list[str]:
+        """What the generator reads for prompts of a class: their texts, as it was tuned to have them written."""
+        return [self.source.conditioning.render(prompt.text, label) for prompt in prompts]
 
     def check_block(self, label: str, index: int) -> None:
         """Check that a block on the disk is whole and holds this run's attempts.
@@ -181,12 +217,12 @@ class Job:
         limit = generator.token_limit
         if limit is None:
             return
-        for offset, prompt in enumerate(prompts):
-            tokens = generator.count_tokens(prompt.text)
+        for offset, text in enumerate(self.read_texts(label, prompts)):
+            tokens = generator.count_tokens(text)
             if tokens > limit:
                 raise InputError(
                     f"prompt {start + offset} of class {label!r} has {tokens} tokens and {self.source.name!r} reads "
-                    f"{limit}: {prompt.text[:60]!r}...; shorten it"
+                    f"{limit}: {text[:60]!r}...; shorten it"
                 )
 
     def _check_disk(self) -> None:
@@ -233,9 +269,10 @@ class Job:
                 "undo the change or choose another --out"
             )
 
-    def _note_micro_batch(self) -> None:
-        if self.generator.micro_batch != self.runtime.micro_batch:
-            self.runtime = self.runtime.with_micro_batch(self.generator.micro_batch)
+    def _note_portions(self) -> None:
+        noted = self.runtime.with_portions(self.generator.micro_batch, self.generator.vae_slicing)
+        if noted != self.runtime:
+            self.runtime = noted
             self.runtime.save(self.root)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from synthesis.block_work import BlockWork
 from synthesis.card import write_card
 from synthesis.decisions import ClassDecisions, write_decisions
-from synthesis.events import BlockDone, ClassDone, Event, Finished, Listener, Planned, RunResult, Writing
+from synthesis.events import Event, Finished, Listener, Planned, RunResult, Writing
 from synthesis.job import Job
 from synthesis.recipe import Recipe
 from synthesis.reporting import write_run_report
@@ -47,43 +47,30 @@ def run(
             for label in job.classes
         ]
         tell(Planned(job.identity.hash, tuple(c.count for c in classes), recipe.target.max_attempts, job.blocks.any()))
-        drawn, stopped = 0, False
-        for each in _in_turn(job, classes):
-            if stop():
-                stopped = True
-                break
-            done = _advance(job, each)
-            drawn += done.drawn
-            tell(done)
-            if not _unfinished(job, each):
-                tell(ClassDone(each.count))
+        stopped = False
+        with BlockWork(job, tell) as work:
+            for each in _in_turn(work, classes):
+                if stop():
+                    stopped = True
+                    break
+                work.advance(each)
+            work.settle()
         _write_results(job, classes, tell)
-    result = RunResult(job.root, job.identity.hash, tuple(each.count for each in classes), drawn, stopped)
+    result = RunResult(job.root, job.identity.hash, tuple(each.count for each in classes), work.drawn, stopped)
     tell(Finished(result))
     return result
 
 
-def _in_turn(job: Job, classes: list[ClassDecisions]) -> Iterator[ClassDecisions]:
+def _in_turn(work: BlockWork, classes: list[ClassDecisions]) -> Iterator[ClassDecisions]:
     """One block of every unfinished class after the other: a run that is stopped early is balanced."""
-    while unfinished := [each for each in classes if _unfinished(job, each)]:
-        yield from unfinished
-
-
-def _unfinished(job: Job, decided: ClassDecisions) -> bool:
-    # Blocks beyond the target exist after a filter or a target was loosened: their attempts get a row all the same.
-    return not decided.done or job.blocks.exists(decided.label, decided.blocks)
-
-
-def _advance(job: Job, decided: ClassDecisions) -> BlockDone:
-    """Make sure that the next block of a class exists, and decide on it."""
-    start, label, index = time.perf_counter(), decided.label, decided.blocks
-    if job.blocks.exists(label, index):
-        job.check_block(label, index)
-        drawn = 0
-    else:
-        drawn = job.draw(label, index)
-    decided.decide(job.blocks.block_size, lambda key: job.encoders.of_block(job.blocks, label, index, key))
-    return BlockDone(decided.count, index, drawn, time.perf_counter() - start)
+    left = True
+    while left:
+        left = False
+        for each in classes:
+            work.settle(each)
+            if work.unfinished(each):
+                left = True
+                yield each
 
 
 def _write_results(job: Job, classes: list[ClassDecisions], tell: Callable[[Event], None]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthesis.files import free_bytes
-from synthesis.images import encode
+from synthesis.images import encode_all
 from synthesis.job import Job
 from synthesis.recipe import Recipe
 from synthesis.runtime import Runtime
@@ -89,12 +89,13 @@ def _warm_up(job: Job) -> tuple[float, int]:
     """Seconds and bytes of a picture, from one micro-batch after one that fills caches."""
     label = job.classes[0]
     count = min(job.runtime.micro_batch, job.blocks.block_size)
-    texts = [prompt.text for prompt in job.prompts(label, 0, count)]
+    prompts = job.prompts(label, 0, count)
+    texts, read = [prompt.text for prompt in prompts], job.read_texts(label, prompts)
     seeds = [job.identity.attempt(label, k)[1] for k in range(count)]
 
     def once() -> list[bytes]:
-        drawn = job.generator.generate(texts, seeds)
-        images = [encode(picture, job.recipe.output.image_format) for picture in drawn]
+        drawn = job.generator.generate(read, seeds)
+        images = encode_all(drawn, job.recipe.output.image_format)
         if job.encoders.primary is not None:
             job.encoders.measure(job.encoders.primary, images, texts)
         return images

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from prompts.checks import CheckSettings
@@ -23,26 +23,48 @@ class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+class ConditioningSettings(_Settings):
+    """What a tuned model is told beside the caption; its `terrasynth.json` says how.
+
+    Attributes:
+        gsd: Ground sampling distance of the wanted pictures in metres a pixel; None for the one it was tuned with.
+    """
+
+    gsd: float | None = Field(default=None, gt=0)
+
+
 class GeneratorSettings(_Settings):
     """Which model draws, and how.
 
     Attributes:
         model: Model reference: embedded name, folder, or Hub id with optional @revision.
+        lora: Folder, or Hub id with optional @revision, of a LoRA for this model; None for none.
+        lora_scale: Factor of what the LoRA adds to the weights.
         steps: Denoising steps; a generator that draws tokens takes as many as a picture has, whatever this says.
         guidance: Classifier-free guidance scale, >= 0; 1 and below mean no guidance.
         scheduler: "auto" keeps the pipeline's own; otherwise the name of a diffusers scheduler class.
         height: Picture height in pixels; None for the model's own.
         width: Picture width in pixels; None for the model's own.
+        conditioning: What a tuned model is told beside the caption.
         options: Further arguments of the pipeline's call, such as {top_k: 100} for a generator that draws tokens.
     """
 
     model: str
+    lora: str | None = None
+    lora_scale: float = 1.0
     steps: Positive = 20
     guidance: float = Field(default=3.0, ge=0)
     scheduler: str = "auto"
     height: Positive | None = None
     width: Positive | None = None
+    conditioning: ConditioningSettings = ConditioningSettings()
     options: dict[str, bool | int | float | str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _scaled_lora(self) -> GeneratorSettings:
+        if self.lora is None and self.lora_scale != 1:
+            raise ValueError(f"lora_scale {self.lora_scale} has no lora to scale; give generator.lora, or leave it out")
+        return self
 
 
 class PromptSettings(BaseModel):
@@ -105,6 +127,9 @@ class RuntimeSettings(_Settings):
         micro_batch: Pictures drawn at once, "auto" for what suits the device.
         device: "auto", or a torch device such as "cuda:0".
         dtype: "auto" for the fastest that the device does well.
+        attention: "sdpa" is torch's own and what "auto" takes; "xformers" needs the extra `gpu` and a CUDA device.
+        compile: Whether torch compiles the network, after comparing it with the uncompiled one.
+        offload: "model" keeps on the GPU only the part of the pipeline that computes, where memory is short.
         executor: Where blocks are made; "local" is this process.
     """
 
@@ -112,6 +137,9 @@ class RuntimeSettings(_Settings):
     micro_batch: Literal["auto"] | Positive = "auto"
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    attention: Literal["auto", "sdpa", "xformers"] = "auto"
+    compile: bool = False
+    offload: Literal["none", "model"] = "none"
     executor: Literal["local"] = "local"
 
 

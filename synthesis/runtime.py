@@ -15,9 +15,13 @@ from synthesis.files import write_file
 from synthesis.recipe import RuntimeSettings
 
 FILE = "runtime.json"
+# Which way numbers are computed where several round differently. 1: texts in the batch of their pictures. 2: each text
+# alone, once; on a CPU, the decoder's channels last. A run keeps the way that it began with.
+ARITHMETIC = 2
 DTYPES = ("float32", "bfloat16", "float16")
 # Largest first micro-batch; running out of memory halves it.
 CPU_MICRO_BATCH, ACCELERATOR_MICRO_BATCH = 8, 16
+SMALL_LATENTS = 32  # up to this side, 16 pictures at once are safe on a CPU too, where no error comes before the kill
 TOKEN_MICRO_BATCH = 32  # one token of many pictures costs little more than one token of one
 
 
@@ -32,6 +36,11 @@ class Runtime:
         threads: Threads torch computes with.
         torch: Version of torch.
         measured: Seconds of the trial step by dtype, where "auto" chose by measurement; else empty.
+        attention: "sdpa" or "xformers".
+        compile: Whether torch compiles the network.
+        offload: "model" where only the part of the pipeline that computes is on the GPU, else "none".
+        vae_slicing: Whether latents are decoded one by one, because memory ran out.
+        arithmetic: Which way numbers are computed, see `ARITHMETIC`; a record that does not say is of the first.
     """
 
     device: str
@@ -40,19 +49,25 @@ class Runtime:
     threads: int
     torch: str
     measured: Mapping[str, float] = field(default_factory=dict)
+    attention: str = "sdpa"
+    compile: bool = False
+    offload: str = "none"
+    vae_slicing: bool = False
+    arithmetic: int = 1
 
     @classmethod
-    def resolve(cls, settings: RuntimeSettings, recorded: Runtime | None = None,
-                draws_tokens: bool = False) -> Runtime:
+    def resolve(cls, settings: RuntimeSettings, recorded: Runtime | None = None, draws_tokens: bool = False,
+                latent_side: int | None = None) -> Runtime:
         """Turn "auto" into what this machine does well, or into what the run recorded when it began.
 
         Args:
             settings: The recipe's; explicit values win over recorded ones.
             recorded: The runtime of the run that is resumed.
             draws_tokens: Whether the generator draws pictures token by token.
+            latent_side: Side of the generator's latent pictures, where it is known.
 
         Raises:
-            InputError: The device does not exist here.
+            InputError: The device does not exist here, or cannot do what is asked for.
         """
         import torch
 
@@ -65,9 +80,18 @@ class Runtime:
             dtype, measured = (recorded.dtype, measured) if recorded else choose_dtype(device)
         micro_batch = settings.micro_batch
         if micro_batch == "auto":
-            micro_batch = recorded.micro_batch if recorded else first_micro_batch(device, draws_tokens)
+            micro_batch = recorded.micro_batch if recorded else first_micro_batch(device, draws_tokens, latent_side)
+        attention: str = settings.attention
+        if attention == "auto":
+            attention = recorded.attention if recorded else "sdpa"
+        check_attention(attention, device)
+        check_offload(settings.offload, device)
         threads = recorded.threads if recorded else torch.get_num_threads()
-        return cls(device, dtype, micro_batch, threads, str(torch.__version__), measured)
+        return cls(
+            device, dtype, micro_batch, threads, str(torch.__version__), measured, attention, settings.compile,
+            settings.offload, recorded.vae_slicing if recorded else False,
+            recorded.arithmetic if recorded else ARITHMETIC,
+        )
 
     @classmethod
     def load(cls, run: Path) -> Runtime | None:
@@ -90,9 +114,14 @@ class Runtime:
         """Record the runtime in a run directory."""
         write_file(run / FILE, json.dumps(asdict(self), indent=2) + "\n")
 
-    def with_micro_batch(self, micro_batch: int) -> Runtime:
+    def with_portions(self, micro_batch: int, vae_slicing: bool) -> Runtime:
         """The same runtime after memory ran out."""
-        return replace(self, micro_batch=micro_batch)
+        return replace(self, micro_batch=micro_batch, vae_slicing=vae_slicing)
+
+    @property
+    def accelerated(self) -> bool:
+        """Whether something else than the CPU draws, so that the CPU has time for other work meanwhile."""
+        return not self.device.startswith("cpu")
 
     @contextmanager
     def threads_set(self) -> Iterator[None]:
@@ -132,11 +161,42 @@ def check_device(device: str) -> None:
         ) from error
 
 
-def first_micro_batch(device: str, draws_tokens: bool = False) -> int:
+def check_attention(attention: str, device: str) -> None:
+    """Check that a kind of attention can be had.
+
+    Raises:
+        InputError: It cannot.
+    """
+    from importlib.util import find_spec
+
+    if attention != "xformers":
+        return
+    lacking = []
+    if not device.startswith("cuda"):
+        lacking.append(f"pictures are drawn on {device!r}, and it needs a CUDA device")
+    if find_spec("xformers") is None:
+        lacking.append("the package is not installed; pip install 'terrasynth[gpu]'")
+    if lacking:
+        raise InputError(f"runtime.attention 'xformers' cannot be had: {'; '.join(lacking)}; or set it to auto")
+
+
+def check_offload(offload: str, device: str) -> None:
+    """Check that a kind of offloading has something to do.
+
+    Raises:
+        InputError: It has not.
+    """
+    if offload != "none" and device.startswith("cpu"):
+        raise InputError(f"runtime.offload {offload!r} cannot be had: pictures are drawn on the CPU, and it spares the "
+                         "memory of a GPU; set it to none")
+
+
+def first_micro_batch(device: str, draws_tokens: bool = False, latent_side: int | None = None) -> int:
     """Pictures to try at once on a device."""
     if draws_tokens:
         return TOKEN_MICRO_BATCH
-    return CPU_MICRO_BATCH if device == "cpu" else ACCELERATOR_MICRO_BATCH
+    small = latent_side is not None and latent_side <= SMALL_LATENTS
+    return ACCELERATOR_MICRO_BATCH if small or not device.startswith("cpu") else CPU_MICRO_BATCH
 
 
 def choose_dtype(device: str) -> tuple[Literal["float32", "bfloat16", "float16"], dict[str, float]]:

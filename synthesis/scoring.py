@@ -22,6 +22,7 @@ class Encoders:
 
     Attributes:
         primary: Key of the first, whose measurements are stored inside the blocks; None without filters.
+        keys: Of all, each once.
     """
 
     def __init__(self, recipe: Recipe, device: str) -> None:
@@ -33,6 +34,7 @@ class Encoders:
         self._keys = [keys[source] for source in sources]
         self._by_key = {keys[source]: measurer for source, measurer in loaded.items()}
         self.primary = self._keys[0] if self._keys else None
+        self.keys = tuple(dict.fromkeys(self._keys))
 
     def check(self, labels: Sequence[str]) -> None:
         """Check that every filter can judge every class.

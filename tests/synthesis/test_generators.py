@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ from diffusers import StableDiffusionPipeline
 
 from synthesis import load_generator
 from synthesis.errors import InputError, RunError
+from synthesis.generators import open_generator
 from synthesis.recipe import RuntimeSettings
 from synthesis.runtime import Runtime, choose_dtype
 
@@ -17,14 +20,22 @@ def generator(models):
     return load_generator(str(models.generator), steps=2, device="cpu", dtype="float32")
 
 
+def runtime(**changes):
+    return replace(Runtime.resolve(RuntimeSettings(device="cpu", dtype="float32")), **changes)
+
+
 def test_pictures_are_those_of_the_pipeline_itself(models, generator):
     pipeline = StableDiffusionPipeline.from_pretrained(models.generator, safety_checker=None)
     noise = [torch.Generator("cpu").manual_seed(seed) for seed in SEEDS]
     drawn = pipeline(TEXTS, num_inference_steps=2, guidance_scale=3.0, generator=noise, output_type="pil").images
+    expected = np.stack([np.asarray(picture) for picture in drawn])
     pictures = generator.generate(TEXTS, SEEDS)
     assert pictures.shape == (5, 32, 32, 3)
     assert pictures.dtype == np.uint8
-    assert np.array_equal(pictures, np.stack([np.asarray(picture) for picture in drawn]))
+    # Texts are read one by one here, and together by the pipeline.
+    assert np.abs(pictures.astype(int) - expected).max() <= 1
+    first_way = open_generator(generator.source, runtime(arithmetic=1))
+    assert np.array_equal(first_way.generate(TEXTS, SEEDS), expected)
 
 
 def test_picture_depends_on_its_own_prompt_and_seed(generator):

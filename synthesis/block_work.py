@@ -1,0 +1,111 @@
+"""Blocks on their way: drawn in the foreground, encoded, measured and written behind it where that pays.
+
+It pays where something else than the CPU draws. On a CPU the drawing itself computes on all cores, and a block is
+finished before the next one is begun.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from synthesis.decisions import ClassDecisions
+from synthesis.events import BlockDone, ClassDone, Event
+from synthesis.job import DrawnBlock, Job
+
+DEPTH = 2  # blocks that may be unfinished while the next one is drawn; a kill costs these and the one being drawn
+
+
+@dataclass(frozen=True)
+class _OnItsWay:
+    decided: ClassDecisions
+    index: int
+    drawn: int
+    stored: Future[None]
+    seconds: float
+
+
+class BlockWork:
+    """Makes blocks and decides on them in the order in which they were begun, whatever is finished first.
+
+    Attributes:
+        drawn: Pictures drawn so far.
+    """
+
+    def __init__(self, job: Job, tell: Callable[[Event], None]) -> None:
+        self.drawn = 0
+        self._job = job
+        self._tell = tell
+        self._waiting: deque[_OnItsWay] = deque()
+        # One thread: filters' models are no more thread-safe than their libraries.
+        self._behind = ThreadPoolExecutor(1) if job.runtime.accelerated else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        """Wait for the block that is being written; after an error, leave the others undone."""
+        if self._behind is not None:
+            self._behind.shutdown(wait=True, cancel_futures=True)
+
+    def advance(self, decided: ClassDecisions) -> None:
+        """Begin the next block of a class whose earlier ones are decided on; decide on what is finished meanwhile."""
+        start, label, index = time.perf_counter(), decided.label, decided.blocks
+        job, drawn = self._job, 0
+        if job.blocks.exists(label, index):
+            job.check_block(label, index)
+            stored = self._run(partial(self._finish, label, index, decided.done))
+        else:
+            block = job.draw(label, index)
+            drawn = len(block.prompts)
+            stored = self._run(partial(self._store, block))
+        self.drawn += drawn
+        self._waiting.append(_OnItsWay(decided, index, drawn, stored, time.perf_counter() - start))
+        while self._waiting and (len(self._waiting) > DEPTH or self._waiting[0].stored.done()):
+            self._decide_on_first()
+
+    def settle(self, decided: ClassDecisions | None = None) -> None:
+        """Decide on the blocks of a class that are on their way, or of all."""
+        while any(decided in (None, each.decided) for each in self._waiting):
+            self._decide_on_first()
+
+    def unfinished(self, decided: ClassDecisions) -> bool:
+        """Whether a class has a further block to be made or decided on."""
+        # Blocks beyond the target exist after a filter or a target was loosened: their attempts get a row all the same.
+        return not decided.done or self._job.blocks.exists(decided.label, decided.blocks)
+
+    def _run(self, work: Callable[[], None]) -> Future[None]:
+        if self._behind is not None:
+            return self._behind.submit(work)
+        work()
+        now: Future[None] = Future()
+        now.set_result(None)
+        return now
+
+    def _store(self, block: DrawnBlock) -> None:
+        self._job.store(block)
+        self._finish(block.label, block.index, False)
+
+    def _finish(self, label: str, index: int, done: bool) -> None:
+        """Measure what the decision will ask for, in the one thread that measures."""
+        if self._behind is not None and not done:
+            for key in self._job.encoders.keys:
+                self._job.encoders.of_block(self._job.blocks, label, index, key)
+
+    def _decide_on_first(self) -> None:
+        first, start = self._waiting.popleft(), time.perf_counter()
+        job, decided = self._job, first.decided
+        first.stored.result()
+        decided.decide(
+            job.blocks.block_size, lambda key: job.encoders.of_block(job.blocks, decided.label, first.index, key)
+        )
+        seconds = first.seconds + time.perf_counter() - start
+        self._tell(BlockDone(decided.count, first.index, first.drawn, seconds))
+        if not self.unfinished(decided):
+            self._tell(ClassDone(decided.count))
