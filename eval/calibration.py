@@ -2,6 +2,10 @@
 
 A cosine of 0.3 means nothing by itself, and what is a good score differs by class. So a threshold is stated as the
 share of real pairs of the class that reach it, and the scores of real pairs are shipped with the encoder.
+
+What counts is how many pictures there are, not how many pairs: captions of one picture score alike. And pictures that
+lie next to each other in a data set are often tiles of one scene. Ten pictures of a class then tell neither where the
+class's scores end nor where they lie, and a class of few pictures is judged by all pairs.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +27,12 @@ if TYPE_CHECKING:
 LEVELS = 201
 """Number of stored quantiles, evenly spaced from 0 to 1: steps of half a percent."""
 
-MIN_CLASS_PAIRS = 20
-"""A class with fewer real pairs than this is judged on the overall pool: its tail quantiles would be single pairs."""
+OWN_TAIL = 10
+"""Pictures of a class that a threshold has to leave out for the class's own quantile to be known: 200 at 0.95.
+
+The share that such a quantile lets pass of new pictures then has a standard deviation of about a third of the share
+that it is to leave out.
+"""
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ class Quantiles:
     """The distribution of real scores.
 
     Attributes:
-        n: Number of real pairs.
+        n: Number of scores.
         values: `LEVELS` scores, those of the quantiles 0 to 1, ascending.
     """
 
@@ -40,7 +48,7 @@ class Quantiles:
     values: tuple[float, ...]
 
     @classmethod
-    def of(cls, scores: NDArray[np.float32]) -> Quantiles:
+    def of(cls, scores: NDArray[np.floating]) -> Quantiles:
         """Sample quantiles (N,) with linear interpolation (Hyndman & Fan 1996, definition 7)."""
         values = np.quantile(scores.astype(np.float64), np.linspace(0, 1, LEVELS))
         return cls(len(scores), tuple(round(float(value), 6) for value in values))
@@ -51,46 +59,92 @@ class Quantiles:
 
 
 @dataclass(frozen=True)
+class ClassScores:
+    """What is known of the real pairs of a class.
+
+    Attributes:
+        pictures: How many different pictures are in them.
+        quantiles: Of their scores; None where the pictures are too few for any threshold.
+    """
+
+    pictures: int
+    quantiles: Quantiles | None = None
+
+
+@dataclass(frozen=True)
 class Calibration:
     """Scores of real picture-caption pairs under one encoder.
 
     Attributes:
         encoder: Identity of the encoder that gave the scores.
         split: Where the pairs came from, for instance "val".
-        classes: Quantiles by class.
+        pictures: Number of different pictures in them.
+        classes: The pairs by class.
         overall: Quantiles of all pairs.
     """
 
     encoder: Mapping[str, object]
     split: str
-    classes: Mapping[str, Quantiles]
+    pictures: int
+    classes: Mapping[str, ClassScores]
     overall: Quantiles
 
-    def source(self, label: str) -> Literal["class", "overall"]:
-        """Whose real pairs `threshold` speaks of: the class's own, or all where the class is unknown or small."""
-        known = self.classes.get(label)
-        return "class" if known is not None and known.n >= MIN_CLASS_PAIRS else "overall"
-
-    def threshold(self, label: str, pass_real: float) -> float:
-        """The score that a share of the real pairs of a class reaches.
+    @classmethod
+    def of(
+        cls, encoder: Mapping[str, object], split: str, scores: NDArray[np.floating], picture: NDArray[np.intp],
+        labels: Sequence[str],
+    ) -> Calibration:
+        """Calibrate on scores.
 
         Args:
-            label: The class; `source` tells whether its own pairs are used.
+            encoder: Identity of what gave them.
+            split: Where the pictures came from.
+            scores: (P,), of pairs.
+            picture: (P,), the number of the picture of each pair.
+            labels: N classes of the pictures.
+        """
+        names = np.array(labels, dtype=np.str_)
+        classes = {}
+        for name, count in zip(*np.unique(names, return_counts=True), strict=True):
+            own = Quantiles.of(scores[names[picture] == name]) if count >= 2 * OWN_TAIL else None
+            classes[str(name)] = ClassScores(int(count), own)
+        return cls(encoder, split, len(names), classes, Quantiles.of(scores))
+
+    def source(self, label: str, pass_real: float) -> Literal["class", "overall"]:
+        """Whose real pairs `threshold` speaks of: the class's own, or all where it is unknown or has few pictures."""
+        return "overall" if self._own(label, pass_real) is None else "class"
+
+    def threshold(self, label: str, pass_real: float) -> float:
+        """The score that a share of the real pairs of a class, or of all classes, reaches.
+
+        Args:
+            label: The class; `source` tells what is known of it.
             pass_real: The share, 0 to 1.
 
         Raises:
-            InputError: `pass_real` is no share.
+            InputError: `pass_real` is no share, or leaves out less than one of the calibration's pictures.
         """
         if not 0 <= pass_real <= 1:
             raise InputError(f"pass_real {pass_real}: not a share; give a number from 0 to 1")
-        quantiles = self.classes[label] if self.source(label) == "class" else self.overall
-        return round(quantiles.at(1 - pass_real), 6)
+        if (1 - pass_real) * self.pictures < 1 - 1e-9:
+            most = int(1000 * (1 - 1 / self.pictures)) / 1000
+            raise InputError(
+                f"pass_real {pass_real}: the calibration has {self.pictures} real pictures, of which that leaves out "
+                f"less than one; give {most} at the most, or calibrate on more pictures"
+            )
+        return round((self._own(label, pass_real) or self.overall).at(1 - pass_real), 6)
+
+    def _own(self, label: str, pass_real: float) -> Quantiles | None:
+        """The quantiles of a class that has pictures enough."""
+        known = self.classes.get(label, ClassScores(0))
+        return known.quantiles if known.pictures * (1 - pass_real) >= OWN_TAIL - 1e-9 else None
 
     def save(self, path: Path) -> None:
         """Write JSON; the same calibration always gives the same bytes."""
         content = {
             "encoder": dict(self.encoder),
             "split": self.split,
+            "pictures": self.pictures,
             "overall": asdict(self.overall),
             "classes": {label: asdict(self.classes[label]) for label in sorted(self.classes)},
         }
@@ -101,16 +155,23 @@ class Calibration:
         """Read what `save` wrote.
 
         Raises:
-            InputError: The file is no calibration.
+            InputError: The file is no calibration, or of a version that counted pairs.
         """
+        again = "remove it and make it again with `terrasynth eval calibrate`"
         try:
             content = json.loads(path.read_text())
+            if "overall" in content and "pictures" not in content:
+                raise InputError(f"{path}: a calibration of an earlier version, which counted pairs and not pictures; "
+                                 f"{again}")
             return cls(
-                encoder=content["encoder"], split=content["split"], overall=_quantiles(content["overall"]),
-                classes={label: _quantiles(entry) for label, entry in content["classes"].items()},
+                encoder=content["encoder"], split=content["split"], pictures=int(content["pictures"]),
+                classes={label: _class_scores(entry) for label, entry in content["classes"].items()},
+                overall=_quantiles(content["overall"]),
             )
+        except InputError:
+            raise
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: not a calibration ({error!r}); make it again with eval.calibrate") from error
+            raise InputError(f"{path}: not a calibration ({error!r}); {again}") from error
 
 
 def calibrate(
@@ -138,11 +199,12 @@ def calibrate(
     picture = np.repeat(np.arange(len(images)), [len(own) for own in captions])
     text = np.array([row[text] for own in captions for text in own])
     scores = np.einsum("nd,nd->n", encoder.encode_images(images)[picture], encoder.encode_texts(distinct)[text])
-    pair_labels = np.array(labels, dtype=object)[picture]
-    return Calibration(
-        encoder=encoder.identity(), split=split, overall=Quantiles.of(scores),
-        classes={label: Quantiles.of(scores[pair_labels == label]) for label in sorted(set(labels))},
-    )
+    return Calibration.of(encoder.identity(), split, scores, picture, labels)
+
+
+def _class_scores(entry: Mapping[str, Any]) -> ClassScores:
+    own = entry["quantiles"]
+    return ClassScores(int(entry["pictures"]), None if own is None else _quantiles(own))
 
 
 def _quantiles(entry: Mapping[str, object]) -> Quantiles:

@@ -92,18 +92,25 @@ def features(
 @click.option("--size", "sizes", multiple=True, type=click.IntRange(32), default=(128, 256), show_default=True,
               help="Side in pixels; may be repeated.")
 @click.option("--classifier", metavar="MODEL", help="Also calibrate this scene classifier, at the first size.")
-@click.option("--out", type=_DATA, required=True, help="Folder for quality.json, and calibration.json of a classifier.")
+@click.option("--encoder", metavar="MODEL", help="Or this dual encoder, with all captions of each picture.")
+@click.option("--out", type=_DATA, required=True, help="Folder for quality.json, and calibration.json of a model.")
 @click.pass_obj
 def calibrate(
-    readers: Readers, data: Path, split: str, sizes: Sequence[int], classifier: str | None, out: Path
+    readers: Readers, data: Path, split: str, sizes: Sequence[int], classifier: str | None, encoder: str | None,
+    out: Path,
 ) -> None:
     """Measure real pictures, so that filters can say `pass_real`.
 
-    The filter quality takes quality.json as its `calibration`; calibration.json belongs into the classifier's folder.
+    The filter quality takes quality.json as its `calibration`; calibration.json belongs into the model's folder.
     """
+    if classifier is not None and encoder is not None:
+        raise click.UsageError("--classifier and --encoder both write calibration.json; give one at a time")
+    from eval import calibrate as calibrate_encoder
+    from eval import load_encoder
     from eval.quality_calibration import QualityCalibration
     from synthesis.evaluating import real_pictures
     from synthesis.filter_scene import calibrate_scene
+    from synthesis.quiet import quiet
 
     pairs = readers.pairs(data, split)
     pictures = {size: real_pictures(pairs, (size, size)) for size in sizes}
@@ -112,8 +119,16 @@ def calibrate(
     measured.save(out / "quality.json")
     click.echo(f"{out / 'quality.json'}   {len(pairs)} pictures at {', '.join(map(str, measured.sizes))} px")
     if classifier is not None:
-        calibrate_scene(classifier, pictures[sizes[0]], split).save(out / "calibration.json")
-        click.echo(f"{out / 'calibration.json'}   {len(pairs)} pictures at {sizes[0]} px")
+        found = calibrate_scene(classifier, pictures[sizes[0]], split)
+    elif encoder is not None:
+        with quiet():
+            model = load_encoder(encoder)
+        captions, labels = [pair.captions for pair in pairs], [pair.label for pair in pairs]
+        found = calibrate_encoder(model, pictures[sizes[0]].images, captions, labels, split)
+    else:
+        return
+    found.save(out / "calibration.json")
+    click.echo(f"{out / 'calibration.json'}   {found.overall.n} pairs of {found.pictures} pictures at {sizes[0]} px")
 
 
 COMMANDS: tuple[click.Command, ...] = (filters, features, calibrate)

@@ -26,8 +26,8 @@ class AlignmentFilter(FilterSettings):
     Attributes:
         encoder: Model reference of the encoder.
         min_score: Absolute threshold, -1 .. 1.
-        pass_real: Or: the score that this share (0 .. 1) of the real pairs of the class reaches, from the
-            calibration shipped with the encoder.
+        pass_real: Or: the score that this share (0 .. 1) of real pairs reaches, from the calibration shipped with the
+            encoder: of those of the class where they are many (`eval.calibration`), else of all.
         quantile: Or: the score below which this share (0 .. 1) of the class's first attempts lies.
         calibrate_on: How many first attempts these are; they are all drawn before the first is judged.
     """

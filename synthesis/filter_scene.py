@@ -29,7 +29,7 @@ class SceneFilter(FilterSettings):
         classifier: Model reference of the classifier.
         min_probability: Lowest probability of the class, 0 .. 1; the score is that probability.
         pass_real: Or: the probability that this share (0 .. 1) of real pictures reaches, from the calibration shipped
-            with the classifier.
+            with the classifier; of those of the class where they are many (`eval.calibration`), else of all.
         top: Or: the class is among so many most probable ones; the score is how far its probability is above the
             best one that would push it out, and 0 passes.
     """
@@ -130,7 +130,7 @@ def calibrate_scene(reference: str, pictures: RealPictures, split: str) -> Calib
         InputError: No such classifier, or it does not know a class.
     """
     from eval import load_classifier
-    from eval.calibration import MIN_CLASS_PAIRS, Calibration, Quantiles
+    from eval.calibration import Calibration
     from synthesis.quiet import quiet
 
     if pictures.labels is None:
@@ -143,11 +143,7 @@ def calibrate_scene(reference: str, pictures: RealPictures, split: str) -> Calib
                          f"knows {', '.join(classifier.labels)}")
     found = classifier.probabilities(pictures.images)
     scores = np.array([row[place] for row, place in zip(found, places, strict=True)], np.float32)
-    names, counts = np.unique(np.array(pictures.labels, dtype=np.str_), return_counts=True)
-    # a class with fewer pictures would be judged on all of them anyway
-    own = [str(name) for name, count in zip(names, counts, strict=True) if count >= MIN_CLASS_PAIRS]
-    classes = {name: Quantiles.of(scores[np.array(pictures.labels) == name]) for name in own}
-    return Calibration(classifier.identity(), split, classes, Quantiles.of(scores))
+    return Calibration.of(classifier.identity(), split, scores, np.arange(len(scores)), pictures.labels)
 
 
 class _ProbabilityJudge(ClassJudge):
