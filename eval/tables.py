@@ -90,9 +90,9 @@ def rows_of(evaluation: Evaluation) -> list[Row]:
     """All figures of an evaluation in the order to show; what was not measured comes last."""
     seed, scene, alignment = evaluation.seed, evaluation.scene, evaluation.alignment
     rows = [
-        Row("scene accuracy", _name(scene.network), f"n = {scene.accuracy.n}", _value(scene.accuracy),
+        Row("scene accuracy", network_name(scene.network), f"n = {scene.accuracy.n}", _value(scene.accuracy),
             _range(scene.accuracy), f"{scene.chance:.3f} (a guess)", _optional(scene.ceiling), seed=seed),
-        Row("alignment", _name(alignment.network), f"n = {alignment.score.n}", _value(alignment.score),
+        Row("CLIP score", network_name(alignment.network), f"n = {alignment.score.n}", _value(alignment.score),
             _range(alignment.score), f"{_optional(alignment.null)} ({alignment.null_kind})",
             _optional(alignment.ceiling), seed=seed),
     ]
@@ -129,7 +129,7 @@ def _recall(way: str, own: Sequence[Recall], ceiling: Sequence[Recall], figures:
         real = (f"{_each(each.recall.value for each in ceiling)} (n = {figures.n_real}, {texts} distinct texts, chance "
                 f"{_each(each.chance for each in ceiling)})")
     return Row(
-        f"{way} R@{'/'.join(str(each.k) for each in own)}", _name(figures.network), counts,
+        f"{way} R@{'/'.join(str(each.k) for each in own)}", network_name(figures.network), counts,
         _each(each.recall.value for each in own), " / ".join(_range(each.recall) for each in own),
         f"{_each(each.chance for each in own)} (chance)", real, note="ties count against", seed=found.seed,
     )
@@ -141,7 +141,7 @@ def _inception(figures: InceptionFigures) -> Row:
         f"mean of {found.splits} parts {found.split_mean:.3f}, spread {found.split_spread:.3f}"
     )
     return Row(
-        "inception score", _name(figures.network), f"n = {found.n}", f"{found.score:.3f}",
+        "inception score", network_name(figures.network), f"n = {found.n}", f"{found.score:.3f}",
         _between(found.low, found.high), "1 (all alike)", _real(equal), _these(equal),
         ", ".join(part for part in (parts, f"at most {figures.most}") if part), found.seed,
     )
@@ -169,8 +169,8 @@ def _frechet(f: FrechetFigures, seed: int) -> Row:
         floor = f"{f.floor.mean:.3f} {_between(f.floor.low, f.floor.high)} (n = {f.floor.n} against {f.floor.n})"
         equal = "" if f.at_floor is None else f"{f.at_floor:.3f}"
     interval = "" if f.low is None or f.high is None else _between(f.low, f.high)
-    return Row("Frechet distance", _name(f.network), f"n = {f.n} against {f.n_reference} real", f"{f.distance:.3f}",
-               interval, "", floor, equal, ", ".join(notes), seed)
+    return Row("Frechet distance", network_name(f.network), f"n = {f.n} against {f.n_reference} real",
+               f"{f.distance:.3f}", interval, "", floor, equal, ", ".join(notes), seed)
 
 
 def _kid(figures: KernelFigures) -> Row:
@@ -178,8 +178,8 @@ def _kid(figures: KernelFigures) -> Row:
     note = (f"{found.subsets} subsets of {found.subset_size}: mean {_digits(found.subset_mean)}, spread "
             f"{_digits(found.subset_spread)}; {figures.dim} features")
     return Row(
-        "KID", _name(figures.network), f"n = {found.n} against {found.n_reference} real", _digits(found.distance),
-        _between(found.low, found.high, _digits), "", _real(figures.equal, True, _digits),
+        "KID", network_name(figures.network), f"n = {found.n} against {found.n_reference} real",
+        _digits(found.distance), _between(found.low, found.high, _digits), "", _real(figures.equal, True, _digits),
         _these(figures.equal, _digits), note, found.seed,
     )
 
@@ -188,7 +188,7 @@ def _cmmd(figures: CmmdFigures) -> Row:
     interval = "" if figures.low is None or figures.high is None else _between(figures.low, figures.high)
     note = f"biased estimator, as published; unbiased {figures.unbiased:.3f}; {figures.dim} features"
     return Row(
-        "CMMD", _name(figures.network), f"n = {figures.n} against {figures.n_reference} real",
+        "CMMD", network_name(figures.network), f"n = {figures.n} against {figures.n_reference} real",
         f"{figures.distance:.3f}", interval, "", _real(figures.equal, True), _these(figures.equal), note,
         figures.equal.seed,
     )
@@ -199,7 +199,7 @@ def _coverage(figures: CoverageFigures, seed: int) -> Iterator[Row]:
     for name in SHARES:
         equal = figures.equal.get(name)
         yield Row(
-            name, _name(figures.network), f"n = {found.n} against {found.n_reference} real",
+            name, network_name(figures.network), f"n = {found.n} against {found.n_reference} real",
             f"{getattr(found, name):.3f}", "", "", _real(equal, True), _these(equal),
             f"k = {found.k}; {NO_INTERVAL}", seed,
         )
@@ -208,18 +208,19 @@ def _coverage(figures: CoverageFigures, seed: int) -> Iterator[Row]:
 def _diversity(d: DiversityFigures, seed: int) -> Iterator[Row]:
     within = "" if d.distance_within is None else f", within classes {d.distance_within:.3f}"
     real_within = "" if d.real_distance_within is None else f", within classes {d.real_distance_within:.3f}"
-    yield Row("Vendi score", _name(d.network), f"n = {d.n}", f"{d.vendi:.3f}", "", "1 (all alike)",
+    yield Row("Vendi score", network_name(d.network), f"n = {d.n}", f"{d.vendi:.3f}", "", "1 (all alike)",
               _number(d.real_vendi, d.n_real), note=f"it grows with n; {NO_INTERVAL}", seed=seed)
-    yield Row("mean distance", _name(d.network), f"n = {d.n}", f"{d.distance:.3f}{within}", "", "0 (all alike)",
+    yield Row("mean distance", network_name(d.network), f"n = {d.n}", f"{d.distance:.3f}{within}", "", "0 (all alike)",
               "not measured" if d.real_distance is None else f"{d.real_distance:.3f}{real_within} (n = {d.n_real})",
               note="1 - cosine of all pairs", seed=seed)
 
 
 def _missing(each: NotMeasured, n: int, seed: int) -> Row:
-    return Row(each.metric, _name(each.network), f"n = {n}", "not measured", note=each.reason, seed=seed)
+    return Row(each.metric, network_name(each.network), f"n = {n}", "not measured", note=each.reason, seed=seed)
 
 
-def _name(network: Network) -> str:
+def network_name(network: Network) -> str:
+    """A network with the hash or commit of its weights."""
     return f"{network.get('model') or network.get('kind')} {network.get('content') or network.get('revision') or ''}" \
         .strip()
 

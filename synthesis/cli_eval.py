@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING
 import click
 from typing_extensions import override
 
+from synthesis.cli_cache import cache_option
+
 if TYPE_CHECKING:
     from synthesis.evaluating import RealPair, RealPictures
+
+TRAIN = "train"
 
 
 @dataclass(frozen=True)
@@ -88,32 +92,82 @@ class _JudgeCommand(click.Command):
 @click.option("--split", default="test", show_default=True, help="Split of the real data.")
 @click.option("--encoder", default="clip-ucm-b", show_default=True, help="Scores pictures against texts.")
 @click.option("--classifier", default="scene-ucm", show_default=True, help="Names scenes; gives the features.")
+@click.option("--features", multiple=True, metavar="MODEL",
+              help="A further encoder of pictures, for further distances to real ones; may be repeated.")
 @click.option("--limit", default=2000, show_default=True, type=click.IntRange(1), help="Most pictures of each kind.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Decides samples and intervals.")
-@click.option("--cache", metavar="FOLDER|none", help="Keeps features. Default: $XDG_CACHE_HOME/terrasynth/features.")
+@cache_option
 @click.option("--reference", help="Statistics of real pictures: a shipped name, as ucm-test-128, or a folder.")
 @click.option("--table", is_flag=True, help="Print a Markdown table instead of lines.")
 @click.option("--out", type=click.Path(path_type=Path), help="Also write the figures into this JSON file.")
+@click.option("--report", type=click.Path(path_type=Path), metavar="FOLDER",
+              help="Also write index.html, one page with charts and pictures, and report.json.")
+@click.option("--train", type=click.Path(path_type=Path),
+              help="In the report: what the generator was trained on. Default: split train of --real.")
+@click.option("--sweep", multiple=True, type=click.Path(path_type=Path), metavar="RUN",
+              help="In the report: a run that differs in guidance alone; may be repeated.")
 @click.pass_obj
 def judge(
-    readers: Readers, run_directory: Path, real: Path | None, split: str, encoder: str, classifier: str, limit: int,
-    seed: int, cache: str | None, reference: str | None, table: bool, out: Path | None,
+    readers: Readers, run_directory: Path, real: Path | None, split: str, encoder: str, classifier: str,
+    features: Sequence[str], limit: int, seed: int, cache: str | None, reference: str | None, table: bool,
+    out: Path | None, report: Path | None, train: Path | None, sweep: Sequence[Path],
 ) -> None:
     """Judge the data set in RUN with models that did not choose its rows."""
     from eval.feature_cache import cache_folder
-    from synthesis.evaluating import evaluate_run, picture_size, write_evaluation
+    from synthesis.against_reference import against_reference
+    from synthesis.evaluating import Judges, judge_run, write_evaluation
+    from synthesis.evaluation_page import collect, find_copies, write_page
+    from synthesis.guidance_runs import RunRecord, check_sweep, sweep_points
+    from synthesis.run_pictures import RunPictures
 
-    pictures = None if real is None else readers.pictures(real, split, limit, picture_size(run_directory))
-    evaluation = evaluate_run(run_directory, encoder, classifier, limit, seed, pictures, cache_folder(cache))
-    for line in [evaluation.table()] if table else evaluation.lines():
+    if report is None and (train or sweep):
+        raise click.UsageError(f"{'--train' if train else '--sweep'} is for the report; add --report FOLDER")
+    records = [] if report is None else [RunRecord.read(run) for run in (run_directory, *sweep)]
+    check_sweep(records)
+    pictures = RunPictures.read(run_directory, limit)
+    others = None if real is None else readers.pictures(real, split, limit, pictures.size)
+    judges = Judges.load(encoder, classifier, features, cache_folder(cache))
+    found = judge_run(pictures, judges, seed, None if others is None else judges.of_real(others))
+    for line in [found.evaluation.table()] if table else found.evaluation.lines():
         click.echo(line)
+    distances = []
     if reference is not None:
-        from synthesis.against_reference import against_reference
-
-        for found in against_reference(run_directory, reference, [classifier, encoder], limit):
-            click.echo(found.line())
+        distances = against_reference(run_directory, reference, [classifier, encoder], limit)
+    for each in distances:
+        click.echo(each.line())
     if out is not None:
-        write_evaluation(out, evaluation)
+        write_evaluation(out, found.evaluation)
+    if report is not None:
+        trained, absent = _training(readers, real, split, train, pictures.size)
+        copies = None
+        if trained is not None and others is not None:
+            copies = find_copies(found, trained, others, encoder, seed, cache_folder(cache))
+        about = {} if real is None else {"real pictures": f"{real.resolve().stem}, split {split}"}
+        page = collect(records[0], found, about=about, copies=copies, absent=absent, references=distances,
+                       sweep=sweep_points(records, found, judges, limit, seed))
+        click.echo(f"page {write_page(report, page)}")
+
+
+def _training(
+    readers: Readers, real: Path | None, split: str, train: Path | None, size: tuple[int, int]
+) -> tuple[RealPictures | None, dict[str, str]]:
+    """Training pictures for the report, or why there are none."""
+    from synthesis.errors import InputError
+
+    if real is None:
+        if train is not None:
+            raise click.UsageError("--train needs --real: real pictures that were held out are its null")
+        return None, {"Distances and ceilings": "no real pictures; give --real",
+                      "Copies of training pictures": "no training pictures; give --real, and --train where its split "
+                                                     "train is not what the generator learned from"}
+    if train is None and split == TRAIN:
+        return None, {"Copies of training pictures": "the real pictures are those of split train; give another --split"}
+    try:
+        return readers.pictures(train or real, TRAIN, None, size), {}
+    except InputError:
+        if train is not None:
+            raise
+        return None, {"Copies of training pictures": f"{real.resolve().stem} has no split train; give --train"}
 
 
 def eval_group(readers: Readers, commands: Sequence[click.Command]) -> click.Group:

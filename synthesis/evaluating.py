@@ -5,23 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from synthesis.errors import InputError
 from synthesis.files import write_file
-from synthesis.images import decode
+from synthesis.judges import load_judges
 from synthesis.quiet import quiet
+from synthesis.run_pictures import RunPictures
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from eval import Evaluation
+    from eval import CachedClassifier, CachedEncoder, Evaluation
+    from eval.judged import Judged
+
+LEAST, LEAST_REAL = 2, 4
 
 
 @dataclass(frozen=True)
@@ -59,51 +61,102 @@ class RealPair(Protocol):
     def open(self) -> Callable[[], Image.Image]: ...  # noqa: D102
 
 
-def evaluate_run(
-    run: Path, encoder: str, classifier: str, limit: int, seed: int, real: RealPictures | None = None,
-    cache: Path | None = None,
-) -> Evaluation:
-    """Scene accuracy, alignment with its null, and with real pictures the Frechet distance with its floor.
+@dataclass(frozen=True)
+class Judges:
+    """The networks that judge, which remember on disk what they said.
+
+    Attributes:
+        encoder: Scores pictures against texts.
+        classifier: Names scenes.
+        further: Give features for further distances.
+    """
+
+    encoder: CachedEncoder
+    classifier: CachedClassifier
+    further: tuple[CachedEncoder, ...] = ()
+
+    @classmethod
+    def load(cls, encoder: str, classifier: str, features: Sequence[str] = (), cache: Path | None = None) -> Judges:
+        """Load them.
+
+        Args:
+            encoder: Reference of the encoder; another one than filtered the rows.
+            classifier: Reference of the scene classifier.
+            features: References of further networks, whatever `load_picture_encoder` takes.
+            cache: Folder that keeps features of pictures and texts; None for none.
+
+        Raises:
+            InputError: A model that does not exist, or a folder that cannot be written.
+        """
+        from eval import CachedEncoder, load_picture_encoder
+
+        scorer, scenes = load_judges(encoder, classifier, cache)
+        with quiet():
+            further = tuple(CachedEncoder(load_picture_encoder(name), cache) for name in dict.fromkeys(features))
+        return cls(scorer, scenes, further)
+
+    def of_run(self, pictures: RunPictures) -> Judged:
+        """What they say about the pictures of a run."""
+        return self._see(pictures.images, pictures.texts, pictures.labels, "pictures")
+
+    def of_real(self, pictures: RealPictures) -> Judged:
+        """What they say about real pictures."""
+        return self._see(pictures.images, pictures.texts, pictures.labels, "real pictures")
+
+    def _see(
+        self, images: NDArray[np.uint8], texts: Sequence[str], labels: Sequence[str] | None, what: str
+    ) -> Judged:
+        from eval.judged import judge
+
+        return judge(images, texts, labels, encoder=self.encoder, classifier=self.classifier,
+                     picture_encoders=self.further, what=what)
+
+
+@dataclass(frozen=True)
+class JudgedRun:
+    """A run, what the networks said of it, and the figures.
+
+    Attributes:
+        pictures: Of the run.
+        judged: What was said of them.
+        real: What was said of real pictures; None without.
+        evaluation: The figures.
+    """
+
+    pictures: RunPictures
+    judged: Judged
+    real: Judged | None
+    evaluation: Evaluation
+
+
+def judge_run(pictures: RunPictures, judges: Judges, seed: int, real: Judged | None = None) -> JudgedRun:
+    """Scene accuracy, alignment with its null, and with real pictures distances with their floors.
 
     Args:
-        run: A run directory with `data/`.
-        encoder: Reference of the encoder; another one than filtered the rows.
-        classifier: Reference of the scene classifier.
-        limit: Most rows; the first ones, which spread evenly over the classes.
+        pictures: Of the run.
+        judges: The networks.
         seed: Decides bootstrap, shuffling and splits.
-        real: Real pictures.
-        cache: Folder that keeps features of pictures and texts; None for none.
+        real: What the networks said of real pictures.
 
     Raises:
-        InputError: No data set there, or a model that does not exist.
+        InputError: Too few pictures, or a class that the classifier does not know.
     """
-    from eval import CachedClassifier, CachedEncoder, evaluate, load_classifier, load_encoder
+    from eval.evaluation import measure
 
-    rows = _rows(run, limit)
-    with quiet():
-        scorer = CachedEncoder(load_encoder(encoder), cache)
-        scenes = CachedClassifier(load_classifier(classifier), cache)
-    return evaluate(
-        np.stack([decode(row["image"]["bytes"]) for row in rows]),
-        [row["text"] for row in rows],
-        [row["label"] for row in rows],
-        encoder=scorer,
-        classifier=scenes,
-        reference_images=None if real is None else real.images,
-        reference_texts=None if real is None else real.texts,
-        reference_labels=None if real is None else real.labels,
-        seed=seed,
-    )
+    check_numbers(len(pictures.images), real)
+    judged = judges.of_run(pictures)
+    return JudgedRun(pictures, judged, real, measure(judged, real, seed))
 
 
-def picture_size(run: Path) -> tuple[int, int]:
-    """Width and height of the pictures of a run.
+def check_numbers(n: int, real: Judged | None) -> None:
+    """Check that there are pictures enough for a distance.
 
     Raises:
-        InputError: No data set there.
+        InputError: Too few.
     """
-    height, width, _ = decode(_rows(run, 1)[0]["image"]["bytes"]).shape
-    return width, height
+    if real is not None and (n < LEAST or len(real) < LEAST_REAL):
+        raise InputError(f"{n} pictures against {len(real)} real ones: a Frechet distance needs {LEAST} and "
+                         f"{LEAST_REAL} at the least")
 
 
 def stack(pictures: Sequence[Image.Image], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -126,15 +179,3 @@ def real_pictures(pairs: Sequence[RealPair], size: tuple[int, int]) -> RealPictu
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
     """Write every figure as JSON."""
     write_file(path, json.dumps(evaluation.to_json(), indent=2) + "\n")
-
-
-def _rows(run: Path, limit: int) -> list[dict[str, Any]]:
-    shards = sorted((run / "data").glob("train-*.parquet"))
-    if not shards:
-        raise InputError(f"{str(run)!r} has no data/train-*.parquet; give the folder of a finished run")
-    batches = (
-        batch
-        for shard in shards
-        for batch in pq.ParquetFile(shard).iter_batches(batch_size=100, columns=["image", "text", "label"])
-    )
-    return list(islice((row for batch in batches for row in batch.to_pylist()), limit))

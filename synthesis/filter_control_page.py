@@ -36,9 +36,11 @@ def write_control(folder: Path, control: FilterControl) -> Path:
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+    from eval.report import TEMPLATES as SHARED
+
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
+        loader=FileSystemLoader([TEMPLATES, SHARED]), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )
     environment.globals["strip"] = strip_svg
     with disk_errors(str(folder)):

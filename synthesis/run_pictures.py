@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from synthesis.errors import InputError
 from synthesis.images import decode
 
-COLUMNS = ["id", "image", "text", "label", "scene", "prompt_source"]
+COLUMNS = ["id", "image", "text", "label", "scene", "prompt_source", "seed"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class RunPictures:
         labels: The class of each.
         scenes: JSON of what the expander knew of each.
         sources: Expander of each.
+        seeds: Of the noise of each; empty where rows of other origin are mixed in.
     """
 
     images: NDArray[np.uint8]
@@ -35,6 +36,7 @@ class RunPictures:
     labels: tuple[str, ...]
     scenes: tuple[str, ...]
     sources: tuple[str, ...]
+    seeds: tuple[int, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -64,5 +66,5 @@ class RunPictures:
         columns = {name: tuple(row[name] for row in rows) for name in COLUMNS if name != "image"}
         return cls(
             np.stack([decode(row["image"]["bytes"]) for row in rows]), columns["id"], columns["text"],
-            columns["label"], columns["scene"], columns["prompt_source"],
+            columns["label"], columns["scene"], columns["prompt_source"], columns["seed"],
         )

@@ -1,0 +1,182 @@
+"""Everything that the page of an evaluation shows, collected from a run, from real pictures and from other runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from synthesis.copying import HASH, load_measures
+from synthesis.errors import InputError, disk_errors, one_line
+from synthesis.evaluating import JudgedRun, RealPictures
+from synthesis.filter_base import THUMBNAIL
+from synthesis.filter_judging import network_name
+from synthesis.guidance_runs import RunRecord
+
+if TYPE_CHECKING:
+    from eval.charts import ScoreHistogram
+    from eval.evaluation_report import EvaluationReport, Gallery, NearestPair, Shown
+    from eval.guidance_sweep import SweepPoint
+    from eval.memorisation import Memorisation
+    from synthesis.against_reference import ReferenceDistance
+
+SHOWN = 6
+"""Pictures of each kind on the page."""
+
+PAIRS = 4
+"""Nearest pairs of each measure on the page."""
+
+
+def collect(
+    record: RunRecord, run: JudgedRun, *, about: Mapping[str, object], copies: Copies | None = None,
+    sweep: Sequence[SweepPoint] = (), absent: Mapping[str, str] | None = None,
+    references: Sequence[ReferenceDistance] = (),
+) -> EvaluationReport:
+    """The page of a judged run.
+
+    Args:
+        record: What the run says of itself.
+        run: What was found of its pictures.
+        about: What else to say of how it was measured.
+        copies: Its distances to training pictures; None without.
+        sweep: The figures of this and of other runs, in order of guidance.
+        absent: What could not be had -> why not.
+        references: Distances to statistics of real pictures.
+    """
+    from eval.confusion import confusion
+    from eval.evaluation_report import EvaluationReport
+    from eval.findings import findings
+
+    shown = _shown(run)
+    own = confusion(run.judged)
+    real = None if run.real is None or run.real.labels is None else confusion(run.real)
+    histograms, reason = _histograms(record.folder)
+    missing = dict(absent or {}) | ({"Score histograms": reason} if reason else {})
+    if run.real is not None and real is None:
+        missing["Classes of real pictures"] = "the data name none"
+    return EvaluationReport(
+        record.recipe.name, record.identity, _about(record, run) | dict(about), run.evaluation,
+        findings(run.evaluation, own, real, None if copies is None else copies.found, record.filter_networks()),
+        own, real, histograms, _galleries(run, shown), None if copies is None else copies.found,
+        () if copies is None else _pairs(copies, shown), tuple(sweep), missing, tuple(references),
+    )
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Distances to training pictures.
+
+    Attributes:
+        found: The figures and the nearest pairs.
+        train: The training pictures.
+    """
+
+    found: Memorisation
+    train: RealPictures
+
+
+def find_copies(
+    run: JudgedRun, train: RealPictures, held_out: RealPictures, encoder: str, seed: int, cache: Path | None
+) -> Copies:
+    """Compare the pictures of a run with training pictures, beside held-out ones.
+
+    Args:
+        run: The run.
+        train: What its generator was trained on, at the size of its pictures.
+        held_out: Real pictures that it was not trained on, at that size.
+        encoder: Reference of the encoder; a perceptual hash and thumbnails compare too.
+        seed: Of the intervals.
+        cache: Folder that keeps features; None for none.
+    """
+    from eval.memorisation import memorisation
+
+    found = memorisation(
+        run.pictures.images, train.images, held_out.images, load_measures((HASH, THUMBNAIL, encoder), cache),
+        labels=run.pictures.labels, held_out_labels=held_out.labels, seed=seed, pairs=PAIRS,
+    )
+    return Copies(found, train)
+
+
+def write_page(folder: Path, report: EvaluationReport) -> Path:
+    """Write `report.json` and `index.html`; returns the page.
+
+    Raises:
+        InputError: The folder cannot be written to.
+        RunError: The disk is full.
+    """
+    from eval.evaluation_report import write_evaluation_report
+
+    with disk_errors(str(folder)):
+        return write_evaluation_report(folder, report)
+
+
+def _about(record: RunRecord, run: JudgedRun) -> dict[str, object]:
+    generator, judged, model = record.parts["generator"], run.judged, Path(record.recipe.generator.model)
+    filters = {f"filter {name}": each.describe()
+               for name, each in zip(record.recipe.filter_names, record.recipe.filters, strict=True)}
+    width, height = run.pictures.size
+    return {
+        "pictures": f"{len(judged)} accepted ones of {width} x {height} px, of {len(set(run.pictures.labels))} classes",
+        "generator": ", ".join([model.name if model.exists() else str(model), *(
+            f"{key} {value}" for key, value in generator.items() if value is not None)]),
+        "prompts": record.recipe.prompts.expander,
+        **(filters or {"filters": "none"}),
+        "encoder": network_name(judged.encoder),
+        "classifier": network_name(judged.classifier),
+        **{f"further features {place}": network_name(each) for place, each in enumerate(judged.networks, start=1)},
+    }
+
+
+def _histograms(run: Path) -> tuple[tuple[ScoreHistogram, ...], str]:
+    """What the run's own report counted, and why there is nothing."""
+    from eval.charts import ScoreHistogram
+
+    path = run / "report" / "report.json"
+    if not path.is_file():
+        return (), "the run has no report/report.json; run its recipe again to write it"
+    try:
+        entries = json.loads(path.read_text("utf-8"))["histograms"]
+        found = tuple(
+            ScoreHistogram(each["name"], tuple(each["edges"]), tuple(each["accepted"]), tuple(each["rejected"]),
+                           each["thresholds"])
+            for each in entries
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{str(path)!r} is no report of a run ({one_line(error)}); run its recipe again") from error
+    return found, "" if found else "the recipe has no filter"
+
+
+def _shown(run: JudgedRun) -> list[Shown]:
+    from eval.evaluation_report import Shown
+
+    pictures, judged = run.pictures, run.judged
+    scores, probabilities = judged.scores, judged.own_probability
+    seen = [judged.known[place] for place in judged.probabilities.argmax(1)]
+    return [
+        Shown(pictures.images[row], pictures.ids[row], pictures.seeds[row] if pictures.seeds else None,
+              pictures.labels[row], pictures.texts[row], float(scores[row]),
+              float(probabilities[row]), seen[row])
+        for row in range(len(judged))
+    ]
+
+
+def _galleries(run: JudgedRun, shown: Sequence[Shown]) -> tuple[Gallery, ...]:
+    from eval.evaluation_report import Gallery, extremes, pick
+
+    found = []
+    for name, values in (("CLIP score", run.judged.scores), ("probability of the class", run.judged.own_probability)):
+        best, worst = extremes(values, SHOWN)
+        found += [Gallery(f"Lowest {name}", pick(shown, worst)), Gallery(f"Highest {name}", pick(shown, best))]
+    return tuple(each for each in found if each.pictures)
+
+
+def _pairs(copies: Copies, shown: Sequence[Shown]) -> tuple[NearestPair, ...]:
+    from eval.evaluation_report import NearestPair
+
+    names = copies.train.labels or ("",) * len(copies.train.images)
+    return tuple(
+        NearestPair(pair, shown[pair.row], copies.train.images[pair.train_row], names[pair.train_row])
+        for pair in copies.found.pairs
+    )
