@@ -1,16 +1,23 @@
-"""The data set card: README.md with the header that the Hugging Face Hub reads and the text that people read."""
+"""The data set card: README.md with the header that the Hugging Face Hub reads and the text that people read.
+
+Its end, what is written below `TAIL`, tells what can change after the pictures were made: evaluation and licence.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from synthesis.card_evaluation import evaluation_tables
 from synthesis.decisions import ClassDecisions
+from synthesis.errors import RunError, one_line
 from synthesis.files import write_file
+from synthesis.licence_sources import load_licence, save_licence, sources_of
+from synthesis.licences import Licence
 from synthesis.reporting import CONTACT_SHEET, describe_filter, prompt_drops
 
 if TYPE_CHECKING:
@@ -18,22 +25,25 @@ if TYPE_CHECKING:
 
 # The Hub's size categories: upper bounds of the number of rows.
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+TAIL = "<!-- From here on the text is written anew by `terrasynth run` and `terrasynth push`. -->"
+LICENCE_KEYS = ("license", "license_name", "license_link")
+ANYWHERE = 'load_dataset("PATH"'
 
 
 def write_card(job: Job, classes: Sequence[ClassDecisions]) -> None:
-    """Write the card of a run directory."""
-    write_file(job.root / "README.md", card(job, classes))
+    """Write the card of a run directory, and `licence.json` with what the data set was made with."""
+    licence = load_licence(job.root, sources_of(job.recipe, job.source.folder, job.source.revision))
+    save_licence(job.root, licence)
+    write_file(job.root / "README.md", card(job, classes, licence))
 
 
-def card(job: Job, classes: Sequence[ClassDecisions]) -> str:
-    """The card's text: YAML header, what made the data set, counts, columns, limits."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
+def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence) -> str:
+    """The card's text: YAML header, what made the data set, counts, columns, limits, evaluation, licence."""
     counts = [each.count for each in classes]
     outcomes = Counter(decision.reason or "accepted" for each in classes for decision in each)
-    environment = Environment(loader=PackageLoader("synthesis"), undefined=StrictUndefined, autoescape=False)
     total = sum(count.accepted for count in counts)
-    text = environment.get_template("card.md.j2").render(
+    text = _render(
+        "card.md.j2",
         name=job.recipe.name,
         total=total,
         attempted=sum(count.attempted for count in counts),
@@ -43,9 +53,10 @@ def card(job: Job, classes: Sequence[ClassDecisions]) -> str:
         ),
         outcomes=dict(sorted(outcomes.items())),
         prompts=prompt_drops(job, classes),
-        sheet=CONTACT_SHEET,
+        sheet=CONTACT_SHEET if total else "",
         generator=job.source.name,
         revision=job.source.revision,
+        settings=_settings(job),
         recipe=job.recipe,
         filters=[
             {"name": name, "text": describe_filter(settings)}
@@ -54,16 +65,15 @@ def card(job: Job, classes: Sequence[ClassDecisions]) -> str:
         identity=job.identity.hash,
         runtime=job.runtime,
     )
-    return f"---\n{yaml.safe_dump(header(job, total), sort_keys=False)}---\n\n{text}\n"
+    return _joined(header(job.root, job.recipe.name, total, licence), text, tail(job.root, licence))
 
 
-def header(job: Job, rows: int) -> dict[str, Any]:
+def header(root: Path, name: str, rows: int, licence: Licence) -> dict[str, Any]:
     """The card's YAML header; `configs` keeps `load_dataset` to `data/`, away from blocks and decisions."""
-    described = _dataset_info(sorted((job.root / "data").glob("*.parquet")), rows)
+    described = _dataset_info(sorted((root / "data").glob("*.parquet")), rows)
     return {
-        "license": "other",
-        "license_name": "not-stated-yet",
-        "pretty_name": job.recipe.name,
+        **licence.header(),
+        "pretty_name": name,
         "language": ["en"],
         "task_categories": ["text-to-image", "image-to-text", "image-classification"],
         "tags": ["synthetic", "remote-sensing", "terrasynth"],
@@ -71,6 +81,62 @@ def header(job: Job, rows: int) -> dict[str, Any]:
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}],
         **described,
     }
+
+
+def tail(root: Path, licence: Licence) -> str:
+    """The end of the card: the run's evaluation, where there is one, and what licence it has and why."""
+    figures, by_class, unread = evaluation_tables(root)
+    return _render("card_tail.md.j2", figures=figures, by_class=by_class, unread=unread, licence=licence)
+
+
+def refreshed(text: str, root: Path, licence: Licence) -> str:
+    """A run's card with the evaluation and the licence of today, all else as it was written.
+
+    Raises:
+        RunError: It has no YAML header.
+    """
+    opening, _, rest = text.partition("---\n")
+    fields, end, body = rest.partition("\n---\n")
+    try:
+        found = yaml.safe_load(fields)
+    except yaml.YAMLError as error:
+        raise RunError(f"the header of {root / 'README.md'} is not YAML ({one_line(error)[:80]}); run again") from error
+    if opening or not end or not isinstance(found, dict):
+        raise RunError(f"{root / 'README.md'} has no YAML header; run again, which writes it anew")
+    kept = {key: value for key, value in found.items() if key not in LICENCE_KEYS}
+    body = body.partition(f"\n{TAIL}\n")[0] if TAIL in body else body.partition("\n## Licence\n")[0]
+    return _joined(licence.header() | kept, body.strip("\n"), tail(root, licence))
+
+
+def published(text: str, repository: str, revision: str) -> str:
+    """A card as it stands on the Hub: what loads the data set is told its name there."""
+    place = f'load_dataset("{repository}"' + ("" if revision == "main" else f', revision="{revision}"')
+    return text.replace(ANYWHERE, place).replace("  # PATH: this folder, or its name on the Hub", "")
+
+
+def _joined(fields: Mapping[str, Any], text: str, end: str) -> str:
+    return f"---\n{yaml.safe_dump(dict(fields), sort_keys=False)}---\n\n{text}\n\n{TAIL}\n\n{end}\n"
+
+
+def _render(template: str, **values: object) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(loader=PackageLoader("synthesis"), undefined=StrictUndefined, autoescape=False)
+    return environment.get_template(template).render(**values)
+
+
+def _settings(job: Job) -> dict[str, str]:
+    """What decides the pictures beside generator, steps, guidance and seed, as the identity has it."""
+    generator = {key: value for key, value in job.source.identity().items()
+                 if key not in ("revision", "steps", "guidance") and value not in (None, "auto", {})}
+    expander = {key: value for key, value in job.expander.identity().items() if key != "expander"}
+    found = {"generator": generator, "prompts": expander}
+    return {name: ", ".join(f"{key} {_short(value)}" for key, value in each.items()) for name, each in found.items()}
+
+
+def _short(value: object) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, width=1_000).removesuffix("...\n").strip()
+    return f"`{text}`" if len(text) <= 60 else f"`{text[:57]}...`"
 
 
 def _dataset_info(shards: Sequence[Path], rows: int) -> dict[str, Any]:

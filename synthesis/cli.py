@@ -16,6 +16,7 @@ from synthesis.cli_expand import expand
 from synthesis.cli_make import generate
 from synthesis.cli_models import models
 from synthesis.cli_protocol import protocol_command
+from synthesis.cli_push import push
 from synthesis.cli_run import plan, run
 from synthesis.cli_verify import verify
 from synthesis.errors import FULL_DISK, InputError, RunError, one_line
@@ -90,7 +91,7 @@ def _train_cell(
 
 EVAL_COMMANDS = (*cli_eval_filters.COMMANDS, *cli_eval_protocols.COMMANDS, protocol_command(_train_and_test),
                  downstream_command(_train_cell))
-for command in (models, expand, generate, plan, run, verify, eval_group(Readers(_real_pairs), EVAL_COMMANDS)):
+for command in (models, expand, generate, plan, run, push, verify, eval_group(Readers(_real_pairs), EVAL_COMMANDS)):
     cli.add_command(command)
 
 

@@ -1,0 +1,157 @@
+"""Where licences are read: the cards of models and data, and what the user stated for a run."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from synthesis.errors import InputError, RunError, one_line
+from synthesis.files import write_file
+from synthesis.licences import Licence, Source, Statement, inherit
+
+if TYPE_CHECKING:
+    from synthesis.recipe import Recipe
+
+FILE = "licence.json"
+OURS = "apache-2.0"  # of this package, so of the sentences that its grammar knows
+MADE_BY_US = ("grammar",)
+FROM_A_MODEL = ("lm",)
+NOWHERE = Path("no such folder")
+
+
+def sources_of(recipe: Recipe, folder: Path | None = None, revision: str = "") -> tuple[Source, ...]:
+    """What the data set of a recipe is made with: the generator, its LoRA, and what the prompts come from.
+
+    The models of filters only choose among pictures, and are no source.
+
+    Args:
+        recipe: The recipe.
+        folder: Where the generator's files are; None to look for them, and to ask the Hub for the card of a Hub model.
+        revision: Commit of a generator on the Hub; "" for the one that the recipe names.
+    """
+    from eval import models
+    from synthesis.generators import WEIGHTS
+
+    reference = recipe.generator.model
+    if folder is None:
+        with suppress(ValueError):  # the model is not on this machine: then nothing says what its licence is
+            found = models.resolve(reference, [WEIGHTS])
+            folder = Path(found.location) if found.local else None
+    asked = f"{reference.partition('@')[0]}@{revision}" if revision else reference
+    sources = [read_card(folder or NOWHERE, "generator", _public(reference), asked)]
+    lora = getattr(recipe.generator, "lora", None)
+    if lora:
+        sources.append(read_card(Path(str(lora)), "LoRA", _public(str(lora)), str(lora)))
+    return (*sources, _prompts(recipe.prompts.expander, recipe.prompts.options))
+
+
+def read_card(folder: Path, role: str, name: str, reference: str = "") -> Source:
+    """A source by the YAML header of the card in its folder; a Hub model without one there is asked for its card.
+
+    Args:
+        folder: Where `README.md` may lie.
+        role: What it does for the data set.
+        name: What it is called.
+        reference: Its Hub id with optional @revision, where it has one.
+    """
+    card = folder / "README.md"
+    if not card.is_file() and not Path(reference).exists() and reference.count("/") == 1:
+        card = _hub_card(reference) or card
+    header = _header(card)
+    licence = header.get("license") or ""
+    if isinstance(licence, list):  # several licences at once: which holds for what, the header does not say
+        licence, header = "other", header | {"license_name": ", ".join(map(str, licence))}
+    return Source(role, name, str(licence).lower(), str(header.get("license_name") or ""),
+                  str(header.get("license_link") or ""), "its card" if licence else "nothing says")
+
+
+def load_licence(root: Path, sources: Sequence[Source] | None = None) -> Licence:
+    """The licence of a run: its sources, and what was stated for it before.
+
+    Args:
+        root: The run directory.
+        sources: What it is made with, where that is known better than what the run remembers.
+
+    Raises:
+        RunError: `licence.json` cannot be read.
+    """
+    path = root / FILE
+    if not path.is_file():
+        return inherit(sources if sources is not None else _sources_of_run(root))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        remembered = [Source(**each) for each in content["sources"]]
+        stated = Statement(**content["stated"]) if content["stated"] else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} cannot be read ({one_line(error)}); remove it, run again and state the licence "
+                       "again") from error
+    return inherit(sources if sources is not None else remembered, stated)
+
+
+def save_licence(root: Path, licence: Licence) -> None:
+    """Write `licence.json`: the sources, and what was stated and by whom."""
+    stated = None
+    if licence.stated_by:
+        stated = asdict(Statement(licence.licence, licence.licence_name, licence.licence_link, licence.stated_by))
+    content = {"sources": [asdict(each) for each in licence.sources], "stated": stated}
+    write_file(root / FILE, json.dumps(content, indent=2) + "\n")
+
+
+def whoever() -> str:
+    """The user of this machine, as the one who states a licence."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
+def _sources_of_run(root: Path) -> tuple[Source, ...]:
+    from synthesis.recipe import Recipe
+
+    return sources_of(Recipe.load(root / "recipe.yaml"))
+
+
+def _prompts(expander: str, options: Mapping[str, Any]) -> Source:
+    if expander in MADE_BY_US:
+        return Source("prompts", expander, OURS, found="this package")
+    if expander in FROM_A_MODEL:
+        model = str(options.get("model", ""))
+        return read_card(Path(model), "prompts", f"{expander} by {_public(model)}", model)
+    path = options.get("path")
+    return Source("prompts", f"{expander} {Path(str(path)).name}" if path else expander)
+
+
+def _public(reference: str) -> str:
+    """What a model is called without the folders of this machine."""
+    return Path(reference).name if Path(reference).is_dir() else reference
+
+
+def _header(card: Path) -> dict[str, Any]:
+    if not card.is_file():
+        return {}
+    text = card.read_text(encoding="utf-8", errors="replace")
+    if not text.startswith("---\n"):
+        return {}
+    try:
+        header = yaml.safe_load(text[4:].partition("\n---")[0])
+    except yaml.YAMLError as error:
+        raise InputError(f"the header of {str(card)!r} is not YAML: {one_line(error)[:100]}; mend it") from error
+    return header if isinstance(header, dict) else {}
+
+
+def _hub_card(reference: str) -> Path | None:
+    from huggingface_hub import hf_hub_download
+
+    identifier, _, revision = reference.partition("@")
+    try:
+        return Path(hf_hub_download(identifier, "README.md", revision=revision or None))
+    except (OSError, ValueError):  # no card, or no network: its licence is then not known, and the user has to state it
+        return None

@@ -1,0 +1,204 @@
+"""What a data set inherits from the licences of what made it.
+
+A licence is known by the restrictions it puts on what is derived: none (permissive), attribution, share-alike,
+conditions of use, non-commercial, no-derivatives. They form a lattice by inclusion: a result carries the union of the
+restrictions of its sources. A licence that is not known here may ask for anything, so no union contains it: the user
+has to state a licence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from synthesis.errors import InputError, nearest
+
+ATTRIBUTION, SHARE_ALIKE, NON_COMMERCIAL = "attribution", "share-alike", "non-commercial"
+NO_DERIVATIVES, USE = "no-derivatives", "conditions of use"
+Restrictions = frozenset[str]
+_CC_PARTS = {"by": ATTRIBUTION, "sa": SHARE_ALIKE, "nc": NON_COMMERCIAL, "nd": NO_DERIVATIVES}
+# Identifiers of the Hub: https://huggingface.co/docs/hub/repositories-licenses
+_PERMISSIVE = (
+    "apache-2.0", "mit", "bsd", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear", "isc", "zlib", "unlicense",
+    "wtfpl", "cc0-1.0", "pddl", "bsl-1.0", "postgresql", "ncsa", "cdla-permissive-1.0", "cdla-permissive-2.0",
+)
+_SHARE_ALIKE = (
+    "gpl", "gpl-2.0", "gpl-3.0", "agpl-3.0", "lgpl", "lgpl-2.1", "lgpl-3.0", "lgpl-lr", "mpl-2.0", "epl-1.0",
+    "epl-2.0", "eupl-1.1", "eupl-1.2", "osl-3.0", "odbl", "cdla-sharing-1.0", "gfdl",
+)
+_USE = (
+    "openrail", "openrail++", "creativeml-openrail-m", "bigscience-openrail-m", "bigcode-openrail-m",
+    "bigscience-bloom-rail-1.0", "llama2", "llama3", "llama3.1", "llama3.2", "llama3.3", "llama4", "gemma",
+)
+_CC_IDS = (
+    *(f"cc-{parts}-{version}" for parts in ("by", "by-sa", "by-nc", "by-nd", "by-nc-sa", "by-nc-nd")
+      for version in ("2.0", "3.0", "4.0")),
+    "cc-by-2.5", "cc-by-sa-2.5",
+)
+KNOWN: dict[str, Restrictions] = {
+    **{name: frozenset() for name in _PERMISSIVE},
+    **{name: frozenset({ATTRIBUTION, SHARE_ALIKE}) for name in _SHARE_ALIKE},
+    **{name: frozenset({ATTRIBUTION, USE}) for name in _USE},
+    **{name: frozenset(_CC_PARTS[part] for part in name.split("-")[1:-1]) for name in _CC_IDS},
+    "etalab-2.0": frozenset({ATTRIBUTION}),
+    "odc-by": frozenset({ATTRIBUTION}),
+    "ms-pl": frozenset({ATTRIBUTION}),
+    "afl-3.0": frozenset({ATTRIBUTION}),
+}
+OTHER, UNSTATED = "other", "not-stated-yet"
+_NAME = re.compile(r"[a-z0-9][a-z0-9.+_-]*")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Something that a data set was made with.
+
+    Attributes:
+        role: "generator", "LoRA", "prompts", "real data".
+        name: What rows or recipe call it.
+        licence: Its identifier on the Hub; "" where nothing says one.
+        licence_name: Its name, where the identifier is "other".
+        licence_link: Where it can be read, or "".
+        found: Where this was read: "its card", "this package", "nothing says".
+    """
+
+    role: str
+    name: str
+    licence: str = ""
+    licence_name: str = ""
+    licence_link: str = ""
+    found: str = "nothing says"
+
+    @property
+    def restrictions(self) -> Restrictions | None:
+        """What it asks of what is derived from it; None where that is not known."""
+        return KNOWN.get(self.licence)
+
+    @property
+    def described(self) -> str:
+        """The licence in words."""
+        if not self.licence:
+            return "not stated"
+        return f"{self.licence} ({self.licence_name})" if self.licence_name else self.licence
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A licence that a user states for a data set.
+
+    Attributes:
+        licence: Identifier on the Hub, or "other".
+        licence_name: Needed with "other", as the Hub wants it.
+        licence_link: Needed with "other": an address, or the name of a file in the repository.
+        by: Who stated it.
+    """
+
+    licence: str
+    licence_name: str = ""
+    licence_link: str = ""
+    by: str = ""
+
+    def __post_init__(self) -> None:
+        """Check it against the rules of the Hub.
+
+        Raises:
+            InputError: An unknown identifier, or "other" without name and link, or these with another identifier.
+        """
+        named = bool(self.licence_name), bool(self.licence_link)
+        if self.licence != OTHER and self.licence not in KNOWN:
+            raise InputError(f"licence {self.licence!r} is unknown{nearest(self.licence, [*KNOWN, OTHER])}; give an "
+                             "identifier of https://huggingface.co/docs/hub/repositories-licenses, or `other` with "
+                             "--licence-name and --licence-link")
+        if self.licence == OTHER and not all(named):
+            raise InputError("licence 'other' needs a name and a link to its text; add --licence-name and "
+                             "--licence-link")
+        if self.licence != OTHER and any(named):
+            raise InputError(f"licence {self.licence!r} has a name and a text of its own; leave --licence-name and "
+                             "--licence-link out, or state `other`")
+        if self.licence == OTHER and not _NAME.fullmatch(self.licence_name):
+            raise InputError(f"licence name {self.licence_name!r} is no identifier; use small letters, digits, '-' "
+                             "and '.', such as 'research-only'")
+
+
+@dataclass(frozen=True)
+class Licence:
+    """What a data set may be published under.
+
+    Attributes:
+        sources: What it was made with.
+        licence: Identifier; "other" while it is unknown.
+        licence_name: Its name, where the identifier is "other".
+        licence_link: Where it can be read, or "".
+        stated_by: Who stated it; "" where it is inherited.
+        missing: Why there is none yet; "" where there is one.
+    """
+
+    sources: tuple[Source, ...]
+    licence: str
+    licence_name: str = ""
+    licence_link: str = ""
+    stated_by: str = ""
+    missing: str = ""
+
+    def header(self) -> dict[str, str]:
+        """Its keys of a card's YAML header; the Hub takes name and link with "other" alone."""
+        found = {"license": self.licence}
+        if self.licence == OTHER:
+            found |= {"license_name": self.licence_name}
+            found |= {"license_link": self.licence_link} if self.licence_link else {}
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `json.dump`."""
+        return asdict(self)
+
+
+def inherit(sources: Sequence[Source], stated: Statement | None = None) -> Licence:
+    """The licence of a data set: as strict as each of its sources, or what its user states.
+
+    Args:
+        sources: What it was made with, at least one.
+        stated: What the user states; may be stricter than the sources, and says what those of unknown licence do not.
+
+    Raises:
+        InputError: The statement leaves out a restriction of a source.
+    """
+    needed = _union(sources)
+    if stated is not None:
+        _check(stated, sources, needed)
+        return Licence(tuple(sources), stated.licence, stated.licence_name, stated.licence_link, stated.by)
+    unknown = [each for each in sources if each.restrictions is None]
+    if unknown:
+        listed = "; ".join(f"{each.role} {each.name!r}: {each.described}" for each in unknown)
+        return Licence(tuple(sources), OTHER, UNSTATED, missing=f"what it asks is not known ({listed})")
+    chosen = _narrowest(sources, needed)
+    if chosen is None:
+        missing = f"no one licence carries {', '.join(sorted(needed))} together"
+        return Licence(tuple(sources), OTHER, UNSTATED, missing=missing)
+    return Licence(tuple(sources), chosen)
+
+
+def _union(sources: Sequence[Source]) -> Restrictions:
+    return frozenset().union(*(each.restrictions or frozenset() for each in sources))
+
+
+def _narrowest(sources: Sequence[Source], needed: Restrictions) -> str | None:
+    """A source's own licence if it carries everything, else the Creative Commons licence that says just this."""
+    for source in sources:
+        if source.restrictions == needed:
+            return source.licence
+    return next((name for name in reversed(_CC_IDS) if name.endswith("-4.0") and KNOWN[name] == needed), None)
+
+
+def _check(stated: Statement, sources: Sequence[Source], needed: Restrictions) -> None:
+    if stated.licence == OTHER:
+        return  # its text is the user's to answer for
+    left_out = needed - KNOWN[stated.licence]
+    if left_out:
+        first = next(each for each in sources if each.restrictions and each.restrictions & left_out)
+        fitting = inherit([each for each in sources if each.restrictions is not None])
+        advice = f"state {fitting.licence}" if not fitting.missing else "state `other` with a text that does"
+        raise InputError(f"licence {stated.licence!r} leaves out {', '.join(sorted(left_out))}, which {first.role} "
+                         f"{first.name!r} asks for ({first.described}); {advice} or a stricter one")
