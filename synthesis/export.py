@@ -1,0 +1,150 @@
+"""Write the data set of a run in a format that other tools load, alone or merged with real data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from synthesis.errors import InputError
+from synthesis.export_files import Output
+from synthesis.export_guard import TestGuard
+from synthesis.export_marker import Marker, check_same
+from synthesis.export_merge import MergeRule
+from synthesis.export_plan import Plan
+from synthesis.export_readme import readme
+from synthesis.export_real import RealRows, RealSet
+from synthesis.export_registry import Exporter
+from synthesis.export_rows import UNSPLIT, RunRows, as_json
+from synthesis.export_splits import ByPrompt, LeftOut, SplitRule
+from synthesis.files import locked
+from synthesis.images import decode
+
+LEFT_OUT, README = "left-out.jsonl", "README.md"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """How an export ended.
+
+    Attributes:
+        folder: Where it is.
+        rows: Rows by split.
+        left_out: Synthetic rows that are in no split, by reason.
+        changed: False where there was nothing to do.
+        notes: What else a user should know.
+    """
+
+    folder: Path
+    rows: Mapping[str, int]
+    left_out: Mapping[str, int]
+    changed: bool
+    notes: Sequence[str] = ()
+
+
+def export(
+    run: Path, exporter: Exporter, folder: Path, *, shares: Mapping[str, float] | None = None, seed: int = 0,
+    merge: Sequence[RealSet] = (), ratio: float | None = None,
+) -> Exported:
+    """Export a run: the same call carries on, does nothing, or takes up what the run has grown by.
+
+    Args:
+        run: A run directory with `data/`.
+        exporter: The format.
+        folder: Where to; empty, or an export of the same run that was made in the same way.
+        shares: Share of the rows by split; None for all in "train". Not together with `merge`.
+        seed: Decides which rows are in which split.
+        merge: Real data that comes first; its rows keep their splits, and synthetic ones join the training split.
+        ratio: Synthetic rows for each real training row of a class; None for all.
+
+    Raises:
+        InputError: The run is none, the folder holds something else, or data and options do not go together.
+        RunError: The disk is full, or the run is damaged or went on meanwhile.
+    """
+    rows, real = RunRows(run), RealRows(merge) if merge else None
+    _check_options(run, folder, shares, real, ratio)
+    made_from = _made_from(rows, exporter, shares, seed, real, ratio)
+    marker = Marker.load(folder)
+    if marker is not None:
+        check_same(marker, made_from, folder)
+    with locked(folder):
+        out = Output(folder, [*exporter.own, LEFT_OUT, README])
+        content = {"run": rows.content(), "terrasynth": version("terrasynth")}
+        if real is not None:
+            content["real"] = real.content()
+        if marker is not None and marker.content == content and marker.extent == out.extent():
+            return Exported(folder, marker.rows, marker.left_out, False)
+        Marker(made_from).save(folder)
+        rule = ByPrompt(shares or {UNSPLIT: 1.0}, seed) if real is None else _merge_rule(rows, real, ratio)
+        plan = _plan(rows, rule, out, real)
+        notes = _notes(plan, shares, rule)
+        exporter.write(plan, out)
+        with out.file(README) as file:
+            file.write(readme(plan, exporter, shares, notes).encode())
+        counts = {split: plan.total(split) for split in plan.splits}
+        left_out = dict(sorted(plan.reasons.items()))
+        Marker(made_from, content, counts, left_out, out.finish()).save(folder)
+    return Exported(folder, counts, left_out, True, notes)
+
+
+def _check_options(
+    run: Path, folder: Path, shares: Mapping[str, float] | None, real: RealRows | None, ratio: float | None
+) -> None:
+    if run.resolve() == folder.resolve():
+        raise InputError(f"--out {str(folder)!r} is the run itself; choose another folder")
+    if real is None and ratio is not None:
+        raise InputError(f"ratio {ratio:g} counts synthetic rows for each real one, and there is no --merge; name the "
+                         "real data, or leave it out")
+    if real is not None and shares is not None:
+        raise InputError("--splits and --merge do not go together: real rows keep their split, and synthetic ones join "
+                         "the training split; leave one out")
+
+
+def _made_from(
+    rows: RunRows, exporter: Exporter, shares: Mapping[str, float] | None, seed: int, real: RealRows | None,
+    ratio: float | None,
+) -> dict[str, Any]:
+    return {
+        "exporter": exporter.name,
+        "options": exporter.options(),
+        "run": {"name": rows.name, "identity": rows.identity},
+        "splits": dict(shares or {UNSPLIT: 1.0}),
+        "seed": seed if shares is not None else None,
+        "merge": None if real is None else {"data": list(real.names), "ratio": ratio},
+    }
+
+
+def _plan(rows: RunRows, rule: SplitRule, out: Output, real: RealRows | None) -> Plan:
+    with out.file(LEFT_OUT) as file:
+
+        def left_out(row: Mapping[str, Any], why: LeftOut) -> None:
+            described = {name: row[name] for name in ("id", "label", "text")}
+            file.write((as_json(described | {"reason": why.reason, "detail": why.detail}) + "\n").encode())
+
+        return Plan.make(rows, rule, left_out, real)
+
+
+def _merge_rule(rows: RunRows, real: RealRows, ratio: float | None) -> MergeRule:
+    pairs = real.pairs
+    if not any(pair.split == "test" for pair in pairs):
+        return MergeRule(real, ratio, None)
+    _, first = next(rows.batches(["image"]))
+    height, width, _ = decode(first[0]["image"]["bytes"]).shape
+    return MergeRule(real, ratio, TestGuard(pairs, (width, height)))
+
+
+def _notes(plan: Plan, shares: Mapping[str, float] | None, rule: SplitRule) -> list[str]:
+    notes = [f"Split {split} has no rows: there are too few prompts for its share."
+             for split in shares or {} if split not in plan.splits]
+    if isinstance(rule, MergeRule):
+        short = [f"{label} ({plan.synthetic[UNSPLIT, label]} of {wanted})" for label, wanted in rule.wanted().items()
+                 if plan.synthetic[UNSPLIT, label] < wanted]
+        if short:
+            notes.append(f"Fewer synthetic rows than the ratio asks for: {', '.join(short)}.")
+        if rule.guard is None:
+            notes.append("The real data has no test split, so there was nothing to guard.")
+        else:
+            notes.append(rule.guard.describe())
+    return notes

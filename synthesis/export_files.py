@@ -1,0 +1,117 @@
+"""The files of an export: written whole, left alone where they are right already, and told from anybody else's."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from synthesis.errors import disk_errors
+from synthesis.export_rows import as_json
+from synthesis.files import TEMPORARY, replacing
+
+
+class Output:
+    """A folder that an export writes to.
+
+    An existing file is compared, never trusted: whatever an interrupted export left, the same command ends with the
+    same bytes.
+
+    Attributes:
+        folder: The folder.
+    """
+
+    def __init__(self, folder: Path, own: Sequence[str]) -> None:
+        """Prepare a folder.
+
+        Args:
+            folder: The folder.
+            own: Regular expressions of the names, with slashes, that the export may write and remove.
+        """
+        self.folder = folder
+        self._own = re.compile("|".join(f"(?:{pattern})" for pattern in own))
+        self._written: set[str] = set()
+        for leftover in self._present(TEMPORARY):
+            (folder / (leftover + TEMPORARY)).unlink()
+
+    @contextmanager
+    def file(self, name: str) -> Iterator[BinaryIO]:
+        """A file that is there when the block ends well.
+
+        Raises:
+            RunError: The disk is full.
+            InputError: The folder cannot be written to.
+        """
+        self._note(name)
+        with replacing(self.folder / name) as file:
+            yield file
+
+    def picture(self, name: str, data: bytes) -> None:
+        """Write a small file of many: moved into place whole, but flushed to the disk with all others by `finish`.
+
+        Raises:
+            RunError: The disk is full.
+            InputError: The folder cannot be written to.
+        """
+        self._note(name)
+        path = self.folder / name
+        with disk_errors(str(path)):
+            if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(path.name + TEMPORARY)
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
+
+    def finish(self) -> dict[str, int]:
+        """Remove own files that were not written this time, and flush everything to the disk.
+
+        Returns:
+            `files`, how many there are, and their `bytes`.
+        """
+        for name in self._present():
+            if name not in self._written:
+                (self.folder / name).unlink()
+        os.sync()
+        return self.extent()
+
+    def extent(self) -> dict[str, int]:
+        """How many `files` of the export there are, and their `bytes`."""
+        sizes = [(self.folder / name).stat().st_size for name in self._present()]
+        return {"files": len(sizes), "bytes": sum(sizes)}
+
+    def _note(self, name: str) -> None:
+        if not self._own.fullmatch(name):
+            raise ValueError(f"{name!r} is none of the names that this export declares as its own")
+        self._written.add(name)
+
+    def _present(self, ending: str = "") -> Iterator[str]:
+        """Names of own files that are there; those with `ending` behind them, without it."""
+        for place, _, names in os.walk(self.folder):
+            inside = Path(place).relative_to(self.folder).as_posix()
+            for name in names:
+                full = name if inside == "." else f"{inside}/{name}"
+                if full.endswith(ending) and self._own.fullmatch(full.removesuffix(ending)):
+                    yield full.removesuffix(ending)
+
+
+class JsonList:
+    """A JSON array that is written element by element, one on each line."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._first = True
+        file.write(b"[")
+
+    def add(self, value: object) -> None:
+        """Append an element."""
+        self._file.write(b"\n" if self._first else b",\n")
+        self._file.write(as_json(value).encode())
+        self._first = False
+
+    def close(self) -> None:
+        """End the array; the file stays open."""
+        self._file.write(b"\n]")

@@ -1,0 +1,85 @@
+"""The file that says what an export folder is, and who wrote it: nothing else is ever written into."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from synthesis.errors import InputError
+from synthesis.files import TEMPORARY, write_file
+from synthesis.identity import differences
+
+MARKER = "terrasynth-export.json"
+FORMAT = "terrasynth export 1"
+
+
+@dataclass(frozen=True)
+class Marker:
+    """What an export folder is.
+
+    Attributes:
+        made_from: What decides its rows and files beside the content of its sources; a folder keeps it for good.
+        content: Hash of each source when the export ended; empty while it is unfinished.
+        rows: Rows by split.
+        left_out: How many rows are in no split, by reason.
+        extent: How many `files` there are beside this one, and their `bytes`.
+    """
+
+    made_from: Mapping[str, Any]
+    content: Mapping[str, str] = field(default_factory=dict)
+    rows: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    extent: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the export ended."""
+        return bool(self.content)
+
+    def save(self, folder: Path) -> None:
+        """Write it into a folder."""
+        write_file(folder / MARKER, json.dumps({"format": FORMAT} | asdict(self), indent=2, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> Marker | None:
+        """That of a folder; None for a folder that is empty or not there.
+
+        Raises:
+            InputError: The folder holds something else.
+        """
+        path = folder / MARKER
+        if not path.is_file():
+            _check_empty(folder)
+            return None
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if found.pop("format") != FORMAT:
+                raise ValueError("another format")
+            return cls(**found)
+        except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+            raise InputError(f"{str(path)!r} was not written by this version of terrasynth; choose another --out"
+                             ) from error
+
+
+def check_same(marker: Marker, made_from: Mapping[str, Any], folder: Path) -> None:
+    """Check that a folder was made in the way that is asked for now.
+
+    Raises:
+        InputError: It was not; the differences are named.
+    """
+    found = differences(marker.made_from, made_from)
+    if found:
+        raise InputError(f"{str(folder)!r} holds an export that was made otherwise ({'; '.join(found)}); choose "
+                         "another --out, or give the options it was made with")
+
+
+def _check_empty(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--out {str(folder)!r} is a file; choose a folder")
+    # What a process that was killed before it had written the marker leaves behind.
+    ours = {".lock", MARKER + TEMPORARY}
+    if folder.is_dir() and any(entry.name not in ours for entry in folder.iterdir()):
+        raise InputError(f"{str(folder)!r} holds files and no {MARKER}, so no export wrote it; choose an empty folder")

@@ -1,0 +1,95 @@
+"""The README of an export: what it holds, how to load it, what it lost, whose licence it carries."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from synthesis.export_plan import Plan
+from synthesis.licences import OTHER, UNSTATED
+
+if TYPE_CHECKING:
+    from synthesis.export_registry import Exporter
+
+LICENCE_FIELDS = ("license", "license_name", "license_link")
+
+
+def readme(plan: Plan, exporter: Exporter, shares: Mapping[str, float] | None, notes: Sequence[str]) -> str:
+    """YAML header and text; the same export always has the same.
+
+    Args:
+        plan: The rows.
+        exporter: The format.
+        shares: Of each split, where they were asked for.
+        notes: What else is to be said.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(loader=PackageLoader("synthesis"), undefined=StrictUndefined, autoescape=False)
+    made: Counter[str] = Counter()
+    for (_, label), count in plan.synthetic.items():
+        made[label] += count
+    text = environment.get_template("export.md.j2").render(
+        name=plan.run.name,
+        format=exporter.name,
+        run=plan.run,
+        real=None if plan.real is None else plan.real.names,
+        total=plan.total(),
+        synthetic=plan.synthetic.total(),
+        load=exporter.load.replace("NAME", plan.run.name),
+        loses=exporter.loses,
+        splits=plan.splits,
+        labels=plan.labels,
+        counts=plan.counts,
+        made=made,
+        totals={split: plan.total(split) for split in plan.splits},
+        shares=", ".join(f"{name} {share:g}" for name, share in (shares or {}).items()),
+        reasons=dict(sorted(plan.reasons.items())),
+        notes=notes,
+        licence=licence_name(plan),
+    )
+    return f"---\n{yaml.safe_dump(_header(plan, exporter), sort_keys=False, allow_unicode=True)}---\n\n{text.strip()}\n"
+
+
+def licence_name(plan: Plan) -> str:
+    """What the licence of the rows is called."""
+    fields = _licence(plan)
+    return str(fields.get("license_name") or fields["license"])
+
+
+def _header(plan: Plan, exporter: Exporter) -> dict[str, Any]:
+    header: dict[str, Any] = {
+        **_licence(plan),
+        "pretty_name": plan.run.name,
+        "language": ["en"],
+        "tags": ["synthetic", "remote-sensing", "terrasynth"],
+    }
+    if exporter.data_files is not None:
+        files = [{"split": split, "path": exporter.data_files.format(split=split)} for split in plan.splits]
+        # `datasets` keeps what it prepared under a hash of this header: the rows tell a data set that has grown.
+        header["configs"] = [{"config_name": "default", "data_files": files}]
+        header["dataset_info"] = {
+            "splits": [{"name": split, "num_examples": plan.total(split)} for split in plan.splits]
+        }
+    return header
+
+
+def _licence(plan: Plan) -> dict[str, Any]:
+    if plan.real is not None:
+        return {"license": OTHER, "license_name": UNSTATED}
+    header = _front_matter(plan.run.root / "README.md")
+    found = {name: header[name] for name in LICENCE_FIELDS if header.get(name)}
+    return found if found.get("license") else {"license": OTHER, "license_name": UNSTATED}
+
+
+def _front_matter(card: Path) -> dict[str, Any]:
+    """The YAML header of a card; empty where there is none."""
+    if not card.is_file():
+        return {}
+    parts = card.read_text(encoding="utf-8").split("---\n", 2)
+    found = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0] else None
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,130 @@
+"""Rows of real image-caption data, as an augmented set holds them beside the synthetic ones."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from synthesis.errors import InputError, one_line
+from synthesis.evaluating import RealPair
+from synthesis.export_rows import PROVENANCE, Row
+from synthesis.identity import digest
+from synthesis.images import encode
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_SPLITS = {"train": "train", "val": "validation", "test": "test"}
+LOSSLESS = "png"
+
+
+class InSplit(RealPair, Protocol):
+    """A real picture with its captions, and the split it belongs to.
+
+    Attributes:
+        split: "train", "val" or "test".
+    """
+
+    @property
+    def split(self) -> str: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class RealSet:
+    """One data set.
+
+    Attributes:
+        name: What it is called, without a path of this machine.
+        pairs: Of all its splits.
+    """
+
+    name: str
+    pairs: Sequence[InSplit]
+
+    @classmethod
+    def of(cls, source: Path, pairs: Sequence[InSplit]) -> RealSet:
+        """The data at a place: it is called as its folder or file is."""
+        return cls(source.resolve().stem if source.exists() else str(source), pairs)
+
+
+class RealRows:
+    """The rows of data sets, one set after the other.
+
+    Attributes:
+        sets: The data sets.
+    """
+
+    def __init__(self, sets: Sequence[RealSet]) -> None:
+        self.sets = sets
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What the data sets are called."""
+        return [one.name for one in self.sets]
+
+    @property
+    def pairs(self) -> list[InSplit]:
+        """Those of all data sets."""
+        return [pair for one in self.sets for pair in one.pairs]
+
+    def counts(self) -> Counter[tuple[str, str]]:
+        """Rows by (split, class)."""
+        return Counter((_SPLITS[pair.split], pair.label) for pair in self.pairs)
+
+    def content(self) -> str:
+        """Hash of names, splits, classes and captions; the pictures are not opened for it."""
+        return digest([[one.name, [[pair.name, pair.split, pair.label, pair.captions] for pair in one.pairs]]
+                       for one in self.sets])
+
+    def rows(self, split: str | None) -> Iterator[Row]:
+        """The rows of a split, or of all; each picture as a PNG file, in the size that it has.
+
+        Raises:
+            InputError: A picture is broken.
+        """
+        seen: Counter[str] = Counter()
+        number = -1
+        for one in self.sets:
+            for pair in one.pairs:
+                number += 1
+                key = "\0".join([one.name, pair.split, pair.name])
+                seen[key] += 1
+                if split in (None, _SPLITS[pair.split]):
+                    yield _row(number, pair, _id(key, seen[key]))
+
+
+def opened(pair: InSplit) -> Image.Image:
+    """The picture of a pair.
+
+    Raises:
+        InputError: It is broken.
+    """
+    try:
+        return pair.open()
+    except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for broken files
+        raise InputError(f"real picture {pair.name!r} cannot be read ({one_line(error)[:120]}); take it out of the data"
+                         ) from error
+
+
+def _row(number: int, pair: InSplit, own_id: str) -> Row:
+    columns = {
+        "id": own_id,
+        "text": pair.captions[0],
+        "captions": list(pair.captions),
+        "label": pair.label,
+        "scene": "{}",
+        "synthetic": False,
+        "source": "real",
+        **dict.fromkeys(PROVENANCE),
+    }
+    return Row(number, _SPLITS[pair.split], encode(np.asarray(opened(pair)), LOSSLESS), LOSSLESS, columns)
+
+
+def _id(key: str, occurrence: int) -> str:
+    return "real-" + hashlib.blake2b(f"{key}\0{occurrence}".encode(), digest_size=8).hexdigest()

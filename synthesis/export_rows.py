@@ -1,0 +1,189 @@
+"""The rows that an export copies: those of a finished run, read as a stream."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from PIL import Image
+
+from synthesis.errors import InputError, RunError, one_line
+
+UNSPLIT = "train"
+SPLITS = (UNSPLIT, "validation", "test")
+PROVENANCE = ("generator", "revision", "seed", "guidance", "steps", "prompt_source", "scores")
+"""What draws a picture again and how it was judged; real pictures have none of it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One picture with all that is known of it.
+
+    Attributes:
+        number: Its place among all exported rows, from 0; a data set that grows keeps it.
+        split: "train", "validation" or "test".
+        picture: The bytes of its file, as stored.
+        suffix: Of that file, without the dot.
+        columns: Every other column of the data set.
+    """
+
+    number: int
+    split: str
+    picture: bytes
+    suffix: str
+    columns: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Letters, digits and hyphens; no other row of the export has it."""
+        return str(self.columns["id"])
+
+    @property
+    def label(self) -> str:
+        """Scene class, or "" where a real picture has none."""
+        return str(self.columns["label"])
+
+    @property
+    def text(self) -> str:
+        """What the generator was given, or the first caption of a real picture."""
+        return str(self.columns["text"])
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """At least one; the first is `text`."""
+        return tuple(self.columns["captions"])
+
+    @property
+    def scene(self) -> str:
+        """JSON object, "{}" where only the text is known."""
+        return str(self.columns["scene"])
+
+    @property
+    def file_name(self) -> str:
+        """Of the picture, where nothing else decides it."""
+        return f"{self.id}.{self.suffix}"
+
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels, from the head of the file."""
+        with Image.open(io.BytesIO(self.picture)) as opened:
+            return opened.size
+
+    def flat(self) -> dict[str, Any]:
+        """The columns in types that any reader of JSON infers alike from any part of the rows.
+
+        What may be null goes into `provenance`, a JSON object as text, as `scene` is one.
+        """
+        columns = {name: value for name, value in self.columns.items() if name not in PROVENANCE}
+        return columns | {"provenance": as_json({name: self.columns[name] for name in PROVENANCE})}
+
+
+class RunRows:
+    """The data set of a run directory.
+
+    Attributes:
+        root: The run directory.
+        recipe: Its recipe, as plain data.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.recipe = _recipe(root)
+        self._shards = sorted((root / "data").glob("train-*.parquet"))
+        if not self._shards:
+            raise InputError(f"{str(root)!r} has no data/train-*.parquet; give the folder of a finished run")
+        self._seen = self._state()
+
+    @property
+    def name(self) -> str:
+        """What the recipe calls the data set."""
+        return str(self.recipe["name"])
+
+    @property
+    def identity(self) -> str:
+        """Hash of what decides the pictures."""
+        return str(self.recipe.get("identity", ""))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the columns, with the metadata of `datasets`."""
+        return pq.read_schema(self._shards[0])
+
+    def __len__(self) -> int:
+        return sum(pq.read_metadata(shard).num_rows for shard in self._shards)
+
+    def content(self) -> str:
+        """SHA-256 over the shards, 64 hexadecimal digits: equal for equal rows that were written in equal parts."""
+        total = hashlib.sha256()
+        for shard in self._shards:
+            with shard.open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
+        return total.hexdigest()
+
+    def batches(self, columns: Sequence[str] | None = None, wanted: bytes | None = None) -> Iterator[
+        tuple[int, list[dict[str, Any]]]
+    ]:
+        """Rows as plain data, a row group at a time, each with the place of its first row.
+
+        Args:
+            columns: Which; None for all.
+            wanted: One byte a row; row groups without a byte that is not 0 are passed over. None for all rows.
+
+        Raises:
+            RunError: A shard is damaged, or the run went on meanwhile.
+        """
+        start = 0
+        for shard in self._shards:
+            try:
+                with pq.ParquetFile(shard) as file:
+                    for group in range(file.num_row_groups):
+                        rows = file.metadata.row_group(group).num_rows
+                        if wanted is None or any(wanted[start : start + rows]):
+                            yield start, file.read_row_group(group, columns, use_threads=False).to_pylist()
+                        start += rows
+            except (pa.ArrowException, OSError) as error:
+                self.check_unchanged()
+                raise RunError(f"{shard} cannot be read ({one_line(error)[:120]}); remove it and run the recipe again: "
+                               "it is written anew from the blocks") from error
+        self.check_unchanged()
+
+    def check_unchanged(self) -> None:
+        """Check that the run has not been written to since its shards were listed.
+
+        Raises:
+            RunError: It has.
+        """
+        if self._state() != self._seen:
+            raise RunError(f"{str(self.root)!r} changed while it was read; export it again when its run has ended")
+
+    def _state(self) -> list[tuple[str, int, int]]:
+        found = ((path, path.stat()) for path in sorted((self.root / "data").glob("train-*.parquet")))
+        return [(path.name, stat.st_size, stat.st_mtime_ns) for path, stat in found]
+
+
+def suffix_of(image: Mapping[str, Any]) -> str:
+    """The suffix of a stored picture (`bytes` and `path`), without the dot."""
+    return Path(str(image["path"])).suffix[1:]
+
+
+def as_json(value: object) -> str:
+    """JSON on one line in UTF-8."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _recipe(root: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load((root / "recipe.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"{str(root)!r} has no readable recipe.yaml ({one_line(error)[:120]}); give the folder of a "
+                         "finished run") from error
+    if not isinstance(found, dict) or "name" not in found:
+        raise InputError(f"recipe.yaml of {str(root)!r} names no data set; give the folder of a finished run")
+    return found
