@@ -54,6 +54,7 @@ def downstream_command(train_cell: TrainCell) -> click.Command:
         """
         from synthesis.downstream import Budget, Compared, measure_downstream
         from synthesis.downstream_arms import RETRIEVAL, SCENE, Design
+        from synthesis.downstream_page import write_page
         from synthesis.downstream_pools import RunAttempts, real_pool
         from synthesis.downstream_saw import Exposure, Saw, write_subsets
         from synthesis.downstream_table import Report
@@ -85,6 +86,7 @@ def downstream_command(train_cell: TrainCell) -> click.Command:
         for line in report.lines():
             click.echo(line)
         click.echo(f"table {out / 'downstream.md'}")
+        click.echo(f"page  {write_page(out, report)}")
 
     return downstream
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from synthesis.downstream_arms import ARMS, BOTH, DUPLICATED, RANDOM, REAL, SYNTHETIC, UNFILTERED
 
-RESAMPLES = 4000
+RESAMPLES = 2000
 HELPS, HURTS, SAME, UNJUDGED = "helps", "hurts", "no difference shown", "not judged"
 BETTER, WORSE = "better", "worse"
 COMPARED = (
@@ -117,8 +117,9 @@ def crossed_mean(scores: Scores, seed: int) -> Interval:
     """Mean over seeds and test pictures, with an interval that holds for other pictures and other seeds.
 
     The pictures are resampled with replacement, the same ones for all seeds. The seeds are too few for that: the range
-    of three values holds their mean three times in four. They enter by Student's t with K - 1 degrees of freedom. The
-    two parts are added, which counts what picture and seed do together twice, so that the interval is rather too wide.
+    of three values holds their mean three times in four. They enter by Student's t with K - 1 degrees of freedom. What
+    a picture and a seed do together is in the spread of both; it is taken out of that of the pictures (the interaction
+    of a two-way analysis of variance, one score a cell).
 
     Args:
         scores: Of each seed and picture, or differences of such.
@@ -129,11 +130,14 @@ def crossed_mean(scores: Scores, seed: int) -> Interval:
     seeds = tuple(float(each) for each in by_seed)
     if len(scores) < 2:
         return Interval(value, None, None, seeds)
+    k, n = scores.shape
+    together = scores - by_seed[:, None] - by_picture + value
+    own = max(0.0, by_picture.var() - np.square(together).sum() / ((k - 1) * k * n))
+    pictures = (by_picture - value) * (own / by_picture.var()) ** 0.5 if own else np.zeros(n)
     generator = np.random.default_rng(seed)
-    counts = generator.multinomial(len(by_picture), np.full(len(by_picture), 1 / len(by_picture)), RESAMPLES)
-    means = counts @ by_picture / len(by_picture)
-    error = float(by_seed.std(ddof=1)) / len(scores) ** 0.5
-    low, high = np.quantile(means + error * generator.standard_t(len(scores) - 1, RESAMPLES), [0.025, 0.975])
+    means = value + generator.multinomial(n, np.full(n, 1 / n), RESAMPLES) @ pictures / n
+    error = float(by_seed.std(ddof=1)) / k**0.5
+    low, high = np.quantile(means + error * generator.standard_t(k - 1, RESAMPLES), [0.025, 0.975])
     return Interval(value, float(low), float(high), seeds)
 
 

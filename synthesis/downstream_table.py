@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from synthesis.downstream import TaskFindings
 from synthesis.downstream_arms import BOTH, DUPLICATED, HELD_OUT, REAL, SYNTHETIC, UNFILTERED
 from synthesis.downstream_arms import RANDOM as RANDOM_KEEP
-from synthesis.downstream_figures import COMPARED, Difference, sentence
+from synthesis.downstream_figures import COMPARED, ClassDifference, Difference, sentence
 from synthesis.downstream_saw import Exposure
 from synthesis.files import write_file
 
@@ -20,6 +20,7 @@ METRICS = {
     "retrieval": "R@k is the mean of two shares: pictures that find one of their captions among the first k, and "
                  "captions, averaged by picture, that find their picture. Mean recall is the mean of R@1 and R@5.",
 }
+MARK = "`*`: the 95 % interval of this class leaves out 0; with so many classes some do by chance."
 NOTES = (
     f"`{REAL}`: a share of the real training pictures, drawn class by class; smaller shares lie within larger ones.",
     f"`{BOTH}`: those and all accepted pictures of the run.",
@@ -36,6 +37,22 @@ NOTES = (
     "class at the least; never on `test`.",
     "Intervals are 95 %, for other test pictures (resampled, paired) and other seeds (Student's t over the seeds).",
 )
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of words.
+
+    Attributes:
+        head: The names of the columns.
+        rows: The cells, as many a row as there are columns.
+    """
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def __str__(self) -> str:
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in (self.head, ["---"] * len(self.head), *self.rows))
 
 
 @dataclass(frozen=True)
@@ -64,8 +81,8 @@ class Report:
             parts.append(self.exposure.warning)
         for each in self.tasks:
             parts += [f"## {TITLES[each.task]}", "\n".join(f"- {line}" for line in verdicts(each)), chance_note(each),
-                      arm_table(each, self.exposure), METRICS[each.task], by_chance(each),
-                      "### Pairs", pair_table(each), "### By class", class_table(each)]
+                      str(arm_table(each, self.exposure)), METRICS[each.task], by_chance(each),
+                      "### Pairs", str(pair_table(each)), "### By class", str(class_table(each)), MARK]
         parts += ["## How", "\n".join(f"- {note}" for note in NOTES), "## Settings",
                   "\n".join(f"- {key}: {value}" for key, value in self.settings.items())]
         return "\n\n".join(parts) + "\n"
@@ -102,57 +119,53 @@ def by_chance(findings: TaskFindings) -> str:
             "of them would still be called different.")
 
 
-def arm_table(findings: TaskFindings, exposure: Exposure) -> str:
+def arm_table(findings: TaskFindings, exposure: Exposure) -> Table:
     """How each arm does."""
     first, *others = findings.metrics
     against = {(each.percent, each.arm): each for each in findings.differences if each.against == REAL}
-    head = ["real pictures", "arm", "real + synthetic", "val", first, "sd over seeds", *others, "minus real only",
-            "generator saw"]
     rows = []
     for each in findings.arms:
         figure = each.metrics[first]
         difference = against.get((each.percent, each.arm))
-        rows.append([
+        rows.append((
             f"{each.percent:g} %" if each.percent else "none", each.arm, f"{each.n_real:,} + {each.n_synthetic:,}",
             f"{each.n_val:,}", figure.words(), "" if figure.spread is None else f"{figure.spread:.3f}",
             *(f"{each.metrics[name].value:.3f}" for name in others),
             "" if difference is None else difference.difference.words(signed=True),
             exposure.words[each.percent] if each.n_synthetic and each.percent else "",
-        ])
-    return table(head, rows)
+        ))
+    return Table(("real pictures", "arm", "real + synthetic", "val", first, "sd over seeds", *others, "minus real only",
+                  "generator saw"), tuple(rows))
 
 
-def pair_table(findings: TaskFindings) -> str:
+def pair_table(findings: TaskFindings) -> Table:
     """Every pair of arms at every share."""
     found = {(each.arm, each.against, each.percent): each for each in findings.differences}
-    head = ["compared", *(f"{percent:g} %" for percent in findings.percents)]
-    return table(head, [
-        [f"{arm} minus {against}", *(_pair_words(found[arm, against, percent]) for percent in findings.percents)]
+    return Table(_by_share("compared", findings), tuple(
+        (f"{arm} minus {against}", *(_pair_words(found[arm, against, percent]) for percent in findings.percents))
         for arm, against in COMPARED
-    ])
+    ))
 
 
-def class_table(findings: TaskFindings) -> str:
-    """`real + synthetic` minus `real only` by class; what the interval sets apart is marked."""
-    head = ["class", "n", *(f"{percent:g} %" for percent in findings.percents)]
-    by_class: dict[str, dict[float, str]] = {}
-    numbers: dict[str, int] = {}
+def class_table(findings: TaskFindings) -> Table:
+    """`real + synthetic` minus `real only` by class, what the interval sets apart marked."""
+    by_class: dict[str, list[ClassDifference]] = {}
     for each in findings.classes:
-        found = each.difference
-        mark = "" if found.low is None or found.high is None or found.low <= 0 <= found.high else " *"
-        by_class.setdefault(each.label, {})[each.percent] = f"{found.value:+.2f}{mark} (real only {each.real:.2f})"
-        numbers[each.label] = each.n
-    rows = [[label, str(numbers[label]), *(cells[percent] for percent in findings.percents)]
-            for label, cells in by_class.items()]
-    note = "`*`: the 95 % interval of this class leaves out 0; with so many classes some do by chance."
-    return f"{table(head, rows)}\n\n{note}"
+        by_class.setdefault(each.label, []).append(each)
+    return Table(_by_share("class (test pictures)", findings), tuple(
+        (f"{label} ({own[0].n})", *(_class_words(each) for each in own)) for label, own in by_class.items()
+    ))
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
-    return "\n".join(lines)
+def _by_share(first: str, findings: TaskFindings) -> tuple[str, ...]:
+    return first, *(f"{percent:g} %" for percent in findings.percents)
 
 
 def _pair_words(found: Difference) -> str:
     return f"{found.difference.words(signed=True)} {found.verdict}"
+
+
+def _class_words(found: ClassDifference) -> str:
+    low, high = found.difference.low, found.difference.high
+    apart = low is not None and high is not None and not low <= 0 <= high
+    return f"{found.difference.value:+.2f}{' *' if apart else ''} (real only {found.real:.2f})"
