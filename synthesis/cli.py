@@ -13,6 +13,7 @@ from synthesis import cli_eval_filters, cli_eval_protocols
 from synthesis.cli_downstream import downstream_command
 from synthesis.cli_eval import Readers, eval_group
 from synthesis.cli_expand import expand
+from synthesis.cli_export import export_command
 from synthesis.cli_make import generate
 from synthesis.cli_models import models
 from synthesis.cli_protocol import protocol_command
@@ -56,6 +57,16 @@ def _real_pairs(source: Path, split: str) -> Sequence[RealPair]:
     return pairs
 
 
+def _all_pairs(source: Path) -> Sequence[Pair]:
+    """Real pairs of every split."""
+    from training.data import read_pairs
+
+    found = read_pairs(source)
+    for skipped in found.skipped:
+        click.echo(f"left out: {skipped.name}: {skipped.reason}", err=True)
+    return found.pairs
+
+
 def _real_captions(source: Path, split: str) -> list[tuple[str, str]]:
     """Class and caption of real pairs."""
     from training.data import read_pairs
@@ -91,7 +102,8 @@ def _train_cell(
 
 EVAL_COMMANDS = (*cli_eval_filters.COMMANDS, *cli_eval_protocols.COMMANDS, protocol_command(_train_and_test),
                  downstream_command(_train_cell))
-for command in (models, expand, generate, plan, run, push, verify, eval_group(Readers(_real_pairs), EVAL_COMMANDS)):
+for command in (models, expand, generate, plan, run, export_command(_all_pairs), push, verify,
+                eval_group(Readers(_real_pairs), EVAL_COMMANDS)):
     cli.add_command(command)
 
 
