@@ -9,7 +9,8 @@ from html import escape
 from eval.charts import nice_ticks
 from eval.confusion import Confusion
 
-CELL, LABEL_WIDTH, LABEL_HEIGHT = 22, 128, 122
+CELL, LABEL_WIDTH, LABEL_HEIGHT = 22, 112, 104
+OVERHANG = 48  # of the last slanted label
 MOST_CLASSES = 45
 """A larger matrix is unreadable, and a page of several MB."""
 
@@ -43,7 +44,7 @@ def confusion_svg(confusion: Confusion, whose: str) -> str:
         whose: Pictures, in the words of the description for those who do not see it.
     """
     rows, columns = len(confusion.asked), len(confusion.seen)
-    width, height = LABEL_WIDTH + columns * CELL + 4, LABEL_HEIGHT + rows * CELL + 4
+    width, height = LABEL_WIDTH + columns * CELL + OVERHANG, LABEL_HEIGHT + rows * CELL + 4
     parts = []
     for place, name in enumerate(confusion.seen):
         x = LABEL_WIDTH + place * CELL + CELL / 2 + 4

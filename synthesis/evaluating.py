@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from synthesis.errors import InputError
+from synthesis.errors import InputError, one_line
 from synthesis.files import write_file
 from synthesis.judges import load_judges
 from synthesis.quiet import quiet
@@ -167,13 +167,24 @@ def stack(pictures: Sequence[Image.Image], size: tuple[int, int]) -> NDArray[np.
 
 
 def real_pictures(pairs: Sequence[RealPair], size: tuple[int, int]) -> RealPictures:
-    """Real pairs as arrays: pictures at one (width, height), the first captions, and the classes if all have one."""
+    """Real pairs as arrays: pictures at one (width, height), the first captions, and the classes if all have one.
+
+    Raises:
+        InputError: A picture that cannot be read.
+    """
     labels = tuple(pair.label for pair in pairs)
     return RealPictures(
-        stack([pair.open() for pair in pairs], size),
+        np.concatenate([_read(pair, size) for pair in pairs]),
         tuple(pair.captions[0] for pair in pairs),
         labels if all(labels) else None,
     )
+
+
+def _read(pair: RealPair, size: tuple[int, int]) -> NDArray[np.uint8]:
+    try:
+        return stack([pair.open()], size)
+    except (OSError, SyntaxError, ValueError) as error:  # what PIL raises for broken files
+        raise InputError(f"picture {pair.name!r} cannot be read ({one_line(error)}); repair or remove it") from error
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:

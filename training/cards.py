@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eval import Evaluation
+    from synthesis.evaluating import RealPictures
     from training.data import PairSet
     from training.pictures import PictureSet
 
@@ -74,7 +75,7 @@ def finish(out: Path, made: Mapping[str, Path], pairs: PairSet, settings: Finish
     size = json.loads((made["ldm-ucm"] / "training.json").read_text())["preset"]["model"]["size"]
     splits = load_splits(pairs, size)
     judging = {name: data for name, data in splits.items() if name != "train"}
-    reference = splits.get("test", splits["val"])
+    reference = reference_pictures(pairs, "test" if "test" in splits else "val", size)
     figures: dict[str, Any] = {}
     roots = [out / "embedded"]
     for name in ("clip-ucm", "clip-ucm-b"):
@@ -92,12 +93,12 @@ def finish(out: Path, made: Mapping[str, Path], pairs: PairSet, settings: Finish
     evaluations: dict[str, Evaluation] = {}
     for name in GENERATORS:
         images = _draw(embedded[name], prompts)
-        evaluations[name] = _judge(roots, images, prompts, reference)
+        evaluations[name] = judge_pictures(roots, images, prompts, reference)
         figures[name] = evaluations[name].to_json()
         _sheet(images, out / f"{name}.png")
     figures["guidance"] = measure_guidance(
         embedded["mhn-ucm"], settings.guidance,
-        lambda images: _judge(roots, images, prompts, reference), prompts.texts)
+        lambda images: judge_pictures(roots, images, prompts, reference), prompts.texts)
     figures["zero_shot"] = measure_zero_shot(
         {name: embedded[name] for name in GENERATORS}, pairs, splits, settings.zero_shot_per_class,
         settings.zero_shot_steps)
@@ -162,13 +163,24 @@ def _draw(folder: Path, prompts: Prompts) -> NDArray[np.uint8]:
     return load_generator(str(folder)).generate(prompts.texts, list(range(len(prompts.texts))))
 
 
-def _judge(roots: Sequence[Path], images: NDArray[np.uint8], prompts: Prompts, reference: PictureSet) -> Evaluation:
+def reference_pictures(pairs: PairSet, split: str, size: int) -> RealPictures:
+    """The real pictures of a split, prepared just as `terrasynth eval --real` does; unreadable ones are left out."""
+    from synthesis.evaluating import real_pictures
+
+    unreadable = {each.name for each in pairs.skipped}
+    return real_pictures([pair for pair in pairs.split(split) if pair.name not in unreadable], (size, size))
+
+
+def judge_pictures(
+    roots: Sequence[Path], images: NDArray[np.uint8], prompts: Prompts, reference: RealPictures
+) -> Evaluation:
+    """The figures of `terrasynth eval` for pictures uint8 (N, H, W, 3) of these prompts."""
     from eval import evaluate, load_classifier, load_encoder
 
     return evaluate(
         images, prompts.texts, prompts.labels, encoder=load_encoder("clip-ucm-b", roots=roots),
-        classifier=load_classifier("scene-ucm", roots=roots), reference_images=reference.arrays(),
-        reference_texts=[captions[0] for captions in reference.captions], reference_labels=reference.class_names(),
+        classifier=load_classifier("scene-ucm", roots=roots), reference_images=reference.images,
+        reference_texts=reference.texts, reference_labels=reference.labels,
     )
 
 
@@ -208,9 +220,11 @@ def card(name: str, made: Mapping[str, Path], figures: Mapping[str, Any], evalua
     evaluation = evaluations[name]
     steps = {"ldm-ucm": "20 steps", "mhn-ucm": "one token after the other"}[name]
     part = {"ldm-ucm": ("autoencoder-ucm", "autoencoder"), "mhn-ucm": ("vqgan-ucm", "tokenizer of pictures")}[name]
-    further = f", its decoder for {_spent(made['vqgan-decoder-ucm'])} more, tokens unchanged" * (name == "mhn-ucm")
+    further = ""
+    if name == "mhn-ucm":
+        further = f", its decoder for {_spent(made['vqgan-decoder-ucm'])} more, tokens unchanged"
     sections += [f"On {evaluation.n} pictures, {steps}, guidance 3, seed {DRAW_SEED}:\n",
-                 *(f"- {line}" for line in evaluation.lines()),
+                 evaluation.table(),
                  f"\nIts {part[1]} was trained for {_spent(made[part[0]])}{further}; the perceptual loss and the "
                  "choice of the checkpoint used a scene classifier of the kind that gives the scene accuracy above, "
                  "trained on the same pictures, so that figure flatters:\n",

@@ -89,7 +89,7 @@ def test_every_figure_names_n_seed_and_network(models, reference):
         assert content[name]["network"] == models[network].identity()
     lines = found.lines()
     assert [entry["network"] for entry in content["diversity"]] == [models[name].identity() for name in models]
-    names = ("scene accuracy", "alignment", "image to text R@1/5", "text to image R@1/5/10", "inception score",
+    names = ("scene accuracy", "CLIP score", "image to text R@1/5", "text to image R@1/5/10", "inception score",
              "Frechet distance", "KID", "precision", "recall", "density", "coverage", "CMMD", "Vendi score",
              "mean distance", "Vendi score", "mean distance")
     for line, name in zip(lines, names, strict=True):

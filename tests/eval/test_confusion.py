@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from eval.confusion import Confusion, confusion, share
+from eval.evaluation_charts import confusion_svg
+from eval.judged import Judged
+
+KNOWN = ("beach", "forest", "harbor", "river")
+
+
+def judged(labels, seen):
+    n = len(labels)
+    probabilities = np.full((n, 4), 0.1, np.float32)
+    probabilities[np.arange(n), [KNOWN.index(each) for each in seen]] = 0.7
+    nothing = np.zeros((n, 1), np.float32)
+    return Judged({}, {"model": "tiny"}, (), KNOWN, nothing, probabilities, nothing, (), None, None, tuple(labels))
+
+
+def test_counts_are_those_of_a_loop():
+    rng = np.random.default_rng(0)
+    labels, seen = rng.choice(["beach", "harbor"], 40), rng.choice(KNOWN, 40)
+    found = confusion(judged(labels, seen))
+    assert found.asked == ("beach", "harbor")  # classes without pictures have no row
+    assert found.seen == KNOWN
+    assert found.n == 40
+    for asked, row in zip(found.asked, found.counts, strict=True):
+        for name, count in zip(found.seen, row, strict=True):
+            assert count == sum(a == asked and b == name for a, b in zip(labels, seen, strict=True))
+            assert found.count(asked, name) == (count, sum(labels == asked))
+    assert found.count("forest", "beach") is None
+    hits = {label: np.mean(seen[labels == label] == label) for label in ("beach", "harbor")}
+    assert {label: each.value for label, each in found.accuracy().items()} == pytest.approx(hits)
+
+
+def test_mistakes_come_by_number():
+    found = Confusion(("beach", "river"), KNOWN, ((5, 0, 2, 0), (3, 1, 0, 6)), {})
+    assert [(m.asked, m.seen, m.count, m.n) for m in found.mistakes(2)] == [
+        ("river", "beach", 3, 10), ("beach", "harbor", 2, 7)]
+    assert len(found.mistakes(9)) == 3
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 10), (10, 10), (3, 10), (190, 210), (1, 1)])
+def test_intervals_of_shares_are_wilsons(hits, n):
+    expected = binomtest(hits, n).proportion_ci(0.95, "wilson")
+    found = share(hits, n)
+    assert (found.value, found.n) == (hits / n, n)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 0), (3, 2), (-1, 2)])
+def test_impossible_shares_are_refused(hits, n):
+    with pytest.raises(ValueError, match="give at least one"):
+        share(hits, n)
+
+
+def test_the_chart_says_every_count_and_no_markup_of_names():
+    found = Confusion(("beach & <co>",), ("beach & <co>", "river"), ((5, 2),), {})
+    svg = confusion_svg(found, "pictures")
+    assert "<co>" not in svg
+    assert "beach &amp; &lt;co&gt; seen as river: 2 of 7" in svg
+    assert 'aria-label="Confusion matrix of 7 pictures' in svg
