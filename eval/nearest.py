@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,10 +50,7 @@ def nearest_by_cosine(
         ValueError: The widths differ, or there are fewer candidates than asked for.
         InputError: The index is wanted and `usearch` is not installed.
     """
-    _check(queries, candidates, k, itself)
-    if len(candidates) >= EXACT_BELOW if approximate is None else approximate:
-        return _by_index(queries.astype(np.float32), candidates.astype(np.float32), k, itself, "cos")
-    return _exact(_unit(queries), _unit(candidates), k, itself)
+    return _nearest(queries.astype(np.float32), candidates.astype(np.float32), k, itself, approximate, "cos", _unit)
 
 
 def nearest_by_bits(
@@ -71,13 +70,22 @@ def nearest_by_bits(
         ValueError: The widths differ, or there are fewer candidates than asked for.
         InputError: The index is wanted and `usearch` is not installed.
     """
+    found = _nearest(queries, candidates, k, itself, approximate, "hamming", _signs)
+    if not found.exact:
+        return found
+    # Of B bits of which d differ, the signs have the product B - 2 d: exact in float32.
+    return Neighbours(found.index, (found.distance - 1 + 8 * queries.shape[1]) / 2, exact=True)
+
+
+def _nearest(
+    queries: NDArray[Any], candidates: NDArray[Any], k: int, itself: bool, approximate: bool | None, metric: str,
+    prepared: Callable[[NDArray[Any]], NDArray[np.float32]],
+) -> Neighbours:
+    """By an index, or from the products of all pairs of prepared rows."""
     _check(queries, candidates, k, itself)
     if len(candidates) >= EXACT_BELOW if approximate is None else approximate:
-        return _by_index(queries, candidates, k, itself, "hamming")
-    # With bits as -1 and 1, B bits of which d differ have the product B - 2 d: exact in float32.
-    ours, theirs = (np.unpackbits(part, axis=1).astype(np.float32) * 2 - 1 for part in (queries, candidates))
-    found = _exact(ours, theirs, k, itself)
-    return Neighbours(found.index, (found.distance - 1 + ours.shape[1]) / 2, found.exact)
+        return _by_index(queries, candidates, k, itself, metric)
+    return _exact(prepared(queries), prepared(candidates), k, itself)
 
 
 def _exact(
@@ -106,8 +114,7 @@ def _exact(
 
 
 def _by_index(
-    queries: NDArray[np.float32] | NDArray[np.uint8], candidates: NDArray[np.float32] | NDArray[np.uint8], k: int,
-    itself: bool, metric: str,
+    queries: NDArray[Any], candidates: NDArray[Any], k: int, itself: bool, metric: str
 ) -> Neighbours:
     try:
         from usearch.index import Index
@@ -144,3 +151,9 @@ def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     unit: NDArray[np.float32] = (features / np.where(lengths > 0, lengths, 1)).astype(np.float32)
     return unit
+
+
+def _signs(packed: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Bits as -1 and 1."""
+    signs: NDArray[np.float32] = np.unpackbits(packed, axis=1).astype(np.float32) * 2 - 1
+    return signs
