@@ -87,12 +87,13 @@ def add_adapter(network: nn.Module, settings: LoraSettings, targets: tuple[str, 
 
 
 def diffusers_arguments(adapters: Mapping[str, Adapter]) -> dict[str, Any]:
-    """What `save_lora_weights` of a diffusers pipeline takes, for adapters by the component's name."""
-    from diffusers.utils import convert_state_dict_to_diffusers
+    """What `save_lora_weights` of a diffusers pipeline takes, for adapters by the component's name.
 
+    The weights keep the names of `peft`: diffusers' older names, where only some layers have one, are not read back.
+    """
     arguments: dict[str, Any] = {}
     for name, adapter in adapters.items():
-        arguments[f"{name}_lora_layers"] = convert_state_dict_to_diffusers(adapter.weights())
+        arguments[f"{name}_lora_layers"] = adapter.weights()
         arguments[f"{name}_lora_adapter_metadata"] = adapter.metadata()
     return arguments
 
