@@ -13,6 +13,10 @@ import click
 @click.argument("prompts", nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the pictures.")
 @click.option("--model", default="ldm-ucm", show_default=True, help="Embedded name, folder, or Hub id.")
+@click.option("--lora", help="Folder, or Hub id, of a LoRA for the model.")
+@click.option("--lora-scale", default=1.0, show_default=True, help="Factor of what the LoRA adds.")
+@click.option("--class", "label", default="", metavar="LABEL", help="Scene class, for a model tuned with classes.")
+@click.option("--gsd", type=click.FloatRange(0, min_open=True), help="Metres a pixel, for a model tuned with them.")
 @click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="Pictures per prompt.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the first picture.")
 @click.option("--steps", default=20, show_default=True, type=click.IntRange(1), help="Denoising steps.")
@@ -20,8 +24,8 @@ import click
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the model, as top_k=100.")
 @click.option("--device", default="auto", show_default=True, help="A torch device.")
 def generate(
-    prompts: Sequence[str], out: Path, model: str, count: int, seed: int, steps: int, guidance: float,
-    options: Sequence[str], device: str,
+    prompts: Sequence[str], out: Path, model: str, lora: str | None, lora_scale: float, label: str, gsd: float | None,
+    count: int, seed: int, steps: int, guidance: float, options: Sequence[str], device: str,
 ) -> None:
     """Draw pictures of PROMPTS: one PNG each, and a metadata.jsonl that `load_dataset("imagefolder")` reads."""
     from synthesis import load_generator
@@ -33,10 +37,13 @@ def generate(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{str(out)!r} exists and is no empty folder; choose another --out, nothing is overwritten")
     generator = load_generator(
-        model, steps=steps, guidance=guidance, device=device, options=parse_overrides(options)
+        model, steps=steps, guidance=guidance, device=device, options=parse_overrides(options), lora=lora,
+        lora_scale=lora_scale, gsd=gsd,
     )
+    conditioning = generator.source.conditioning
     texts = [prompt for prompt in prompts for _ in range(count)]
-    for text in prompts:
+    read = {text: conditioning.render(text, label) for text in texts}
+    for text in read.values():
         tokens, limit = generator.count_tokens(text), generator.token_limit
         if limit is not None and tokens > limit:
             raise InputError(
@@ -45,7 +52,7 @@ def generate(
     seeds = list(range(seed, seed + len(texts)))
     rows = []
     for number, (text, its_seed, picture) in enumerate(
-        zip(texts, seeds, generator.generate(texts, seeds), strict=True)
+        zip(texts, seeds, generator.generate([read[text] for text in texts], seeds), strict=True)
     ):
         name = f"{number:05d}.png"
         write_file(out / name, encode(picture, "png"))

@@ -128,6 +128,8 @@ class DiffusersGenerator:
         options: dict[str, object] = dict(self.source.options)
         sizes = {"height": self.source.height, "width": self.source.width}
         options |= {name: value for name, value in sizes.items() if value is not None}
+        if isinstance(options.get("negative_prompt"), str):
+            options["negative_prompt"] = [options["negative_prompt"]] * len(prompts)  # some take no other form
         if not self.source.draws_tokens:
             options["num_inference_steps"] = steps
             if "use_resolution_binning" in inspect.signature(self.pipeline.__call__).parameters:

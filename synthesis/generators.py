@@ -223,6 +223,7 @@ def load_generator(
     options: Mapping[str, Option] | None = None,
     lora: str | None = None,
     lora_scale: float = 1.0,
+    gsd: float | None = None,
 ) -> Generator:
     """Load a text-to-image generator.
 
@@ -239,6 +240,7 @@ def load_generator(
         options: Further arguments of the pipeline's call, such as {"top_k": 100}.
         lora: Folder, or Hub id with optional @revision, of a LoRA for it.
         lora_scale: Factor of what the LoRA adds to the weights.
+        gsd: Metres a pixel that the model is told, where it was tuned with them; see `source.conditioning`.
 
     Raises:
         InputError: The model, the LoRA, the scheduler, the device, the dtype or an option does not exist.
@@ -249,7 +251,7 @@ def load_generator(
     if dtype not in ("auto", *DTYPES):
         raise InputError(f"dtype {dtype!r} is unknown; use auto, {', '.join(DTYPES)}")
     source = find_generator(
-        reference, steps, guidance, scheduler, height, width, options, lora=lora, lora_scale=lora_scale
+        reference, steps, guidance, scheduler, height, width, options, lora, lora_scale, gsd
     )
     settings = RuntimeSettings.model_validate({"device": device, "dtype": dtype, "micro_batch": micro_batch})
     return open_generator(source, Runtime.resolve(settings, None, source.draws_tokens, source.latent_side))

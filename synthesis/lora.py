@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,10 +119,17 @@ def _merge_peft(pipeline: Any, lora: Lora) -> None:  # noqa: ANN401
 
 
 def _merged(network: Any, folder: Path, scale: float) -> Any:  # noqa: ANN401 - a network of any class
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict
     from peft.tuners.lora import LoraLayer
+    from safetensors import safe_open
 
-    model = PeftModel.from_pretrained(network, str(folder))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of layers without weights it only warns, and goes on
+        model = PeftModel.from_pretrained(network, str(folder))
+    with safe_open(folder / PEFT_FILE, "pt") as file:
+        strangers = set(file.keys()) ^ set(get_peft_model_state_dict(model))
+    if strangers:
+        raise ValueError(f"{len(strangers)} of its layers are none of this network's, as {min(strangers)}")
     for module in model.modules():
         if isinstance(module, LoraLayer):
             module.scale_layer(scale)

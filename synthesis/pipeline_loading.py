@@ -122,7 +122,7 @@ def _scheduler(name: str, current: Any) -> Any:  # noqa: ANN401 - schedulers sha
     try:
         with quiet():
             return known[name].from_config(current.config)
-    except (ImportError, ValueError, NotImplementedError) as error:
+    except (ImportError, ValueError, TypeError, NotImplementedError) as error:
         raise InputError(f"scheduler {name!r} cannot be used with this model: {one_line(error)[:200]}; "
                          "use auto or another") from error
 

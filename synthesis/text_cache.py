@@ -48,7 +48,10 @@ class TextCache:
         bound.apply_defaults()
         asked = dict(bound.arguments)
         texts = asked.pop("prompt")
-        if isinstance(texts, str) or not texts or not all(map(_plain, asked.values())):
+        if isinstance(texts, str) or not texts:
+            return self._encode(*args, **kwargs)
+        asked = {name: _for_one(value, len(texts)) for name, value in asked.items()}
+        if not all(map(_plain, asked.values())):
             return self._encode(*args, **kwargs)
         guided = bool(asked.pop(GUIDED))
         rows = [self._row(text, asked) for text in texts]
@@ -97,12 +100,20 @@ def cache_texts(pipeline: Any) -> bool:  # noqa: ANN401 - a pipeline of any clas
     return True
 
 
+def _for_one(value: Any, count: int) -> Any:  # noqa: ANN401
+    """An argument for one text, of one for all of them: a list that says the same of each becomes a list of one."""
+    same = isinstance(value, list) and len(value) == count and all(isinstance(each, str) for each in value)
+    return value[:1] if same and len(set(value)) == 1 else value
+
+
 def _plain(value: Any) -> bool:  # noqa: ANN401
     """Whether an argument is the same for all texts and can be part of a key."""
     import torch
 
     if isinstance(value, dict):
         return not value
+    if isinstance(value, list):
+        return len(value) == 1 and isinstance(value[0], str)
     return value is None or isinstance(value, bool | int | float | str | torch.device)
 
 
