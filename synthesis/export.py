@@ -76,13 +76,13 @@ def export(
             content["real"] = real.content()
         if marker is not None and marker.content == content and marker.extent == out.extent():
             return Exported(folder, marker.rows, marker.left_out, False)
-        Marker(made_from).save(folder)
         rule = ByPrompt(shares or {UNSPLIT: 1.0}, seed) if real is None else _merge_rule(rows, real, ratio)
+        Marker(made_from).save(folder)
         plan = _plan(rows, rule, out, real)
         notes = _notes(plan, shares, rule)
         exporter.write(plan, out)
         with out.file(README) as file:
-            file.write(readme(plan, exporter, shares, notes).encode())
+            file.write(readme(plan, exporter, out, shares, notes).encode())
         counts = {split: plan.total(split) for split in plan.splits}
         left_out = dict(sorted(plan.reasons.items()))
         Marker(made_from, content, counts, left_out, out.finish()).save(folder)

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,17 +26,21 @@ class Output:
     """
 
     def __init__(self, folder: Path, own: Sequence[str]) -> None:
-        """Prepare a folder.
+        """Prepare a folder: what a killed export was still writing goes.
 
         Args:
             folder: The folder.
             own: Regular expressions of the names, with slashes, that the export may write and remove.
+
+        Raises:
+            InputError: The folder cannot be written to.
         """
         self.folder = folder
         self._own = re.compile("|".join(f"(?:{pattern})" for pattern in own))
         self._written: set[str] = set()
-        for leftover in self._present(TEMPORARY):
-            (folder / (leftover + TEMPORARY)).unlink()
+        with disk_errors(str(folder)):
+            for leftover in self._present(TEMPORARY):
+                (folder / (leftover + TEMPORARY)).unlink()
 
     @contextmanager
     def file(self, name: str) -> Iterator[BinaryIO]:
@@ -71,12 +76,21 @@ class Output:
 
         Returns:
             `files`, how many there are, and their `bytes`.
+
+        Raises:
+            RunError: The disk is full.
+            InputError: The folder cannot be written to.
         """
-        for name in self._present():
-            if name not in self._written:
-                (self.folder / name).unlink()
-        os.sync()
+        with disk_errors(str(self.folder)):
+            for name in self._present():
+                if name not in self._written:
+                    (self.folder / name).unlink()
+            os.sync()
         return self.extent()
+
+    def size_of(self, pattern: str) -> int:
+        """Bytes of the files that were written under names that match, where `*` stands for anything."""
+        return sum((self.folder / name).stat().st_size for name in self._written if fnmatchcase(name, pattern))
 
     def extent(self) -> dict[str, int]:
         """How many `files` of the export there are, and their `bytes`."""

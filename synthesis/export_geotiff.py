@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,6 +38,9 @@ class GeotiffExporter:
     loses = "the bytes of the stored file, not its pixels"
 
     def __init__(self, gsd: float | None = None) -> None:
+        if find_spec("rasterio") is None:
+            raise InputError("the format geotiff needs rasterio, which is not installed; run pip install "
+                             "terrasynth[geo]")
         if gsd is not None and (isinstance(gsd, bool) or not isinstance(gsd, int | float) or not 0 < gsd < 1e6):
             raise InputError(f"option gsd {gsd!r} is no number of metres a pixel; write gsd=0.3")
         self._gsd = None if gsd is None else float(gsd)
@@ -47,7 +51,6 @@ class GeotiffExporter:
 
     def write(self, plan: Plan, out: Output) -> None:
         """Write a file for each picture, and a line for each in `SPLIT/metadata.jsonl`."""
-        _needs_rasterio()
         for split in plan.splits:
             with out.file(f"{split}/metadata.jsonl") as metadata:
                 for row in plan.rows(split):
@@ -102,11 +105,3 @@ def encode_tiff(picture: NDArray[np.uint8], tags: dict[str, str]) -> bytes:
             return bytes(memory.read())
     except RasterioError as error:
         raise RunError(f"{tags['SAMPLE_ID']} cannot be written as a TIFF file: {one_line(error)}") from error
-
-
-def _needs_rasterio() -> None:
-    try:
-        import rasterio  # noqa: F401
-    except ImportError as error:
-        raise InputError("the format geotiff needs rasterio, which is not installed; run pip install terrasynth[geo]"
-                         ) from error

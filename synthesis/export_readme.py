@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from synthesis.export_files import Output
 from synthesis.export_plan import Plan
 from synthesis.licences import OTHER, UNSTATED
 
@@ -18,12 +19,15 @@ if TYPE_CHECKING:
 LICENCE_FIELDS = ("license", "license_name", "license_link")
 
 
-def readme(plan: Plan, exporter: Exporter, shares: Mapping[str, float] | None, notes: Sequence[str]) -> str:
+def readme(
+    plan: Plan, exporter: Exporter, out: Output, shares: Mapping[str, float] | None, notes: Sequence[str]
+) -> str:
     """YAML header and text; the same export always has the same.
 
     Args:
         plan: The rows.
         exporter: The format.
+        out: What it wrote.
         shares: Of each split, where they were asked for.
         notes: What else is to be said.
     """
@@ -52,7 +56,8 @@ def readme(plan: Plan, exporter: Exporter, shares: Mapping[str, float] | None, n
         notes=notes,
         licence=licence_name(plan),
     )
-    return f"---\n{yaml.safe_dump(_header(plan, exporter), sort_keys=False, allow_unicode=True)}---\n\n{text.strip()}\n"
+    header = yaml.safe_dump(_header(plan, exporter, out), sort_keys=False, allow_unicode=True)
+    return f"---\n{header}---\n\n{text.strip()}\n"
 
 
 def licence_name(plan: Plan) -> str:
@@ -61,7 +66,7 @@ def licence_name(plan: Plan) -> str:
     return str(fields.get("license_name") or fields["license"])
 
 
-def _header(plan: Plan, exporter: Exporter) -> dict[str, Any]:
+def _header(plan: Plan, exporter: Exporter, out: Output) -> dict[str, Any]:
     header: dict[str, Any] = {
         **_licence(plan),
         "pretty_name": plan.run.name,
@@ -72,9 +77,10 @@ def _header(plan: Plan, exporter: Exporter) -> dict[str, Any]:
         files = [{"split": split, "path": exporter.data_files.format(split=split)} for split in plan.splits]
         # `datasets` keeps what it prepared under a hash of this header: the rows tell a data set that has grown.
         header["configs"] = [{"config_name": "default", "data_files": files}]
-        header["dataset_info"] = {
-            "splits": [{"name": split, "num_examples": plan.total(split)} for split in plan.splits]
-        }
+        header["dataset_info"] = {"splits": [
+            {"name": one["split"], "num_bytes": out.size_of(one["path"]), "num_examples": plan.total(one["split"])}
+            for one in files
+        ]}
     return header
 
 

@@ -141,6 +141,7 @@ class RunRows:
         """
         start = 0
         for shard in self._shards:
+            self.check_unchanged()
             try:
                 with pq.ParquetFile(shard) as file:
                     for group in range(file.num_row_groups):
@@ -150,8 +151,8 @@ class RunRows:
                         start += rows
             except (pa.ArrowException, OSError) as error:
                 self.check_unchanged()
-                raise RunError(f"{shard} cannot be read ({one_line(error)[:120]}); remove it and run the recipe again: "
-                               "it is written anew from the blocks") from error
+                raise RunError(f"{shard} cannot be read ({one_line(error)[:120]}); `terrasynth verify --repair` "
+                               "says what helps") from error
         self.check_unchanged()
 
     def check_unchanged(self) -> None:
