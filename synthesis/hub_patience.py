@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from synthesis.errors import InputError, RunError, one_line
 
 Answer = TypeVar("Answer")
+log = logging.getLogger("terrasynth")
 TRIES = 6
 FIRST_WAIT, LONGEST_WAIT, LONGEST_PAUSE = 1.0, 60.0, 300.0  # seconds; a pause is what the Hub itself asks for
+SILENCE = 120.0  # seconds without a byte
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 AGAIN = "run the same command again: what was sent is not sent twice"
 
@@ -44,6 +48,7 @@ class Patience:
         """
         for number in range(TRIES):
             try:
+                limit_silence()
                 return call()
             except Exception as error:
                 cause = root_cause(error)
@@ -95,15 +100,52 @@ class Patience:
         return error
 
 
+@contextmanager
+def insisting(patient: Patience) -> Iterator[None]:
+    """Within this, each single request of `huggingface_hub`'s client is made again when it fails for a while.
+
+    For reading alone. Libraries that read make many requests of which one may not fail; asking them again as a whole
+    would need luck with all of these at once.
+    """
+    from huggingface_hub import get_session
+
+    session = get_session()
+    send, network = session.send, _network_error()
+
+    def patiently(request: Any, **options: Any) -> Any:  # noqa: ANN401 - of a client that differs by version
+        for number in range(TRIES - 1):
+            pause = None
+            try:
+                answer = send(request, **options)
+                pause = _pause(answer.headers)
+                if answer.status_code not in PASSING or (pause or 0) > LONGEST_PAUSE:
+                    return answer
+                answer.close()
+            except network as error:
+                log.debug("%s", one_line(error))
+            patient.wait(number, pause)
+        return send(request, **options)
+
+    session.send = patiently  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del session.send
+
+
+def limit_silence() -> None:
+    """Let the client of `huggingface_hub` give up on a connection over which nothing comes; by itself it waits."""
+    from huggingface_hub import get_session
+
+    get_session().timeout = SILENCE
+
+
 def is_passing(error: BaseException) -> bool:
     """Whether the Hub or the network may get over it: overload, a lost connection, an answer cut short."""
     status = status_of(error)
     if status is not None:
         return status in PASSING
-    from huggingface_hub.errors import HfHubHTTPError
-
-    network = HfHubHTTPError.__mro__[1]  # HTTPError of the client that this version of huggingface_hub uses
-    return isinstance(error, network | json.JSONDecodeError) or type(error) in (ConnectionError, TimeoutError)
+    return isinstance(error, (_network_error(), json.JSONDecodeError)) or type(error) in (ConnectionError, TimeoutError)
 
 
 def may_pass(error: BaseException) -> bool:
@@ -129,8 +171,12 @@ def status_of(error: BaseException) -> int | None:
 
 
 def retry_after(error: BaseException) -> float | None:
-    """Seconds that the Hub asks to wait: from `Retry-After` (seconds or a date), else from `RateLimit`."""
-    headers: Mapping[str, str] = getattr(getattr(error, "response", None), "headers", None) or {}
+    """Seconds that the Hub asks to wait with a refusal, or None."""
+    return _pause(getattr(getattr(error, "response", None), "headers", None) or {})
+
+
+def _pause(headers: Mapping[str, str]) -> float | None:
+    """From `Retry-After` (seconds or a date), else from `RateLimit`."""
     text = (headers.get("Retry-After") or "").strip()
     if text.isdigit():
         return float(text)
@@ -141,6 +187,14 @@ def retry_after(error: BaseException) -> float | None:
             return None
     limit = re.search(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*(\d+)", headers.get("RateLimit") or "")
     return float(limit[1]) if limit else None
+
+
+def _network_error() -> type[Exception]:
+    """What the client that this version of `huggingface_hub` uses raises for all that is no answer."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    base: type[Exception] = HfHubHTTPError.__mro__[1]
+    return base
 
 
 def _message(error: BaseException) -> str:

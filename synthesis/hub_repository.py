@@ -117,10 +117,9 @@ class HubRepository:
         """Send a large file ahead of its commit; what arrived before is not sent again, though it is announced."""
         operation = _addition(file)
         if file.path.endswith(LARGE_SUFFIXES):
-            with _plain_http():
-                self._patient(lambda: self._api.preupload_lfs_files(
-                    self.name, [operation], repo_type=KIND, revision=self.branch, num_threads=1, free_memory=False
-                ))
+            self._patient(lambda: self._api.preupload_lfs_files(
+                self.name, [operation], repo_type=KIND, revision=self.branch, num_threads=1, free_memory=False
+            ))
         return operation
 
     def commit(
@@ -146,11 +145,10 @@ class HubRepository:
         deletions = [CommitOperationDelete(path, is_folder=False) for path in removed]
         for number in range(TRIES):
             try:
-                with _plain_http():
-                    return str(self._api.create_commit(
-                        self.name, [*operations, *deletions], commit_message=message, repo_type=KIND,
-                        revision=self.branch, parent_commit=parent,
-                    ).oid)
+                return str(self._api.create_commit(
+                    self.name, [*operations, *deletions], commit_message=message, repo_type=KIND,
+                    revision=self.branch, parent_commit=parent,
+                ).oid)
             except Exception as error:
                 cause = root_cause(error)
                 if not is_passing(cause) and status_of(cause) not in (409, 412):
@@ -194,8 +192,7 @@ class HubRepository:
                     content: dict[str, Any] = json.load(file)
             return content
 
-        with _plain_http():
-            content = self._patient(read, may_pass)
+        content = self._patient(read, may_pass)
         return frozenset(content["files"]) | {MANIFEST}, str(content["identity"])
 
     def _ask(self, call: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the call gives
@@ -218,16 +215,18 @@ def _addition(file: LocalFile) -> CommitOperationAdd:
 
 
 @contextmanager
-def _plain_http() -> Iterator[None]:
+def plain_http() -> Iterator[None]:
     """Large files go by Git LFS over HTTP, a file at a time, also where `hf_xet` is installed.
 
-    That is the way whose interruptions are tested; `hf_xet` has a protocol and a cache of its own.
+    That is the way whose interruptions are tested; `hf_xet` has a protocol and a cache of its own. Afterwards the
+    client of `huggingface_hub` is as patient as before.
     """
-    from huggingface_hub import constants
+    from huggingface_hub import constants, get_session
 
-    before = constants.HF_HUB_DISABLE_XET
+    before, timeout = constants.HF_HUB_DISABLE_XET, get_session().timeout
     constants.HF_HUB_DISABLE_XET = True
     try:
         yield
     finally:
         constants.HF_HUB_DISABLE_XET = before
+        get_session().timeout = timeout

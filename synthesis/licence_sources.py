@@ -76,6 +76,8 @@ def read_card(folder: Path, role: str, name: str, reference: str = "") -> Source
 def load_licence(root: Path, sources: Sequence[Source] | None = None) -> Licence:
     """The licence of a run: its sources, and what was stated for it before.
 
+    A statement that leaves out what a source asks for by now counts no more.
+
     Args:
         root: The run directory.
         sources: What it is made with, where that is known better than what the run remembers.
@@ -93,7 +95,10 @@ def load_licence(root: Path, sources: Sequence[Source] | None = None) -> Licence
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} cannot be read ({one_line(error)}); remove it, run again and state the licence "
                        "again") from error
-    return inherit(sources if sources is not None else remembered, stated)
+    sources = remembered if sources is None else sources
+    with suppress(InputError):
+        return inherit(sources, stated)
+    return inherit(sources)
 
 
 def save_licence(root: Path, licence: Licence) -> None:

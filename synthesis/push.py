@@ -9,11 +9,11 @@ from pathlib import Path
 
 from synthesis.card import published, refreshed
 from synthesis.errors import InputError, RunError, one_line
-from synthesis.files import locked, write_file
+from synthesis.files import locked, reading, write_file
 from synthesis.hub_check import read_back
 from synthesis.hub_files import CARD, MANIFEST, LocalFile, check_shards, identity_of, local_folders, published_files
-from synthesis.hub_patience import Patience, may_pass
-from synthesis.hub_repository import HubRepository, Remote, RemoteFile
+from synthesis.hub_patience import Patience, insisting, may_pass
+from synthesis.hub_repository import HubRepository, Remote, RemoteFile, plain_http
 from synthesis.licence_sources import load_licence, save_licence
 from synthesis.licences import Licence, Statement, inherit
 
@@ -120,7 +120,7 @@ def push(root: Path, settings: PushSettings, say: Callable[[str], None] = lambda
     if not settings.dry and token is None:
         raise InputError(f"there is no token for {endpoint}; set HF_TOKEN, or run `hf auth login`")
     hub = HubRepository(settings.repository, settings.branch, endpoint, token, say)
-    with locked(root):
+    with reading(root) if settings.dry else locked(root), plain_http():
         ready = _prepare(root, settings)
         if not settings.offline:
             say(f"contacting {endpoint} about the data set {settings.repository}")
@@ -217,7 +217,8 @@ def _send(hub: HubRepository, settings: PushSettings, plan: PushPlan, say: Calla
 
 def _compared(root: Path, repository: str, commit: str, token: str | None, patient: Patience) -> int:
     try:
-        return patient(lambda: read_back(root, repository, commit, token), may_pass)
+        with insisting(patient):
+            return patient(lambda: read_back(root, repository, commit, token), may_pass)
     except (RunError, InputError):
         raise
     except Exception as error:

@@ -10,67 +10,20 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.hub_faults import Fault, Faults
 from tests.hub_store import LARGE, Commit, Refused, Repository, Store
 
 TOKEN = "hf_test_token_of_the_stand_in"
 READ_ONLY = "hf_read_only"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What goes wrong with a request.
-
-    Attributes:
-        status: Answer with this status and do nothing.
-        headers: Of that answer.
-        cut: Read this share of the body, then close the connection; 0 before reading anything.
-        silent: Do the work, then close the connection without an answer.
-        delay: Seconds to wait first.
-        kill: A process to kill once half of the body was read.
-    """
-
-    status: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
-    cut: float | None = None
-    silent: bool = False
-    delay: float = 0
-    kill: int = 0
-
-
-Faults = Callable[[int, str, str], Fault | None]
-COMMON = (Fault(500), Fault(503), Fault(429, {"Retry-After": "0"}), Fault(cut=0), Fault(cut=0.5), Fault(silent=True))
-
-
-def random_faults(seed: int, share: float, kinds: Sequence[Fault] = COMMON) -> Faults:
-    """Let a share of the requests fail, the same ones for the same seed and order of requests."""
-    draw = random.Random(seed)
-    return lambda number, method, path: draw.choice(kinds) if draw.random() < share else None
-
-
-def fault_at(wanted: int | str, fault: Fault, times: int = 1) -> Faults:
-    """Let one request fail: that of this number, or the first `times` whose "METHOD path" matches a pattern."""
-    seen: list[int] = []
-
-    def decide(number: int, method: str, path: str) -> Fault | None:
-        hit = number == wanted if isinstance(wanted, int) else bool(re.search(wanted, f"{method} {path}"))
-        if not hit or len(seen) >= times:
-            return None
-        seen.append(number)
-        return fault
-
-    return decide
 
 
 class Hub(Store):
@@ -122,6 +75,12 @@ def serving(hub: Hub | None = None) -> Iterator[Hub]:
         server.server_close()
 
 
+def published(hub: Hub, name: str = "user/tiny", branch: str = "main") -> dict[str, bytes]:
+    """What the head of a branch holds, by path."""
+    commit = hub.repositories[name].history(branch)[-1]
+    return {path: hub.read(entry) for path, entry in commit.files.items()}
+
+
 class _Cut(Exception):
     pass
 
@@ -137,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         fault = self.hub.next_fault(self.command, path) or Fault()
         try:
-            time.sleep(fault.delay)
+            threading.Event().wait(fault.delay)  # a test may have taken `time.sleep` away
             body = self._body(path, fault)
             if fault.status:
                 self._answer(fault.status, b"<html>this is no JSON</html>", fault.headers)

@@ -1,0 +1,113 @@
+"""What a data set inherits from what it was made with."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+
+from synthesis.errors import InputError, RunError
+from synthesis.licence_sources import load_licence, read_card, save_licence, sources_of
+from synthesis.licences import KNOWN, Source, Statement, inherit
+from synthesis.recipe import Recipe
+
+
+def _sources(*licences):
+    return [Source("generator", f"model-{number}", name) for number, name in enumerate(licences)]
+
+
+@pytest.mark.parametrize(
+    ("licences", "inherited"),
+    [
+        (["mit"], "mit"),
+        (["mit", "apache-2.0"], "mit"),
+        (["apache-2.0", "cc-by-4.0"], "cc-by-4.0"),
+        (["cc-by-4.0", "cc-by-sa-4.0", "mit"], "cc-by-sa-4.0"),
+        (["cc-by-nc-4.0", "mit"], "cc-by-nc-4.0"),
+        (["cc-by-sa-4.0", "cc-by-nc-4.0"], "cc-by-nc-sa-4.0"),
+        (["cc-by-nd-4.0", "cc-by-nc-4.0"], "cc-by-nc-nd-4.0"),
+        (["creativeml-openrail-m", "apache-2.0"], "creativeml-openrail-m"),
+    ],
+)
+def test_the_result_carries_every_restriction(licences, inherited):
+    assert inherit(_sources(*licences)).header() == {"license": inherited}
+
+
+def test_any_two_licences_give_one_at_least_as_strict_or_none():
+    for pair in itertools.combinations(KNOWN, 2):
+        found = inherit(_sources(*pair))
+        if found.missing:
+            assert found.header() == {"license": "other", "license_name": "not-stated-yet"}
+        else:
+            assert KNOWN[found.licence] >= KNOWN[pair[0]] | KNOWN[pair[1]]
+
+
+@pytest.mark.parametrize("unknown", ["", "other", "some-new-licence"])
+def test_what_is_not_known_leaves_it_open(unknown):
+    found = inherit(_sources("mit", unknown))
+    assert "model-1" in found.missing
+    assert inherit(_sources("mit", unknown), Statement("mit", by="me")).stated_by == "me"
+
+
+def test_share_alike_and_no_derivatives_go_into_no_licence():
+    assert "no one licence carries" in inherit(_sources("cc-by-sa-4.0", "cc-by-nd-4.0")).missing
+
+
+@pytest.mark.parametrize("source", ["cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-sa-4.0", "gpl-3.0", "openrail"])
+@pytest.mark.parametrize("stated", ["mit", "cc-by-4.0"])
+def test_a_statement_may_be_stricter_and_not_laxer(source, stated):
+    with pytest.raises(InputError, match=f"'{stated}' leaves out .* which generator 'model-0' asks for"):
+        inherit(_sources(source, ""), Statement(stated))
+    assert inherit(_sources("mit"), Statement(source)).licence == source
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        (("apache2.0",), r"licence 'apache2.0' is unknown \(did you mean 'apache-2.0'\?\)"),
+        (("other",), "needs a name and a link"),
+        (("mit", "mine", "https://example.org"), "leave --licence-name and --licence-link out"),
+        (("other", "My Terms", "https://example.org"), "is no identifier"),
+    ],
+)
+def test_statements_follow_the_rules_of_the_hub(statement, words):
+    with pytest.raises(InputError, match=words):
+        Statement(*statement)
+
+
+def test_a_card_says_its_licence(tmp_path):
+    (tmp_path / "README.md").write_text("---\nlicense: CC-BY-4.0\ntags: [x]\n---\n\n# model\n")
+    assert read_card(tmp_path, "generator", "m") == Source("generator", "m", "cc-by-4.0", found="its card")
+    (tmp_path / "README.md").write_text("---\nlicense: other\nlicense_name: mine\nlicense_link: LICENSE\n---\n")
+    assert read_card(tmp_path, "LoRA", "m").described == "other (mine)"
+    (tmp_path / "README.md").write_text("# no header\n")
+    assert read_card(tmp_path, "generator", "m").restrictions is None
+    (tmp_path / "README.md").write_text("---\nlicense: [mit, gpl-3.0]\n---\n")
+    assert read_card(tmp_path, "generator", "m").restrictions is None
+
+
+def test_the_embedded_models_ask_for_a_statement():
+    for model in ("ldm-ucm", "mhn-ucm"):
+        generator, prompts = sources_of(Recipe.parse({"generator": {"model": model}}))
+        assert (generator.licence, generator.licence_name) == ("other", "research-captions")
+        assert (prompts.licence, prompts.found) == ("apache-2.0", "this package")
+
+
+def test_captions_are_their_owners_to_speak_for(tmp_path):
+    tree = {"generator": {"model": "ldm-ucm"}, "prompts": {"expander": "captions", "path": str(tmp_path / "mine.csv")}}
+    prompts = sources_of(Recipe.parse(tree))[-1]
+    assert (prompts.name, prompts.described) == ("captions mine.csv", "not stated")
+
+
+def test_a_run_remembers_what_was_stated(tmp_path):
+    sources = _sources("mit", "")
+    save_licence(tmp_path, inherit(sources, Statement("cc-by-4.0", by="somebody")))
+    assert load_licence(tmp_path).stated_by == "somebody"
+    changed = load_licence(tmp_path, _sources("mit", "", ""))
+    assert (len(changed.sources), changed.licence) == (3, "cc-by-4.0")
+    stricter = load_licence(tmp_path, _sources("cc-by-nc-4.0"))
+    assert (stricter.licence, stricter.stated_by) == ("cc-by-nc-4.0", "")
+    (tmp_path / "licence.json").write_text(json.dumps({"sources": 3}))
+    with pytest.raises(RunError, match=r"licence\.json cannot be read"):
+        load_licence(tmp_path)
