@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from synthesis.cli_cache import cache_option
 from synthesis.cli_eval import Readers
 
 _DATA = click.Path(path_type=Path)
@@ -23,13 +24,15 @@ _DATA = click.Path(path_type=Path)
 @click.option("--repeats", default=200, show_default=True, type=click.IntRange(1), help="Random keeps a filter.")
 @click.option("--limit", default=20000, show_default=True, type=click.IntRange(1), help="Most attempts.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Decides the random keeps.")
+@cache_option
 @click.option("--out", type=_DATA, help="Folder for a page with pictures, and the figures as JSON.")
 @click.pass_obj
 def filters(
     readers: Readers, run_directory: Path, tried: Sequence[str], real: Path | None, split: str, encoder: str,
-    classifier: str, repeats: int, limit: int, seed: int, out: Path | None,
+    classifier: str, repeats: int, limit: int, seed: int, cache: str | None, out: Path | None,
 ) -> None:
     """Show what each filter of RUN removes, and whether it beats a random keep at the same rate."""
+    from eval.feature_cache import cache_folder
     from synthesis.filter_control import control_filters, parse_tried, run_recipe
     from synthesis.filter_control_page import write_control
     from synthesis.filter_judging import attempt_size
@@ -40,7 +43,7 @@ def filters(
     control = control_filters(
         run_directory, also, encoder=encoder, classifier=classifier, real=pictures,
         real_name="" if real is None else f"{real.resolve().stem}, split {split}", repeats=repeats, seed=seed,
-        limit=limit,
+        limit=limit, cache=cache_folder(cache),
     )
     for line in control.lines():
         click.echo(line)

@@ -153,7 +153,7 @@ def parse_tried(recipe: Recipe, tried: Sequence[str]) -> list[FilterSettings]:
 def control_filters(
     run: Path, tried: Sequence[FilterSettings] = (), *, encoder: str = "clip-ucm-b", classifier: str = "scene-ucm",
     real: RealPictures | None = None, real_name: str = "", repeats: int = 200, seed: int = 0, limit: int = 20000,
-    device: str = "cpu",
+    device: str = "cpu", cache: Path | None = None,
 ) -> FilterControl:
     """Judge the filters of a run, each alone on every attempt that was drawn, against random keeps.
 
@@ -168,6 +168,7 @@ def control_filters(
         seed: Decides them.
         limit: Most attempts; the first blocks of each class where there are more.
         device: Where models run.
+        cache: Folder that keeps features of pictures and texts; None for none.
 
     Raises:
         InputError: No run, no attempts, no filter, or a model that does not exist.
@@ -189,7 +190,7 @@ def control_filters(
         encoders.check(sorted(set(attempts.labels)))
         passed = {name: _decide(attempts, encoders, [name], run) for name in wanted.filter_names}
         together = _decide(attempts, encoders, recipe.filter_names, run) if len(recipe.filters) > 1 else None
-        judging = judge_attempts(attempts, encoder, classifier, real, device)
+        judging = judge_attempts(attempts, encoder, classifier, real, device, cache)
     findings = []
     for place, (name, settings) in enumerate(zip(wanted.filter_names, wanted.filters, strict=True)):
         others = [found.kept for other, found in passed.items() if other != name]
