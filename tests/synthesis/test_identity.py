@@ -64,3 +64,19 @@ def test_identity_follows_what_decides_a_picture(tree, tmp_path, recipe, section
 
 def test_identity_holds_no_path(recipe, tmp_path):
     assert "/" not in str(Job(recipe, tmp_path / "a").identity.parts)
+
+
+def test_settings_that_are_left_out_are_no_part_of_it(models, tree, recipe, tmp_path):
+    # What a generator was identified by before there were LoRA, conditioning and ways of computing.
+    from synthesis.generators import find_generator
+
+    source = find_generator(str(models.generator), steps=2, guidance=3.0)
+    before = {
+        "revision": source.revision, "steps": 2, "guidance": 3.0, "scheduler": "auto", "height": None, "width": None,
+    }
+    job = Job(recipe, tmp_path / "a")
+    assert job.identity.parts["generator"] == before
+    settings = {"lora": None, "lora_scale": 1.0, "conditioning": {}, "options": {}}
+    written = tree | {"generator": tree["generator"] | settings}
+    runtime = tree["runtime"] | {"attention": "sdpa", "compile": False, "offload": "none"}
+    assert Job(Recipe.parse(written | {"runtime": runtime}), tmp_path / "b").identity == job.identity

@@ -1,0 +1,197 @@
+"""Ways of computing that a recipe may ask for: had, or refused in one line before the first picture."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+
+from synthesis import Recipe, load_generator, run
+from synthesis.compiling import compile_checked
+from synthesis.errors import InputError
+from synthesis.generators import open_generator
+from synthesis.recipe import RuntimeSettings
+from synthesis.runtime import ARITHMETIC, Runtime, first_micro_batch
+from tests.synthesis.helpers import fingerprint
+from tests.tiny_pipelines import PIPELINES
+
+CPU = RuntimeSettings(device="cpu", dtype="float32")
+TEXTS, SEEDS = ["a river and a bridge", "sparse forest", "two white tanks"], [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("runtime.attention=xformers", "runtime.attention 'xformers' cannot be had: pictures are drawn on 'cpu'"),
+        ("runtime.offload=model", "runtime.offload 'model' cannot be had: pictures are drawn on the CPU"),
+        ("runtime.attention=flash", "runtime.attention 'flash' is wrong"),
+        ("runtime.compile=yes please", "runtime.compile 'yes please' is wrong"),
+    ],
+)
+def test_what_cannot_be_had_is_one_line(terrasynth, recipe_file, tmp_path, setting, message):
+    code, out, lines = terrasynth("run", recipe_file, "--out", tmp_path / "run", "--set", setting)
+    assert (code, out, len(lines)) == (2, "", 1)
+    assert message in lines[0]
+    assert not (tmp_path / "run").exists()
+
+
+def test_xformers_that_is_not_installed_names_the_extra(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"not installed; pip install 'terrasynth\[gpu\]'; or set it to auto"):
+        Runtime.resolve(CPU.model_copy(update={"attention": "xformers"}))
+
+
+@pytest.mark.parametrize("attention", ["auto", "sdpa"])
+def test_attention_of_torch_is_what_auto_takes(models, attention):
+    settings = CPU.model_copy(update={"attention": attention})
+    assert Runtime.resolve(settings).attention == "sdpa"
+
+
+def test_a_run_keeps_the_way_of_computing_that_it_began_with(tree, tmp_path):
+    """A record of an earlier version says less, and the run goes on as it began."""
+    recipe = Recipe.parse(tree)
+    run(recipe, tmp_path / "run")
+    path = tmp_path / "run" / "runtime.json"
+    recorded = json.loads(path.read_text())
+    assert recorded["arithmetic"] == ARITHMETIC
+    old = {key: recorded[key] for key in ("device", "dtype", "micro_batch", "threads", "torch", "measured")}
+    path.write_text(json.dumps(old))
+    assert Runtime.load(tmp_path / "run").arithmetic == 1
+    run(recipe, tmp_path / "run")
+    assert json.loads(path.read_text())["arithmetic"] == 1
+
+
+@pytest.mark.parametrize(
+    ("device", "tokens", "side", "expected"),
+    [("cpu", False, 16, 16), ("cpu", False, 64, 8), ("cpu", False, None, 8), ("cuda", False, 128, 16),
+     ("cpu", True, None, 32)],
+)
+def test_first_micro_batch(device, tokens, side, expected):
+    assert first_micro_batch(device, tokens, side) == expected
+
+
+class OutOfMemoryUntil:
+    """A real pipeline on a device that holds a batch only when latents are decoded one by one."""
+
+    def __init__(self, pipeline):
+        self.pipeline, self.batches = pipeline, []
+
+    def __getattr__(self, name):
+        return getattr(self.pipeline, name)
+
+    def __call__(self, prompt, **options):
+        self.batches.append(len(prompt))
+        if not self.pipeline.vae.use_slicing:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.pipeline(prompt=prompt, **options)
+
+
+def test_latents_are_decoded_one_by_one_before_the_batch_falls(models):
+    generator = load_generator(str(models.generator), steps=2, device="cpu", dtype="float32")
+    whole = generator.generate(TEXTS, SEEDS)
+    generator.pipeline = OutOfMemoryUntil(generator.pipeline)
+    sliced = generator.generate(TEXTS, SEEDS)
+    assert np.abs(sliced.astype(int) - whole).max() <= 1
+    assert (generator.pipeline.batches, generator.vae_slicing, generator.micro_batch) == ([3, 3], True, 16)
+    recorded = replace(Runtime.resolve(CPU), vae_slicing=True)
+    again = open_generator(generator.source, Runtime.resolve(CPU, recorded))
+    assert again.pipeline.vae.use_slicing
+    assert np.array_equal(again.generate(TEXTS, SEEDS), sliced)
+
+
+def test_a_run_notes_that_latents_are_decoded_one_by_one(tree, tmp_path, monkeypatch):
+    import synthesis.job
+
+    class Short(synthesis.job.Job):
+        def draw(self, label, index):
+            if not isinstance(self.generator.pipeline, OutOfMemoryUntil):
+                self.generator.pipeline = OutOfMemoryUntil(self.generator.pipeline)
+            return super().draw(label, index)
+
+    recipe = Recipe.parse(tree)
+    with monkeypatch.context() as patch:
+        patch.setattr("synthesis.pipeline.Job", Short)
+        run(recipe, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "runtime.json").read_text())["vae_slicing"] is True
+    before = fingerprint(tmp_path / "run" / "blocks")
+    next((tmp_path / "run" / "blocks").rglob("*.parquet")).unlink()
+    run(recipe, tmp_path / "run")
+    assert fingerprint(tmp_path / "run" / "blocks") == before
+
+
+class Network(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 4)
+
+    def forward(self, numbers, more):
+        return (torch.tanh(self.layer(numbers)) + more,)
+
+
+def backend(change):
+    """A compiler that computes as the network does, and then something else."""
+    return lambda graph, _: lambda *inputs: change(graph(*inputs))
+
+
+def compiled(change, dtype="float32"):
+    torch.manual_seed(0)
+    network = Network().eval()
+    numbers = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
+    before = network(numbers, more=numbers)[0]
+    with torch.no_grad():
+        compile_checked(network, lambda: network(numbers, more=numbers), dtype, backend(change))
+        return before, network(numbers, more=numbers)[0]
+
+
+def test_a_compiled_network_that_says_the_same_is_used():
+    calls = []
+
+    def counted(outputs):
+        calls.append(1)
+        return outputs
+
+    before, after = compiled(counted)
+    assert torch.allclose(before, after)
+    assert calls
+
+
+def test_a_compiled_network_that_says_something_else_is_refused():
+    with pytest.raises(InputError, match=r"runtime\.compile true would draw other pictures: .* is off by 0\.5 of"):
+        compiled(lambda outputs: tuple(0.5 * each for each in outputs))
+    with pytest.raises(InputError, match="is off by nan of"):
+        compiled(lambda outputs: tuple(float("nan") * each for each in outputs))
+
+
+def test_a_compiler_that_fails_is_named():
+    def broken(outputs):
+        raise OSError("no C++ compiler")
+
+    with pytest.raises(InputError, match=r"does not compile here \(.*no C\+\+ compiler.*\); set it to false"):
+        compiled(broken)
+
+
+@pytest.mark.parametrize("kind", sorted(PIPELINES))
+def test_the_network_of_every_kind_goes_through_the_compiler(tmp_path, monkeypatch, kind):
+    """Traced by torch, and computed as traced: what the compiler itself adds takes minutes."""
+    folder = PIPELINES[kind](tmp_path / kind)
+    plain = load_generator(str(folder), steps=2, device="cpu", dtype="float32")
+    monkeypatch.setattr(
+        "synthesis.diffusers_generator.compile_checked",
+        lambda network, draw, dtype: compile_checked(network, draw, dtype, "eager"),
+    )
+    runtime = Runtime.resolve(CPU.model_copy(update={"compile": True, "micro_batch": 3}))
+    generator = open_generator(plain.source, runtime)
+    assert np.abs(generator.generate(TEXTS, SEEDS).astype(int) - plain.generate(TEXTS, SEEDS)).max() <= 1
+
+
+def test_what_has_no_network_to_compile_is_refused(models):
+    generator = load_generator(str(models.token_generator), device="cpu", dtype="float32")
+    with pytest.raises(InputError, match="is a Txt2ImgMHNPipeline, of which nothing is compiled here"):
+        open_generator(generator.source, Runtime.resolve(CPU.model_copy(update={"compile": True})))
+
+
+def test_a_record_is_what_was_saved(tmp_path):
+    runtime = Runtime.resolve(CPU)
+    runtime.save(tmp_path)
+    assert asdict(Runtime.load(tmp_path)) == asdict(runtime)
