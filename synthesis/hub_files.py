@@ -17,9 +17,10 @@ from synthesis.errors import InputError, RunError, one_line
 from synthesis.files import TEMPORARY
 from synthesis.shards import GROUP_BYTES, GROUP_ROWS
 
-# Nothing else of a run is published: not blocks/, scores/, locks, caches, or what was being written.
+# Nothing else of a run is published: not blocks/, scores/, locks, caches, what was being written, or evaluation/, whose
+# page shows real pictures.
 FILES = ("recipe.yaml", "identity.json", "runtime.json", "prompt_drops.json", "decisions.parquet", "evaluation.json")
-FOLDERS = ("report", "evaluation")
+FOLDERS = ("report",)
 CARD, DATA = "README.md", "data"
 MANIFEST = "terrasynth.json"
 

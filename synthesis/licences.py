@@ -1,9 +1,9 @@
 """What a data set inherits from the licences of what made it.
 
 A licence is known by the restrictions it puts on what is derived: none (permissive), attribution, share-alike,
-conditions of use, non-commercial, no-derivatives. They form a lattice by inclusion: a result carries the union of the
-restrictions of its sources. A licence that is not known here may ask for anything, so no union contains it: the user
-has to state a licence.
+non-commercial, no-derivatives, conditions of its own. They form a lattice by inclusion: a result carries the union of
+the restrictions of its sources. Share-alike means the very same licence, so two such sources of different licences have
+no result. A licence that is not known here may ask for anything. In both cases the user has to state one.
 """
 
 from __future__ import annotations
@@ -15,38 +15,43 @@ from typing import Any
 
 from synthesis.errors import InputError, nearest
 
-ATTRIBUTION, SHARE_ALIKE, NON_COMMERCIAL = "attribution", "share-alike", "non-commercial"
-NO_DERIVATIVES, USE = "no-derivatives", "conditions of use"
+ATTRIBUTION, SHARE_ALIKE = "attribution", "share-alike"
+NON_COMMERCIAL, NO_DERIVATIVES = "non-commercial", "no-derivatives"
 Restrictions = frozenset[str]
 _CC_PARTS = {"by": ATTRIBUTION, "sa": SHARE_ALIKE, "nc": NON_COMMERCIAL, "nd": NO_DERIVATIVES}
 # Identifiers of the Hub: https://huggingface.co/docs/hub/repositories-licenses
 _PERMISSIVE = (
     "apache-2.0", "mit", "bsd", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear", "isc", "zlib", "unlicense",
-    "wtfpl", "cc0-1.0", "pddl", "bsl-1.0", "postgresql", "ncsa", "cdla-permissive-1.0", "cdla-permissive-2.0",
+    "wtfpl", "cc0-1.0", "pddl", "bsl-1.0", "postgresql", "ncsa", "ecl-2.0", "cdla-permissive-1.0",
+    "cdla-permissive-2.0",
 )
+_ATTRIBUTION = ("afl-3.0", "artistic-2.0", "etalab-2.0", "ms-pl", "odc-by")
 _SHARE_ALIKE = (
     "gpl", "gpl-2.0", "gpl-3.0", "agpl-3.0", "lgpl", "lgpl-2.1", "lgpl-3.0", "lgpl-lr", "mpl-2.0", "epl-1.0",
     "epl-2.0", "eupl-1.1", "eupl-1.2", "osl-3.0", "odbl", "cdla-sharing-1.0", "gfdl",
 )
-_USE = (
+_CONDITIONS = (
     "openrail", "openrail++", "creativeml-openrail-m", "bigscience-openrail-m", "bigcode-openrail-m",
     "bigscience-bloom-rail-1.0", "llama2", "llama3", "llama3.1", "llama3.2", "llama3.3", "llama4", "gemma",
+    "grok2-community",
 )
-_CC_IDS = (
-    *(f"cc-{parts}-{version}" for parts in ("by", "by-sa", "by-nc", "by-nd", "by-nc-sa", "by-nc-nd")
-      for version in ("2.0", "3.0", "4.0")),
-    "cc-by-2.5", "cc-by-sa-2.5",
+_CREATIVE_COMMONS = (
+    "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0",
+    "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0",
+    "cc-by-nc-sa-4.0",
 )
 KNOWN: dict[str, Restrictions] = {
     **{name: frozenset() for name in _PERMISSIVE},
+    **{name: frozenset({ATTRIBUTION}) for name in _ATTRIBUTION},
     **{name: frozenset({ATTRIBUTION, SHARE_ALIKE}) for name in _SHARE_ALIKE},
-    **{name: frozenset({ATTRIBUTION, USE}) for name in _USE},
-    **{name: frozenset(_CC_PARTS[part] for part in name.split("-")[1:-1]) for name in _CC_IDS},
-    "etalab-2.0": frozenset({ATTRIBUTION}),
-    "odc-by": frozenset({ATTRIBUTION}),
-    "ms-pl": frozenset({ATTRIBUTION}),
-    "afl-3.0": frozenset({ATTRIBUTION}),
+    **{name: frozenset({ATTRIBUTION, f"the conditions of {name}"}) for name in _CONDITIONS},
+    **{name: frozenset(_CC_PARTS[part] for part in name.split("-")[1:-1]) for name in _CREATIVE_COMMONS},
 }
+# The Hub has these, too; what they ask of a data set is for the user to say.
+UNSORTED = (
+    "cc", "c-uda", "h-research", "intel-research", "lppl-1.3c", "apple-ascl", "apple-amlr", "openmdw-1.0", "ofl-1.1",
+    "deepfloyd-if-license", "fair-noncommercial-research-license",
+)
 OTHER, UNSTATED = "other", "not-stated-yet"
 _NAME = re.compile(r"[a-z0-9][a-z0-9.+_-]*")
 
@@ -107,8 +112,9 @@ class Statement:
             InputError: An unknown identifier, or "other" without name and link, or these with another identifier.
         """
         named = bool(self.licence_name), bool(self.licence_link)
-        if self.licence != OTHER and self.licence not in KNOWN:
-            raise InputError(f"licence {self.licence!r} is unknown{nearest(self.licence, [*KNOWN, OTHER])}; give an "
+        known = [*KNOWN, *UNSORTED, OTHER]
+        if self.licence not in known:
+            raise InputError(f"licence {self.licence!r} is unknown{nearest(self.licence, known)}; give an "
                              "identifier of https://huggingface.co/docs/hub/repositories-licenses, or `other` with "
                              "--licence-name and --licence-link")
         if self.licence == OTHER and not all(named):
@@ -175,7 +181,8 @@ def inherit(sources: Sequence[Source], stated: Statement | None = None) -> Licen
         return Licence(tuple(sources), OTHER, UNSTATED, missing=f"what it asks is not known ({listed})")
     chosen = _narrowest(sources, needed)
     if chosen is None:
-        missing = f"no one licence carries {', '.join(sorted(needed))} together"
+        asked = ", ".join(dict.fromkeys(each.licence for each in sources if each.restrictions))
+        missing = f"no one licence carries what these ask for together: {asked}"
         return Licence(tuple(sources), OTHER, UNSTATED, missing=missing)
     return Licence(tuple(sources), chosen)
 
@@ -186,15 +193,19 @@ def _union(sources: Sequence[Source]) -> Restrictions:
 
 def _narrowest(sources: Sequence[Source], needed: Restrictions) -> str | None:
     """A source's own licence if it carries everything, else the Creative Commons licence that says just this."""
+    if SHARE_ALIKE in needed:
+        alike = {each.licence for each in sources if SHARE_ALIKE in (each.restrictions or ())}
+        only = alike.pop()
+        return only if not alike and KNOWN[only] == needed else None
     for source in sources:
         if source.restrictions == needed:
             return source.licence
-    return next((name for name in reversed(_CC_IDS) if name.endswith("-4.0") and KNOWN[name] == needed), None)
+    return next((name for name in _CREATIVE_COMMONS if name.endswith("-4.0") and KNOWN[name] == needed), None)
 
 
 def _check(stated: Statement, sources: Sequence[Source], needed: Restrictions) -> None:
-    if stated.licence == OTHER:
-        return  # its text is the user's to answer for
+    if stated.licence not in KNOWN:
+        return  # what its text says is the user's to answer for
     left_out = needed - KNOWN[stated.licence]
     if left_out:
         first = next(each for each in sources if each.restrictions and each.restrictions & left_out)

@@ -18,6 +18,8 @@ from synthesis.licences import Source, inherit
 from synthesis.shards import _schema, _write_shard
 
 LABELS = ("beach", "forest", "river")
+HIDDEN = (".lock", "evaluation/index.html", "data/train-00099.parquet.tmp", "blocks/beach/00000.parquet",
+          "scores/x/a.parquet")
 MIT = (Source("generator", "tiny", "mit", found="its card"), Source("prompts", "grammar", "apache-2.0"))
 
 
@@ -42,7 +44,7 @@ def write_run(root: Path, rows: int, per_shard: int = 100, sources=MIT, seed: in
     (root / "report").mkdir(exist_ok=True)
     (root / "report" / "index.html").write_text("<html>report</html>")
     (root / "report" / "one-of-each.png").write_bytes(encode(_picture(0), "png"))
-    for hidden in (".lock", "data/train-00099.parquet.tmp", "blocks/beach/00000.parquet", "scores/x/a.parquet"):
+    for hidden in HIDDEN:
         (root / hidden).parent.mkdir(parents=True, exist_ok=True)
         (root / hidden).write_bytes(b"" if hidden == ".lock" else b"not to be published")
     return root

@@ -25,9 +25,9 @@ def _sources(*licences):
         (["apache-2.0", "cc-by-4.0"], "cc-by-4.0"),
         (["cc-by-4.0", "cc-by-sa-4.0", "mit"], "cc-by-sa-4.0"),
         (["cc-by-nc-4.0", "mit"], "cc-by-nc-4.0"),
-        (["cc-by-sa-4.0", "cc-by-nc-4.0"], "cc-by-nc-sa-4.0"),
+        (["gpl-3.0", "mit"], "gpl-3.0"),
         (["cc-by-nd-4.0", "cc-by-nc-4.0"], "cc-by-nc-nd-4.0"),
-        (["creativeml-openrail-m", "apache-2.0"], "creativeml-openrail-m"),
+        (["cc-by-4.0", "creativeml-openrail-m"], "creativeml-openrail-m"),
     ],
 )
 def test_the_result_carries_every_restriction(licences, inherited):
@@ -50,8 +50,15 @@ def test_what_is_not_known_leaves_it_open(unknown):
     assert inherit(_sources("mit", unknown), Statement("mit", by="me")).stated_by == "me"
 
 
-def test_share_alike_and_no_derivatives_go_into_no_licence():
-    assert "no one licence carries" in inherit(_sources("cc-by-sa-4.0", "cc-by-nd-4.0")).missing
+@pytest.mark.parametrize(
+    "licences",
+    [
+        ("cc-by-sa-4.0", "cc-by-nd-4.0"), ("cc-by-sa-4.0", "cc-by-nc-4.0"), ("cc-by-sa-4.0", "gpl-3.0"),
+        ("llama2", "gemma"), ("gemma", "cc-by-nc-4.0"),
+    ],
+)
+def test_what_goes_into_no_one_licence_is_for_the_user_to_state(licences):
+    assert "no one licence carries" in inherit(_sources(*licences)).missing
 
 
 @pytest.mark.parametrize("source", ["cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-sa-4.0", "gpl-3.0", "openrail"])
@@ -60,6 +67,7 @@ def test_a_statement_may_be_stricter_and_not_laxer(source, stated):
     with pytest.raises(InputError, match=f"'{stated}' leaves out .* which generator 'model-0' asks for"):
         inherit(_sources(source, ""), Statement(stated))
     assert inherit(_sources("mit"), Statement(source)).licence == source
+    assert inherit(_sources(source), Statement("c-uda", by="me")).licence == "c-uda"
 
 
 @pytest.mark.parametrize(
