@@ -137,6 +137,10 @@ def _diversity(evaluation: Evaluation) -> Iterator[Finding]:
 def _classes(generated: Confusion, real: Confusion | None) -> Iterator[Finding]:
     own: Mapping[str, Figure] = generated.accuracy()
     theirs = {} if real is None else real.accuracy()
+    if real is not None and set(generated.asked) != set(real.asked):
+        yield Finding("caution", f"These pictures are of {len(generated.asked)} classes, the real ones of "
+                      f"{len(real.asked)}, {len(set(generated.asked) & set(real.asked))} of them the same: distances "
+                      "and shares against real pictures measure that too.")
     below = [label for label, each in own.items() if label in theirs and each.high < theirs[label].low]
     if below:
         named = ", ".join(f"{label} {own[label].value:.2f} (real {theirs[label].value:.2f})" for label in below)

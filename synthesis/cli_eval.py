@@ -142,7 +142,9 @@ def judge(
         copies = None
         if trained is not None and others is not None:
             copies = find_copies(found, trained, others, encoder, seed, cache_folder(cache))
-        about = {} if real is None else {"real pictures": f"{real.resolve().stem}, split {split}"}
+        about: dict[str, object] = {"seed": seed}
+        if real is not None and others is not None:
+            about["real pictures"] = f"{len(others.images)} of {real.resolve().stem}, split {split}"
         page = collect(records[0], found, about=about, copies=copies, absent=absent, references=distances,
                        sweep=sweep_points(records, found, judges, limit, seed))
         click.echo(f"page {write_page(report, page)}")

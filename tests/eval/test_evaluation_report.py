@@ -184,6 +184,15 @@ def test_classes_that_are_recognised_less_than_real_ones_are_named(judged, real)
         "Recognised less often than real pictures of their class, intervals apart: beach 0.05 (real 0.97)."]
 
 
+def test_other_classes_than_the_real_ones_are_said(judged, real):
+    evaluation = measure(judged, real, 5)
+    own, same = confusion(judged), confusion(judged)
+    said = [[each.text for each in findings(evaluation, own, other) if "measure that too" in each.text]
+            for other in (confusion(real), same)]
+    assert said[1] == []
+    assert said[0][0].startswith("These pictures are of 3 classes, the real ones of 2, 2 of them the same")
+
+
 def test_a_sweep_is_in_order_and_of_different_guidance(report):
     point = report.sweep[0]
     ordered = in_order([replace(point, guidance=value) for value in (5.0, 1.0, 3.0)])
