@@ -8,7 +8,8 @@ real pictures. 100 of `train` in this look, spread over the classes, tune `ldm-u
 class, and measured against `test` in this look: Frechet distance on the features of `scene-ucm` and `clip-ucm-b`.
 Beside it stand the distance of `val` to `test` in this look (what pictures of the look are at, at equal n), and that
 of `test` as the frozen autoencoder gives it back (what it can draw at all). With `--look film`, red for the same band,
-green for red, blue for green, as on colour-infrared film. Prints a table, and writes `new_domain.json` and sheets of pictures to FOLDER.
+green for red, blue for green, as on colour-infrared film. Prints a table, and writes `new_domain.json` and sheets of
+pictures to FOLDER.
 
 A training or a set of pictures that is there is not made again.
 """
@@ -72,9 +73,11 @@ def tune(options, data):
     settings = {
         "model.augment": "latents", "model.validation.choose": "loss", "model.validation.encoder": "null",
         "model.validation.pictures": 0, "model.lora.rank": options.rank, "model.lora.targets": json.dumps(LAYERS),
-        "model.caption_dropout": 0.12, "loop.seed": SEED, "loop.max_steps": options.steps, "loop.batch_size": options.batch,
+        "model.caption_dropout": 0.12, "loop.seed": SEED, "loop.max_steps": options.steps,
+        "loop.batch_size": options.batch,
         "loop.learning_rate": options.rate, "loop.warmup_steps": 20, "loop.ema_decay": 0.98,
-        "loop.validate_every": 50, "loop.checkpoint_every": 50, "loop.preview_every": options.steps,
+        "loop.validate_every": max(1, options.steps // 2), "loop.checkpoint_every": 50,
+        "loop.preview_every": options.steps,
     }
     command = ["train", "lora", "--base", BASE, "--data", str(data), "--out", str(options.out / "lora")]
     command += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
@@ -127,10 +130,10 @@ def main():
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--pictures", type=int, default=100, help="of train, for tuning")
     parser.add_argument("--look", choices=LOOKS, default="band")
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=160)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rank", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--rate", type=float, default=2e-3)
     options = parser.parse_args()
     options.out = options.out.resolve()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -152,8 +155,9 @@ def main():
         "`test` in its own colours": known,
     }
     networks = {"scene-ucm": load_classifier("scene-ucm"), "clip-ucm-b": load_encoder("clip-ucm-b")}
-    result = {"n_test": len(real["test"]), "pictures": options.pictures, "look": options.look, "steps": options.steps, "batch": options.batch, "rank": options.rank,
-              "rate": options.rate, "seed": SEED, "base": BASE, "prompts": prompts.source,
+    result = {"n_test": len(real["test"]), "pictures": options.pictures, "look": options.look, "steps": options.steps,
+              "batch": options.batch, "rank": options.rank, "rate": options.rate, "seed": SEED, "base": BASE,
+              "prompts": prompts.source,
               "psnr": {"new look": decibel(back, real["test"]), "own colours": decibel(given_back(known), known)},
               "networks": {name: network.identity() for name, network in networks.items()}, "distances": {}}
     for name, network in networks.items():

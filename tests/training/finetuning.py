@@ -43,11 +43,12 @@ def make_task(base, data, cache, kind=FinetuneTask, **settings):
                 Validation(chosen.validation, val, CPU, 0))
 
 
-def stir(task, size=0.3):
-    """Give every trained weight a random change, so that its effect can be seen."""
+def stir(task, size=5.0):
+    """Give every trained weight a random change that half precision can say, so that its effect can be seen."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for network in task.networks().values():
             for parameter in network.parameters():
                 parameter += size * parameter.abs().mean().clamp(min=0.1) * torch.randn(parameter.shape,
                                                                                         generator=generator)
+                parameter.copy_(parameter.half())

@@ -44,6 +44,12 @@ def _draw(pipeline, seeds=(3, 4)):
     return np.rint(drawn * 255)
 
 
+def _same(found, expected, base):
+    """Equal but for the last digit, and not what the base draws."""
+    assert np.abs(base - expected).mean() > 3
+    assert np.abs(found - expected).max() <= 1
+
+
 @pytest.mark.parametrize("name", PIPELINES)
 @pytest.mark.parametrize("text_encoder", [False, True])
 def test_a_lora_does_in_plain_diffusers_what_it_did_in_training(bases, data, tmp_path, name, text_encoder):
@@ -66,8 +72,7 @@ def test_a_lora_does_in_plain_diffusers_what_it_did_in_training(bases, data, tmp
         pipeline.load_lora_weights(tmp_path / "lora")
         with_adapters = {part for part, found in pipeline.get_list_adapters().items() if found}
         assert with_adapters == {"unet", *(ENCODERS[name] if text_encoder else ())}
-    assert np.abs(_draw(pipeline) - expected).max() <= 2  # its weights were rounded to half precision
-    assert np.abs(base - expected).max() > 10
+    _same(_draw(pipeline), expected, base)
     assert all(value.dtype == torch.float16 for path in (tmp_path / "lora").rglob("*.safetensors")
                for value in load_file(path).values())
 
@@ -75,12 +80,11 @@ def test_a_lora_does_in_plain_diffusers_what_it_did_in_training(bases, data, tmp
 @pytest.mark.parametrize("name", PIPELINES)
 def test_all_weights_are_saved_as_a_pipeline_and_the_rest_byte_for_byte(bases, data, tmp_path, name):
     task = make_task(bases[name], data, tmp_path / "cache", method="full")
-    stir(task, 0.05)
+    stir(task, 1.0)
     task.texts = None
     expected = task.draw(TEXTS, [3, 4])
     task.save(tmp_path / "out")
-    assert np.abs(_draw(_plain(tmp_path / "out")) - expected).max() <= 3
-    assert np.abs(_draw(_plain(bases[name])) - expected).max() > 10
+    _same(_draw(_plain(tmp_path / "out")), expected, _draw(_plain(bases[name])))
     for path in bases[name].rglob("*"):
         if path.is_file() and path.parent.name not in (task.family.denoiser, bases[name].name):
             assert (tmp_path / "out" / path.relative_to(bases[name])).read_bytes() == path.read_bytes()
