@@ -65,6 +65,8 @@ class ByPrompt:
 
     def assign(self, rows: Sequence[Mapping[str, Any]]) -> list[str | LeftOut]:
         """The split of each of the next rows, or that it would have to be in two."""
+        if len(self._names) == 1:
+            return [self._names[0]] * len(rows)
         return [self._one(str(row["text"]), str(row["label"]), str(row["scene"])) for row in rows]
 
     def _one(self, text: str, label: str, scene: str) -> str | LeftOut:
