@@ -59,7 +59,7 @@ def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence) -> str:
         settings=_settings(job),
         recipe=job.recipe,
         filters=[
-            {"name": name, "text": describe_filter(settings)}
+            {"name": name, "text": describe_filter(settings), "revision": _revision(job.encoders.model_of(name))}
             for name, settings in zip(job.recipe.filter_names, job.recipe.filters, strict=True)
         ],
         identity=job.identity.hash,
@@ -123,6 +123,12 @@ def _render(template: str, **values: object) -> str:
 
     environment = Environment(loader=PackageLoader("synthesis"), undefined=StrictUndefined, autoescape=False)
     return environment.get_template(template).render(**values)
+
+
+def _revision(model: Any) -> str:  # noqa: ANN401 - an encoder, a classifier, or None
+    """Content hash, or commit on the Hub, of what a filter measures with; "" where it is no model."""
+    identity = model.identity() if hasattr(model, "identity") else {}
+    return str(identity.get("content") or identity.get("revision") or "")
 
 
 def _settings(job: Job) -> dict[str, str]:

@@ -54,7 +54,10 @@ class Patience:
                 cause = root_cause(error)
                 pause = retry_after(cause)
                 if not (passes or is_passing)(cause) or number == TRIES - 1 or (pause or 0) > LONGEST_PAUSE:
-                    raise self.explained(cause) from error
+                    told = self.explained(cause)
+                    if told is error:
+                        raise
+                    raise told from error
                 self.wait(number, pause)
         raise AssertionError("the last try returns or raises")
 

@@ -96,12 +96,12 @@ class HubRepository:
         return Remote(head, bool(info.private), has_branch, files, put_here, identity)
 
     def create(self, private: bool) -> Remote:
-        """Make the repository.
+        """Make the repository; where it is not to be private, it is what its owner's settings say.
 
         Raises:
             InputError: The token may not.
         """
-        self._patient(lambda: self._api.create_repo(self.name, repo_type=KIND, private=private, exist_ok=True))
+        self._patient(lambda: self._api.create_repo(self.name, repo_type=KIND, private=private or None, exist_ok=True))
         found = self.look()
         if found is None:
             raise RunError(f"data set {self.name} was made at {self.endpoint} and is not shown yet; {AGAIN}")

@@ -198,8 +198,8 @@ def _check_theirs(root: Path, settings: PushSettings, remote: Remote, send: Sequ
 def _send(hub: HubRepository, settings: PushSettings, plan: PushPlan, say: Callable[[str], None]) -> str:
     remote = plan.remote
     if remote is None:
-        say(f"making the {'private' if settings.private else 'public'} data set {settings.repository}")
         remote = hub.create(settings.private)
+        say(f"made the {'private' if remote.private else 'public'} data set {settings.repository}")
     if not remote.has_branch:
         hub.create_branch(remote.head)
     operations = []

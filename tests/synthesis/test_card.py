@@ -10,6 +10,7 @@ import pytest
 import yaml
 from huggingface_hub import DatasetCard
 
+from eval.models import content_hash
 from synthesis import run
 from synthesis.card import TAIL, published, refreshed
 from synthesis.card_evaluation import evaluation_tables
@@ -49,6 +50,12 @@ def test_the_header_is_one_to_the_hub_and_to_datasets(made):
     builder = datasets.load_dataset_builder(str(made))
     assert builder.info.splits["train"].num_examples == len(rows(made)) == 6
     assert "bytes" not in builder.info.features
+
+
+def test_a_filter_is_told_with_the_revision_of_its_encoder(recipe, models, tmp_path):
+    run(recipe, tmp_path / "run")
+    text = (tmp_path / "run" / "README.md").read_text()
+    assert f", revision `{content_hash(models.encoder)}` |" in text
 
 
 def test_the_text_tells_what_made_it(made):

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from synthesis.errors import InputError, RunError
+from synthesis.hub_check import read_back
 from synthesis.push import PushSettings, push
 from tests.hub_faults import Fault, fault_at, random_faults
 from tests.hub_runs import write_run
@@ -184,6 +185,13 @@ def test_a_pause_longer_than_anyone_waits_is_told(hub, made, naps):
     with pytest.raises(RunError, match="wait 3600 s"):
         push(made, REPO)
     assert naps == []
+
+
+def test_rows_that_read_back_otherwise_are_told(hub, made):
+    push(made, REPO)
+    (made / SHARDS[3]).write_bytes((made / SHARDS[0]).read_bytes())
+    with pytest.raises(RunError, match=r"reads back with another id, image, text.* than .*train-00003\.parquet has"):
+        read_back(made, "user/tiny", hub.repositories["user/tiny"].history()[-1].oid, TOKEN)
 
 
 def test_a_dry_run_looks_and_writes_nothing(hub, made):
