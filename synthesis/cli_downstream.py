@@ -35,7 +35,7 @@ def downstream_command(train_cell: TrainCell) -> click.Command:
     @click.option("--steps", default=600, show_default=True, type=click.IntRange(1), help="Steps of each training.")
     @click.option("--retrieval-steps", default=600, show_default=True, type=click.IntRange(1), help="Of retrieval.")
     @click.option("--batch-size", default=64, show_default=True, type=click.IntRange(2), help="Pictures a step.")
-    @click.option("--size", type=click.IntRange(16), help="Side in pixels. Default: that of the run's pictures.")
+    @click.option("--size", type=click.IntRange(32), help="Side in pixels. Default: that of the run's pictures.")
     @click.option("--subset-seed", type=click.IntRange(0),
                   help="The same real subsets for all seeds, of this one. Default: others for each seed.")
     @click.option("--generator-saw", default="unknown", show_default=True, metavar="unknown|all|none|FILE",

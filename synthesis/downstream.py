@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from synthesis.downstream_arms import SYNTHETIC, Cell, Design, cells
+from synthesis.downstream_arms import REAL, SYNTHETIC, Cell, Design, cells
 from synthesis.downstream_figures import (
     ArmFigure,
     ClassDifference,
     Difference,
+    Interval,
     class_differences,
     crossed_mean,
     differences,
@@ -86,6 +87,8 @@ class TaskFindings:
         arms: How each arm does.
         differences: Arms against arms.
         classes: `real + synthetic` against `real only`, by class.
+        more_real: `real only` at the largest share minus at the smallest: whether the trainings are long enough to
+            show what more pictures do; None with one share.
     """
 
     task: str
@@ -97,6 +100,7 @@ class TaskFindings:
     arms: tuple[ArmFigure, ...]
     differences: tuple[Difference, ...]
     classes: tuple[ClassDifference, ...]
+    more_real: Interval | None
 
 
 @dataclass(frozen=True)
@@ -207,6 +211,7 @@ def _findings(
     return TaskFindings(
         task, budget, one.network, metrics, dict(one.chance), percents, arms,
         tuple(differences(judged, percents, seed)), tuple(class_differences(judged, percents, labels, seed)),
+        crossed_mean(judged[REAL, percents[-1]] - judged[REAL, percents[0]], seed) if len(percents) > 1 else None,
     )
 
 

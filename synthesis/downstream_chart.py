@@ -71,7 +71,7 @@ def chart(findings: TaskFindings) -> str:
 def _level(kind: str, name: str, value: float, frame: Frame) -> str:
     return (f'<line class="{kind} level" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{frame.y(value):.1f}" '
             f'y2="{frame.y(value):.1f}"><title>{name}: {value:.3f}</title></line>'
-            f'<text class="axis" x="{WIDTH - RIGHT}" y="{frame.y(value) - 5:.1f}" text-anchor="end">{name}</text>')
+            f'<text class="axis" x="{LEFT + 4}" y="{frame.y(value) - 5:.1f}">{name}</text>')
 
 
 def _line(number: int, arm: str, figures: list[Interval], findings: TaskFindings, frame: Frame) -> str:

@@ -20,6 +20,9 @@ METRICS = {
     "retrieval": "R@k is the mean of two shares: pictures that find one of their captions among the first k, and "
                  "captions, averaged by picture, that find their picture. Mean recall is the mean of R@1 and R@5.",
 }
+SHOWN = "more real pictures help, as they should"
+NOT_SHOWN = ("not even more real pictures are shown to help: these trainings are too short or too few to say what any "
+             "pictures bring")
 MARK = "`*`: the 95 % interval of this class leaves out 0; with so many classes some do by chance."
 NOTES = (
     f"`{REAL}`: a share of the real training pictures, drawn class by class; smaller shares lie within larger ones.",
@@ -99,8 +102,16 @@ class Report:
 
 
 def verdicts(findings: TaskFindings) -> list[str]:
-    """One sentence a share."""
-    return [sentence(findings.differences, percent) for percent in findings.percents]
+    """One sentence a share, and whether the trainings could have shown anything."""
+    found = [sentence(findings.differences, percent) for percent in findings.percents]
+    more = findings.more_real
+    if more is not None:
+        first, last = findings.percents[0], findings.percents[-1]
+        words = f"{REAL} at {last:g} % minus at {first:g} %: {more.words(signed=True)}"
+        if more.low is not None:
+            words += f" - {SHOWN if more.low > 0 else NOT_SHOWN}"
+        found.append(words)
+    return found
 
 
 def chance_note(findings: TaskFindings) -> str:
@@ -113,10 +124,12 @@ def chance_note(findings: TaskFindings) -> str:
 
 
 def by_chance(findings: TaskFindings) -> str:
-    """How many differences to expect of nothing."""
+    """How many differences to expect of nothing, and how large they are where next to nothing differs."""
     pairs = len(findings.differences)
+    same = [each.difference.value for each in findings.differences if (each.arm, each.against) == (DUPLICATED, REAL)]
     return (f"{pairs} pairs of arms are compared at 95 % each: where nothing differs, up to about {pairs * 0.05:.1f} "
-            "of them would still be called different.")
+            f"of them would still be called different. `{DUPLICATED}` minus `{REAL}`, which hardly differ, lies "
+            f"between {min(same):+.3f} and {max(same):+.3f}.")
 
 
 def arm_table(findings: TaskFindings, exposure: Exposure) -> Table:

@@ -16,6 +16,9 @@ from training.errors import InputError
 from training.from_arrays import CLIP, SCENE, Fit, picture_set, resized, trained_classifier, trained_encoder
 
 VALIDATIONS = 10
+SMALLEST = 32
+"""Pixels: in smaller pictures the last maps are single pixels, and there bfloat16 gradients of torch 2.13 on a CPU were
+those of memory that nobody had written to: another one in each run, in one weight of 62."""
 RANKS = (1, 5)
 RECALL = "mean recall"
 
@@ -37,8 +40,10 @@ def train_cell(task: str, train: Pool, val: Pool, test: Pool, budget: Budget, se
         name: What progress is reported under.
 
     Raises:
-        InputError: A class to learn that no test picture has.
+        InputError: A class to learn that no test picture has, or pictures that are too small.
     """
+    if budget.size < SMALLEST:
+        raise InputError(f"size {budget.size} px is too small for these networks; give --size {SMALLEST} or more")
     names = tuple(sorted(set(test.labels)))
     if unknown := sorted({*train.labels, *val.labels} - set(names)):
         raise InputError(f"class {unknown[0]!r} has no real test picture; there are: {', '.join(names)}")

@@ -38,7 +38,7 @@ from synthesis.downstream_figures import (
 from synthesis.downstream_page import write_page
 from synthesis.downstream_pools import Pool
 from synthesis.downstream_saw import Exposure, Saw, write_subsets
-from synthesis.downstream_table import Report
+from synthesis.downstream_table import Report, verdicts
 from synthesis.errors import InputError, RunError
 
 COLOURS = {"desert": (190, 160, 110), "forest": (90, 120, 80), "river": (80, 110, 170), "snow": (200, 200, 210)}
@@ -259,6 +259,20 @@ def test_an_interval_holds_for_other_seeds_and_pictures():
         found = crossed_mean(scores, 0)
         held += found.low < 0 < found.high
     assert held >= 184  # 190 expected
+
+
+def test_more_real_pictures_show_whether_anything_can_be_shown(real, tmp_path):
+    learned = _measure(real, _useful(), NearestMean(), tmp_path / "learned", (5, 100), 5)
+    assert learned.more_real.low > 0
+    assert verdicts(learned)[-1].endswith("more real pictures help, as they should")
+
+    def guess(task, train, val, test, budget, seed, name):
+        hits = np.random.default_rng([seed, len(train)]).random(len(test)) < 0.25
+        return Trained({"accuracy": hits.astype(float).tolist()}, {"accuracy": 0.25}, 1, "guess")
+
+    guessed = _measure(real, _useful(), guess, tmp_path / "guessed", (5, 100), 5)
+    assert "too short or too few" in verdicts(guessed)[-1]
+    assert _measure(real, _useful(), guess, tmp_path / "one", (5,), 2).more_real is None
 
 
 def test_one_seed_gives_no_verdict():
