@@ -34,6 +34,8 @@ SCHEMA = pa.schema(
         *_MEASURED,
     ]
 )
+# Statistics would be whole pictures, outside what the checksums cover.
+WRITTEN = {"compression": "zstd", "use_dictionary": False, "write_statistics": False, "write_page_checksum": True}
 SIDE_SCHEMA = pa.schema([("id", pa.string()), *_MEASURED])
 
 
@@ -151,7 +153,7 @@ class Blocks:
         if self.read(label, index, ["id"]).column("id").to_pylist() != list(ids):
             raise RunError(
                 f"{self.path(label, index)} holds other attempts than its place in this run; "
-                "remove the file and run again: its attempts are drawn again exactly as they were"
+                "run again with --repair: its attempts are drawn again exactly as they were"
             )
 
     def _side(self, label: str, index: int, encoder: str) -> Path:
@@ -173,10 +175,7 @@ def _tagged(schema: pa.Schema, encoder: str | None) -> pa.Schema:
 
 def _write(path: Path, table: pa.Table) -> None:
     with replacing(path) as file:
-        # Statistics would be whole pictures, outside what the checksums cover.
-        pq.write_table(
-            table, file, compression="zstd", use_dictionary=False, write_statistics=False, write_page_checksum=True
-        )
+        pq.write_table(table, file, **WRITTEN)
 
 
 def _read(path: Path, columns: Sequence[str]) -> pa.Table:
@@ -195,6 +194,6 @@ def _encoder_of(path: Path) -> str:
 
 def _damaged(path: Path, error: Exception) -> RunError:
     return RunError(
-        f"{path} cannot be read ({one_line(error)[:120]}); remove the file and run again: "
-        "its attempts are drawn again exactly as they were"
+        f"{path} cannot be read ({one_line(error)[:120]}); run again with --repair: "
+        "it is moved to damaged/ and its attempts are drawn again exactly as they were"
     )

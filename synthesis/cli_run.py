@@ -44,8 +44,9 @@ def plan(recipe: str, out: Path | None, overrides: Sequence[str]) -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="The run directory; an existing run goes on."
 )
+@click.option("--repair", is_flag=True, help="First move damaged files to RUN/damaged/; they are made again.")
 @_SET
-def run(recipe: str, out: Path, overrides: Sequence[str]) -> None:
+def run(recipe: str, out: Path, repair: bool, overrides: Sequence[str]) -> None:
     """Make the data set of RECIPE (a file, or the name of a shipped recipe).
 
     The same command resumes after a crash; a larger target grows the data set; other filters judge it again.
@@ -56,6 +57,8 @@ def run(recipe: str, out: Path, overrides: Sequence[str]) -> None:
     from synthesis.progress import Progress
 
     loaded = Recipe.load(recipe, overrides)
+    if repair and out.is_dir():
+        _set_damaged_aside(out)
     with _stop_on_signal() as should_stop:
         result = run_recipe(loaded, out, on_event=Progress(), should_stop=should_stop)
     click.echo(f"data set   {result.root}   ({result.accepted} pictures of {len(result.counts)} classes)")
@@ -69,6 +72,17 @@ def run(recipe: str, out: Path, overrides: Sequence[str]) -> None:
             f"target missed by {missed} after {loaded.target.max_attempts} attempts each; "
             "raise target.max_attempts or loosen a filter, and run again"
         )
+
+
+def _set_damaged_aside(out: Path) -> None:
+    from synthesis.repair import set_aside
+    from synthesis.verify import verify
+
+    faults = list(verify(out))
+    for fault in faults:
+        click.echo(fault.line, err=True)
+    for path in set_aside(out, faults):
+        click.echo(f"moved to {path}", err=True)
 
 
 @contextmanager

@@ -215,7 +215,10 @@ def write_decisions(
             ("scores", pa.struct([(name, pa.float32()) for name in names])),
         ]
     )
-    with replacing(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+    with (
+        replacing(path) as file,
+        pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
         for decided in classes:
             rows = [
                 {

@@ -9,6 +9,7 @@ from synthesis.block_work import BlockWork
 from synthesis.card import write_card
 from synthesis.decisions import ClassDecisions, write_decisions
 from synthesis.events import Event, Finished, Listener, Planned, RunResult, Writing
+from synthesis.finished import asked_for, finished_counts, forget_finished, note_finished
 from synthesis.job import Job
 from synthesis.recipe import Recipe
 from synthesis.reporting import write_run_report
@@ -46,19 +47,38 @@ def run(
             )
             for label in job.classes
         ]
+        asked = asked_for(job, classes)
         tell(Planned(job.identity.hash, tuple(c.count for c in classes), recipe.target.max_attempts, job.blocks.any()))
-        stopped = False
-        with BlockWork(job, tell) as work:
-            for each in _in_turn(work, classes):
-                if stop():
-                    stopped = True
-                    break
-                work.advance(each)
-            work.settle()
-        _write_results(job, classes, tell)
-    result = RunResult(job.root, job.identity.hash, tuple(each.count for each in classes), work.drawn, stopped)
+        counts, drawn, stopped = finished_counts(job, asked), 0, False
+        if counts is None:
+            forget_finished(job)
+            drawn, stopped = _make(job, classes, tell, stop)
+            counts = tuple(each.count for each in classes)
+            if not stopped:
+                note_finished(job, asked, counts)
+    result = RunResult(job.root, job.identity.hash, counts, drawn, stopped)
     tell(Finished(result))
     return result
+
+
+def _make(
+    job: Job, classes: list[ClassDecisions], tell: Callable[[Event], None], stop: Callable[[], bool]
+) -> tuple[int, bool]:
+    """Draw and decide until every class is done or a stop is asked for, and write what came of it.
+
+    Returns:
+        Pictures drawn, and whether it was stopped.
+    """
+    stopped = False
+    with BlockWork(job, tell) as work:
+        for each in _in_turn(work, classes):
+            if stop():
+                stopped = True
+                break
+            work.advance(each)
+        work.settle()
+    _write_results(job, classes, tell)
+    return work.drawn, stopped
 
 
 def _in_turn(work: BlockWork, classes: list[ClassDecisions]) -> Iterator[ClassDecisions]:

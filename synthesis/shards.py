@@ -106,7 +106,9 @@ def _schema(names: list[str]) -> pa.Schema:
 def _write_shard(path: Path, schema: pa.Schema, first: dict[str, Any], others: Iterable[dict[str, Any]]) -> None:
     with (
         replacing(path) as file,
-        pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=False, write_page_index=True) as writer,
+        pq.ParquetWriter(
+            file, schema, compression="zstd", use_dictionary=False, write_page_index=True, write_page_checksum=True
+        ) as writer,
     ):
         group, held = [first], len(first["image"]["bytes"])
         for row in others:

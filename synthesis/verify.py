@@ -11,7 +11,7 @@ from pathlib import Path
 
 from synthesis.files import reading
 from synthesis.verify_blocks import block_faults, layout_faults, score_faults
-from synthesis.verify_data import Decisions, data_faults, read_decisions
+from synthesis.verify_data import data_faults, hash_faults, read_decisions
 from synthesis.verify_faults import Fault, RunRecord, read_record
 from synthesis.verify_pages import card_faults, drops_faults, report_faults
 
@@ -54,17 +54,21 @@ def verify(root: str | Path, fast: bool = False, into: Verification | None = Non
             return
         if into is not None:
             into.counts = run.counts
-        yield from layout_faults(run)
-        yield from block_faults(run, fast)
-        decisions, faults = read_decisions(run)
-        yield from faults
-        yield from score_faults(run)
-        yield from drops_faults(run)
-        if decisions is not None:
-            yield from _result_faults(run, decisions, fast)
+        named = set()
+        for fault in _all_faults(run, fast):
+            named.add(fault.file)
+            yield fault
+        yield from (fault for fault in hash_faults(run) if fault.file not in named)
 
 
-def _result_faults(run: RunRecord, decisions: Decisions, fast: bool) -> Iterator[Fault]:
-    yield from data_faults(run, decisions, fast)
-    yield from card_faults(run, decisions)
-    yield from report_faults(run, decisions)
+def _all_faults(run: RunRecord, fast: bool) -> Iterator[Fault]:
+    yield from layout_faults(run)
+    yield from block_faults(run, fast)
+    decisions, faults = read_decisions(run)
+    yield from faults
+    yield from score_faults(run)
+    yield from drops_faults(run)
+    if decisions is not None:
+        yield from data_faults(run, decisions, fast)
+        yield from card_faults(run, decisions)
+        yield from report_faults(run, decisions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 from synthesis.decisions import NOT_JUDGED, score_names
 from synthesis.errors import one_line
+from synthesis.finished import FILE as FINISHED
+from synthesis.finished import sha256
 from synthesis.shards import READ
 from synthesis.verify_blocks import missing_block
 from synthesis.verify_faults import Fault, Remedy, RunRecord
@@ -60,6 +63,24 @@ class Decisions:
     def rows(self) -> int:
         """Rows that the data set should have."""
         return sum(each.rows for each in self.classes.values())
+
+
+def hash_faults(run: RunRecord) -> Iterator[Fault]:
+    """The files of the data set against the hashes that the run noted when it ended."""
+    if not (run.root / FINISHED).is_file():
+        return
+    try:
+        written = json.loads((run.root / FINISHED).read_text(encoding="utf-8"))["written"]
+        wanted = {str(name): str(hashed) for name, hashed in written.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        yield Fault(FINISHED, f"cannot be read ({one_line(error)[:120]})", Remedy.WRITE)
+        return
+    for name, hashed in wanted.items():
+        path = run.root / name
+        if path.is_file() and sha256(path) != hashed:
+            yield Fault(name, f"is not what the run wrote (its hash begins with {sha256(path)[:8]}, not {hashed[:8]})",
+                        Remedy.WRITE)
+    run.count("hashes", len(wanted))
 
 
 def read_decisions(run: RunRecord) -> tuple[Decisions | None, list[Fault]]:

@@ -24,7 +24,7 @@ class Remedy(Enum):
 
     DRAW = "--repair draws its attempts again exactly as they were"
     MEASURE = "--repair measures its pictures again"
-    WRITE = "--repair, or the same `terrasynth run`, writes it again"
+    WRITE = "--repair writes it again from the blocks"
     REMOVE = "--repair, or the same `terrasynth run`, removes it"
     MOVE = "--repair moves it away"
     RUN = "the same `terrasynth run` goes on"

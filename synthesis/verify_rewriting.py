@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from typing_extensions import Buffer, override
 
-# As `synthesis.blocks` writes.
-WRITTEN = {"compression": "zstd", "use_dictionary": False, "write_statistics": False, "write_page_checksum": True}
+from synthesis.blocks import WRITTEN
+
 METADATA = {b"encoder", b"ARROW:schema"}
 _WRITER = re.compile(r"parquet-cpp-arrow version \d+(\.\d+)*\S*")
 
