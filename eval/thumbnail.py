@@ -42,24 +42,22 @@ class ThumbnailEncoder:
         """JSON-able: everything that decides an embedding."""
         return {"kind": THUMBNAIL, "side": SIDE}
 
+    def cells(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The thumbnails as they are: float32 (N, 768), 0 to 255, rows of cells with RGB last; brightness still in.
+
+        Raises:
+            InputError: As `encode_images`.
+        """
+        return _cells(images).reshape(len(images), self.dim).astype(np.float32)
+
     def encode_images(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
         """Pictures uint8 (N, H, W, 3), 16 px a side at the least, to float32 (N, 768); all zero for an even picture.
 
         Raises:
             InputError: Wrong type or shape, or pictures that are smaller.
         """
-        check_images(images)
-        n, height, width, _ = images.shape
-        if min(height, width) < SIDE:
-            raise InputError(
-                f"pictures of {width} x {height} px are smaller than a thumbnail of {SIDE}; draw larger ones"
-            )
-        # Means over cells whose edges are spread evenly: exact where the side is a multiple of 16.
-        rows, columns = (np.linspace(0, side, SIDE + 1).round().astype(int) for side in (height, width))
-        sums = np.add.reduceat(images.astype(np.float64), rows[:-1], axis=1)
-        sums = np.add.reduceat(sums, columns[:-1], axis=2)
-        cells = sums / (np.diff(rows)[:, None] * np.diff(columns)[None])[None, :, :, None]
-        flat = (cells - cells.mean((1, 2), keepdims=True)).reshape(n, self.dim)
+        cells = _cells(images)
+        flat = (cells - cells.mean((1, 2), keepdims=True)).reshape(len(images), self.dim)
         norm = np.linalg.norm(flat, axis=1, keepdims=True)
         unit: NDArray[np.float32] = np.divide(flat, norm, out=np.zeros_like(flat), where=norm > 1e-6).astype(np.float32)
         return unit
@@ -83,3 +81,17 @@ class ThumbnailEncoder:
             InputError: Always.
         """
         return self.encode_texts(texts)
+
+
+def _cells(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Area means (N, 16, 16, 3)."""
+    check_images(images)
+    _, height, width, _ = images.shape
+    if min(height, width) < SIDE:
+        raise InputError(f"pictures of {width} x {height} px are smaller than a thumbnail of {SIDE}; draw larger ones")
+    # Means over cells whose edges are spread evenly: exact where the side is a multiple of 16.
+    rows, columns = (np.linspace(0, side, SIDE + 1).round().astype(int) for side in (height, width))
+    sums = np.add.reduceat(images.astype(np.float64), rows[:-1], axis=1)
+    sums = np.add.reduceat(sums, columns[:-1], axis=2)
+    means: NDArray[np.float64] = sums / (np.diff(rows)[:, None] * np.diff(columns)[None])[None, :, :, None]
+    return means

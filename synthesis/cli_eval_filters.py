@@ -82,11 +82,11 @@ def features(
     about = {"data": data.resolve().stem, "split": split, "size": size}
     found = TrainingFeatures.of(model, pictures, turned, about, others, held_out or "")
     found.save(out)
-    click.echo(f"{out}   {len(found.embeddings):,} features of {len(pictures):,} pictures")
+    click.echo(f"{out}   {len(found.pictures):,} features of {len(pictures):,} pictures")
     if others is not None:
         for share in (0.5, 0.95, 0.99, 1.0):
-            click.echo(f"{share:.0%} of {len(others)} held-out pictures have a nearest training picture at a cosine of "
-                       f"{found.threshold(share):.3f} or less")
+            click.echo(f"{share:.0%} of {len(others)} held-out pictures have a similarity of "
+                       f"{found.threshold(share):.3f} or less to the nearest training picture")
 
 
 @click.command()

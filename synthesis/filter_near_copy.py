@@ -25,9 +25,10 @@ class NearCopyFilter(FilterSettings):
     Attributes:
         reference: The training set's features: a file that `terrasynth eval features DATA` wrote.
         encoder: What made them: "thumbnail", or the model reference of an encoder.
-        max_similarity: Highest cosine to any training picture, -1 .. 1.
-        pass_real: Or: the similarity that this share (0 .. 1) of held-out real pictures stays below; the file holds it
-            when it was made with held-out pictures.
+        max_similarity: Highest similarity to any training picture, -1 .. 1: the cosine; of thumbnails also the
+            distance, on the scale of the cosine, where the file was made with held-out pictures.
+        pass_real: Or: the similarity that this share (0 .. 1) of held-out real pictures stays at or below; the file
+            holds it when it was made with held-out pictures.
     """
 
     places: ClassVar[tuple[str, ...]] = ("reference", "encoder")
@@ -47,7 +48,7 @@ class NearCopyFilter(FilterSettings):
     @property
     @override
     def source(self) -> Source:
-        return Source("embeddings", self.encoder)
+        return Source("cells" if self.encoder == THUMBNAIL else "embeddings", self.encoder)
 
     @override
     def check(self, labels: Sequence[str], model: Encoder) -> None:
@@ -83,15 +84,15 @@ class _NearCopyJudge(ClassJudge):
     def __init__(self, features: TrainingFeatures, threshold: float) -> None:
         self.threshold = threshold
         self._features = features
-        self._nearest: NDArray[np.float32] = np.empty(0, np.float32)
+        self._similarity: NDArray[np.float64] = np.empty(0)
 
     @override
     def begin(self, measurements: Measurements) -> None:
-        self._nearest = self._features.nearest(measurements.embeddings)
+        self._similarity = self._features.similarity(measurements.embeddings)
 
     @override
     def score(self, row: int) -> float | None:
-        return round(float(self._nearest[row]), 6)
+        return round(float(self._similarity[row]), 6)
 
     @override
     def passes(self, score: float | None) -> bool:

@@ -41,6 +41,8 @@ def load_measurer(source: Source, device: str) -> Measurer:
 
     if source.gives == "quality":
         return QualityMeasurer()
+    if source.gives == "cells":
+        return CellMeasurer()
     if source.gives == "probabilities":
         return SceneMeasurer(load_classifier(source.reference, device=device))
     if source.reference == THUMBNAIL:
@@ -88,6 +90,27 @@ class SceneMeasurer:
     def measure(self, images: NDArray[np.uint8], texts: Sequence[str]) -> Measurements:
         """Probabilities (N, C)."""
         return _textless(self.model.probabilities(images))
+
+
+class CellMeasurer:
+    """Thumbnails with their brightness, which the embedding of a thumbnail leaves out.
+
+    Attributes:
+        model: The encoder of thumbnails.
+    """
+
+    def __init__(self) -> None:
+        from eval import ThumbnailEncoder
+
+        self.model = ThumbnailEncoder()
+
+    def identity(self) -> dict[str, object]:
+        """The encoder's, marked as that of a classifier is."""
+        return {"gives": "cells"} | self.model.identity()
+
+    def measure(self, images: NDArray[np.uint8], texts: Sequence[str]) -> Measurements:
+        """Cells (N, 768), 0 .. 255."""
+        return _textless(self.model.cells(images))
 
 
 class QualityMeasurer:

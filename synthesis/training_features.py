@@ -17,28 +17,31 @@ from numpy.typing import NDArray
 
 from synthesis.errors import InputError, one_line
 from synthesis.files import write_file
+from synthesis.filter_base import THUMBNAIL
+from synthesis.training_pictures import EmbeddedPictures, ThumbnailPictures, TrainingPictures, on_one_scale
 
 if TYPE_CHECKING:
     from eval import Encoder
 
-FORMAT = "terrasynth training features 1"
-CHUNK = 8192
+FORMAT = "terrasynth training features 2"
+EARLIER = ("terrasynth training features 1",)
 LEVELS = 201
+QUERIES = 512
 
 
 @dataclass(frozen=True)
 class TrainingFeatures:
-    """Embeddings of training pictures.
+    """Training pictures, and how near to them real pictures come that are none of them.
 
     Attributes:
-        embeddings: L2-normalised float32 (N x orientations, D); kept as float16, which moves a cosine by 0.001 at most.
+        pictures: In the form in which they are compared: thumbnails, or the embeddings of another encoder.
         encoder: Identity of what made them.
         about: `n` pictures, `orientations` of each (1, or the 8 flips and quarter turns), `data`, `split`, `size`.
-        held_out: Where real pictures that are not in the set were compared: their `split`, `n` and the `values` of the
-            quantiles 0 to 1 of the cosine to the nearest training picture, evenly spaced.
+        held_out: Where real pictures that are not in the set were compared: their `split`, `n`, the `levels` of each
+            measure and the `values` of the similarity, all of them quantiles 0 to 1, evenly spaced.
     """
 
-    embeddings: NDArray[np.float32]
+    pictures: TrainingPictures
     encoder: Mapping[str, object]
     about: Mapping[str, object]
     held_out: Mapping[str, object] | None
@@ -58,22 +61,36 @@ class TrainingFeatures:
             held_out: Real pictures uint8 (M, H, W, 3) that the generator never saw.
             held_out_split: Where these came from; recorded.
         """
-        seen = [encoder.encode_images(each) for each in (orientations(pictures) if turned else [pictures])]
-        embeddings = _unit(np.concatenate(seen).astype(np.float16))
+        seen = [_measured(encoder, each) for each in (orientations(pictures) if turned else [pictures])]
+        rows = np.concatenate(seen)
+        identity = encoder.identity()
+        known = ThumbnailPictures.of(rows) if _of_thumbnails(identity) else EmbeddedPictures(rows)
         about = dict(about) | {"n": len(pictures), "orientations": len(seen)}
-        found = cls(embeddings, encoder.identity(), about, None)
         if held_out is None:
-            return found
-        values = np.quantile(found.nearest(encoder.encode_images(held_out)), np.linspace(0, 1, LEVELS))
-        compared = {"split": held_out_split, "n": len(held_out), "values": [round(float(each), 6) for each in values]}
-        return cls(embeddings, found.encoder, about, compared)
+            return cls(known, identity, about, None)
+        closeness = _in_parts(known, _measured(encoder, held_out))
+        levels = _quantiles(closeness)
+        values = _quantiles(on_one_scale(closeness, levels))
+        compared = {
+            "split": held_out_split, "n": len(held_out), "levels": levels.tolist(), "values": values.tolist()
+        }
+        return cls(known, identity, about, compared)
 
-    def nearest(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Cosine of each row (N, D) to the nearest training picture, float32 (N,)."""
-        closest = np.full(len(embeddings), -np.inf, np.float32)
-        for start in range(0, len(self.embeddings), CHUNK):
-            np.maximum(closest, (embeddings @ self.embeddings[start : start + CHUNK].T).max(1), out=closest)
-        return closest
+    def similarity(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        """How near pictures are to the nearest training picture.
+
+        Args:
+            rows: float32 (N, D): cells of thumbnails, or embeddings of the encoder.
+
+        Returns:
+            (N,), -1 .. 1: the cosine; of thumbnails also the distance, on the scale of the cosine, where held-out
+            pictures tell how the one compares with the other (`on_one_scale`).
+        """
+        closeness = _in_parts(self.pictures, rows)
+        if self.held_out is None:
+            cosine: NDArray[np.float64] = closeness[0]
+            return cosine
+        return on_one_scale(closeness, np.array(self.held_out["levels"], np.float64))
 
     def threshold(self, pass_real: float) -> float:
         """The similarity that a share of the held-out real pictures stays at or below.
@@ -95,18 +112,20 @@ class TrainingFeatures:
 
         content = {"encoder": self.encoder, "about": self.about, "held_out": self.held_out}
         metadata = {"format": FORMAT, "content": json.dumps(content, sort_keys=True)}
-        write_file(path, save({"embeddings": self.embeddings.astype(np.float16)}, metadata))
+        write_file(path, save(self.pictures.tensors(), metadata))
 
     @classmethod
     def load(cls, path: Path) -> TrainingFeatures:
         """Read what `save` wrote; a file that was read before and has not changed is not read again.
 
         Raises:
-            InputError: There is no such file, or it holds something else.
+            InputError: There is no such file, or it holds something else, or is of an earlier version.
         """
         try:
             stat = path.stat()
             return _load(path, stat.st_mtime_ns, stat.st_size)
+        except InputError:
+            raise
         except (OSError, ValueError, KeyError) as error:
             raise InputError(
                 f"training features {str(path)!r} cannot be read ({one_line(error)}); give a file that "
@@ -121,13 +140,19 @@ def _load(path: Path, _changed: int, _size: int) -> TrainingFeatures:
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
+            if metadata.get("format") in EARLIER:
+                raise InputError(
+                    f"training features {str(path)!r} are of an earlier version, which kept no brightness; make them "
+                    "again with `terrasynth eval features DATA --out FILE`"
+                )
             if metadata.get("format") != FORMAT:
                 raise ValueError(f"its format is {metadata.get('format')!r}")
             content = json.loads(metadata["content"])
-            embeddings = _unit(file.get_tensor("embeddings"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     except SafetensorError as error:
         raise ValueError(one_line(error)) from error
-    return TrainingFeatures(embeddings, content["encoder"], content["about"], content["held_out"])
+    kind = ThumbnailPictures if _of_thumbnails(content["encoder"]) else EmbeddedPictures
+    return TrainingFeatures(kind.read(tensors), content["encoder"], content["about"], content["held_out"])
 
 
 def orientations(pictures: NDArray[np.uint8]) -> Sequence[NDArray[np.uint8]]:
@@ -136,8 +161,21 @@ def orientations(pictures: NDArray[np.uint8]) -> Sequence[NDArray[np.uint8]]:
     return [np.ascontiguousarray(each) for one in turned for each in (one, one[:, :, ::-1])]
 
 
-def _unit(rows: NDArray[np.floating]) -> NDArray[np.float32]:
-    values = rows.astype(np.float32)
-    length = np.linalg.norm(values, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = np.divide(values, length, out=np.zeros_like(values), where=length > 0)
-    return unit
+def _of_thumbnails(encoder: Mapping[str, object]) -> bool:
+    return encoder.get("kind") == THUMBNAIL
+
+
+def _measured(encoder: Encoder, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    from eval import ThumbnailEncoder
+
+    return encoder.cells(images) if isinstance(encoder, ThumbnailEncoder) else encoder.encode_images(images)
+
+
+def _in_parts(pictures: TrainingPictures, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    parts = [pictures.closeness(rows[start : start + QUERIES]) for start in range(0, len(rows), QUERIES)]
+    return np.concatenate(parts, axis=1)
+
+
+def _quantiles(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`LEVELS` along the last axis, rounded as they are stored."""
+    return np.moveaxis(np.quantile(values, np.linspace(0, 1, LEVELS), axis=-1), 0, -1).round(6)

@@ -14,6 +14,7 @@ def test_cells_are_the_area_means_that_pillow_gives():
     for picture, found in zip(pictures, ENCODER.encode_images(pictures), strict=True):
         channels = [Image.fromarray(picture[..., c]).convert("F").reduce(64 // SIDE) for c in range(3)]
         cells = np.stack([np.asarray(channel, np.float64) for channel in channels], -1)
+        assert np.allclose(ENCODER.cells(picture[None])[0], cells.ravel(), atol=1e-4)
         cells -= cells.mean((0, 1))
         assert np.allclose(found, (cells / np.linalg.norm(cells)).ravel(), atol=1e-5)
 
@@ -40,5 +41,7 @@ def test_sizes_that_16_does_not_divide_and_even_pictures():
 def test_what_it_cannot_do_is_said():
     with pytest.raises(InputError, match="smaller than a thumbnail of 16"):
         ENCODER.encode_images(np.zeros((1, 8, 8, 3), np.uint8))
+    with pytest.raises(InputError, match="smaller than a thumbnail of 16"):
+        ENCODER.cells(np.zeros((1, 8, 8, 3), np.uint8))
     with pytest.raises(InputError, match="reads no text"):
         ENCODER.score(tiny_pictures(1), ["a"])

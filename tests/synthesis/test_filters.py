@@ -5,18 +5,17 @@ import pytest
 from PIL import Image, ImageFilter
 
 import eval.errors
-from eval import ThumbnailEncoder, load_classifier, load_encoder
+from eval import load_classifier
 from synthesis import run
 from synthesis.decisions import UNDECIDED, ClassDecisions, NamedJudge
 from synthesis.errors import InputError
 from synthesis.evaluating import RealPictures
 from synthesis.events import BlockDone
 from synthesis.filter_scene import calibrate_scene
-from synthesis.filters import AlignmentFilter, Measurements, NearCopyFilter, QualityFilter, SceneFilter
+from synthesis.filters import AlignmentFilter, Measurements, QualityFilter, SceneFilter
 from synthesis.job import Job
 from synthesis.measurers import QualityMeasurer
 from synthesis.recipe import Recipe
-from synthesis.training_features import TrainingFeatures, orientations
 from tests.synthesis.helpers import decisions, fingerprint, times
 from tests.tiny import tiny_pictures, tiny_scene
 
@@ -205,40 +204,3 @@ def test_a_size_without_calibration_is_refused_before_the_first_picture(tree, tm
     with pytest.raises(eval.errors.InputError, match="measured at 128, 256 px and these have 32"):
         Job(Recipe.parse(tree | {"filters": filters}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-# near copies
-
-
-def test_near_copies_are_found_turned_or_brighter_and_others_pass_at_the_calibrated_rate(tmp_path):
-    pictures = tiny_pictures(260, seed=5)
-    train, held_out, fresh = pictures[:60], pictures[60:160], pictures[160:]
-    encoder = ThumbnailEncoder()
-    path = tmp_path / "train.safetensors"
-    TrainingFeatures.of(encoder, train, True, {"data": "tiny", "split": "train"}, held_out, "val").save(path)
-    settings = NearCopyFilter(reference=str(path), pass_real=0.9)
-    settings.check(["beach"], encoder)
-    copies = np.concatenate([each[:3] for each in orientations(train)])
-    brighter = (train[:3] * 0.8 + 40).astype(np.uint8)
-    planted = rowed(encoder.encode_images(np.concatenate([copies, brighter])))
-    assert not any(each.accepted for each in decide(settings, encoder, planted))
-    found = decide(settings, encoder, rowed(encoder.encode_images(fresh)))
-    passed = np.mean([each.accepted for each in found])
-    assert passed > 0.9 - 3 * np.sqrt(0.09 / 100 + 0.09 / 100)
-    assert settings.describe() == "pass_real 0.9, reference train.safetensors, encoder thumbnail"
-
-
-def test_features_of_another_encoder_or_without_held_out_pictures_are_refused(tmp_path, models):
-    encoder = ThumbnailEncoder()
-    path = tmp_path / "train.safetensors"
-    TrainingFeatures.of(encoder, tiny_pictures(4), False, {}).save(path)
-    with pytest.raises(InputError, match=r"was made by encoder .*thumbnail"):
-        NearCopyFilter(reference=str(path), encoder="x", max_similarity=0.9).check([], load_encoder(models.encoder))
-    with pytest.raises(InputError, match="hold no held-out pictures"):
-        NearCopyFilter(reference=str(path), pass_real=0.9).check([], encoder)
-    for content in (None, b"nothing", b""):
-        bad = tmp_path / "bad.safetensors"
-        if content is not None:
-            bad.write_bytes(content)
-        with pytest.raises(InputError, match=r"bad\.safetensors' cannot be read"):
-            NearCopyFilter(reference=str(bad), max_similarity=0.9).check([], encoder)
