@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from typing_extensions import override
 from training.errors import InputError
 from training.finetune_family import Base, Conditions, load_base
 from training.finetune_loss import DiffusionLoss
+from training.finetune_place import Place as Place
 from training.finetune_settings import FinetuneSettings
 from training.finetune_views import Pictures, views_of
 from training.latent_cache import LatentCache, TextCache, stack, without_padding
@@ -26,37 +27,8 @@ from training.pictures import random_dihedral
 if TYPE_CHECKING:
     from training.finetune_validation import Validation
 
-PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MOST_VALIDATED = 256
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where and how a training computes.
-
-    Attributes:
-        device: Of this process.
-        precision: `loop.mixed_precision`.
-        seed: Of views, and of noise in validation.
-        cache: Folder of encoded pictures and texts.
-    """
-
-    device: torch.device
-    precision: str
-    seed: int
-    cache: Path
-
-    @contextmanager
-    def autocast(self) -> Iterator[None]:
-        """Compute as the loop does."""
-        with torch.autocast(self.device.type, PRECISIONS[self.precision], enabled=self.precision != "no"):
-            yield
-
-    def base_dtype(self, asked: str) -> torch.dtype:
-        """Type of weights that stay as they are."""
-        if asked != "auto":
-            return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[asked]
-        return torch.float32 if self.device.type == "cpu" else PRECISIONS[self.precision]
+FEW = 1000  # views that are encoded without a word
 
 
 class Trained(nn.Module):
@@ -142,8 +114,15 @@ class FinetuneTask(Task):
         from eval.models import content_hash
 
         key = {"pixels": pictures.digest, "vae": content_hash(self.base.folder / "vae"), "size": self.size,
-               "views": [[vars(view) for view in own] for own in views]}
-        return LatentCache(self.place.cache, pictures.pairs, views, self.size, self.pipeline.vae, key)
+               "views": [[vars(view) for view in own] for own in views], "precision": self.place.vae_precision}
+        shown = len(pictures) * len(views[0]) > FEW
+
+        def on_shard(done: int) -> None:
+            if shown:
+                print(f"encoded {done} of {len(pictures)} pictures, {len(views[0])} views each", file=sys.stderr)
+
+        return LatentCache(self.place.cache, pictures.pairs, views, self.size, self.pipeline.vae, key,
+                           self.place.vae_autocast, on_shard)
 
     def _text_cache(self) -> TextCache:
         from eval.models import content_hash

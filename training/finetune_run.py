@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from training.errors import InputError
-from training.finetune import FinetuneTask, Place
+from training.finetune import FinetuneTask
 from training.finetune_family import Base, open_base
 from training.finetune_files import check_same_training
+from training.finetune_place import Place, this_device
 from training.finetune_settings import FinetuneSettings
 from training.finetune_validation import Validation
 from training.finetune_views import Pictures, read_split
@@ -83,15 +83,6 @@ def _kind(family: str) -> tuple[type[FinetuneTask], type[FinetuneSettings]]:
 
         return DistilTask, DistilSettings
     return FinetuneTask, FinetuneSettings
-
-
-def this_device() -> torch.device:
-    """The device of this process: under `accelerate launch` each has one of its own."""
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    torch.cuda.set_device(device)
-    return device
 
 
 def _check_precision(settings: FinetuneSettings, place: Place) -> None:

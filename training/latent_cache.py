@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,14 +123,17 @@ class LatentCache:
         views: Of picture i; the same number V for all.
         size: Side in pixels at which pictures are encoded.
         vae: A diffusers autoencoder with a diagonal Gaussian posterior, in float32.
-        key: What decides the result: pixels, views, size, weights.
+        key: What decides the result: pixels, views, size, weights, precision.
+        autocast: Context to encode in.
         on_shard: Told how many pictures are done.
     """
 
     SHARD = 64
 
     def __init__(self, folder: Path, pairs: Sequence[Pair], views: Sequence[Sequence[View]], size: int,
-                 vae: Any, key: Mapping[str, object], on_shard: Callable[[int], None] | None = None) -> None:  # noqa: ANN401
+                 vae: Any, key: Mapping[str, object], autocast: Callable[[], AbstractContextManager[None]],  # noqa: ANN401
+                 on_shard: Callable[[int], None] | None = None) -> None:
+        self.autocast = autocast
         self.pairs, self.views, self.size, self.vae = pairs, views, size, vae
         self._cache = TensorCache(folder / f"latents-{cache_key(**key)}", len(pairs), self.SHARD)
         self._cache.make(self._encode, on_shard)
@@ -140,7 +144,8 @@ class LatentCache:
         for row in rows:
             picture = self.pairs[row].open()
             seen = torch.stack([torch.from_numpy(view.of(picture, self.size)) for view in self.views[row]])
-            parts = [encode_pictures(self.vae, part) for part in seen.split(BATCH)]
+            with self.autocast():
+                parts = [encode_pictures(self.vae, part) for part in seen.split(BATCH)]
             made.append({name: torch.cat([part[name].half().cpu() for part in parts]) for name in parts[0]})
         return {name: torch.stack([row[name] for row in made]) for name in made[0]}
 

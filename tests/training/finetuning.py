@@ -7,8 +7,9 @@ from PIL import Image
 
 from tests.tiny import tiny_pictures
 from training.data import read_pairs
-from training.finetune import FinetuneTask, Place
+from training.finetune import FinetuneTask
 from training.finetune_family import open_base
+from training.finetune_place import Place
 from training.finetune_settings import FinetuneSettings
 from training.finetune_validation import Validation
 from training.finetune_views import read_split

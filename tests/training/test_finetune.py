@@ -1,4 +1,8 @@
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -183,3 +187,19 @@ def test_the_command_writes_a_lora_its_card_and_no_path_of_this_machine(bases, d
     again = (out / "pytorch_lora_weights.safetensors").read_bytes()
     run_preset("lora", data, out, base=str(bases["sd"]), overrides=overrides)  # there is nothing left to do
     assert (out / "pytorch_lora_weights.safetensors").read_bytes() == again
+
+
+@pytest.mark.slow
+def test_two_processes_tune_like_one_with_the_double_batch(bases, data, tmp_path):
+    root = Path(__file__).resolve().parents[2]
+    script = root / "tests" / "training" / "two_processes_lora.py"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    for start, name, batch in (([sys.executable], "one", 8), (launch, "two", 4)):
+        command = [*start, str(script), str(bases["sd"]), str(data), str(tmp_path / name), str(batch)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "two" / "checkpoint" / "random_states_1.pkl").is_file()  # there really was a second process
+    one, two = (load_file(tmp_path / name / "pytorch_lora_weights.safetensors") for name in ("one", "two"))
+    assert all(torch.allclose(one[key].float(), two[key].float(), atol=2e-4) for key in one)
+    assert any(value.abs().max() > 1e-3 for key, value in one.items() if "lora_B" in key)
