@@ -49,9 +49,13 @@ def _local(shard: Path, rows: int) -> list[dict[str, Any]]:
 
 
 def _streamed(repository: str, commit: str, token: str | None, path: str | None, rows: int) -> list[dict[str, Any]]:
-    from datasets import Image, load_dataset
+    from datasets import Image, config, load_dataset
 
-    loaded = load_dataset(repository, split="train", streaming=True, revision=commit, token=token or False,
-                          **({"data_files": {"train": path}} if path else {}))
-    loaded = loaded.cast_column("image", Image(decode=False))
-    return [row | {"image": row["image"]["bytes"]} for row in islice(loaded, rows)]
+    counts, config.HF_UPDATE_DOWNLOAD_COUNTS = config.HF_UPDATE_DOWNLOAD_COUNTS, False
+    try:  # counted as a download, the name of the data set, private or not, would go to another host
+        loaded = load_dataset(repository, split="train", streaming=True, revision=commit, token=token or False,
+                              **({"data_files": {"train": path}} if path else {}))
+        loaded = loaded.cast_column("image", Image(decode=False))
+        return [row | {"image": row["image"]["bytes"]} for row in islice(loaded, rows)]
+    finally:
+        config.HF_UPDATE_DOWNLOAD_COUNTS = counts

@@ -23,6 +23,7 @@ FILES = ("recipe.yaml", "identity.json", "runtime.json", "prompt_drops.json", "d
 FOLDERS = ("report",)
 CARD, DATA = "README.md", "data"
 MANIFEST = "terrasynth.json"
+EXPORTED = "terrasynth-export.json"
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,9 @@ def identity_of(root: Path) -> str:
     try:
         return str(json.loads((root / "identity.json").read_text(encoding="utf-8"))["identity"])
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if (root / EXPORTED).is_file():
+            raise InputError(f"{str(root)!r} is an export; push the run that it came from, or send the folder with "
+                             f"`hf upload USER/NAME {root} . --repo-type dataset`") from error
         raise InputError(f"{str(root)!r} is no run: identity.json cannot be read ({one_line(error)[:80]}); give the "
                          "folder that `terrasynth run --out` wrote") from error
 

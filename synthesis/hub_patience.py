@@ -105,7 +105,7 @@ class Patience:
 
 @contextmanager
 def insisting(patient: Patience) -> Iterator[None]:
-    """Within this, each single request of `huggingface_hub`'s client is made again when it fails for a while.
+    """Within this, each request of `huggingface_hub`'s client to the Hub is made again when it fails for a while.
 
     For reading alone. Libraries that read make many requests of which one may not fail; asking them again as a whole
     would need luck with all of these at once.
@@ -116,7 +116,7 @@ def insisting(patient: Patience) -> Iterator[None]:
     send, network = session.send, _network_error()
 
     def patiently(request: Any, **options: Any) -> Any:  # noqa: ANN401 - of a client that differs by version
-        for number in range(TRIES - 1):
+        for number in range(TRIES - 1 if str(request.url).startswith(patient.endpoint) else 0):
             pause = None
             try:
                 answer = send(request, **options)
@@ -125,7 +125,7 @@ def insisting(patient: Patience) -> Iterator[None]:
                     return answer
                 answer.close()
             except network as error:
-                log.debug("%s", one_line(error))
+                log.debug("%s: %s", request.url, one_line(error))
             patient.wait(number, pause)
         return send(request, **options)
 

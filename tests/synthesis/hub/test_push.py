@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 
+import datasets
 import pyarrow.parquet as pq
 import pytest
 
@@ -47,6 +48,14 @@ def test_a_push_publishes_the_data_set_and_nothing_else(hub, made):
     history = hub.repositories["user/tiny"].history()
     assert [commit.summary for commit in history] == ["initial commit", "24 rows, by terrasynth"]
     assert (result.commit, result.compared) == (history[-1].oid, 6)
+
+
+def test_nobody_else_is_told(hub, made, monkeypatch):
+    monkeypatch.setattr(datasets.config, "S3_DATASETS_BUCKET_PREFIX", f"{hub.url}/elsewhere")
+    monkeypatch.setattr(datasets.config, "HF_UPDATE_DOWNLOAD_COUNTS", True)
+    push(made, REPO)
+    assert not [asked for asked in hub.asked if "elsewhere" in asked]
+    assert datasets.config.HF_UPDATE_DOWNLOAD_COUNTS
 
 
 def test_a_second_push_has_nothing_to_do(hub, made):
@@ -295,4 +304,7 @@ def test_a_name_that_is_none(made, name):
 
 def test_a_folder_that_is_no_run(tmp_path):
     with pytest.raises(InputError, match="is no run"):
+        push(tmp_path, REPO)
+    (tmp_path / "terrasynth-export.json").write_text("{}")
+    with pytest.raises(InputError, match="is an export; push the run that it came from"):
         push(tmp_path, REPO)
