@@ -66,11 +66,10 @@ pipeline = DiffusionPipeline.from_pretrained("THIS FOLDER")
 
 FEW_STEPS = """
 
-It was distilled to draw in {steps} steps{phases}; {guidance}. Its scheduler lies beside it:
+It was distilled to draw in {steps} steps{phases}; {guidance}:
 
 ```python
-pipeline.scheduler = {scheduler}.from_pretrained("THIS FOLDER", subfolder="scheduler")
-pipeline(prompt, num_inference_steps={steps}, guidance_scale={scale:g})
+{scheduler}pipeline(prompt, num_inference_steps={steps}, guidance_scale={scale:g})
 ```"""
 
 ROWS = {"clip_score": "agreement with the caption (mean cosine)", "accuracy": "scene accuracy", "loss": "loss"}
@@ -135,9 +134,11 @@ def _few_steps(model: Mapping[str, Any]) -> str:
     if "phases" not in model:
         return ""
     told, phases = model["guidance_range"], model["phases"]
+    kind = "LCMScheduler" if phases == 1 else "DDIMScheduler"
+    beside = f'pipeline.scheduler = {kind}.from_pretrained("THIS FOLDER", subfolder="scheduler")\n'
     return FEW_STEPS.format(
         steps=model["validation"]["steps"], phases=f", one for each of its {phases} phases" * (phases > 1),
-        scheduler="LCMScheduler" if phases == 1 else "DDIMScheduler",
+        scheduler=beside if model["method"] == "lora" else "",
         scale=model["validation"]["guidance"] if told else 1,
         guidance=f"it takes guidance scales from {told[0]:g} to {told[1]:g}, at no cost" if told else
                  f"a guidance scale of {model['guidance']:g} is in its weights, so it draws without guidance",
