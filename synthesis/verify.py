@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from synthesis.export_marker import MARKER
 from synthesis.files import reading
 from synthesis.verify_blocks import block_faults, layout_faults, score_faults
 from synthesis.verify_data import data_faults, hash_faults, read_decisions
+from synthesis.verify_export import export_faults
 from synthesis.verify_faults import Fault, RunRecord, read_record
 from synthesis.verify_pages import card_faults, drops_faults, report_faults
 
@@ -33,10 +35,10 @@ class Verification:
 
 
 def verify(root: str | Path, fast: bool = False, into: Verification | None = None) -> Iterator[Fault]:
-    """Look for everything that can be wrong with a run directory.
+    """Look for everything that can be wrong with a run directory, or with an export of one.
 
     Args:
-        root: The run directory.
+        root: The run directory, or the folder of an export.
         fast: Leave out what costs most: decoding pictures, and comparing rows and bytes with what they should be.
         into: Gets what was looked at.
 
@@ -48,6 +50,10 @@ def verify(root: str | Path, fast: bool = False, into: Verification | None = Non
     """
     root = Path(root)
     with reading(root):
+        if (root / MARKER).is_file():
+            looked = into if into is not None else Verification()
+            yield from export_faults(root, looked.counts)
+            return
         run, faults = read_record(root)
         yield from faults
         if run is None:

@@ -19,7 +19,7 @@ from synthesis.verify_faults import DAMAGED, Fault, Remedy, RunRecord
 from synthesis.verify_rewriting import wrong_with_bytes
 
 _ENCODER = re.compile(r"[0-9a-f]{16}|")
-_NAME = re.compile(r"\d{5,}\.parquet")
+FILE_NAME = re.compile(r"\d{5,}\.parquet")
 
 
 def layout_faults(run: RunRecord) -> Iterator[Fault]:
@@ -32,7 +32,7 @@ def layout_faults(run: RunRecord) -> Iterator[Fault]:
         for path in sorted((run.root / folder).rglob("*")):
             inside = path.relative_to(run.root / folder).parts
             named = path.name.removeprefix("train-") if folder == "data" else path.name
-            ours = len(inside) == depth and _NAME.fullmatch(named)
+            ours = len(inside) == depth and FILE_NAME.fullmatch(named)
             if not ours and path.is_file() and path.suffix != TEMPORARY:
                 yield Fault(run.relative(path), "no file of this run", Remedy.MOVE)
 
@@ -61,7 +61,7 @@ def missing_block(run: RunRecord, label: str, index: int) -> Fault:
 def score_faults(run: RunRecord) -> Iterator[Fault]:
     """Every file of scores beside the blocks."""
     for path in sorted((run.root / "scores").glob("*/*/*.parquet")):
-        if not _NAME.fullmatch(path.name):
+        if not FILE_NAME.fullmatch(path.name):
             continue
         label, index = path.parent.name, int(path.stem)
         if not (run.root / "blocks" / label / path.name).is_file():

@@ -19,7 +19,7 @@ from synthesis.errors import one_line
 from synthesis.finished import FILE as FINISHED
 from synthesis.finished import sha256
 from synthesis.shards import READ
-from synthesis.verify_blocks import missing_block
+from synthesis.verify_blocks import FILE_NAME, missing_block
 from synthesis.verify_faults import Fault, Remedy, RunRecord
 
 DECISIONS = "decisions.parquet"
@@ -144,7 +144,8 @@ def _against_blocks(run: RunRecord, classes: Mapping[str, Decided]) -> Iterator[
 
 def data_faults(run: RunRecord, decisions: Decisions, fast: bool) -> Iterator[Fault]:
     """Every shard against what was accepted, row by row; `fast` compares ids only."""
-    shards = sorted((run.root / "data").glob("train-*.parquet"))
+    shards = [path for path in sorted((run.root / "data").glob("train-*.parquet"))
+              if FILE_NAME.fullmatch(path.name.removeprefix("train-"))]
     size = run.recipe.output.rows_per_shard if run.recipe else 0
     expected = _expected(run, decisions, fast)
     left, number, constant = decisions.rows, 0, dict[str, Any]()

@@ -164,5 +164,5 @@ def _read_runtime(root: Path, faults: list[Fault]) -> None:
         if Runtime.load(root) is None:
             faults.append(Fault(RUNTIME, "missing", Remedy.USER, advice))
     except RunError as error:
-        faults.append(Fault(RUNTIME, one_line(error).partition(" cannot be read")[2].partition(";")[0].strip()
-                            or "cannot be read", Remedy.USER, advice))
+        reason = one_line(error).removeprefix(f"{root / RUNTIME} ").partition(";")[0]
+        faults.append(Fault(RUNTIME, reason, Remedy.USER, advice))

@@ -4,17 +4,21 @@
 
 Each round starts a command, kills it with SIGKILL after a random share of the time that an undisturbed one takes, and
 starts the same command again, until one ends by itself; then it compares everything with what the undisturbed one
-made, and `terrasynth verify` looks the run over. The generator takes no time (flat pictures): what is tested are blocks,
-decisions, shards, pages, exported files and uploads. Pushes go to a stand-in for the Hub. Commands are forks of a process that has imported everything, so that a kill hits the command and not Python's imports.
+made, and `terrasynth verify` looks the run over. The generator takes no time (flat pictures): what is tested are
+blocks, decisions, shards, pages, exported files and uploads. Pushes go to a stand-in for the Hub. Commands are forks of
+a process that has imported what they need, so that a kill hits the command and not Python's imports.
 Exit code 1 when anything was lost, doubled or different. See `kill_resume.py` for a real model.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import random
+import select
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -76,6 +80,10 @@ class Starter:
         """Exit code, or minus the signal."""
         return int(self._process.stdout.readline())
 
+    def ends_within(self, seconds: float) -> bool:
+        """Wait for the command, but not longer."""
+        return bool(select.select([self._process.stdout], [], [], seconds)[0])
+
     def close(self) -> None:
         self._process.stdin.close()
         self._process.wait()
@@ -83,14 +91,6 @@ class Starter:
 
 def serve_commands(log: Path) -> None:
     """Fork a command for every line of stdin; say its process id, then how it ended."""
-    import datasets  # noqa: F401
-    import diffusers.models  # noqa: F401
-    import huggingface_hub.hf_api  # noqa: F401
-    import transformers.models.clip  # noqa: F401
-
-    import synthesis.export
-    import synthesis.pipeline
-    import synthesis.push  # noqa: F401
     from synthesis.cli import main
     from synthesis.generators import GeneratorSource
 
@@ -99,21 +99,38 @@ def serve_commands(log: Path) -> None:
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
-            with log.open("w") as file:
-                os.dup2(file.fileno(), 1)
-                os.dup2(file.fileno(), 2)
-            try:
-                main(json.loads(line))
-            except SystemExit as end:
-                sys.stderr.flush()
-                os._exit(end.code)
-            finally:
-                os._exit(70)
+            _run_in_child(main, json.loads(line), log)
         answers.write(f"{child}\n")
         answers.flush()
         _, status = os.waitpid(child, 0)
         answers.write(f"{os.waitstatus_to_exitcode(status)}\n")
         answers.flush()
+        _import_what_it_needed(log.with_suffix(".modules"))
+
+
+def _run_in_child(main: Callable[[list[str]], None], command: list[str], log: Path) -> None:
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    try:
+        main(command)
+    except SystemExit as end:
+        sys.stderr.flush()
+        log.with_suffix(".modules").write_text("\n".join(sys.modules))
+        os._exit(end.code)
+    finally:
+        os._exit(70)
+
+
+def _import_what_it_needed(found: Path) -> None:
+    """The modules that a command imported, so that those after it need not."""
+    if not found.is_file():
+        return
+    for name in found.read_text().splitlines():
+        if name not in sys.modules and name.split(".")[0] not in ("__main__", "synthesis", "eval", "prompts"):
+            with suppress(Exception):
+                importlib.import_module(name)
+    found.unlink()
 
 
 def rounds(what: str, out: Path, whole: Path, hub) -> Iterator[Round]:
@@ -125,7 +142,7 @@ def rounds(what: str, out: Path, whole: Path, hub) -> Iterator[Round]:
         elif what == "export":
             yield export_round(out / f"export-{number}", FORMATS[number % len(FORMATS)], whole)
         else:
-            yield push_round(f"user/{what}-{number}", whole, hub)
+            yield push_round(f"user/{what}-{number}", out / "pushed", hub)
         number += 1
 
 
@@ -201,12 +218,15 @@ class Killer:
         kills, code = 0, -9
         while code == -9:
             pid = self._starter.start(each.command)
-            time.sleep(self._rng.uniform(0, self._seconds[each.kind]))
-            if kills < most:
-                with suppress(ProcessLookupError):  # it has ended already
+            start = time.monotonic()
+            wait = self._rng.uniform(0, self._seconds[each.kind])
+            if kills < most and not self._starter.ends_within(wait):
+                with suppress(ProcessLookupError):  # it ended just now
                     os.kill(pid, 9)
             code = self._starter.ended()
             kills += code == -9
+        if not kills:  # nothing was resumed: this is how long it takes today
+            self._seconds[each.kind] = min(self._seconds[each.kind], time.monotonic() - start)
         self._expect_success(each.command, code)
         self.kills[each.part] = self.kills.get(each.part, 0) + kills
         self.rounds[each.part] = self.rounds.get(each.part, 0) + 1
@@ -250,7 +270,8 @@ def kill_all(parts: list[str], kills: int, seed: int, out: Path) -> int:
             for name in FORMATS:
                 killer.undisturbed(export_round(out / f"whole-{name}", name, whole).command, f"export {name}")
         if "push" in parts:
-            killer.undisturbed(push_round("user/whole", whole, hub).command, "push")
+            shutil.copytree(whole, out / "pushed")  # a push writes the licence into the card
+            killer.undisturbed(push_round("user/whole", out / "pushed", hub).command, "push")
         for number, part in enumerate(parts):
             wanted = kills // len(parts) + (number < kills % len(parts))
             for each in rounds(part, out, whole, hub):

@@ -1,0 +1,116 @@
+"""Checks of an export: all files are there, and each is a whole file of its kind with pictures that decode."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from synthesis.errors import InputError, one_line
+from synthesis.export_marker import MARKER, Marker
+from synthesis.files import TEMPORARY
+from synthesis.finished import sha256
+from synthesis.verify_faults import Fault, Remedy
+
+AGAIN = "remove it and run the same `terrasynth export` again"
+OURS = (MARKER, ".lock")
+
+
+def export_faults(folder: Path, counts: dict[str, int]) -> Iterator[Fault]:
+    """Everything that can be seen to be wrong with an export from the export alone.
+
+    Args:
+        folder: The export.
+        counts: Gets how many files were looked at.
+    """
+    try:
+        marker = Marker.load(folder)
+    except InputError as error:
+        yield Fault(MARKER, f"cannot be read ({one_line(error)[:120]})", Remedy.USER,
+                    "export into an empty folder")
+        return
+    if marker is None or not marker.finished:
+        yield Fault(MARKER, "says that the export did not end", Remedy.USER, "run the same `terrasynth export` again")
+        return
+    files, size = 0, 0
+    for path in sorted(each for each in folder.rglob("*") if each.is_file() and each.name not in OURS):
+        name = path.relative_to(folder).as_posix()
+        if path.suffix == TEMPORARY:
+            yield Fault(name, "left over by a process that was killed", Remedy.USER, AGAIN)
+            continue
+        files, size = files + 1, size + path.stat().st_size
+        what = _wrong_with(path)
+        if what:
+            yield Fault(name, what, Remedy.USER, AGAIN)
+    counts["files"] = files
+    wanted = marker.extent.get("files"), marker.extent.get("bytes")
+    if (files, size) != wanted:
+        yield Fault(MARKER, f"speaks of {wanted[0]} files with {wanted[1]} bytes, and there are {files} with {size}",
+                    Remedy.USER, "run the same `terrasynth export` again")
+
+
+def _wrong_with(path: Path) -> str:
+    """What is wrong with a file, or nothing."""
+    check = KINDS.get(path.suffix.lower())
+    if check is None:
+        return ""
+    try:
+        check(path)
+        return _wrong_with_hash(path) if path.suffix == ".tar" else ""
+    except (OSError, ValueError, SyntaxError, KeyError, TypeError, pa.ArrowException, tarfile.TarError) as error:
+        return f"is damaged ({one_line(error)[:120]})"
+
+
+def _picture(source: Path | io.BytesIO) -> None:
+    with Image.open(source) as picture:
+        picture.load()
+
+
+def _json(path: Path) -> None:
+    with path.open(encoding="utf-8") as file:
+        json.load(file)
+
+
+def _lines(path: Path) -> None:
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            json.loads(line)
+
+
+def _parquet(path: Path) -> None:
+    file = pq.ParquetFile(path, page_checksum_verification=True)
+    for batch in file.iter_batches(100):
+        for value in batch.column("image").to_pylist():
+            _picture(io.BytesIO(value["bytes"]))
+
+
+def _tar(path: Path) -> None:
+    with tarfile.open(path) as archive:
+        for member in archive:
+            stored = archive.extractfile(member)
+            if stored is None:
+                raise ValueError(f"{member.name} is no file")
+            data = stored.read()
+            if member.name.endswith(".json"):
+                json.loads(data)
+            elif not member.name.endswith(".txt"):
+                _picture(io.BytesIO(data))
+
+
+def _wrong_with_hash(path: Path) -> str:
+    """A tar shard against its entry in the index beside it; tar itself has no checksums of content."""
+    index = json.loads((path.parent / "index.json").read_text(encoding="utf-8"))
+    hashes = {shard["name"]: shard["sha256"] for shards in index["splits"].values() for shard in shards}
+    return "" if hashes.get(path.name) == sha256(path) else "is not what index.json says (sha256)"
+
+
+KINDS: Mapping[str, Callable[[Path], None]] = {
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"), _picture),
+    ".json": _json, ".jsonl": _lines, ".parquet": _parquet, ".tar": _tar,
+}
