@@ -18,8 +18,9 @@ from synthesis.quiet import quiet
 DIFFUSERS_FILE, PEFT_FILE = "pytorch_lora_weights.safetensors", "adapter_model.safetensors"
 PEFT_CONFIG = "adapter_config.json"
 TEXT_ENCODER = "text_encoder"
+SCHEDULER_FILE = "scheduler/scheduler_config.json"
 DECIDING = (DIFFUSERS_FILE, PEFT_FILE, PEFT_CONFIG, FILE, f"{TEXT_ENCODER}/{PEFT_FILE}",
-            f"{TEXT_ENCODER}/{PEFT_CONFIG}")
+            f"{TEXT_ENCODER}/{PEFT_CONFIG}", SCHEDULER_FILE)
 log = logging.getLogger("terrasynth")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
 
@@ -48,6 +49,12 @@ class Lora:
     def conditioning(self) -> Conditioning | None:
         """How it wants captions to be written; None where it says nothing."""
         return read_conditioning(self.folder) if (self.folder / FILE).is_file() else None
+
+    @property
+    def scheduler(self) -> Path | None:
+        """The scheduler that takes its steps, where it was distilled to few; None where its base's does."""
+        path = self.folder / SCHEDULER_FILE
+        return path if path.is_file() else None
 
 
 def find_lora(reference: str, scale: float = 1.0) -> Lora:
@@ -176,7 +183,7 @@ def _weights_file(folder: Path, reference: str) -> str:
 def _content_hash(folder: Path, weights: str) -> str:
     digest = hashlib.sha256()
     others = [name for name in DECIDING if name not in (DIFFUSERS_FILE, PEFT_FILE)]
-    for name in (weights, *(others if weights == PEFT_FILE else [FILE])):
+    for name in (weights, *(others if weights == PEFT_FILE else [FILE, SCHEDULER_FILE])):
         path = folder / name
         if path.is_file():
             digest.update(f"{name}\0{path.stat().st_size}\0".encode())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthesis.errors import InputError, nearest, one_line
 from synthesis.generators import GeneratorSource
-from synthesis.lora import fold_in
+from synthesis.lora import Lora, fold_in
 from synthesis.quiet import quiet
 from synthesis.runtime import Runtime
 from synthesis.text_cache import cache_texts
@@ -44,6 +46,8 @@ def load_pipeline(source: GeneratorSource, runtime: Runtime, dtype: torch.dtype)
     if not source.draws_tokens:
         if source.scheduler != "auto":
             pipeline.scheduler = _scheduler(source.scheduler, pipeline.scheduler)
+        elif source.lora is not None and source.lora.scheduler is not None:
+            pipeline.scheduler = _beside(source.lora, source.lora.scheduler)
         _check_steps(source, pipeline.scheduler)
     if source.lora is not None:
         fold_in(pipeline, source.lora, source.name.partition("+")[0])
@@ -125,6 +129,22 @@ def _scheduler(name: str, current: Any) -> Any:  # noqa: ANN401 - schedulers sha
     except (ImportError, ValueError, TypeError, NotImplementedError) as error:
         raise InputError(f"scheduler {name!r} cannot be used with this model: {one_line(error)[:200]}; "
                          "use auto or another") from error
+
+
+def _beside(lora: Lora, path: Path) -> Any:  # noqa: ANN401 - schedulers share no class
+    """The scheduler that a LoRA brings: a student of few steps takes other steps than its teacher."""
+    import diffusers
+
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        kind = getattr(diffusers, config["_class_name"])
+        if not issubclass(kind, diffusers.SchedulerMixin):
+            raise TypeError(f"{kind.__name__} is no scheduler")
+        with quiet():
+            return kind.from_config(config)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"LoRA {lora.name!r}: {path.parent.name}/{path.name} is no scheduler of diffusers "
+                         f"({one_line(error)[:120]}); set generator.scheduler") from error
 
 
 def _check_steps(source: GeneratorSource, scheduler: Any) -> None:  # noqa: ANN401
