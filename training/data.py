@@ -15,6 +15,7 @@ from PIL import Image
 from training.errors import InputError
 
 SPLITS = {"train": "train", "restval": "train", "val": "val", "validation": "val", "valid": "val", "test": "test"}
+FILES = (".json", ".jsonl", ".csv", ".parquet", ".tar")  # a Hub id may have a dot, too
 SAVED = ("dataset_dict.json", "dataset_info.json")  # what `save_to_disk` of `datasets` leaves in a folder
 
 
@@ -80,7 +81,7 @@ def read_pairs(source: str | Path, columns: Mapping[str, str] | None = None) -> 
     if path.is_file() and path.suffix == ".json":
         return _collect(_karpathy(path))
     if not path.is_dir():
-        if path.suffix or path.is_absolute() or str(source).startswith("."):
+        if path.suffix in FILES or path.is_absolute() or str(source).startswith("."):
             raise InputError(f"data {str(source)!r} does not exist; give a folder, a dataset_*.json or a Hub id")
         return _collect(_hub(str(source), columns or {}))
     if (path / "pairs.jsonl").is_file():
