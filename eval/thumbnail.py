@@ -15,9 +15,14 @@ from numpy.typing import NDArray
 from eval.calibration import Calibration
 from eval.errors import InputError
 from eval.preprocess import check_images
+from eval.quality import LUMA
 
 THUMBNAIL = "thumbnail"
 SIDE = 16
+DETAIL_SIDE = 32
+AROUND = 2
+PARTS = {"layout": 3 * SIDE * SIDE, "detail": DETAIL_SIDE * DETAIL_SIDE}
+"""What `ThumbnailEncoder.with_detail` gives, and so many columns of each."""
 
 
 class ThumbnailEncoder:
@@ -42,13 +47,25 @@ class ThumbnailEncoder:
         """JSON-able: everything that decides an embedding."""
         return {"kind": THUMBNAIL, "side": SIDE}
 
-    def cells(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The thumbnails as they are: float32 (N, 768), 0 to 255, rows of cells with RGB last; brightness still in.
+    def with_detail(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The embedding, then the detail of each picture, which has to have 32 px a side at the least.
+
+        Two even fields have much the same layout, however different their furrows; what JPEG changes in one of them is
+        no less. The detail tells them apart, and blur, brightness and JPEG leave most of it. It does not see a copy
+        that was drawn anew in other strokes; the layout does.
+
+        Returns:
+            float32 (N, 1792), `PARTS` side by side: two unit vectors, all zero for an even picture. The detail is the
+            brightness (ITU-R BT.601) of 32 x 32 cells less its mean over the 5 x 5 cells around.
 
         Raises:
-            InputError: As `encode_images`.
+            InputError: Wrong type or shape, or pictures that are smaller.
         """
-        return _cells(images).reshape(len(images), self.dim).astype(np.float32)
+        grey = np.pad(_cells(images, DETAIL_SIDE) @ LUMA, ((0, 0), (AROUND, AROUND), (AROUND, AROUND)), "symmetric")
+        window = (2 * AROUND + 1, 2 * AROUND + 1)
+        around = np.lib.stride_tricks.sliding_window_view(grey, window, axis=(1, 2)).mean((-2, -1))
+        detail = grey[:, AROUND:-AROUND, AROUND:-AROUND] - around
+        return np.concatenate([self.encode_images(images), _unit(detail)], axis=1)
 
     def encode_images(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
         """Pictures uint8 (N, H, W, 3), 16 px a side at the least, to float32 (N, 768); all zero for an even picture.
@@ -56,11 +73,8 @@ class ThumbnailEncoder:
         Raises:
             InputError: Wrong type or shape, or pictures that are smaller.
         """
-        cells = _cells(images)
-        flat = (cells - cells.mean((1, 2), keepdims=True)).reshape(len(images), self.dim)
-        norm = np.linalg.norm(flat, axis=1, keepdims=True)
-        unit: NDArray[np.float32] = np.divide(flat, norm, out=np.zeros_like(flat), where=norm > 1e-6).astype(np.float32)
-        return unit
+        cells = _cells(images, SIDE)
+        return _unit(cells - cells.mean((1, 2), keepdims=True))
 
     def features(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
         """As `encode_images`: a thumbnail without its contrast has no length of its own."""
@@ -83,15 +97,23 @@ class ThumbnailEncoder:
         return self.encode_texts(texts)
 
 
-def _cells(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Area means (N, 16, 16, 3)."""
+def _cells(images: NDArray[np.uint8], side: int) -> NDArray[np.float64]:
+    """Area means (N, side, side, 3)."""
     check_images(images)
     _, height, width, _ = images.shape
-    if min(height, width) < SIDE:
-        raise InputError(f"pictures of {width} x {height} px are smaller than a thumbnail of {SIDE}; draw larger ones")
-    # Means over cells whose edges are spread evenly: exact where the side is a multiple of 16.
-    rows, columns = (np.linspace(0, side, SIDE + 1).round().astype(int) for side in (height, width))
+    if min(height, width) < side:
+        raise InputError(f"pictures of {width} x {height} px are smaller than a thumbnail of {side}; draw larger ones")
+    # Means over cells whose edges are spread evenly: exact where the side of the picture is a multiple.
+    rows, columns = (np.linspace(0, length, side + 1).round().astype(int) for length in (height, width))
     sums = np.add.reduceat(images.astype(np.float64), rows[:-1], axis=1)
     sums = np.add.reduceat(sums, columns[:-1], axis=2)
     means: NDArray[np.float64] = sums / (np.diff(rows)[:, None] * np.diff(columns)[None])[None, :, :, None]
     return means
+
+
+def _unit(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Rows (N, ...) as unit vectors (N, D); zero where there is nothing but rounding."""
+    flat = values.reshape(len(values), -1)
+    norm = np.linalg.norm(flat, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = np.divide(flat, norm, out=np.zeros_like(flat), where=norm > 1e-6).astype(np.float32)
+    return unit

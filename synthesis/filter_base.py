@@ -22,7 +22,7 @@ class Measurements:
     Attributes:
         alignment: float32 (N,), cosine between picture and text, -1 .. 1; NaN from a model that reads no text.
         embeddings: float32 (N, D), one row of numbers a picture: the L2-normalised embedding of an encoder, the class
-            probabilities of a scene classifier, what `eval.quality` measures, or the cells of a thumbnail, 0 .. 255.
+            probabilities of a scene classifier, what `eval.quality` measures, or layout and detail (`eval.thumbnail`).
     """
 
     alignment: NDArray[np.float32]
@@ -49,7 +49,7 @@ class Source:
         reference: Model reference, or "thumbnail"; "" for what needs no model.
     """
 
-    gives: Literal["embeddings", "probabilities", "quality", "cells"]
+    gives: Literal["embeddings", "probabilities", "quality", "detail"]
     reference: str = ""
 
 

@@ -25,8 +25,8 @@ class NearCopyFilter(FilterSettings):
     Attributes:
         reference: The training set's features: a file that `terrasynth eval features DATA` wrote.
         encoder: What made them: "thumbnail", or the model reference of an encoder.
-        max_similarity: Highest similarity to any training picture, -1 .. 1: the cosine; of thumbnails also the
-            distance, on the scale of the cosine, where the file was made with held-out pictures.
+        max_similarity: Highest similarity to any training picture, -1 .. 1: the cosine; of thumbnails also that of
+            the detail, on the scale of the first, where the file was made with held-out pictures.
         pass_real: Or: the similarity that this share (0 .. 1) of held-out real pictures stays at or below; the file
             holds it when it was made with held-out pictures.
     """
@@ -48,7 +48,7 @@ class NearCopyFilter(FilterSettings):
     @property
     @override
     def source(self) -> Source:
-        return Source("cells" if self.encoder == THUMBNAIL else "embeddings", self.encoder)
+        return Source("detail" if self.encoder == THUMBNAIL else "embeddings", self.encoder)
 
     @override
     def check(self, labels: Sequence[str], model: Encoder) -> None:

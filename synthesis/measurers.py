@@ -41,8 +41,8 @@ def load_measurer(source: Source, device: str) -> Measurer:
 
     if source.gives == "quality":
         return QualityMeasurer()
-    if source.gives == "cells":
-        return CellMeasurer()
+    if source.gives == "detail":
+        return DetailMeasurer()
     if source.gives == "probabilities":
         return SceneMeasurer(load_classifier(source.reference, device=device))
     if source.reference == THUMBNAIL:
@@ -92,8 +92,8 @@ class SceneMeasurer:
         return _textless(self.model.probabilities(images))
 
 
-class CellMeasurer:
-    """Thumbnails with their brightness, which the embedding of a thumbnail leaves out.
+class DetailMeasurer:
+    """Layout and detail of pictures, by which near-copies are found.
 
     Attributes:
         model: The encoder of thumbnails.
@@ -106,11 +106,11 @@ class CellMeasurer:
 
     def identity(self) -> dict[str, object]:
         """The encoder's, marked as that of a classifier is."""
-        return {"gives": "cells"} | self.model.identity()
+        return {"gives": "detail"} | self.model.identity()
 
     def measure(self, images: NDArray[np.uint8], texts: Sequence[str]) -> Measurements:
-        """Cells (N, 768), 0 .. 255."""
-        return _textless(self.model.cells(images))
+        """Layout and detail side by side (N, 1792)."""
+        return _textless(self.model.with_detail(images))
 
 
 class QualityMeasurer:

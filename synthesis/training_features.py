@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.thumbnail import PARTS
 from synthesis.errors import InputError, one_line
 from synthesis.files import write_file
 from synthesis.filter_base import THUMBNAIL
-from synthesis.training_pictures import EmbeddedPictures, ThumbnailPictures, TrainingPictures, on_one_scale
+from synthesis.training_pictures import TrainingPictures, on_one_scale
 
 if TYPE_CHECKING:
     from eval import Encoder
@@ -34,7 +35,7 @@ class TrainingFeatures:
     """Training pictures, and how near to them real pictures come that are none of them.
 
     Attributes:
-        pictures: In the form in which they are compared: thumbnails, or the embeddings of another encoder.
+        pictures: As they are compared: by layout and detail (`eval.thumbnail`), or by the embeddings of an encoder.
         encoder: Identity of what made them.
         about: `n` pictures, `orientations` of each (1, or the 8 flips and quarter turns), `data`, `split`, `size`.
         held_out: Where real pictures that are not in the set were compared: their `split`, `n`, the `levels` of each
@@ -64,7 +65,8 @@ class TrainingFeatures:
         seen = [_measured(encoder, each) for each in (orientations(pictures) if turned else [pictures])]
         rows = np.concatenate(seen)
         identity = encoder.identity()
-        known = ThumbnailPictures.of(rows) if _of_thumbnails(identity) else EmbeddedPictures(rows)
+        parts = PARTS if identity.get("kind") == THUMBNAIL else {"embeddings": rows.shape[1]}
+        known = TrainingPictures.split(rows, parts)
         about = dict(about) | {"n": len(pictures), "orientations": len(seen)}
         if held_out is None:
             return cls(known, identity, about, None)
@@ -80,11 +82,11 @@ class TrainingFeatures:
         """How near pictures are to the nearest training picture.
 
         Args:
-            rows: float32 (N, D): cells of thumbnails, or embeddings of the encoder.
+            rows: float32 (N, D): layout and detail, or embeddings of the encoder.
 
         Returns:
-            (N,), -1 .. 1: the cosine; of thumbnails also the distance, on the scale of the cosine, where held-out
-            pictures tell how the one compares with the other (`on_one_scale`).
+            (N,), -1 .. 1: the cosine, of the layout where there is a detail too; that counts where held-out pictures
+            tell how the one compares with the other (`on_one_scale`).
         """
         closeness = _in_parts(self.pictures, rows)
         if self.held_out is None:
@@ -110,7 +112,8 @@ class TrainingFeatures:
         """Write a safetensors file; the same features always give the same bytes."""
         from safetensors.numpy import save
 
-        content = {"encoder": self.encoder, "about": self.about, "held_out": self.held_out}
+        content = {"encoder": self.encoder, "about": self.about, "held_out": self.held_out,
+                   "measures": self.pictures.measures}
         metadata = {"format": FORMAT, "content": json.dumps(content, sort_keys=True)}
         write_file(path, save(self.pictures.tensors(), metadata))
 
@@ -142,17 +145,16 @@ def _load(path: Path, _changed: int, _size: int) -> TrainingFeatures:
             metadata = file.metadata() or {}
             if metadata.get("format") in EARLIER:
                 raise InputError(
-                    f"training features {str(path)!r} are of an earlier version, which kept no brightness; make them "
+                    f"training features {str(path)!r} are of an earlier version, which kept no detail; make them "
                     "again with `terrasynth eval features DATA --out FILE`"
                 )
             if metadata.get("format") != FORMAT:
                 raise ValueError(f"its format is {metadata.get('format')!r}")
             content = json.loads(metadata["content"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            pictures = TrainingPictures({name: file.get_tensor(name) for name in content["measures"]})
     except SafetensorError as error:
         raise ValueError(one_line(error)) from error
-    kind = ThumbnailPictures if _of_thumbnails(content["encoder"]) else EmbeddedPictures
-    return TrainingFeatures(kind.read(tensors), content["encoder"], content["about"], content["held_out"])
+    return TrainingFeatures(pictures, content["encoder"], content["about"], content["held_out"])
 
 
 def orientations(pictures: NDArray[np.uint8]) -> Sequence[NDArray[np.uint8]]:
@@ -161,14 +163,10 @@ def orientations(pictures: NDArray[np.uint8]) -> Sequence[NDArray[np.uint8]]:
     return [np.ascontiguousarray(each) for one in turned for each in (one, one[:, :, ::-1])]
 
 
-def _of_thumbnails(encoder: Mapping[str, object]) -> bool:
-    return encoder.get("kind") == THUMBNAIL
-
-
 def _measured(encoder: Encoder, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     from eval import ThumbnailEncoder
 
-    return encoder.cells(images) if isinstance(encoder, ThumbnailEncoder) else encoder.encode_images(images)
+    return encoder.with_detail(images) if isinstance(encoder, ThumbnailEncoder) else encoder.encode_images(images)
 
 
 def _in_parts(pictures: TrainingPictures, rows: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -1,124 +1,60 @@
 """Training pictures as something to compare with: how near is each of other pictures to the nearest of them?
 
-The cosine of thumbnails leaves brightness and contrast out. In an even field hardly anything else is there, so a copy
-that was saved as JPEG is no nearer than a sibling. The distance between the thumbnails themselves sees such copies, and
-misses those that were made brighter. So thumbnails are compared by both.
+Pictures may be compared by several measures, each of them a cosine. A picture is as near as any of them says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import override
 
 CHUNK = 8192
-CHANNELS = 3
-EQUAL = 0.0
-"""Closeness of equal thumbnails by distance."""
 
 
-class TrainingPictures(Protocol):
-    """Pictures in the form in which they are compared, and kept."""
+class TrainingPictures:
+    """Features of N pictures, one row of a picture for each measure. Kept as float16, which moves a cosine by 0.001.
 
-    def __len__(self) -> int:
-        """How many."""
-
-    def closeness(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        """How near other pictures, float32 (N, D), are to the nearest of these, by each measure.
-
-        Returns:
-            (measures, N), higher is nearer; the cosine first.
-        """
-
-    def tensors(self) -> dict[str, NDArray[np.generic]]:
-        """What the file keeps."""
-
-
-class EmbeddedPictures(TrainingPictures):
-    """Embeddings (N, D), compared by cosine. Kept as float16, which moves a cosine by 0.001 at most."""
-
-    def __init__(self, embeddings: NDArray[np.floating]) -> None:
-        self._rows = _unit(embeddings.astype(np.float16))
-
-    @classmethod
-    def read(cls, tensors: Mapping[str, NDArray[np.floating]]) -> EmbeddedPictures:
-        """From `tensors`."""
-        return cls(tensors["embeddings"])
-
-    @override
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @override
-    def closeness(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        closest = np.full(len(rows), -np.inf, np.float32)
-        for start in range(0, len(self._rows), CHUNK):
-            np.maximum(closest, (rows @ self._rows[start : start + CHUNK].T).max(1), out=closest)
-        return closest[None].astype(np.float64)
-
-    @override
-    def tensors(self) -> dict[str, NDArray[np.generic]]:
-        return {"embeddings": self._rows.astype(np.float16)}
-
-
-class ThumbnailPictures(TrainingPictures):
-    """Thumbnails, compared by cosine without the mean of each channel, and by root mean square distance with it.
-
-    Both come from one product, as the squared distance is that of the contrasts plus that of the means. Contrasts are
-    kept as float16, means as float32.
+    Attributes:
+        measures: Names of the measures; the first gives its scale to the others.
     """
 
-    def __init__(self, contrast: NDArray[np.floating], means: NDArray[np.floating]) -> None:
-        """Take thumbnails apart: what is left of the cells (N, D) without the means (N, 3) of their channels."""
-        self._contrast = contrast.astype(np.float16).astype(np.float32)
-        self._means = means.astype(np.float32).astype(np.float64)
-        self._squares = np.einsum("nd,nd->n", self._contrast, self._contrast, dtype=np.float64)
+    def __init__(self, features: Mapping[str, NDArray[np.floating]]) -> None:
+        """Take features (N, D) of each measure, of any length."""
+        self.measures = tuple(features)
+        self._features = [_unit(rows.astype(np.float16)) for rows in features.values()]
 
     @classmethod
-    def of(cls, cells: NDArray[np.float32]) -> ThumbnailPictures:
-        """From cells (N, D), 0 .. 255, RGB last."""
-        return cls(*_apart(cells))
+    def split(cls, rows: NDArray[np.float32], parts: Mapping[str, int]) -> TrainingPictures:
+        """From rows that hold the features of all measures side by side, so many columns of each."""
+        return cls(dict(zip(parts, _split(rows, list(parts.values())), strict=True)))
 
-    @classmethod
-    def read(cls, tensors: Mapping[str, NDArray[np.floating]]) -> ThumbnailPictures:
-        """From `tensors`."""
-        return cls(tensors["contrast"], tensors["means"])
-
-    @override
     def __len__(self) -> int:
-        return len(self._contrast)
+        return len(self._features[0])
 
-    @override
     def closeness(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Cosine, -1 .. 1, and minus the distance, -255 .. 0."""
-        contrast, means = _apart(rows)
-        squares = np.einsum("nd,nd->n", contrast, contrast)
-        cosine, distance = np.full(len(rows), -np.inf), np.full(len(rows), np.inf)
-        for start in range(0, len(self), CHUNK):
-            known = slice(start, start + CHUNK)
-            # float64: near 0 the distance is a small difference of large sums
-            products = contrast @ self._contrast[known].T.astype(np.float64)
-            lengths = np.sqrt(squares[:, None] * self._squares[known])
-            found = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
-            np.maximum(cosine, found.max(1), out=cosine)
-            apart = (squares[:, None] + self._squares[known] - 2 * products) / contrast.shape[1]
-            apart += ((means[:, None] - self._means[known]) ** 2).mean(2)
-            np.minimum(distance, apart.min(1), out=distance)
-        return np.stack([cosine, -np.sqrt(np.maximum(distance, 0))])
+        """The cosine of other pictures to the nearest of these, by each measure.
 
-    @override
-    def tensors(self) -> dict[str, NDArray[np.generic]]:
-        return {"contrast": self._contrast.astype(np.float16), "means": self._means.astype(np.float32)}
+        Args:
+            rows: float32 (M, D), the unit vectors of all measures side by side.
+
+        Returns:
+            (measures, M), -1 .. 1.
+        """
+        widths = [known.shape[1] for known in self._features]
+        return np.stack([_nearest(own, known) for own, known in zip(_split(rows, widths), self._features, strict=True)])
+
+    def tensors(self) -> dict[str, NDArray[np.float16]]:
+        """The features by measure, as they are kept."""
+        return {name: rows.astype(np.float16) for name, rows in zip(self.measures, self._features, strict=True)}
 
 
 def on_one_scale(closeness: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """One similarity of several measures: the cosine, or what another measure says where that is higher.
+    """One similarity from several measures: that of the first, or what another says where that is higher.
 
-    What another measure says is put as the cosine that as many held-out pictures reach. So a threshold lies at the
-    same quantile of each measure, and a picture stays below it where it does so by all of them.
+    A cosine by another measure is put as the cosine by the first that as many held-out pictures reach. So a threshold
+    lies at the same quantile of every measure, and a picture stays below it where it does so by all of them.
 
     Args:
         closeness: (measures, N), as `TrainingPictures.closeness` gives it.
@@ -129,15 +65,19 @@ def on_one_scale(closeness: NDArray[np.float64], levels: NDArray[np.float64]) ->
     """
     similarity: NDArray[np.float64] = closeness[0]
     for found, known in zip(closeness[1:], levels[1:], strict=True):
-        similarity = np.maximum(similarity, np.interp(found, [*known, EQUAL], [*levels[0], 1.0]))
+        similarity = np.maximum(similarity, np.interp(found, [*known, 1.0], [*levels[0], 1.0]))
     return similarity
 
 
-def _apart(cells: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What is left of thumbnails (N, D) without the means (N, 3) of their channels, and these means."""
-    wide = cells.astype(np.float64).reshape(len(cells), -1, CHANNELS)
-    means = wide.mean(1)
-    return (wide - means[:, None]).reshape(len(cells), -1), means
+def _split(rows: NDArray[np.floating], widths: Sequence[int]) -> list[NDArray[np.floating]]:
+    return np.split(rows, np.cumsum(widths)[:-1], axis=1)
+
+
+def _nearest(rows: NDArray[np.floating], known: NDArray[np.float32]) -> NDArray[np.float64]:
+    closest = np.full(len(rows), -np.inf, np.float32)
+    for start in range(0, len(known), CHUNK):
+        np.maximum(closest, (rows @ known[start : start + CHUNK].T).max(1), out=closest)
+    return closest.astype(np.float64)
 
 
 def _unit(rows: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ from eval.metrics import bootstrap_mean, derangement
 from eval.models import EMBEDDED_ROOT, resolve
 from synthesis.evaluating import stack
 from synthesis.filters import AlignmentFilter, Measurements, NearCopyFilter, QualityFilter, SceneFilter
-from synthesis.measurers import CellMeasurer, EncoderMeasurer, QualityMeasurer, SceneMeasurer
+from synthesis.measurers import DetailMeasurer, EncoderMeasurer, QualityMeasurer, SceneMeasurer
 from synthesis.training_features import TrainingFeatures, orientations
 
 UCM = os.environ.get("TERRASYNTH_UCM", "")
@@ -129,7 +129,7 @@ def copies(data, tmp_path_factory):
 
 def test_training_pictures_fail_however_turned_and_others_pass_at_the_calibrated_rate(copies, pairs, pictures):
     train, settings = copies
-    measurer = CellMeasurer()
+    measurer = DetailMeasurer()
     labels = [pair.label for pair in pairs]
     assert passed(settings, measurer.measure(pictures, []), labels, measurer.model).mean() > at_least(0.99, len(pairs))
     turned = np.concatenate(orientations(train[:: len(train) // 50]))
@@ -147,6 +147,6 @@ def test_training_pictures_fail_changed(copies, data, changed):
     train, settings = copies
     labels = np.array([pair.label for pair in data.split("train")])
     some = np.concatenate([np.flatnonzero(labels == label)[::16][:5] for label in np.unique(labels)])
-    measurer = CellMeasurer()
+    measurer = DetailMeasurer()
     found = passed(settings, measurer.measure(changed(train[some]), []), list(labels[some]), measurer.model)
     assert not found.any()
