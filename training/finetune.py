@@ -271,6 +271,9 @@ class FinetuneTask(Task):
         if self.adapters:
             self.family.save_lora(self.pipeline, self.adapters, folder)
         else:
+            if self.family.denoiser == "unet":  # a transformer's positions hang on the side it was made for
+                side = self.size // int(self.pipeline.vae_scale_factor)
+                self.pipeline.unet.register_to_config(sample_size=side)
             save_pipeline(self.pipeline, self.base.folder, list(self._networks), folder)
         self.settings.conditioning.model_copy(update={"base": self.base.name}).save(folder)
 

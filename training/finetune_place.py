@@ -7,8 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
 
 PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -51,6 +55,14 @@ class Place:
         if asked != "auto":
             return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[asked]
         return torch.float32 if self.device.type == "cpu" else PRECISIONS[self.precision]
+
+
+def these_processes() -> PartialState:
+    """The processes of this training, also those of `accelerate launch --cpu`, which the library's default misses."""
+    from accelerate import PartialState
+    from accelerate.utils import parse_flag_from_env
+
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
 
 
 def this_device() -> torch.device:

@@ -12,7 +12,7 @@ from training.errors import InputError
 from training.finetune import FinetuneTask
 from training.finetune_family import Base, open_base
 from training.finetune_files import check_same_training
-from training.finetune_place import Place, this_device
+from training.finetune_place import Place, these_processes, this_device
 from training.finetune_settings import FinetuneSettings
 from training.finetune_validation import Validation
 from training.finetune_views import Pictures, read_split
@@ -36,8 +36,6 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
     Raises:
         InputError: Base, data or a setting is wrong, or `out` holds a training of something else.
     """
-    from accelerate import PartialState
-
     from training.finetune_card import write_card
     from training.release import report_skipped
 
@@ -45,7 +43,7 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
     settings = checked(settings_kind, preset.model, "model")
     if "load_size" in preset.model_fields_set:
         raise InputError(f"load_size {preset.load_size} has no meaning here; set model.size")
-    processes = PartialState()
+    processes = these_processes()
     device = this_device()
     work = out / WORK
     place = Place(device, loop.mixed_precision, loop.seed, Path(settings.cache or work / "cache"))

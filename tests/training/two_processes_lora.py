@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 
 from tests.training.finetuning import make_task
 from training.finetune import FinetuneTask
+from training.finetune_place import these_processes
 from training.loop import LoopSettings, train
 
 
@@ -21,7 +21,7 @@ class _Plain(FinetuneTask):
 
 
 def main(base: str, data: str, out: str, batch: int) -> None:
-    with PartialState().main_process_first():
+    with these_processes().main_process_first():
         task = make_task(base, data, Path(out) / "cache", _Plain, lora={"rank": 4}, caption_dropout=0.0)
     loop = LoopSettings(max_steps=3, batch_size=batch, learning_rate=1e-2, warmup_steps=1, validate_every=3,
                         preview_every=3, checkpoint_every=3, mixed_precision="no", ema_decay=0.0)
