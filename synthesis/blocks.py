@@ -180,7 +180,8 @@ def _write(path: Path, table: pa.Table) -> None:
 
 def _read(path: Path, columns: Sequence[str]) -> pa.Table:
     try:
-        return pq.read_table(path, columns=list(columns), page_checksum_verification=True, partitioning=None)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:  # read_table takes three times as long
+            return file.read(columns=list(columns))
     except (pa.ArrowException, OSError) as error:
         raise _damaged(path, error) from error
 

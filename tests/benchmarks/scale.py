@@ -4,9 +4,11 @@
 
 Makes each data set in a process of its own with a generator that takes no time to speak of (flat pictures of 32 x 32
 pixels, whose PNG is small and quickly made), real prompts by the grammar, and no filter unless `--duplicates` asks for
-the one whose work grows with the class. Prints one line of JSON a size and a table: peak memory, milliseconds a row
-without what the generator itself took, and seconds to find out that a finished run is finished. `--docs FILE` writes
-table and curve as Markdown with an SVG beside it.
+the one whose work grows with the class. Prints a line of JSON for each size, then a table: peak memory; milliseconds a
+row beside the generator, by the clock and in processor time (on a busy machine the clock also counts the others); and
+seconds to find that a finished run is finished. `--curve FILE` draws it; `--read FILE` takes lines that were printed
+before. Exit code 1 when the largest size needs 1.2 times the memory of the smallest, 3 ms a row of processor time, or
+5 s to see that there is nothing to do.
 """
 
 from __future__ import annotations
@@ -132,17 +134,62 @@ def main() -> int:
     parser.add_argument("--duplicates", action="store_true", help="with the filter of near copies, by thumbnails")
     parser.add_argument("--profile", action="store_true", help="with --one: print where the time goes")
     parser.add_argument("--folder", help="where runs are made, and removed again")
+    parser.add_argument("--curve", type=Path, help="an SVG to write")
+    parser.add_argument("--read", type=Path, help="lines of an earlier call, instead of measuring")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(one(options.one, options.out, options.duplicates, options.profile)))
         return 0
-    found = []
-    for rows in options.rows:
+    found = [json.loads(line) for line in options.read.read_text().splitlines()] if options.read else []
+    for rows in [] if options.read else options.rows:
         found.append(measured(rows, options.duplicates, options.folder))
         print(json.dumps(found[-1]), flush=True)
-    return 0
+    print(table(found))
+    if options.curve:
+        options.curve.write_text(curve(found))
+    return 0 if holds(found[0], found[-1]) else 1
+
+
+def holds(small: dict[str, float], large: dict[str, float]) -> bool:
+    return (large["peak_mib"] < 1.2 * small["peak_mib"] and large["overhead_busy_ms"] < 3
+            and large["again_seconds"] < 5)
+
+
+def table(found: list[dict[str, float]]) -> str:
+    lines = ["| rows | files | peak memory | against the smallest | ms a row, processor | ms a row, clock | "
+             "nothing to do, s |", "|---:|---:|---:|---:|---:|---:|---:|"]
+    lines += [
+        f"| {each['rows']:,} | {each['files']:,} | {each['peak_mib']:.0f} MiB | "
+        f"{each['peak_mib'] / found[0]['peak_mib']:.3f} | {each['overhead_busy_ms']:.2f} | "
+        f"{each['overhead_ms']:.2f} | {each['again_seconds']:.2f} |"
+        for each in found
+    ]
+    return "\n".join(lines)
+
+
+def curve(found: list[dict[str, float]]) -> str:
+    """Three small panels over the number of rows, which is on a logarithmic axis."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams |= {"svg.hashsalt": "scale", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False,
+                            "axes.spines.right": False}
+    from io import StringIO
+
+    from matplotlib import pyplot
+
+    panels = (("peak_mib", "peak memory, MiB"), ("overhead_busy_ms", "processor ms a row\nbeside the generator"),
+              ("again_seconds", "s to see that\nnothing is to do"))
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(9, 2.4), layout="constrained")
+    for axis, (key, label) in zip(axes, panels, strict=True):
+        axis.semilogx([each["rows"] for each in found], [each[key] for each in found], "o-", color="#1f5f8b")
+        axis.set(xlabel="rows", ylabel=label, ylim=(0, 1.3 * max(each[key] for each in found)))
+        axis.grid(alpha=0.3)
+    text = StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
 
 
 if __name__ == "__main__":
