@@ -182,14 +182,14 @@ def _read(path: Path, columns: Sequence[str]) -> pa.Table:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:  # read_table takes three times as long
             return file.read(columns=list(columns))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise _damaged(path, error) from error
 
 
 def _encoder_of(path: Path) -> str:
     try:
         return str((pq.read_schema(path).metadata or {}).get(b"encoder", b"").decode())
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise _damaged(path, error) from error
 
 

@@ -78,7 +78,7 @@ def wrong_with_block(run: RunRecord, path: Path, label: str, index: int, fast: b
     """What is wrong with a block, the worst first."""
     try:
         table = pq.ParquetFile(path, page_checksum_verification=True).read()
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         yield f"cannot be read ({one_line(error)[:120]})"
         return
     yield from _wrong_with_table(table, SCHEMA)
@@ -93,7 +93,7 @@ def wrong_with_block(run: RunRecord, path: Path, label: str, index: int, fast: b
 def _wrong_with_scores(run: RunRecord, path: Path, label: str, index: int) -> Iterator[str]:
     try:
         table = pq.ParquetFile(path, page_checksum_verification=True).read()
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         yield f"cannot be read ({one_line(error)[:120]})"
         return
     yield from _wrong_with_table(table, SIDE_SCHEMA)

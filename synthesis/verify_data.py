@@ -185,7 +185,7 @@ def _wrong_with_shard(
                     return (f"row {place} is not what its block and {DECISIONS} say: {', '.join(different)} "
                             f"of {wanted['id']}")
                 place += 1
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         return f"cannot be read ({one_line(error)[:120]})"
     return ""
 

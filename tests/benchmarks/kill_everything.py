@@ -97,15 +97,17 @@ def serve_commands(log: Path) -> None:
     stand_in(Flat(GeneratorSource("flat", "1", log.parent / "flat", "Flat", 1, 0.0, "auto", SIZE, SIZE)))
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
+        command = json.loads(line)
         child = os.fork()
         if child == 0:
-            _run_in_child(main, json.loads(line), log)
+            _run_in_child(main, command, log)
         answers.write(f"{child}\n")
         answers.flush()
         _, status = os.waitpid(child, 0)
         answers.write(f"{os.waitstatus_to_exitcode(status)}\n")
         answers.flush()
-        _import_what_it_needed(log.with_suffix(".modules"))
+        if command[0] != "push":  # what streams from the Hub has connections and threads of its own, not to be forked
+            _import_what_it_needed(log.with_suffix(".modules"))
 
 
 def _run_in_child(main: Callable[[list[str]], None], command: list[str], log: Path) -> None:
