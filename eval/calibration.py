@@ -1,7 +1,7 @@
 """How well real pictures score with their own captions: the scale on which a generated picture's score is read.
 
 A cosine of 0.3 means nothing by itself, and what is a good score differs by class. So a threshold is stated as the
-share of real pairs of the class that reach it, and the scores of real pairs are shipped with the encoder.
+share of real pairs that reach it, and the scores of real pairs are shipped with the encoder.
 
 What counts is how many pictures there are, not how many pairs: captions of one picture score alike. And pictures that
 lie next to each other in a data set are often tiles of one scene. Ten pictures of a class then tell neither where the

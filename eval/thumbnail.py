@@ -2,7 +2,8 @@
 
 A dual encoder puts pictures near each other that mean the same. In a class like chaparral, whose captions are all
 alike, every real picture has a neighbour with a cosine above 0.99, so no threshold tells a copy from a sibling. A
-coarse thumbnail sees the layout, not the meaning. It does not see that a picture was turned or moved.
+coarse thumbnail sees the layout, not the meaning. It does not see that a picture was turned or moved. Where copies of
+training pictures are looked for, the detail is compared as well (`ThumbnailEncoder.with_detail`).
 """
 
 from __future__ import annotations

@@ -154,6 +154,16 @@ def test_without_held_out_pictures_the_layout_decides(train, tmp_path):
         NearCopyFilter(reference=str(path), pass_real=0.9).check([], ENCODER)
 
 
+def test_what_it_measures_is_kept_apart_from_what_duplicates_are_found_by(settings):
+    duplicates = Source("embeddings", "thumbnail")
+    assert settings.source != duplicates
+    mine, theirs = (load_measurer(source, "cpu") for source in (settings.source, duplicates))
+    assert mine.identity() != theirs.identity()
+    pictures = tiny_pictures(2)
+    width = theirs.measure(pictures, ["", ""]).embeddings.shape[1]
+    assert np.array_equal(mine.measure(pictures, []).embeddings[:, :width], theirs.model.encode_images(pictures))
+
+
 def test_another_encoder_compares_by_layout_alone(models, tmp_path):
     encoder, pictures = load_encoder(models.encoder), tiny_pictures(40)
     path = tmp_path / "train.safetensors"
