@@ -57,6 +57,21 @@ class Decision:
     scores: dict[str, float | None]
 
 
+@dataclass(frozen=True)
+class DecidedBlock:
+    """What was decided on a block.
+
+    Attributes:
+        codes: int8 (N,): 0 accepted, k > 0 failed filter k - 1, negative not judged.
+        scores: float32 (N, filters); NaN where there is none.
+        thresholds: The scores that decided, by filter name.
+    """
+
+    codes: NDArray[np.int8]
+    scores: NDArray[np.float32]
+    thresholds: Mapping[str, float]
+
+
 class ClassDecisions:
     """The decisions on one class, block by block; about ten bytes an attempt stay in memory.
 
@@ -78,6 +93,7 @@ class ClassDecisions:
         self._judged = 0
         self._attempts = 0
         self._rows: list[int] = []
+        self._seen = 0
         self._needs = max((each.judge.needs for each in judges), default=0)
         self._waiting: list[dict[str, Measurements]] = []
         self._codes: list[NDArray[np.int8]] = []
@@ -101,16 +117,65 @@ class ClassDecisions:
             measure: Gives the block's measurements by an encoder; not called when the class is done already.
         """
         self._rows.append(rows)
+        self._seen += rows
         self.blocks += 1
         measured = {} if self.done else {key: measure(key) for key in {each.encoder for each in self._judges}}
         self._waiting.append(measured)
-        if sum(self._rows) < self._needs:
+        if self._seen < self._needs:
             return
         if not self._codes:
             self._learn()
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             self._decide_block(self._rows[len(self._codes)], each)
+
+    def take_over(self, known: DecidedBlock) -> bool:
+        """Take what was decided on the next block before, where deciding again would give just that.
+
+        Args:
+            known: Decided by the same filters, on the same measurements.
+
+        Returns:
+            Whether it was taken; if not, nothing has changed.
+        """
+        if self._waiting or self._seen < self._needs:
+            return False
+        if self.done:
+            self.decide(len(known.codes), _not_measured)
+            return True
+        if self.remembers:
+            return False
+        rows, accepted = len(known.codes), int((known.codes[:-1] == _ACCEPTED).sum())
+        judged_to_the_end = (
+            (known.codes >= _ACCEPTED).all()
+            and self._accepted + accepted < self._per_class
+            and self._attempts + rows <= self._max_attempts
+        )
+        if not judged_to_the_end or known.thresholds != self.thresholds:
+            return False
+        self._rows.append(rows)
+        self._seen += rows
+        self.blocks += 1
+        self._accepted += int((known.codes == _ACCEPTED).sum())
+        self._judged += rows
+        self._attempts += rows
+        self._codes.append(known.codes)
+        self._scores.append(known.scores)
+        return True
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a filter compares with earlier attempts, so that their measurements are needed."""
+        return any(type(each.judge).keep is not ClassJudge.keep for each in self._judges)
+
+    @property
+    def decided_blocks(self) -> int:
+        """Blocks that are decided on; those seen after them wait."""
+        return len(self._codes)
+
+    def decided_block(self, index: int) -> DecidedBlock:
+        """What was decided on one of the decided blocks."""
+        return DecidedBlock(self._codes[index], self._scores[index], self.thresholds)
 
     def _learn(self) -> None:
         for each in self._judges:
@@ -186,6 +251,10 @@ class ClassDecisions:
     def _named(self, scores: NDArray[np.float32]) -> dict[str, float | None]:
         values = (None if np.isnan(score) else float(score) for score in scores)
         return dict(zip((each.name for each in self._judges), values, strict=True))
+
+
+def _not_measured(_: str) -> Measurements:
+    raise AssertionError("a class that is done is judged no further")
 
 
 def score_names(filter_names: Sequence[str]) -> list[str]:

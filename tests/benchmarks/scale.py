@@ -9,12 +9,20 @@ row beside the generator, by the clock and in processor time (on a busy machine 
 seconds to find that a finished run is finished. `--curve FILE` draws it; `--read FILE` takes lines that were printed
 before. Exit code 1 when the largest size needs 1.2 times the memory of the smallest, 3 ms a row of processor time, or
 5 s to see that there is nothing to do.
+
+    python tests/benchmarks/scale.py --kill 100000
+
+Kills such a run with SIGKILL when 95 % of its blocks are there, then starts it again three times with its checkpoint
+and three times without one, each up to the first new picture. Prints a line of JSON for each start: seconds until
+everything was planned (which is loading libraries, whatever the size), and from there to the first picture; both by the
+clock and in processor time. Exit code 1 when a start with the checkpoint took 5 s from plan to picture.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -119,6 +127,69 @@ def one(rows: int, out: Path, duplicates: bool, profile: bool) -> dict[str, floa
     }
 
 
+class FirstPictureError(Exception):
+    """A picture was asked for."""
+
+
+class UpToHere(Flat):
+    """Ends a run where it would draw."""
+
+    def generate(self, prompts, seeds):
+        raise FirstPictureError
+
+
+def first_picture(rows: int, out: Path, duplicates: bool) -> dict[str, float]:
+    """Carry on with a run up to its first new picture."""
+    from synthesis import run
+    from synthesis.events import Planned
+    from synthesis.generators import GeneratorSource
+
+    settings, planned = recipe(rows, duplicates), []
+
+    def listen(event):
+        if isinstance(event, Planned):
+            planned.append((time.perf_counter(), time.process_time()))
+
+    stand_in(UpToHere(GeneratorSource("flat", "1", ROOT, "Flat", 1, 0.0, "auto", SIZE, SIZE)))
+    start, busy = time.perf_counter(), time.process_time()
+    try:
+        run(settings, out, listen)
+    except FirstPictureError:
+        ((then, then_busy),) = planned
+        return {"rows": rows, "plan_seconds": then - start, "plan_busy_seconds": then_busy - busy,
+                "resume_seconds": time.perf_counter() - then, "resume_busy_seconds": time.process_time() - then_busy}
+    raise AssertionError("there was nothing left to draw")
+
+
+def block_files(out: Path) -> int:
+    return sum(len(os.listdir(folder)) for folder in (out / "blocks").glob("*"))
+
+
+def killed(rows: int, duplicates: bool, folder: str | None) -> bool:
+    """Kill a run at 95 % and carry on with it; says whether that was quick."""
+    quick = True
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        out = Path(temporary) / "run"
+        command = [sys.executable, __file__, "--out", str(out), *(["--duplicates"] if duplicates else [])]
+        process = subprocess.Popen([*command, "--one", str(rows)], cwd=ROOT)
+        while process.poll() is None and block_files(out) < 0.95 * rows / BLOCK:
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+        checkpoint = out / "checkpoint.bin"
+        print(json.dumps({"blocks": block_files(out), "exit": process.returncode,
+                          "checkpoint_kib": checkpoint.stat().st_size / 1024 if checkpoint.is_file() else 0}))
+        for kept in (True, True, True, False, False, False):
+            if not kept:
+                checkpoint.unlink(missing_ok=True)
+            done = subprocess.run([*command, "--first-picture", str(rows)], cwd=ROOT, check=True,
+                                  stdout=subprocess.PIPE, text=True)
+            found = json.loads(done.stdout.splitlines()[-1])
+            print(json.dumps({"checkpoint": kept, **found}), flush=True)
+            quick = quick and (not kept or found["resume_seconds"] < 5)
+    return quick
+
+
 def measured(rows: int, duplicates: bool, folder: str | None) -> dict[str, float]:
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         command = [sys.executable, __file__, "--one", str(rows), "--out", str(Path(temporary) / "run")]
@@ -132,16 +203,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 10000, 100000])
     parser.add_argument("--duplicates", action="store_true", help="with the filter of near copies, by thumbnails")
+    parser.add_argument("--kill", type=int, help="kill a run of so many rows, and carry on with it")
     parser.add_argument("--profile", action="store_true", help="with --one: print where the time goes")
     parser.add_argument("--folder", help="where runs are made, and removed again")
     parser.add_argument("--curve", type=Path, help="an SVG to write")
     parser.add_argument("--read", type=Path, help="lines of an earlier call, instead of measuring")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--first-picture", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(one(options.one, options.out, options.duplicates, options.profile)))
         return 0
+    if options.first_picture:
+        print(json.dumps(first_picture(options.first_picture, options.out, options.duplicates)))
+        return 0
+    if options.kill:
+        return 0 if killed(options.kill, options.duplicates, options.folder) else 1
     found = [json.loads(line) for line in options.read.read_text().splitlines()] if options.read else []
     for rows in [] if options.read else options.rows:
         found.append(measured(rows, options.duplicates, options.folder))
