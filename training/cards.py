@@ -69,6 +69,7 @@ def finish(out: Path, made: Mapping[str, Path], pairs: PairSet, settings: Finish
     embedded = {name: _copy(folder, out / "embedded" / name) for name, folder in made.items() if name not in PARTS}
     from eval import load_encoder
     from eval.calibration import calibrate
+    from synthesis.filter_scene import calibrate_scene
     from training.mhn_figures import measure_codes, measure_guidance, measure_zero_shot
     from training.pictures import load_splits
 
@@ -78,11 +79,13 @@ def finish(out: Path, made: Mapping[str, Path], pairs: PairSet, settings: Finish
     reference = reference_pictures(pairs, "test" if "test" in splits else "val", size)
     figures: dict[str, Any] = {}
     roots = [out / "embedded"]
+    val = reference_pictures(pairs, "val", size)
     for name in ("clip-ucm", "clip-ucm-b"):
-        encoder, val = load_encoder(name, roots=roots), splits["val"]
-        calibration = calibrate(encoder, val.arrays(), val.captions, val.class_names(), "val")
+        encoder = load_encoder(name, roots=roots)
+        calibration = calibrate(encoder, val.images, splits["val"].captions, splits["val"].class_names(), "val")
         calibration.save(embedded[name] / "calibration.json")
         figures[name] = {split: _retrieval(encoder, data) for split, data in judging.items()}
+    calibrate_scene(str(embedded["scene-ucm"]), val, "val").save(embedded["scene-ucm"] / "calibration.json")
     figures["scene-ucm"] = {split: _recognition(roots, data) for split, data in judging.items()}
     figures["autoencoder-ucm"] = {
         split: _reconstruction(embedded["ldm-ucm"] / "vae", data) for split, data in judging.items()
