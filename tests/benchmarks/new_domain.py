@@ -76,7 +76,7 @@ def tune(options, data):
         "model.caption_dropout": 0.12, "loop.seed": SEED, "loop.max_steps": options.steps,
         "loop.batch_size": options.batch,
         "loop.learning_rate": options.rate, "loop.warmup_steps": 20, "loop.ema_decay": 0.98,
-        "loop.validate_every": max(1, options.steps // 2), "loop.checkpoint_every": 50,
+        "loop.validate_every": options.steps, "loop.checkpoint_every": 50,
         "loop.preview_every": options.steps,
     }
     command = ["train", "lora", "--base", BASE, "--data", str(data), "--out", str(options.out / "lora")]
