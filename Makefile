@@ -10,8 +10,9 @@ SET    ?=
 demo: $(VENV)/.installed  ## generate, judge, filter and write a data set with the embedded model
 	$(BIN)/terrasynth run demo --out $(RUN) $(SET)
 
+# As many processes as there are cores, up to four, each with one thread: the networks of the tests are small.
 test: $(VENV)/.installed-test  ## every test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
