@@ -6,7 +6,7 @@ their bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +50,11 @@ def write_shards(job: Job, decided: Iterable[ClassDecisions]) -> list[Path]:
 
 def accepted_rows(job: Job, decided: Iterable[ClassDecisions], names: list[str]) -> Iterator[dict[str, Any]]:
     """The rows of the data set in order; at most one block a class is in memory."""
-    streams = [_class_rows(job, each, names) for each in decided]
+    return in_turn([_class_rows(job, each, names) for each in decided])
+
+
+def in_turn(streams: Sequence[Iterator[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    """A row of each stream, then the next of each: the order of a data set, its classes being the streams."""
     while streams:
         alive = []
         for stream in streams:

@@ -18,7 +18,7 @@ from synthesis.decisions import NOT_JUDGED, score_names
 from synthesis.errors import one_line
 from synthesis.finished import FILE as FINISHED
 from synthesis.finished import sha256
-from synthesis.shards import READ
+from synthesis.shards import READ, in_turn
 from synthesis.verify_blocks import FILE_NAME, missing_block
 from synthesis.verify_faults import Fault, Remedy, RunRecord
 
@@ -192,15 +192,9 @@ def _wrong_with_shard(
 
 def _expected(run: RunRecord, decisions: Decisions, fast: bool) -> Iterator[dict[str, Any]]:
     """The rows of the data set in order, as far as known; of a broken block only the ids."""
-    streams = [_class_rows(run, label, decided, decisions.names, fast) for label, decided in decisions.classes.items()]
-    while streams:
-        alive = []
-        for stream in streams:
-            row = next(stream, None)
-            if row is not None:
-                alive.append(stream)
-                yield row
-        streams = alive
+    return in_turn(
+        [_class_rows(run, label, decided, decisions.names, fast) for label, decided in decisions.classes.items()]
+    )
 
 
 def _class_rows(
