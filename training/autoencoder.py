@@ -3,6 +3,7 @@
 L1, a perceptual distance on features of our own scene classifier (Zhang et al., CVPR 2018, with that network in place
 of an ImageNet one), a patch adversarial loss (Isola et al., CVPR 2017), and a weak KL term. Latents are pressed to
 turn and to shrink with the picture (EQ-VAE, Kouzelis et al., ICML 2025), which a small diffusion model learns faster.
+The decoder can be trained further alone: what the latents mean stays, and a diffusion model on them stays right.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from pydantic import BaseModel, ConfigDict
-from safetensors.torch import load_file
 from torch import nn
 from typing_extensions import override
 
 from training.errors import InputError
+from training.going_on import check_same_shape
 from training.loop import Losses, Task
 from training.perception import PatchDiscriminator, ScenePerception
 from training.pictures import PictureSet, dihedral, random_dihedral, to_float
@@ -29,12 +30,13 @@ INITIAL_LOG_VARIANCE = -6.0
 
 
 class AutoencoderSettings(BaseModel):
-    """What a preset may set about the autoencoder."""
+    """What a preset may set about the autoencoder; `decoder_only` keeps the encoder of `needs.initial`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     size: int = 128
     crop: int = 96
+    decoder_only: bool = False
     latent_channels: int = 4
     channels: tuple[int, ...] = (16, 48, 128, 128)
     layers_per_block: int = 1
@@ -55,6 +57,9 @@ class AutoencoderTask(Task):
         device: Where the networks are.
         perception: The perceptual distance.
         initial: Folder of an `AutoencoderKL` of the same shape to go on from.
+
+    Raises:
+        InputError: The pictures are too small, `initial` has another shape, or `decoder_only` has no latents to keep.
     """
 
     players = ("autoencoder", "discriminator")
@@ -74,11 +79,23 @@ class AutoencoderTask(Task):
             norm_num_groups=settings.groups, mid_block_add_attention=False,
         ).to(device)
         if initial is not None:
-            self.model.load_state_dict(load_file(initial / "diffusion_pytorch_model.safetensors"))
+            self._go_on_from(initial)
+        elif settings.decoder_only:
+            raise InputError("model.decoder_only keeps the latents of a model: name an AutoencoderKL in needs.initial")
         else:
             self._start_nearly_deterministic()
+        if settings.decoder_only:
+            self.model.encoder.requires_grad_(False)
+            self.model.quant_conv.requires_grad_(False)
         self.discriminator = PatchDiscriminator().to(device)
         self._fake: torch.Tensor | None = None
+
+    def _go_on_from(self, folder: Path) -> None:
+        other = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32)
+        check_same_shape(self.model.config, other.config,
+                         ("block_out_channels", "latent_channels", "layers_per_block", "norm_num_groups"))
+        self.model.load_state_dict(other.state_dict())
+        self.model.register_to_config(scaling_factor=other.config.scaling_factor)
 
     @torch.no_grad()
     def _start_nearly_deterministic(self) -> None:
@@ -123,13 +140,16 @@ class AutoencoderTask(Task):
                 return {}
             return {"hinge": (F.relu(1 - self.discriminator(real)).mean()
                               + F.relu(1 + self.discriminator(self._fake)).mean())}
-        posterior = self.model.encode(batch["pixels"]).latent_dist
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.settings.decoder_only):
+            posterior = self.model.encode(batch["pixels"]).latent_dist
         mean, log_variance = posterior.mean.float(), posterior.logvar.float()
         latent = dihedral(mean + torch.exp(0.5 * log_variance) * batch["noise"], turn)
         latent = F.avg_pool2d(latent, 2) if shrink else latent
         fake = self.model.decode(latent.contiguous()).sample.float()
-        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-        losses = {"l1": (fake - real).abs().mean(), "kl": self.settings.kl_weight * kl}
+        losses = {"l1": (fake - real).abs().mean()}
+        if not self.settings.decoder_only:
+            kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+            losses["kl"] = self.settings.kl_weight * kl
         if self.settings.perceptual_weight:
             losses["perceptual"] = self.settings.perceptual_weight * self.perception(fake, real)
         if adversarial:
@@ -177,5 +197,6 @@ class AutoencoderTask(Task):
 
     @override
     def save(self, folder: Path) -> None:
-        self.model.register_to_config(scaling_factor=round(self.latent_scale(), 5))
+        if not self.settings.decoder_only:
+            self.model.register_to_config(scaling_factor=round(self.latent_scale(), 5))
         save_model(self.model, folder)

@@ -21,6 +21,7 @@ from torch import nn
 from typing_extensions import override
 
 from training.drawing import draw_captions, judge_captions
+from training.going_on import check_same_shape
 from training.loop import Losses, Task
 from training.pictures import PictureSet, random_dihedral, to_float
 from training.sheets import tile
@@ -59,10 +60,22 @@ class DiffusionTask(Task):
     """U-Net and text encoder trained together on cached latents, flipped and turned at random.
 
     Turning a latent is turning its picture because the autoencoder was trained so (`training.autoencoder`).
+
+    Args:
+        splits: Pictures at the size that the autoencoder reads.
+        settings: See `DiffusionSettings`.
+        device: Where the networks are.
+        autoencoder: Folder of an `AutoencoderKL`.
+        classifier: Folder of the scene classifier that judges pictures drawn for `val`.
+        cache: File of encoded pictures; written where it is missing.
+        initial: Folder of a `StableDiffusionPipeline` of the same shape to go on from, tokenizer included.
+
+    Raises:
+        InputError: `initial` has another shape.
     """
 
     def __init__(self, splits: dict[str, PictureSet], settings: DiffusionSettings, device: torch.device,
-                 autoencoder: Path, classifier: Path, cache: Path | None = None) -> None:
+                 autoencoder: Path, classifier: Path, cache: Path | None = None, initial: Path | None = None) -> None:
         from transformers import AutoModelForImageClassification, CLIPTextConfig, CLIPTextModel
 
         self.splits, self.settings, self.device, self.size = splits, settings, device, settings.size
@@ -88,9 +101,24 @@ class DiffusionTask(Task):
             up_block_types=["CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(settings.attention)],
             cross_attention_dim=settings.text_width, attention_head_dim=settings.heads, norm_num_groups=settings.groups,
         ).to(device)
+        if initial is not None:
+            self._go_on_from(initial)
         self.noise_schedule = DDPMScheduler(**NOISE_SCHEDULE)
         self.mean, self.std = self._latents(cache)
         self.drawn: torch.Tensor | None = None
+
+    def _go_on_from(self, folder: Path) -> None:
+        from transformers import CLIPTextModel, CLIPTokenizer
+
+        unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
+        text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+        check_same_shape(self.unet.config, unet.config)
+        check_same_shape(self.text_encoder.config, text_encoder.config, (
+            "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+            "max_position_embeddings"))
+        self.unet.load_state_dict(unet.state_dict())
+        self.text_encoder.load_state_dict(text_encoder.state_dict())
+        self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
 
     @override
     def __len__(self) -> int:

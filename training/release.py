@@ -153,7 +153,7 @@ def make_task(preset: Preset, splits: dict[str, Any], device: torch.device, need
     from training.diffusion import DiffusionSettings, DiffusionTask
 
     return DiffusionTask(splits, checked(DiffusionSettings, preset.model, "model"), device, needs["autoencoder"],
-                         needs["classifier"], cache=out / "checkpoint" / "latents.safetensors")
+                         needs["classifier"], out / "checkpoint" / "latents.safetensors", needs.get("initial"))
 
 
 def run_ablations(preset: Preset, settings: LoopSettings, splits: dict[str, Any], device: torch.device,
@@ -172,7 +172,7 @@ def _needed(reference: str, made: Mapping[str, Path]) -> Path:
 
     anywhere = [EMBEDDED_ROOT / reference, WEIGHTS / reference, Path(reference)]
     for place in [made[reference]] if reference in made else anywhere:
-        if (place / "config.json").is_file():
+        if any((place / name).is_file() for name in ("config.json", "model_index.json")):
             return place
     raise InputError(f"needs: {reference!r} is neither embedded nor a model folder; train it first or give its path")
 

@@ -22,6 +22,7 @@ from torch import nn
 from typing_extensions import override
 
 from training.errors import InputError
+from training.going_on import check_same_shape
 from training.loop import Losses, Task
 from training.perception import PatchDiscriminator, ScenePerception
 from training.pictures import PictureSet, random_dihedral, to_float
@@ -196,9 +197,7 @@ class VQTask(Task):
 
     def _go_on_from(self, folder: Path) -> None:
         other = VQModel.from_pretrained(folder, torch_dtype=torch.float32)
-        for name, own in self.model.config.items():
-            if not name.startswith("_") and name != "sample_size" and _plain(other.config.get(name)) != _plain(own):
-                raise InputError(f"needs.initial has {name} {other.config.get(name)}; the preset says {own}")
+        check_same_shape(self.model.config, other.config)
         self.model.load_state_dict(other.state_dict())
 
     @torch.no_grad()
@@ -335,10 +334,6 @@ class VQTask(Task):
 
 def _class_name(folder: Path) -> str:
     return str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("_class_name", ""))
-
-
-def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _flat(latents: torch.Tensor) -> torch.Tensor:

@@ -3,8 +3,9 @@
     python tests/benchmarks/new_domain.py --data DATA --out FOLDER
 
 The look: one band in grey like a near-infrared one, vegetation bright and water dark: a fixed mix of the channels of
-real pictures. 100 of `train` in this look, spread over the classes, tune `ldm-ucm` by `terrasynth train lora`; those of
-`val` choose the checkpoint by the loss. Before and after, the same prompts with the same seeds are drawn, 10 of each
+real pictures. 100 of `train` in this look, as many of each class and spread evenly over its pictures (those that
+follow one another often show one place), tune `ldm-ucm` by `terrasynth train lora`; those of `val` choose the
+checkpoint by the loss. Before and after, the same prompts with the same seeds are drawn, 10 of each
 class, and measured against `test` in this look: Frechet distance on the features of `scene-ucm` and `clip-ucm-b`.
 Beside it stand the distance of `val` to `test` in this look (what pictures of the look are at, at equal n), and that
 of `test` as the frozen autoencoder gives it back (what it can draw at all). With `--look film`, red for the same band,
@@ -59,7 +60,8 @@ def write_data(source, folder, wanted, look):
         if split == "train":
             own = {label: [pair for pair in pairs if pair.label == label] for label in labels}
             rounds = -(-wanted // len(labels))
-            pairs = [own[label][number] for number in range(rounds) for label in labels][:wanted]
+            pairs = [own[label][(2 * number + 1) * len(own[label]) // (2 * rounds)]
+                     for number in range(rounds) for label in labels][:wanted]
         for pair in pairs:
             name = f"{split}/{Path(pair.name).stem}.png"
             (folder / split).mkdir(parents=True, exist_ok=True)
