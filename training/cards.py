@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 LEFT_BEHIND = ("checkpoint", "logs", "previews")
 GENERATORS = ("ldm-ucm", "mhn-ucm")
-PARTS = ("autoencoder-ucm", "vqgan-ucm", "vqgan-decoder-ucm", "mhn-ablations")  # stages that are no model of their own
+PARTS = ("autoencoder-ucm", "autoencoder-decoder-ucm", "vqgan-ucm", "vqgan-decoder-ucm",
+         "mhn-ablations")  # stages that are no model of their own
 
 HEADER = """---
 license: other
@@ -223,9 +224,9 @@ def card(name: str, made: Mapping[str, Path], figures: Mapping[str, Any], evalua
     evaluation = evaluations[name]
     steps = {"ldm-ucm": "20 steps", "mhn-ucm": "one token after the other"}[name]
     part = {"ldm-ucm": ("autoencoder-ucm", "autoencoder"), "mhn-ucm": ("vqgan-ucm", "tokenizer of pictures")}[name]
-    further = ""
-    if name == "mhn-ucm":
-        further = f", its decoder for {_spent(made['vqgan-decoder-ucm'])} more, tokens unchanged"
+    decoder, kept = {"ldm-ucm": ("autoencoder-decoder-ucm", "latents"),
+                     "mhn-ucm": ("vqgan-decoder-ucm", "tokens")}[name]
+    further = f", its decoder for {_spent(made[decoder])} more, {kept} unchanged"
     sections += [f"On {evaluation.n} pictures, {steps}, guidance 3, seed {DRAW_SEED}:\n",
                  evaluation.table(),
                  f"\nIts {part[1]} was trained for {_spent(made[part[0]])}{further}; the perceptual loss and the "

@@ -63,7 +63,7 @@ def test_the_card_has_the_table_of_the_command(tmp_path, capsys):
     assert printed(capsys, *command).rstrip("\n") == table
     evaluation = judge_pictures([EMBEDDED_ROOT], images, prompts, reference_pictures(pairs, "test", 32))
     made = {}
-    for name in ("ldm-ucm", "autoencoder-ucm"):
+    for name in ("ldm-ucm", "autoencoder-ucm", "autoencoder-decoder-ucm"):
         made[name] = tmp_path / name
         made[name].mkdir()
         record = {"pictures": {"train": 12}, "hardware": "none", "minutes": 1, "steps": 2, "best_step": 1,
