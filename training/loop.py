@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import nn
 
 from training.errors import InputError
@@ -45,10 +45,15 @@ class LoopSettings(BaseModel):
     clip_norm: float = Field(default=1.0, gt=0)
     optimiser: Literal["adamw", "adamw8bit"] = Field(default="adamw", description="8 bits need the extra 8bit")
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
-    mixed_precision: str = Field(default="bf16", pattern="^(no|fp16|bf16)$")
+    mixed_precision: Literal["no", "fp16", "bf16"] = "bf16"
     validate_every: int = Field(default=500, gt=0)
     preview_every: int = Field(default=1000, gt=0)
     checkpoint_every: int = Field(default=500, gt=0)
+
+    @field_validator("mixed_precision", mode="before")
+    @classmethod
+    def _no_is_a_word(cls, value: object) -> object:
+        return "no" if value is False else value  # YAML reads a bare `no` as false
 
 
 class Task(ABC):

@@ -5,8 +5,11 @@ import sys
 
 import pytest
 import torch
+import yaml
+from pydantic import ValidationError
 
 from training.errors import InputError
+from training.loop import LoopSettings
 from training.presets import load_preset, presets
 from training.release import make_task, run_preset
 
@@ -36,6 +39,13 @@ def test_wrong_settings_are_named(real, tmp_path):
         run_preset("scene-ucm", real, tmp_path)
     with pytest.raises(InputError, match=r"needs: 'nothing' is neither embedded nor a model folder"):
         run_preset("autoencoder-ucm", real, tmp_path, overrides={"needs.classifier": "nothing"})
+
+
+def test_a_bare_no_of_yaml_is_the_precision_of_that_name():
+    loop = load_preset("lora", {"loop.mixed_precision": yaml.safe_load("no")}).loop
+    assert LoopSettings.model_validate(loop).mixed_precision == "no"
+    with pytest.raises(ValidationError, match="'no', 'fp16' or 'bf16'"):
+        LoopSettings.model_validate(loop | {"mixed_precision": True})
 
 
 def test_two_dual_encoders_differ_in_architecture(real):
