@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from synthesis.cli_licence import licence_options, statement
+
 if TYPE_CHECKING:
     from synthesis.export_real import InSplit
 
@@ -34,35 +36,43 @@ def export_command(read: Callable[[Path], Sequence[InSplit]]) -> click.Command:
                   help="With --merge: synthetic rows for each real training row of a class. Default: all.")
     @click.option("--option", "options", multiple=True, metavar="KEY=VALUE",
                   help="Setting of the format: rows_per_shard (parquet, webdataset), gsd (geotiff).")
+    @licence_options
     def export(
         run_directory: Path, name: str, out: Path, splits: str | None, seed: int, merge: Sequence[Path],
-        ratio: str | None, options: Sequence[str],
+        ratio: str | None, options: Sequence[str], licence: str | None, licence_name: str, licence_link: str,
     ) -> None:
         """Write the data set of RUN in another format, or augment real data with it.
 
         Rows of one text or scene are never in two splits, and a run that grows keeps its rows where they are. With
-        --merge no row is taken that repeats a caption of the real test split or is nearly one of its pictures.
+        --merge no row is taken that repeats a caption of the real test split or is nearly one of its pictures, and the
+        licence of the whole follows from those of the run and of the real data.
         """
         from synthesis.export import export as export_run
         from synthesis.export_merge import parse_ratio
         from synthesis.export_real import RealSet
         from synthesis.export_registry import load_exporter
         from synthesis.export_splits import parse_splits
+        from synthesis.licence_sources import whoever
         from synthesis.recipe import parse_overrides
 
+        stated = statement(licence, licence_name, licence_link, by=whoever())
         exporter = load_exporter(name, parse_overrides(options))
         shares, share = None if splits is None else parse_splits(splits), parse_ratio(ratio)
         sets = [RealSet.of(source, read(source)) for source in merge]
-        for one in sets:
-            click.echo(f"warning: pictures and captions of {one.name} are copied; their licence is carried along, and "
-                       "whoever passes the result on has to state one that it allows", err=True)
-        done = export_run(run_directory, exporter, out, shares=shares, seed=seed, merge=sets, ratio=share)
+        done = export_run(run_directory, exporter, out, shares=shares, seed=seed, merge=sets, ratio=share,
+                          stated=stated)
         rows = ", ".join(f"{count} {split}" for split, count in done.rows.items()) or "no rows"
         click.echo(f"{name:<12} {out}   ({rows})")
         for reason, count in done.left_out.items():
             click.echo(f"left out     {count} {reason}; listed in {out / 'left-out.jsonl'}")
         for note in done.notes:
             click.echo(f"note         {note}")
+        if done.licence.missing:
+            click.echo(f"licence      not stated: {done.licence.missing}; whoever passes it on states one that every "
+                       "part allows, with --licence ID")
+        else:
+            how = f"stated by {done.licence.stated_by}" if done.licence.stated_by else "follows from its parts"
+            click.echo(f"licence      {done.licence.licence_name or done.licence.licence}   ({how})")
         click.echo(f"card         {out / 'README.md'}   (counts by class, how to load)" if done.changed
                    else "nothing to do: the run has not changed since it was exported")
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from synthesis.cli_licence import licence_options, statement
+
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
@@ -14,9 +16,7 @@ import click
 @click.option("--private", is_flag=True, help="Make a new data set private.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
 @click.option("--offline", is_flag=True, help="With --dry-run: do not even ask what is there.")
-@click.option("--licence", metavar="ID", help="What it is published under, where the sources do not say; or stricter.")
-@click.option("--licence-name", default="", help="With --licence other: what it is called.")
-@click.option("--licence-link", default="", help="With --licence other: where its text is.")
+@licence_options
 @click.option("--revision", default="main", show_default=True, metavar="BRANCH", help="The branch to push to.")
 @click.option("--replace", is_flag=True, help="Overwrite what others, or another run, put there.")
 def push(
@@ -28,14 +28,10 @@ def push(
     Only what changed is sent. Interrupted, the same command carries on; after the run has grown, it adds the new
     shards. The token is that of HF_TOKEN or of `hf auth login`; HF_ENDPOINT names another Hub.
     """
-    from synthesis.errors import InputError
-    from synthesis.licences import Statement
     from synthesis.push import PushSettings, notes, size_text
     from synthesis.push import push as push_run
 
-    if licence is None and (licence_name or licence_link):
-        raise InputError("--licence-name and --licence-link go with --licence other; add it")
-    stated = None if licence is None else Statement(licence.lower(), licence_name, licence_link, by="you")
+    stated = statement(licence, licence_name, licence_link, by="you")
     _be_quiet()
     settings = PushSettings(repo, private, revision, stated, replace, dry_run, offline)
     result = push_run(run, settings, lambda line: click.echo(line, err=True))

@@ -11,6 +11,7 @@ from typing import Any
 from synthesis.errors import InputError
 from synthesis.export_files import Output
 from synthesis.export_guard import TestGuard
+from synthesis.export_licence import licence_digest, licence_of
 from synthesis.export_marker import Marker, check_same
 from synthesis.export_merge import MergeRule
 from synthesis.export_plan import Plan
@@ -21,6 +22,8 @@ from synthesis.export_rows import UNSPLIT, RunRows, as_json
 from synthesis.export_splits import ByPrompt, LeftOut, SplitRule
 from synthesis.files import locked
 from synthesis.images import decode
+from synthesis.licence_sources import save_licence
+from synthesis.licences import Licence, Statement
 
 LEFT_OUT, README = "left-out.jsonl", "README.md"
 
@@ -34,6 +37,7 @@ class Exported:
         rows: Rows by split.
         left_out: Synthetic rows that are in no split, by reason.
         changed: False where there was nothing to do.
+        licence: What it is under, by its parts or by what was stated.
         notes: What else a user should know.
     """
 
@@ -41,12 +45,13 @@ class Exported:
     rows: Mapping[str, int]
     left_out: Mapping[str, int]
     changed: bool
+    licence: Licence
     notes: Sequence[str] = ()
 
 
 def export(
     run: Path, exporter: Exporter, folder: Path, *, shares: Mapping[str, float] | None = None, seed: int = 0,
-    merge: Sequence[RealSet] = (), ratio: float | None = None,
+    merge: Sequence[RealSet] = (), ratio: float | None = None, stated: Statement | None = None,
 ) -> Exported:
     """Export a run: the same call carries on, does nothing, or takes up what the run has grown by.
 
@@ -58,9 +63,11 @@ def export(
         seed: Decides which rows are in which split.
         merge: Real data that comes first; its rows keep their splits, and synthetic ones join the training split.
         ratio: Synthetic rows for each real training row of a class; None for all.
+        stated: The licence that the user states for it; None for what was stated before, or follows from its parts.
 
     Raises:
-        InputError: The run is none, the folder holds something else, or data and options do not go together.
+        InputError: The run is none, the folder holds something else, data and options do not go together, or the
+            licence leaves out what a part asks for.
         RunError: The disk is full, or the run is damaged or went on meanwhile.
     """
     rows, real = RunRows(run), RealRows(merge) if merge else None
@@ -69,24 +76,26 @@ def export(
     marker = Marker.load(folder)
     if marker is not None:
         check_same(marker, made_from, folder)
+    licence = licence_of(folder, rows, real, stated)
     with locked(folder):
         out = Output(folder, [*exporter.own, LEFT_OUT, README])
-        content = {"run": rows.content(), "terrasynth": version("terrasynth")}
+        content = {"run": rows.content(), "terrasynth": version("terrasynth"), "licence": licence_digest(licence)}
         if real is not None:
             content["real"] = real.content()
         if marker is not None and marker.content == content and marker.extent == out.extent():
-            return Exported(folder, marker.rows, marker.left_out, False)
+            return Exported(folder, marker.rows, marker.left_out, False, licence)
         rule = ByPrompt(shares or {UNSPLIT: 1.0}, seed) if real is None else _merge_rule(rows, real, ratio)
         Marker(made_from).save(folder)
+        save_licence(folder, licence)
         plan = _plan(rows, rule, out, real)
         notes = _notes(plan, shares, rule)
         exporter.write(plan, out)
         with out.file(README) as file:
-            file.write(readme(plan, exporter, out, shares, notes).encode())
+            file.write(readme(plan, exporter, out, shares, notes, licence).encode())
         counts = {split: plan.total(split) for split in plan.splits}
         left_out = dict(sorted(plan.reasons.items()))
         Marker(made_from, content, counts, left_out, out.finish()).save(folder)
-    return Exported(folder, counts, left_out, True, notes)
+    return Exported(folder, counts, left_out, True, licence, notes)
 
 
 def _check_options(

@@ -11,7 +11,6 @@ from typing import BinaryIO, ClassVar
 from synthesis.export_files import JsonList, Output
 from synthesis.export_imagefolder import PICTURES
 from synthesis.export_plan import Plan
-from synthesis.export_readme import licence_name
 from synthesis.export_rows import Row, as_json
 
 
@@ -53,7 +52,7 @@ class _Captions:
         made = "synthetic pictures, drawn from their captions by a model"
         described = f"{plan.run.name}, {split}: " + (f"real pictures and {made}" if plan.has_source else made)
         info = {"description": described, "version": plan.run.identity, "contributor": "terrasynth"}
-        licences = [{"id": 1, "name": licence_name(plan), "url": ""}]
+        licences = [{"id": 1, "name": "as README.md says", "url": ""}]  # it may be stated later than this is written
         file.write(f'{{"info": {as_json(info)},\n"licenses": {as_json(licences)},\n"images": '.encode())
         self._file, self._spool = file, spool
         self._images, self._annotations = JsonList(file), JsonList(spool)

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from synthesis.export_files import Output
+from synthesis.export_licence import licence_text
 from synthesis.export_plan import Plan
-from synthesis.licences import OTHER, UNSTATED
+from synthesis.licences import Licence
 
 if TYPE_CHECKING:
     from synthesis.export_registry import Exporter
 
-LICENCE_FIELDS = ("license", "license_name", "license_link")
-
 
 def readme(
-    plan: Plan, exporter: Exporter, out: Output, shares: Mapping[str, float] | None, notes: Sequence[str]
+    plan: Plan, exporter: Exporter, out: Output, shares: Mapping[str, float] | None, notes: Sequence[str],
+    licence: Licence,
 ) -> str:
     """YAML header and text; the same export always has the same.
 
@@ -30,6 +29,7 @@ def readme(
         out: What it wrote.
         shares: Of each split, where they were asked for.
         notes: What else is to be said.
+        licence: What it is under.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -54,21 +54,14 @@ def readme(
         shares=", ".join(f"{name} {share:g}" for name, share in (shares or {}).items()),
         reasons=dict(sorted(plan.reasons.items())),
         notes=notes,
-        licence=licence_name(plan),
     )
-    header = yaml.safe_dump(_header(plan, exporter, out), sort_keys=False, allow_unicode=True)
-    return f"---\n{header}---\n\n{text.strip()}\n"
+    header = yaml.safe_dump(_header(plan, exporter, out, licence), sort_keys=False, allow_unicode=True)
+    return f"---\n{header}---\n\n{text.strip()}\n{licence_text(licence).rstrip()}\n"
 
 
-def licence_name(plan: Plan) -> str:
-    """What the licence of the rows is called."""
-    fields = _licence(plan)
-    return str(fields.get("license_name") or fields["license"])
-
-
-def _header(plan: Plan, exporter: Exporter, out: Output) -> dict[str, Any]:
+def _header(plan: Plan, exporter: Exporter, out: Output, licence: Licence) -> dict[str, Any]:
     header: dict[str, Any] = {
-        **_licence(plan),
+        **licence.header(),
         "pretty_name": plan.run.name,
         "language": ["en"],
         "tags": ["synthetic", "remote-sensing", "terrasynth"],
@@ -82,20 +75,3 @@ def _header(plan: Plan, exporter: Exporter, out: Output) -> dict[str, Any]:
             for one in files
         ]}
     return header
-
-
-def _licence(plan: Plan) -> dict[str, Any]:
-    if plan.real is not None:
-        return {"license": OTHER, "license_name": UNSTATED}
-    header = _front_matter(plan.run.root / "README.md")
-    found = {name: header[name] for name in LICENCE_FIELDS if header.get(name)}
-    return found if found.get("license") else {"license": OTHER, "license_name": UNSTATED}
-
-
-def _front_matter(card: Path) -> dict[str, Any]:
-    """The YAML header of a card; empty where there is none."""
-    if not card.is_file():
-        return {}
-    parts = card.read_text(encoding="utf-8").split("---\n", 2)
-    found = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0] else None
-    return found if isinstance(found, dict) else {}

@@ -42,15 +42,26 @@ class RealSet:
     Attributes:
         name: What it is called, without a path of this machine.
         pairs: Of all its splits.
+        place: Where it was read: a folder, a file, or its name on the Hub.
     """
 
     name: str
     pairs: Sequence[InSplit]
+    place: Path
+
+    @property
+    def identity(self) -> str:
+        """Hash of names, splits, classes and captions; the pictures are not opened for it."""
+        return digest(self.described())
+
+    def described(self) -> list[object]:
+        """Its name, and of each pair name, split, class and captions."""
+        return [self.name, [[pair.name, pair.split, pair.label, pair.captions] for pair in self.pairs]]
 
     @classmethod
     def of(cls, source: Path, pairs: Sequence[InSplit]) -> RealSet:
         """The data at a place: it is called as its folder or file is."""
-        return cls(source.resolve().stem if source.exists() else str(source), pairs)
+        return cls(source.resolve().stem if source.exists() else str(source), pairs, source)
 
 
 class RealRows:
@@ -79,8 +90,7 @@ class RealRows:
 
     def content(self) -> str:
         """Hash of names, splits, classes and captions; the pictures are not opened for it."""
-        return digest([[one.name, [[pair.name, pair.split, pair.label, pair.captions] for pair in one.pairs]]
-                       for one in self.sets])
+        return digest([one.described() for one in self.sets])
 
     def rows(self, split: str | None) -> Iterator[Row]:
         """The rows of a split, or of all; each picture as a PNG file, in the size that it has.

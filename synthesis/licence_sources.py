@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -53,18 +53,19 @@ def sources_of(recipe: Recipe, folder: Path | None = None, revision: str = "") -
     return (*sources, _prompts(recipe.prompts.expander, recipe.prompts.options))
 
 
-def read_card(folder: Path, role: str, name: str, reference: str = "") -> Source:
-    """A source by the YAML header of the card in its folder; a Hub model without one there is asked for its card.
+def read_card(folder: Path, role: str, name: str, reference: str = "", kind: str = "model") -> Source:
+    """A source by the YAML header of the card in its folder; what is on the Hub is asked for its card there.
 
     Args:
         folder: Where `README.md` may lie.
         role: What it does for the data set.
         name: What it is called.
         reference: Its Hub id with optional @revision, where it has one.
+        kind: "model" or "dataset", what the Hub calls it.
     """
     card = folder / "README.md"
     if not card.is_file() and not Path(reference).exists() and reference.count("/") == 1:
-        card = _hub_card(reference) or card
+        card = _hub_card(reference, kind) or card
     header = _header(card)
     licence = header.get("license") or ""
     if isinstance(licence, list):  # several licences at once: which holds for what, the header does not say
@@ -73,21 +74,25 @@ def read_card(folder: Path, role: str, name: str, reference: str = "") -> Source
                   str(header.get("license_link") or ""), "its card" if licence else "nothing says")
 
 
-def load_licence(root: Path, sources: Sequence[Source] | None = None) -> Licence:
-    """The licence of a run: its sources, and what was stated for it before.
+def load_licence(
+    root: Path, sources: Sequence[Source] | None = None,
+    rule: Callable[[Sequence[Source], Statement | None], Licence] = inherit,
+) -> Licence:
+    """The licence of a run or an export: its sources, and what was stated for it before.
 
     A statement that leaves out what a source asks for by now counts no more.
 
     Args:
-        root: The run directory.
-        sources: What it is made with, where that is known better than what the run remembers.
+        root: The folder.
+        sources: What it is made with, where that is known better than what the folder remembers.
+        rule: What follows from sources and statement.
 
     Raises:
         RunError: `licence.json` cannot be read.
     """
     path = root / FILE
     if not path.is_file():
-        return inherit(sources if sources is not None else _sources_of_run(root))
+        return rule(sources if sources is not None else _sources_of_run(root), None)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         remembered = [Source(**each) for each in content["sources"]]
@@ -97,8 +102,8 @@ def load_licence(root: Path, sources: Sequence[Source] | None = None) -> Licence
                        "again") from error
     sources = remembered if sources is None else sources
     with suppress(InputError):
-        return inherit(sources, stated)
-    return inherit(sources)
+        return rule(sources, stated)
+    return rule(sources, None)
 
 
 def save_licence(root: Path, licence: Licence) -> None:
@@ -106,7 +111,9 @@ def save_licence(root: Path, licence: Licence) -> None:
     stated = None
     if licence.stated_by:
         stated = asdict(Statement(licence.licence, licence.licence_name, licence.licence_link, licence.stated_by))
-    content = {"sources": [asdict(each) for each in licence.sources], "stated": stated}
+    sources = [{key: value for key, value in asdict(each).items() if value or key != "identity"}
+               for each in licence.sources]
+    content = {"sources": sources, "stated": stated}
     write_file(root / FILE, json.dumps(content, indent=2) + "\n")
 
 
@@ -152,11 +159,11 @@ def _header(card: Path) -> dict[str, Any]:
     return header if isinstance(header, dict) else {}
 
 
-def _hub_card(reference: str) -> Path | None:
+def _hub_card(reference: str, kind: str) -> Path | None:
     from huggingface_hub import hf_hub_download
 
     identifier, _, revision = reference.partition("@")
     try:
-        return Path(hf_hub_download(identifier, "README.md", revision=revision or None))
+        return Path(hf_hub_download(identifier, "README.md", repo_type=kind, revision=revision or None))
     except (OSError, ValueError):  # no card, or no network: its licence is then not known, and the user has to state it
         return None

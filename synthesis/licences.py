@@ -61,12 +61,13 @@ class Source:
     """Something that a data set was made with.
 
     Attributes:
-        role: "generator", "LoRA", "prompts", "real data".
+        role: "generator", "LoRA", "prompts"; of an export "run", "real data".
         name: What rows or recipe call it.
         licence: Its identifier on the Hub; "" where nothing says one.
         licence_name: Its name, where the identifier is "other".
         licence_link: Where it can be read, or "".
         found: Where this was read: "its card", "this package", "nothing says".
+        identity: Hash that says which run or data this is; "" where the name does.
     """
 
     role: str
@@ -75,6 +76,7 @@ class Source:
     licence_name: str = ""
     licence_link: str = ""
     found: str = "nothing says"
+    identity: str = ""
 
     @property
     def restrictions(self) -> Restrictions | None:

@@ -16,10 +16,11 @@ from synthesis.errors import InputError, one_line
 from synthesis.export_marker import MARKER, Marker
 from synthesis.files import TEMPORARY
 from synthesis.finished import sha256
+from synthesis.licence_sources import FILE as LICENCE
 from synthesis.verify_faults import Fault, Remedy
 
 AGAIN = "remove it and run the same `terrasynth export` again"
-OURS = (MARKER, ".lock")
+OURS = (MARKER, LICENCE, ".lock")  # not of the extent that the marker tells
 
 
 def export_faults(folder: Path, counts: dict[str, int]) -> Iterator[Fault]:

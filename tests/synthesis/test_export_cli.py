@@ -24,15 +24,15 @@ def test_export_and_again(terrasynth, made, tmp_path):
     assert "nothing to do" in out
 
 
-def test_merge_warns_of_the_licence(terrasynth, made, tmp_path):
+def test_merge_says_what_the_licence_is(terrasynth, made, tmp_path):
     real = write_real(tmp_path / "ucm", [
         ("beach", split, seed, [f"{split} {seed}"]) for seed, split in enumerate(["train"] * 3 + ["val", "test"], 9000)
     ])
     code, out, err = terrasynth("export", made, "--format", "imagefolder", "--out", tmp_path / "out", "--merge", real,
                                 "--ratio", "synthetic=1.0")
     assert code == 0
-    assert len(err) == 1
-    assert "captions of ucm are copied; their licence is carried along" in err[0]
+    assert err == []
+    assert "licence      not stated: what it asks is not known (real data 'ucm': not stated)" in out
     assert "beyond the ratio; listed in" in out
     assert "6 train, 1 validation, 1 test" in out
     assert len((tmp_path / "out" / "train" / "metadata.jsonl").read_text().splitlines()) == 6

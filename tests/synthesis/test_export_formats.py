@@ -229,7 +229,7 @@ def test_coco_numbers_are_unique_over_splits(tmp_path):
     for key in ("images", "annotations"):
         numbers = [one["id"] for file in files for one in file[key]]
         assert len(set(numbers)) == len(numbers) > 20
-    assert all(file["licenses"] == [{"id": 1, "name": "cc-by-4.0", "url": ""}] for file in files)
+    assert all(file["licenses"] == [{"id": 1, "name": "as README.md says", "url": ""}] for file in files)
 
 
 def test_karpathy_numbers_and_tokens(tmp_path):
