@@ -4,13 +4,13 @@
 
 The look: one band in grey like a near-infrared one, vegetation bright and water dark: a fixed mix of the channels of
 real pictures. 100 of `train` in this look, as many of each class and spread evenly over its pictures (those that
-follow one another often show one place), tune `ldm-ucm` by `terrasynth train lora`; those of `val` choose the
-checkpoint by the loss. Before and after, the same prompts with the same seeds are drawn, 10 of each
-class, and measured against `test` in this look: Frechet distance on the features of `scene-ucm` and `clip-ucm-b`.
-Beside it stand the distance of `val` to `test` in this look (what pictures of the look are at, at equal n), and that
-of `test` as the frozen autoencoder gives it back (what it can draw at all). With `--look film`, red for the same band,
-green for red, blue for green, as on colour-infrared film. Prints a table, and writes `new_domain.json` and sheets of
-pictures to FOLDER.
+follow one another often show one place), tune `ldm-ucm` by `terrasynth train lora`; the averaged weights of the last
+step count. Before and after, the same prompts with the same seeds are drawn, 10 of each class, and measured against
+`test` in this look: Frechet distance on the features of `scene-ucm` and `clip-ucm-b`. Beside it stand the distance of
+`val` to `test` in this look (what pictures of the look are at, at equal n), and that of `test` as the frozen
+autoencoder gives it back (what it can draw at all). `--split val` puts `val` in the place of `test` and the other way
+round: settings are chosen with it. With `--look film`, red for the same band, green for red, blue for green, as on
+colour-infrared film. Prints a table, and writes `new_domain.json` and sheets of pictures to FOLDER.
 
 A training or a set of pictures that is there is not made again.
 """
@@ -132,10 +132,11 @@ def main():
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--pictures", type=int, default=100, help="of train, for tuning")
     parser.add_argument("--look", choices=LOOKS, default="band")
-    parser.add_argument("--steps", type=int, default=160)
+    parser.add_argument("--split", choices=("test", "val"), default="test", help="what is measured against")
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rank", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--rate", type=float, default=1e-3)
     options = parser.parse_args()
     options.out = options.out.resolve()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -144,33 +145,35 @@ def main():
     tune(options, folder)
 
     data, plain = read_pairs(folder), read_pairs(options.data)
-    real = {split: load_pictures(data.split(split), SIZE, data.labels, []).arrays() for split in ("val", "test")}
-    known = load_pictures(plain.split("test"), SIZE, plain.labels, []).arrays()
+    other = {"test": "val", "val": "test"}[options.split]
+    real, held = (load_pictures(data.split(name), SIZE, data.labels, []).arrays() for name in (options.split, other))
+    known = load_pictures(plain.split(options.split), SIZE, plain.labels, []).arrays()
     prompts = Prompts.of(plain, PER_CLASS)
-    back = given_back(real["test"])
+    back = given_back(real)
     arms = {
         "before": draw(prompts, options.out / "before.npy"),
         "before, channels mixed": mixed(np.load(options.out / "before.npy"), options.look),
         "after": draw(prompts, options.out / "after.npy", options.out / "lora"),
-        "`test` through the autoencoder": back,
-        "`val`": real["val"],
-        "`test` in its own colours": known,
+        f"`{options.split}` through the autoencoder": back,
+        f"`{other}`": held,
+        f"`{options.split}` in its own colours": known,
     }
     networks = {"scene-ucm": load_classifier("scene-ucm"), "clip-ucm-b": load_encoder("clip-ucm-b")}
-    result = {"n_test": len(real["test"]), "pictures": options.pictures, "look": options.look, "steps": options.steps,
+    result = {"split": options.split, "n_real": len(real), "pictures": options.pictures, "look": options.look,
+              "steps": options.steps,
               "batch": options.batch, "rank": options.rank, "rate": options.rate, "seed": SEED, "base": BASE,
               "prompts": prompts.source,
-              "psnr": {"new look": decibel(back, real["test"]), "own colours": decibel(given_back(known), known)},
+              "psnr": {"new look": decibel(back, real), "own colours": decibel(given_back(known), known)},
               "networks": {name: network.identity() for name, network in networks.items()}, "distances": {}}
     for name, network in networks.items():
-        target = FeatureStatistics.of(network.features(real["test"]))
+        target = FeatureStatistics.of(network.features(real))
         result["distances"][name] = {arm: frechet_distance(FeatureStatistics.of(network.features(pictures)), target)
                                      for arm, pictures in arms.items()}
     (options.out / "new_domain.json").write_text(json.dumps(result, indent=1) + "\n")
     for arm in ("before", "after"):
         sheet(arms[arm], options.out / f"{arm}.png")
-    sheet(real["test"], options.out / "test.png")
-    sheet(back, options.out / "test-through-autoencoder.png")
+    sheet(real, options.out / f"{options.split}.png")
+    sheet(back, options.out / f"{options.split}-through-autoencoder.png")
     print(f"| pictures | n | {' | '.join(networks)} |")
     print("|---" * (len(networks) + 2) + "|")
     for arm, pictures in arms.items():
