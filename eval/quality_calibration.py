@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -66,8 +67,16 @@ class QualityCalibration:
         level = 1 - pass_real if MEASURES[measure].low_is_bad else pass_real
         return round(self.sizes[side][measure].at(level), 6)
 
+    @property
+    def content(self) -> str:
+        """First 16 hex digits of the SHA-256 of what `save` writes."""
+        return hashlib.sha256(self._text().encode()).hexdigest()[:16]
+
     def save(self, path: Path) -> None:
         """Write JSON; the same calibration always gives the same bytes."""
+        path.write_text(self._text())
+
+    def _text(self) -> str:
         content = {
             "measures": dict(IDENTITY), "data": self.data, "split": self.split,
             "sizes": {
@@ -75,7 +84,7 @@ class QualityCalibration:
                 for side, measures in sorted(self.sizes.items())
             },
         }
-        path.write_text(json.dumps(content, separators=(",", ":")) + "\n")
+        return json.dumps(content, separators=(",", ":")) + "\n"
 
     @classmethod
     def load(cls, path: Path) -> QualityCalibration:

@@ -18,7 +18,7 @@ from synthesis.errors import RunError, one_line
 from synthesis.files import write_file
 from synthesis.licence_sources import load_licence, save_licence, sources_of
 from synthesis.licences import Licence
-from synthesis.reporting import CONTACT_SHEET, describe_filter, prompt_drops
+from synthesis.reporting import CONTACT_SHEET, describe_files, describe_filter, prompt_drops
 
 if TYPE_CHECKING:
     from synthesis.job import Job
@@ -40,6 +40,7 @@ def write_card(job: Job, classes: Sequence[ClassDecisions]) -> None:
 def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence) -> str:
     """The card's text: YAML header, what made the data set, counts, columns, limits, evaluation, licence."""
     counts = [each.count for each in classes]
+    files = describe_files(classes)
     outcomes = Counter(decision.reason or "accepted" for each in classes for decision in each)
     total = sum(count.accepted for count in counts)
     text = _render(
@@ -59,7 +60,8 @@ def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence) -> str:
         settings=_settings(job),
         recipe=job.recipe,
         filters=[
-            {"name": name, "text": describe_filter(settings), "revision": _revision(job.encoders.model_of(name))}
+            {"name": name, "text": describe_filter(settings), "revision": _revision(job.encoders.model_of(name)),
+             "file": files.get(name, "")}
             for name, settings in zip(job.recipe.filter_names, job.recipe.filters, strict=True)
         ],
         identity=job.identity.hash,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from synthesis.decisions import ClassDecisions, DecidedBlock
+from synthesis.decisions import ClassDecisions, DecidedBlock, files_read
 from synthesis.files import replacing
 from synthesis.identity import canonical, digest
 
@@ -69,9 +69,14 @@ class Checkpoint:
     _next: float = field(default_factory=lambda: time.monotonic() + EVERY_SECONDS)
 
     @classmethod
-    def of(cls, job: Job) -> Self:
-        """What an earlier process noted for the same filters, as far as it can be read."""
-        found = cls(job, _key(job))
+    def of(cls, job: Job, classes: Sequence[ClassDecisions]) -> Self:
+        """What an earlier process noted for the same filters, as far as it can be read.
+
+        Args:
+            job: The run.
+            classes: Its classes, nothing decided yet.
+        """
+        found = cls(job, _key(job, classes))
         try:
             found._noted = _read(job.root / FILE, found.key)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -186,16 +191,15 @@ def _array(body: memoryview, start: int, kind: str, shape: tuple[int, ...]) -> t
     return np.frombuffer(body[start:end], kind).reshape(shape), end
 
 
-def _key(job: Job) -> str:
+def _key(job: Job, classes: Sequence[ClassDecisions]) -> str:
     """Hash of what decides beside blocks and thresholds; not the target, which a run may outgrow."""
-    places = [Path(str(getattr(each, name))) for each in job.recipe.filters for name in each.places]
     return digest({
         "identity": job.identity.hash,
         "block_size": job.blocks.block_size,
         "filters": json.loads(canonical(job.recipe.tree()))["filters"],
         "names": list(job.recipe.filter_names),
         "measured by": list(job.encoders.keys),
-        "read": [_stamp(path) for path in places if path.is_file()],
+        "files": files_read(classes),
         "version": version("terrasynth"),
     })
 

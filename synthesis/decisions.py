@@ -232,6 +232,11 @@ class ClassDecisions:
         """The score that decides, by filter name."""
         return {each.name: each.judge.threshold for each in self._judges}
 
+    @property
+    def files(self) -> dict[str, Mapping[str, object]]:
+        """What is known of the files that judges were made from, by filter name; see `ClassJudge.file`."""
+        return {each.name: each.judge.file for each in self._judges if each.judge.file}
+
     def scores(self, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The known scores of a filter over accepted and over rejected attempts, in order of k."""
         place = [each.name for each in self._judges].index(name)
@@ -251,6 +256,19 @@ class ClassDecisions:
     def _named(self, scores: NDArray[np.float32]) -> dict[str, float | None]:
         values = (None if np.isnan(score) else float(score) for score in scores)
         return dict(zip((each.name for each in self._judges), values, strict=True))
+
+
+def files_read(classes: Sequence[ClassDecisions]) -> dict[str, list[Mapping[str, object]]]:
+    """What is known of the files that the filters of a run read, by filter name: one, the same for all classes.
+
+    More than one where the file was exchanged while the run began.
+    """
+    found: dict[str, list[Mapping[str, object]]] = {}
+    for each in classes:
+        for name, file in each.files.items():
+            known = found.setdefault(name, [])
+            known += [file] if file not in known else []
+    return found
 
 
 def _not_measured(_: str) -> Measurements:

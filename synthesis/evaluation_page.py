@@ -14,6 +14,7 @@ from synthesis.evaluating import JudgedRun, RealPictures
 from synthesis.filter_base import THUMBNAIL
 from synthesis.filter_judging import network_name
 from synthesis.guidance_runs import RunRecord
+from synthesis.reporting import ITS_FILE
 
 if TYPE_CHECKING:
     from eval.charts import ScoreHistogram
@@ -116,6 +117,7 @@ def _about(record: RunRecord, run: JudgedRun) -> dict[str, object]:
     generator, judged, model = record.parts["generator"], run.judged, Path(record.recipe.generator.model)
     filters = {f"filter {name}": each.describe()
                for name, each in zip(record.recipe.filter_names, record.recipe.filters, strict=True)}
+    filters |= _files(record.folder)
     width, height = run.pictures.size
     return {
         "pictures": f"{len(judged)} accepted ones of {width} x {height} px, of {len(set(run.pictures.labels))} classes",
@@ -127,6 +129,13 @@ def _about(record: RunRecord, run: JudgedRun) -> dict[str, object]:
         "classifier": network_name(judged.classifier),
         **{f"further features {place}": network_name(each) for place, each in enumerate(judged.networks, start=1)},
     }
+
+
+def _files(run: Path) -> dict[str, str]:
+    """What the run's own report says of the files that its filters decided by; the files may be others by now."""
+    path = run / "report" / "report.json"
+    settings = json.loads(path.read_text("utf-8")).get("settings", {}) if path.is_file() else {}
+    return {name: text for name, text in settings.items() if name.endswith(ITS_FILE)}
 
 
 def _histograms(run: Path) -> tuple[tuple[ScoreHistogram, ...], str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -63,6 +63,14 @@ class ClassJudge(ABC):
 
     threshold: float
     needs: int = 0
+
+    @property
+    def file(self) -> Mapping[str, object]:
+        """The file that decides beside settings and model: hash of its `content`, what it holds; empty without one.
+
+        JSON-able and without a path of this machine. Decisions that were made by another content are made again.
+        """
+        return {}
 
     def learn(self, first: Measurements) -> None:  # noqa: B027 - most filters learn nothing
         """The measurements of the first `needs` attempts of the class; called once, before the first `begin`."""
@@ -140,7 +148,7 @@ class FilterSettings(BaseModel, ABC):
         values = self.model_dump(exclude_none=True, exclude={"kind"})
         for field in self.places:
             path = Path(values.pop(field))
-            values[field] = path.name if path.exists() else str(path)
+            values[field] = path.name if path.is_absolute() or path.exists() else str(path)
         return ", ".join(f"{key} {value}" for key, value in values.items())
 
 

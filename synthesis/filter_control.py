@@ -20,6 +20,7 @@ from synthesis.filter_base import FilterSettings
 from synthesis.filter_judging import NEEDED_REAL, Attempts, judge_attempts, keep_metrics, network_name
 from synthesis.identity import digest
 from synthesis.recipe import Recipe
+from synthesis.reporting import ITS_FILE, describe_files
 from synthesis.scoring import Encoders
 
 if TYPE_CHECKING:
@@ -217,11 +218,13 @@ def control_filters(
 class _Passed:
     kept: Mask
     scores: NDArray[np.float64]
+    files: tuple[str, ...]
 
 
 def _decide(attempts: Attempts, encoders: Encoders, names: Sequence[str], scratch: Path) -> _Passed:
     """What filters, one after the other, keep of all attempts, without a target; and the scores of the first."""
     decisions: list[Decision] = []
+    classes: list[ClassDecisions] = []
     for label in dict.fromkeys(attempts.labels):
         judges: list[NamedJudge] = [each for each in encoders.judges(label, scratch) if each.name in names]
         decided = ClassDecisions(label, judges, ENDLESS, ENDLESS)
@@ -229,8 +232,10 @@ def _decide(attempts: Attempts, encoders: Encoders, names: Sequence[str], scratc
             measure = partial(encoders.of_block, attempts.blocks, label, index)
             decided.decide(attempts.blocks.block_size, measure)
         decisions += decided
+        classes.append(decided)
     scores = [each.scores[names[0]] for each in decisions]
-    return _Passed(np.array([each.accepted for each in decisions], np.bool_), np.array(scores, np.float64))
+    files = tuple(f"{name}{ITS_FILE}: {text}" for name, text in describe_files(classes).items())
+    return _Passed(np.array([each.accepted for each in decisions], np.bool_), np.array(scores, np.float64), files)
 
 
 def _finding(
@@ -243,7 +248,7 @@ def _finding(
     names = np.array(labels, dtype=np.str_)
     classes = {str(each): (int(kept[names == each].sum()), int((names == each).sum())) for each in np.unique(names)}
     alone = ~kept & np.logical_and.reduce(others) if others else None
-    notes = []
+    notes = list(passed.files)
     if not any(metric.name == "coverage" for metric in metrics):
         notes.append("Frechet distance and coverage not measured: give "
                      f"at least {NEEDED_REAL} real pictures with --real")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -85,6 +85,11 @@ class _NearCopyJudge(ClassJudge):
         self.threshold = threshold
         self._features = features
         self._similarity: NDArray[np.float64] = np.empty(0)
+
+    @property
+    @override
+    def file(self) -> Mapping[str, object]:
+        return self._features.record
 
     @override
     def begin(self, measurements: Measurements) -> None:

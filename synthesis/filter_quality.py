@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -63,8 +63,7 @@ class QualityFilter(FilterSettings):
         Raises:
             InputError: It cannot.
         """
-        if self.pass_real is not None:
-            self._calibration()
+        self.calibrated()
 
     @override
     def check_size(self, height: int, width: int) -> None:
@@ -73,21 +72,35 @@ class QualityFilter(FilterSettings):
         Raises:
             InputError: It does not.
         """
-        self.threshold(height, width)
+        self.threshold(height, width, self.calibrated())
 
     @override
     def judge(self, label: str, model: Any, scratch: Path) -> ClassJudge:
         """A judge with the threshold for the size of the pictures it meets."""
         return _QualityJudge(self)
 
-    def threshold(self, height: int, width: int) -> float:
-        """The value that just passes, for pictures of a size in pixels."""
-        if self.pass_real is not None:
-            return self._calibration().threshold(self.measure, min(height, width), self.pass_real)
+    def threshold(self, height: int, width: int, calibration: QualityCalibration | None) -> float:
+        """The value that just passes, for pictures of a size in pixels.
+
+        Args:
+            height: Of the pictures.
+            width: Of the pictures.
+            calibration: What `calibrated` gives.
+        """
+        if calibration is not None and self.pass_real is not None:
+            return calibration.threshold(self.measure, min(height, width), self.pass_real)
         absolute = self.min_score if self.max_score is None else self.max_score
         return float(absolute or 0.0)
 
-    def _calibration(self) -> QualityCalibration:
+    def calibrated(self) -> QualityCalibration | None:
+        """The values of real pictures; None where no threshold is taken from them.
+
+        Raises:
+            InputError: They cannot be read.
+        """
+        return None if self.pass_real is None else self._read()
+
+    def _read(self) -> QualityCalibration:
         from eval.quality_calibration import QualityCalibration
 
         path = QualityCalibration.shipped(SHIPPED) if self.calibration == SHIPPED else Path(self.calibration)
@@ -105,15 +118,22 @@ class _QualityJudge(ClassJudge):
 
         self.threshold = float("nan")
         self._settings = settings
+        self._calibration = settings.calibrated()
         self._low_is_bad = MEASURES[settings.measure].low_is_bad
         self._place = list(MEASURES).index(settings.measure)
         self._scores: NDArray[np.float32] = np.empty(0, np.float32)
+
+    @property
+    @override
+    def file(self) -> Mapping[str, object]:
+        known = self._calibration
+        return {} if known is None else {"content": known.content, "data": known.data, "split": known.split}
 
     @override
     def begin(self, measurements: Measurements) -> None:
         if np.isnan(self.threshold):
             height, width = measurements.embeddings[0, -2:]  # `QualityMeasurer` puts the size last
-            self.threshold = self._settings.threshold(int(height), int(width))
+            self.threshold = self._settings.threshold(int(height), int(width), self._calibration)
         self._scores = measurements.embeddings[:, self._place]
 
     @override

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthesis.card_evaluation import PLACES
-from synthesis.decisions import ClassDecisions
+from synthesis.decisions import ClassDecisions, files_read
 from synthesis.events import ClassCount
 from synthesis.files import write_file
 from synthesis.identity import canonical, digest
@@ -31,13 +31,12 @@ PAGES = ("README.md", "report/index.html", "report/report.json")
 
 
 def asked_for(job: Job, classes: Sequence[ClassDecisions]) -> str:
-    """Hash of what decides the results beside the blocks: recipe, measuring models, thresholds, files of filters.
+    """Hash of what decides the results beside the blocks: recipe, measuring models, thresholds, content of files.
 
     Args:
         job: The run.
         classes: Its classes, nothing decided yet.
     """
-    places = [Path(str(getattr(each, name))) for each in job.recipe.filters for name in each.places]
     limits = {each.label: {name: repr(value) for name, value in each.thresholds.items() if not isnan(value)}
               for each in classes}
     return digest({
@@ -45,7 +44,7 @@ def asked_for(job: Job, classes: Sequence[ClassDecisions]) -> str:
         "identity": job.identity.hash,
         "measured by": list(job.encoders.keys),
         "thresholds": limits,
-        "read": [[path.stat().st_size, path.stat().st_mtime_ns] for path in places if path.is_file()],
+        "files": files_read(classes),
         "version": version("terrasynth"),
     })
 

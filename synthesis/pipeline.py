@@ -70,7 +70,7 @@ def _make(
     Returns:
         Pictures drawn, and whether it was stopped.
     """
-    stopped, checkpoint = False, Checkpoint.of(job)
+    stopped, checkpoint = False, Checkpoint.of(job, classes)
     with BlockWork(job, tell, checkpoint) as work:
         for each in _in_turn(work, classes):
             if stop():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthesis.decisions import NOT_JUDGED, ClassDecisions, Decision
+from synthesis.decisions import NOT_JUDGED, ClassDecisions, Decision, files_read
 from synthesis.errors import disk_errors
 from synthesis.files import write_file
 from synthesis.filters import AnyFilter
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 CONTACT_SHEET = "report/one-of-each.png"
 SHOWN, COLUMNS = 42, 7
+ITS_FILE = ", its file"
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def write_run_report(job: Job, classes: Sequence[ClassDecisions]) -> None:
         name=recipe.name,
         identity=job.identity.hash,
         generator=f"{job.source.name}, revision {job.source.revision}",
-        settings=_settings(job),
+        settings=_settings(job, classes),
         classes=tuple(_class_row(each) for each in classes),
         histograms=_histograms(recipe.filter_names, classes),
         accepted=_sheet_items(examples(job, classes, accepted=True, count=SHOWN)),
@@ -79,12 +80,13 @@ def prompt_drops(job: Job, classes: Sequence[ClassDecisions]) -> PromptDrops | N
     return job.prompt_drops({each.label: each.blocks * job.blocks.block_size for each in classes})
 
 
-def _settings(job: Job) -> dict[str, object]:
+def _settings(job: Job, classes: Sequence[ClassDecisions]) -> dict[str, object]:
     recipe, runtime = job.recipe, job.runtime
-    filters = {
-        f"filter {name}": describe_filter(each)
-        for name, each in zip(recipe.filter_names, recipe.filters, strict=True)
-    }
+    filters, files = {}, describe_files(classes)
+    for name, each in zip(recipe.filter_names, recipe.filters, strict=True):
+        filters[f"filter {name}"] = describe_filter(each)
+        if name in files:
+            filters[f"filter {name}{ITS_FILE}"] = files[name]
     return {
         "seed": recipe.seed,
         "steps": job.source.steps,
@@ -158,6 +160,12 @@ def describe_checks(checks: CheckSettings | None) -> dict[str, object]:
 def describe_filter(settings: AnyFilter) -> str:
     """A filter's settings on one line, without the folders of this machine."""
     return settings.describe()
+
+
+def describe_files(classes: Sequence[ClassDecisions]) -> dict[str, str]:
+    """What is known of the file that a filter decided by, on one line, by the filter's name."""
+    return {name: "; ".join(", ".join(f"{key} {value}" for key, value in file.items()) for file in files)
+            for name, files in files_read(classes).items()}
 
 
 def examples(job: Job, classes: Sequence[ClassDecisions], accepted: bool, count: int) -> list[Example]:

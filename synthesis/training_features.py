@@ -5,6 +5,7 @@ A file of thumbnails can be turned back into small pictures, so it is as private
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from eval.thumbnail import PARTS
 from synthesis.errors import InputError, one_line
 from synthesis.files import write_file
 from synthesis.filter_base import THUMBNAIL
+from synthesis.identity import ID_LENGTH
 from synthesis.training_pictures import TrainingPictures, on_one_scale
 
 if TYPE_CHECKING:
@@ -40,12 +42,23 @@ class TrainingFeatures:
         about: `n` pictures, `orientations` of each (1, or the 8 flips and quarter turns), `data`, `split`, `size`.
         held_out: Where real pictures that are not in the set were compared: their `split`, `n`, the `levels` of each
             measure and the `values` of the similarity, all of them quantiles 0 to 1, evenly spaced.
+        content: First 16 hex digits of the SHA-256 of the file that they were read from; "" where they were not.
     """
 
     pictures: TrainingPictures
     encoder: Mapping[str, object]
     about: Mapping[str, object]
     held_out: Mapping[str, object] | None
+    content: str = ""
+
+    @property
+    def record(self) -> Mapping[str, object]:
+        """What a run notes of them: `content`, `encoder`, number of `pictures`, and what else is known of these."""
+        made_by = (self.encoder.get("model") or self.encoder.get("kind"),
+                   self.encoder.get("content") or self.encoder.get("revision"))
+        about = {"pictures" if key == "n" else key: value for key, value in sorted(self.about.items())}
+        apart = {} if self.held_out is None else {"held out": f"{self.held_out['n']} of {self.held_out['split']}"}
+        return {"content": self.content, "encoder": " ".join(str(part) for part in made_by if part), **about, **apart}
 
     @classmethod
     def of(
@@ -125,8 +138,7 @@ class TrainingFeatures:
             InputError: There is no such file, or it holds something else, or is of an earlier version.
         """
         try:
-            stat = path.stat()
-            return _load(path, stat.st_mtime_ns, stat.st_size)
+            return _load(path, _stamp(path))
         except InputError:
             raise
         except (OSError, ValueError, KeyError) as error:
@@ -136,10 +148,18 @@ class TrainingFeatures:
             ) from error
 
 
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What no other file in the same place has: the last two cannot be set to those of the first."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
 @lru_cache(maxsize=2)
-def _load(path: Path, _changed: int, _size: int) -> TrainingFeatures:
+def _load(path: Path, stamp: tuple[int, ...]) -> TrainingFeatures:
     from safetensors import SafetensorError, safe_open
 
+    with path.open("rb") as read:
+        hashed = hashlib.file_digest(read, "sha256").hexdigest()[:ID_LENGTH]
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -154,7 +174,9 @@ def _load(path: Path, _changed: int, _size: int) -> TrainingFeatures:
             pictures = TrainingPictures({name: file.get_tensor(name) for name in content["measures"]})
     except SafetensorError as error:
         raise ValueError(one_line(error)) from error
-    return TrainingFeatures(pictures, content["encoder"], content["about"], content["held_out"])
+    if _stamp(path) != stamp:
+        raise ValueError("it was replaced while it was read")
+    return TrainingFeatures(pictures, content["encoder"], content["about"], content["held_out"], hashed)
 
 
 def orientations(pictures: NDArray[np.uint8]) -> Sequence[NDArray[np.uint8]]:

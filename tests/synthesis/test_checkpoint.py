@@ -179,7 +179,7 @@ def test_every_flipped_bit_is_noticed(tree, tmp_path):
     places = [(path.parent.name, int(path.stem)) for path in block_files(out)]
 
     def known():
-        found = Checkpoint.of(job)
+        found = Checkpoint.of(job, [])
         return sum(found.known(*place, found.stamps(*place)) is not None for place in places)
 
     assert known() == 7

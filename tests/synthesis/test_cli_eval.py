@@ -1,5 +1,6 @@
 """`terrasynth eval` as a user meets it: a command that is a group, and its subcommands about filters."""
 
+import hashlib
 import json
 
 import pytest
@@ -85,4 +86,15 @@ def test_from_real_data_to_filters_to_their_control(terrasynth, real, tree, mode
     assert names[:4] == ["quality", "near_copy", "scene (tried, not in the recipe)", "all filters of the recipe"]
     assert "real tiny-real, split test (n = 20)" in out
     page = (tmp_path / "page" / "index.html").read_text()
+    assert str(tmp_path) not in page
+    content = hashlib.sha256(features.read_bytes()).hexdigest()[:16]
+    told = (f"content {content}, encoder thumbnail, data tiny-real, pictures 20, orientations 8, size 32, split train, "
+            "held out 20 of val")
+    assert f"near_copy, its file: {told}" in page
+    features.unlink()  # an evaluation says what the run was decided by, wherever that is now
+    judges = ["--encoder", models.other_encoder, "--classifier", models.classifier, "--report", tmp_path / "judged"]
+    code, _, _ = terrasynth("eval", tmp_path / "run", *judges)
+    page = (tmp_path / "judged" / "index.html").read_text()
+    assert code == 0
+    assert told in page
     assert str(tmp_path) not in page
