@@ -103,13 +103,13 @@ def reference(
     from eval.picture_encoders import load_picture_encoder
     from eval.reference import make_reference
     from synthesis.copying import pixel_hashes
-    from synthesis.evaluating import real_pictures
+    from synthesis.evaluating import opened, real_pictures
     from synthesis.quiet import quiet
 
     pairs = readers.pairs(data, split)
     with quiet():
         loaded = [load_picture_encoder(one) for one in dict.fromkeys(encoders)]
-    hashes = pixel_hashes([np.asarray(pair.open()) for pair in pairs])
+    hashes = pixel_hashes([np.asarray(opened(pair)) for pair in pairs])
     made = make_reference(
         out.resolve().name, real_pictures(pairs, (size, size)).images,
         [(pair.name, own) for pair, own in zip(pairs, hashes, strict=True)], loaded,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from synthesis.blocks import Blocks
 from synthesis.errors import InputError
-from synthesis.evaluating import RealPair, stack
+from synthesis.evaluating import RealPair, real_images
 from synthesis.filter_control import run_recipe
 from synthesis.filter_judging import Attempts
 from synthesis.filter_scene import place_of
@@ -65,14 +65,13 @@ def real_pool(pairs: Sequence[RealPair], size: tuple[int, int], split: str) -> P
     """Real pictures at the (width, height) of the run's, so that both come to the networks in the same way.
 
     Raises:
-        InputError: A picture without a class.
+        InputError: A picture without a class, or one that cannot be read.
     """
     for pair in pairs:
         if not pair.label:
             raise InputError(f"picture {pair.name!r} of split {split!r} has no class, and the real subsets are drawn "
                              "class by class; use data with classes")
-    return Pool.of(stack([pair.open() for pair in pairs], size), [pair.label for pair in pairs],
-                   [pair.captions for pair in pairs])
+    return Pool.of(real_images(pairs, size), [pair.label for pair in pairs], [pair.captions for pair in pairs])
 
 
 @dataclass(frozen=True)

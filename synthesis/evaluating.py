@@ -174,17 +174,34 @@ def real_pictures(pairs: Sequence[RealPair], size: tuple[int, int]) -> RealPictu
     """
     labels = tuple(pair.label for pair in pairs)
     return RealPictures(
-        np.concatenate([_read(pair, size) for pair in pairs]),
+        real_images(pairs, size),
         tuple(pair.captions[0] for pair in pairs),
         labels if all(labels) else None,
     )
 
 
-def _read(pair: RealPair, size: tuple[int, int]) -> NDArray[np.uint8]:
+def real_images(pairs: Sequence[RealPair], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The pictures of real pairs at one (width, height), uint8 (N, H, W, 3); one at a time is in memory as it was.
+
+    Raises:
+        InputError: A picture that cannot be read.
+    """
+    return np.concatenate([stack([opened(pair)], size) for pair in pairs])
+
+
+def opened(pair: RealPair) -> Image.Image:
+    """The picture of a real pair, decoded.
+
+    Raises:
+        InputError: It cannot be read.
+    """
     try:
-        return stack([pair.open()], size)
+        picture = pair.open()
+        picture.load()
     except (OSError, SyntaxError, ValueError) as error:  # what PIL raises for broken files
-        raise InputError(f"picture {pair.name!r} cannot be read ({one_line(error)}); repair or remove it") from error
+        raise InputError(f"real picture {pair.name!r} cannot be read ({one_line(error)[:120]}); repair it or take it "
+                         "out of the data") from error
+    return picture
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:

@@ -17,8 +17,8 @@ from eval.picture_measures import FeatureMeasure, Nearest, nearest_picture
 from eval.thumbnail import THUMBNAIL, ThumbnailEncoder
 from prompts.wording import normalised
 from synthesis.errors import InputError
-from synthesis.evaluating import stack
-from synthesis.export_real import InSplit, opened
+from synthesis.evaluating import real_images
+from synthesis.export_real import InSplit
 from synthesis.export_splits import LeftOut
 
 CHUNK = 256
@@ -110,4 +110,4 @@ def _stacks(pairs: Sequence[InSplit], size: tuple[int, int]) -> Iterator[NDArray
     """The pictures at one (width, height), uint8 (up to `CHUNK`, H, W, 3) at a time."""
     remaining = iter(pairs)
     while part := list(islice(remaining, CHUNK)):
-        yield stack([opened(pair) for pair in part], size)
+        yield real_images(part, size)

@@ -7,18 +7,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from synthesis.errors import InputError, one_line
-from synthesis.evaluating import RealPair
+from synthesis.evaluating import RealPair, opened
 from synthesis.export_rows import PROVENANCE, Row
 from synthesis.identity import digest
 from synthesis.images import encode
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 LOSSLESS = "png"
@@ -107,19 +103,6 @@ class RealRows:
                 seen[key] += 1
                 if split in (None, _SPLITS[pair.split]):
                     yield _row(number, pair, _id(key, seen[key]))
-
-
-def opened(pair: InSplit) -> Image.Image:
-    """The picture of a pair.
-
-    Raises:
-        InputError: It is broken.
-    """
-    try:
-        return pair.open()
-    except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for broken files
-        raise InputError(f"real picture {pair.name!r} cannot be read ({one_line(error)[:120]}); take it out of the data"
-                         ) from error
 
 
 def _row(number: int, pair: InSplit, own_id: str) -> Row:
