@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 
 from eval.figures import Network
-from eval.intervals import NORMAL_95
 from eval.judged import Judged
-from eval.metrics import Figure
+from eval.metrics import Figure, share
 
 
 @dataclass(frozen=True)
@@ -90,18 +88,3 @@ def confusion(judged: Judged) -> Confusion:
         tuple(judged.known[row] for row in there), judged.known,
         tuple(tuple(int(count) for count in counts[row]) for row in there), judged.classifier,
     )
-
-
-def share(hits: int, n: int) -> Figure:
-    """A share with its 95 % score interval (Wilson, JASA 1927), which is no point where all or none of a few are hits.
-
-    Args:
-        hits: How many.
-        n: Of how many, at least one.
-    """
-    if not 0 <= hits <= n or not n:
-        raise ValueError(f"{hits} of {n}: give at least one, and no more hits than that")
-    z2 = NORMAL_95**2
-    middle = (hits + z2 / 2) / (n + z2)
-    half = NORMAL_95 / (n + z2) * sqrt(hits * (n - hits) / n + z2 / 4)
-    return Figure(hits / n, max(0.0, middle - half), min(1.0, middle + half), n)

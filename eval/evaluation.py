@@ -30,7 +30,7 @@ from eval.figures import (
 from eval.floors import as_many_real
 from eval.frechet import FeatureStatistics, FrechetFloor
 from eval.judged import Judged, check_pictures, judge
-from eval.metrics import bootstrap_mean, derangement, per_class_accuracy
+from eval.metrics import bootstrap_mean, derangement, per_class_accuracy, share_of
 from eval.retrieval import Retrieval, measure_retrieval
 from eval.scores import inception_score, inception_score_of_all
 from eval.tables import notes_of, rows_of
@@ -183,15 +183,15 @@ def measure(
         missing += tuple(NotMeasured(metric, "a single picture", network) for metric, network in (
             ("retrieval", judged.encoder), ("Vendi score", judged.encoder), ("Vendi score", judged.classifier)))
     return Evaluation(
-        len(judged), seed, _scene(judged, real, seed), _alignment(judged, real, seed), distances.frechet, diversity,
+        len(judged), seed, _scene(judged, real), _alignment(judged, real, seed), distances.frechet, diversity,
         retrieval, _inception(judged, real, seed), distances.kid, cmmd, distances.coverage, further, missing,
     )
 
 
-def _scene(judged: Judged, real: Judged | None, seed: int) -> SceneFigures:
-    ceiling = None if real is None or real.labels is None else bootstrap_mean(real.hits, seed)
+def _scene(judged: Judged, real: Judged | None) -> SceneFigures:
+    ceiling = None if real is None or real.labels is None else share_of(real.hits)
     return SceneFigures(
-        bootstrap_mean(judged.hits, seed), per_class_accuracy(judged.hits, judged.labels or ()),
+        share_of(judged.hits), per_class_accuracy(judged.hits, judged.labels or ()),
         1 / len(judged.known), ceiling, judged.classifier,
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.errors import InputError
-from eval.metrics import Figure, bootstrap_mean
+from eval.metrics import Figure, share_of
 from eval.perceptual_hash import VIEWS, turned
 from eval.picture_measures import Measure, Nearest, nearest_picture, pixel_hash
 
@@ -202,8 +202,8 @@ def near_copies(
     near = ours.distance < threshold
     crowded = null_crowded = None
     if gap is not None and not measure.coarse:
-        crowded = bootstrap_mean(ours.distance < gap[ours.index], seed)
-        null_crowded = bootstrap_mean(theirs.distance < gap[theirs.index], seed)
+        crowded = share_of(ours.distance < gap[ours.index])
+        null_crowded = share_of(theirs.distance < gap[theirs.index])
     names = np.array(labels if labels is not None else [""] * len(near), dtype=np.str_)
     share = _interval(ours.distance, theirs.distance, even, seed)
     return NearCopies(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
+
+from eval.intervals import NORMAL_95
 
 BOOTSTRAP_RESAMPLES = 2000
 SAME_PICTURES = "texts of other pictures"
@@ -15,7 +18,7 @@ OTHER_CLASSES = "texts of other classes"
 
 @dataclass(frozen=True)
 class Figure:
-    """A mean with the 95 % percentile interval of the bootstrap (Efron & Tibshirani 1993, section 13.3).
+    """A mean, or a share, with its 95 % interval.
 
     Attributes:
         value: Mean of the sample.
@@ -36,7 +39,10 @@ class Figure:
 def bootstrap_mean(
     values: NDArray[np.floating] | NDArray[np.bool_], seed: int, resamples: int = BOOTSTRAP_RESAMPLES
 ) -> Figure:
-    """Mean of independent values (N,), or share of the true ones, with its interval.
+    """Mean of independent values (N,), with the percentile interval of the bootstrap.
+
+    Efron & Tibshirani 1993, section 13.3. Where all values are equal, the interval is a point: for the share of true
+    ones there is `share_of`.
 
     Raises:
         ValueError: There are no values.
@@ -48,6 +54,26 @@ def bootstrap_mean(
     means = [sample[generator.integers(len(sample), size=len(sample))].mean() for _ in range(resamples)]
     low, high = np.quantile(means, [0.025, 0.975])
     return Figure(float(sample.mean()), float(low), float(high), len(sample))
+
+
+def share(hits: int, n: int) -> Figure:
+    """A share with its 95 % score interval (Wilson, JASA 1927), which is no point where all or none of a few are hits.
+
+    Args:
+        hits: How many.
+        n: Of how many, at least one.
+    """
+    if not 0 <= hits <= n or not n:
+        raise ValueError(f"{hits} of {n}: give at least one, and no more hits than that")
+    z2 = NORMAL_95**2
+    middle = (hits + z2 / 2) / (n + z2)
+    half = NORMAL_95 / (n + z2) * sqrt(hits * (n - hits) / n + z2 / 4)
+    return Figure(hits / n, max(0.0, middle - half), min(1.0, middle + half), n)
+
+
+def share_of(hits: NDArray[np.bool_]) -> Figure:
+    """The share of true values among independent ones (N,), N >= 1, with its interval as `share` gives it."""
+    return share(int(hits.sum()), len(hits))
 
 
 def derangement(labels: Sequence[str], seed: int) -> tuple[NDArray[np.intp], str] | None:

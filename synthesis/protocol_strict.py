@@ -243,7 +243,7 @@ def _judged(
     clip: Any, scenes: Any, images: NDArray[np.uint8], texts: Sequence[str], labels: Sequence[str],  # noqa: ANN401
     test: RealPictures, val: RealPictures, figures: dict[str, Any], seed: int,
 ) -> list[Row]:
-    from eval.metrics import bootstrap_mean, per_class_accuracy
+    from eval.metrics import per_class_accuracy, share_of
 
     ours, theirs, others = (scenes.classify(part) for part in (images, test.images, val.images))
     hits, real_hits = (
@@ -253,7 +253,7 @@ def _judged(
     pictures, real_images, val_images = (clip.encode_images(part) for part in (images, test.images, val.images))
     cosine = clip_score(clip, images, texts, labels, test, seed)
     figures |= {
-        "scene_accuracy": bootstrap_mean(hits, seed), "scene_accuracy_real": bootstrap_mean(real_hits, seed),
+        "scene_accuracy": share_of(hits), "scene_accuracy_real": share_of(real_hits),
         "per_class": per_class_accuracy(hits, labels), **cosine.figures(),
     }
     scene_network, clip_network = network_name(scenes.identity()), network_name(clip.identity())

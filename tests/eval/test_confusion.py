@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 
-from eval.confusion import Confusion, confusion, share
+from eval.confusion import Confusion, confusion
 from eval.evaluation_charts import confusion_svg
 from eval.judged import Judged
 
@@ -40,20 +39,6 @@ def test_mistakes_come_by_number():
     assert [(m.asked, m.seen, m.count, m.n) for m in found.mistakes(2)] == [
         ("river", "beach", 3, 10), ("beach", "harbor", 2, 7)]
     assert len(found.mistakes(9)) == 3
-
-
-@pytest.mark.parametrize(("hits", "n"), [(0, 10), (10, 10), (3, 10), (190, 210), (1, 1)])
-def test_intervals_of_shares_are_wilsons(hits, n):
-    expected = binomtest(hits, n).proportion_ci(0.95, "wilson")
-    found = share(hits, n)
-    assert (found.value, found.n) == (hits / n, n)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
-
-
-@pytest.mark.parametrize(("hits", "n"), [(0, 0), (3, 2), (-1, 2)])
-def test_impossible_shares_are_refused(hits, n):
-    with pytest.raises(ValueError, match="give at least one"):
-        share(hits, n)
 
 
 def test_the_chart_says_every_count_and_no_markup_of_names():

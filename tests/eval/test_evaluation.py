@@ -171,6 +171,18 @@ def test_statistics_in_place_of_pictures_give_the_distance_alone(models, referen
     assert all("only statistics" in each.reason for each in found.missing)
 
 
+def test_recognising_every_picture_leaves_an_interval(models, reference):
+    guesses, real_guesses = (
+        [LABELS[i] for i in models["classifier"].probabilities(pictures).argmax(1)]
+        for pictures in (tiny_pictures(N), reference["reference_images"])
+    )
+    found = evaluate(tiny_pictures(N), TEXT, guesses, **models,
+                     **{**reference, "reference_labels": real_guesses}).scene
+    for one, n in ((found.accuracy, N), (found.ceiling, M)):
+        assert (one.value, one.high, one.n) == (1, 1, n)
+        assert 0.8 < one.low < 0.9
+
+
 def test_what_cannot_be_measured_is_named_with_the_reason(models, reference):
     found = evaluate(tiny_pictures(1), TEXT[:1], LABEL[:1], **models)
     assert (found.frechet, found.scene.ceiling, found.alignment.ceiling, found.alignment.null) == (None,) * 4

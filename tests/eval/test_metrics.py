@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
-from eval.metrics import OTHER_CLASSES, SAME_PICTURES, bootstrap_mean, derangement, per_class_accuracy
+from eval.metrics import (
+    OTHER_CLASSES,
+    SAME_PICTURES,
+    bootstrap_mean,
+    derangement,
+    per_class_accuracy,
+    share,
+    share_of,
+)
 
 
 def test_the_interval_is_that_of_the_normal_approximation():
@@ -21,6 +30,26 @@ def test_the_interval_is_that_of_the_normal_approximation():
 def test_a_mean_of_nothing_is_refused():
     with pytest.raises(ValueError, match="no values"):
         bootstrap_mean(np.empty(0), 0)
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 10), (10, 10), (3, 10), (190, 210), (1, 1)])
+def test_intervals_of_shares_are_wilsons(hits, n):
+    expected = binomtest(hits, n).proportion_ci(0.95, "wilson")
+    found = share(hits, n)
+    assert (found.value, found.n) == (hits / n, n)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert found == share_of(np.arange(n) < hits)
+
+
+@pytest.mark.parametrize("hits", [np.ones(12, bool), np.zeros(12, bool)], ids=["all", "none"])
+def test_a_share_of_all_or_none_has_an_interval_that_is_no_point(hits):
+    assert share_of(hits).high - share_of(hits).low > 0.1
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 0), (3, 2), (-1, 2)])
+def test_impossible_shares_are_refused(hits, n):
+    with pytest.raises(ValueError, match="give at least one"):
+        share(hits, n)
 
 
 @given(labels=st.lists(st.sampled_from("abcd"), min_size=2, max_size=40), seed=st.integers(0, 99))
