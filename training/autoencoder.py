@@ -134,7 +134,8 @@ class AutoencoderTask(Task):
         turn, shrink = (int(value) for value in batch["how"])
         real = dihedral(batch["pixels"], turn)
         real = F.avg_pool2d(real, 2) if shrink else real
-        adversarial = progress >= self.settings.adversarial_start and not shrink
+        adversarial = (self.settings.adversarial_weight > 0 and progress >= self.settings.adversarial_start
+                       and not shrink)
         if player == "discriminator":
             if not adversarial or self._fake is None:
                 return {}

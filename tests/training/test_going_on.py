@@ -81,6 +81,16 @@ def test_only_a_decoder_has_no_kl_term_and_no_gradient_beyond_the_latent(autoenc
     assert max(parameter.grad.abs().max() for parameter in task.model.decoder.parameters()) > 0
 
 
+@pytest.mark.parametrize(("weight", "terms", "hinge"), [(0.0, {"l1", "perceptual"}, set()),
+                                                        (0.1, {"l1", "perceptual", "adversarial"}, {"hinge"})])
+def test_a_discriminator_that_counts_for_nothing_is_not_trained(autoencoder, tmp_path, weight, terms, hinge):
+    autoencoder().save(tmp_path / "vae")
+    task = autoencoder(tmp_path / "vae", decoder_only=True, adversarial_weight=weight, shrink_share=0.0)
+    batch = task.batch(torch.arange(4), torch.Generator().manual_seed(0))
+    assert set(task.losses("autoencoder", batch, 0.9)) == terms
+    assert set(task.losses("discriminator", batch, 0.9)) == hinge
+
+
 def test_a_decoder_with_no_latents_to_keep_and_another_shape_are_refused(autoencoder, tmp_path):
     with pytest.raises(InputError, match=r"decoder_only keeps the latents of a model: name an AutoencoderKL"):
         autoencoder(decoder_only=True)
