@@ -11,30 +11,30 @@ from synthesis.cli_licence import licence_options, statement
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="RUN_OR_EXPORT", type=click.Path(path_type=Path))
 @click.option("--repo", required=True, metavar="USER/NAME", help="The data set on the Hugging Face Hub.")
 @click.option("--private", is_flag=True, help="Make a new data set private.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
 @click.option("--offline", is_flag=True, help="With --dry-run: do not even ask what is there.")
 @licence_options
 @click.option("--revision", default="main", show_default=True, metavar="BRANCH", help="The branch to push to.")
-@click.option("--replace", is_flag=True, help="Overwrite what others, or another run, put there.")
+@click.option("--replace", is_flag=True, help="Overwrite what others, or another run or export, put there.")
 def push(
-    run: Path, repo: str, private: bool, dry_run: bool, offline: bool, licence: str | None, licence_name: str,
+    folder: Path, repo: str, private: bool, dry_run: bool, offline: bool, licence: str | None, licence_name: str,
     licence_link: str, revision: str, replace: bool,
 ) -> None:
-    """Publish the data set in RUN on the Hugging Face Hub.
+    """Publish a run, or an export of one, on the Hugging Face Hub.
 
     Only what changed is sent. Interrupted, the same command carries on; after the run has grown, it adds the new
-    shards. The token is that of HF_TOKEN or of `hf auth login`; HF_ENDPOINT names another Hub.
+    files. The token is that of HF_TOKEN or of `hf auth login`; HF_ENDPOINT names another Hub.
     """
-    from synthesis.push import PushSettings, notes, size_text
-    from synthesis.push import push as push_run
+    from synthesis.push import PushSettings, size_text
+    from synthesis.push import push as push_folder
 
     stated = statement(licence, licence_name, licence_link, by="you")
     _be_quiet()
     settings = PushSettings(repo, private, revision, stated, replace, dry_run, offline)
-    result = push_run(run, settings, lambda line: click.echo(line, err=True))
+    result = push_folder(folder, settings, lambda line: click.echo(line, err=True))
     plan = result.plan
     if dry_run:
         for mark, files in (("send", plan.send), ("there", plan.keep)):
@@ -42,7 +42,7 @@ def push(
                 click.echo(f"{mark:8}{size_text(file.size):>12}  {file.path}")
         for path in plan.remove:
             click.echo(f"{'remove':8}{'':12}  {path}")
-        for note in notes(run, plan):
+        for note in plan.notes:
             click.echo(f"note: {note}")
     licence_text = plan.licence.licence_name or plan.licence.licence
     click.echo(f"licence    {licence_text}" + (" (stated)" if plan.licence.stated_by else " (inherited)"))
@@ -56,7 +56,7 @@ def push(
     else:
         click.echo(f"sent       {len(plan.send)} files, {size_text(plan.bytes)}; {len(plan.keep)} were there, "
                    f"{len(plan.remove)} removed")
-        click.echo(f"checked    {result.compared} rows read back by streaming are those of the run")
+        click.echo(f"checked    {result.compared} {result.what}")
     commit = f", commit {result.commit[:8]}" if result.commit else ""
     click.echo(f"data set   {result.url}   ({plan.rows} rows{commit})")
 

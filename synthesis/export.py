@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from synthesis.errors import InputError
-from synthesis.export_files import Output
+from synthesis.export_files import README, Output
 from synthesis.export_guard import TestGuard
 from synthesis.export_licence import licence_digest, licence_of
 from synthesis.export_marker import Marker, check_same
@@ -25,7 +25,7 @@ from synthesis.images import decode
 from synthesis.licence_sources import save_licence
 from synthesis.licences import Licence, Statement
 
-LEFT_OUT, README = "left-out.jsonl", "README.md"
+LEFT_OUT = "left-out.jsonl"
 
 
 @dataclass(frozen=True)

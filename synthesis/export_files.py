@@ -14,6 +14,8 @@ from synthesis.errors import disk_errors
 from synthesis.export_rows import as_json
 from synthesis.files import TEMPORARY, replacing
 
+README = "README.md"
+
 
 class Output:
     """A folder that an export writes to.
@@ -75,7 +77,7 @@ class Output:
         """Remove own files that were not written this time, and flush everything to the disk.
 
         Returns:
-            `files`, how many there are, and their `bytes`.
+            See `extent`.
 
         Raises:
             RunError: The disk is full.
@@ -93,9 +95,9 @@ class Output:
         return sum((self.folder / name).stat().st_size for name in self._written if fnmatchcase(name, pattern))
 
     def extent(self) -> dict[str, int]:
-        """How many `files` of the export there are, and their `bytes`."""
-        sizes = [(self.folder / name).stat().st_size for name in self._present()]
-        return {"files": len(sizes), "bytes": sum(sizes)}
+        """How many `files` of the export there are, their `bytes`, and of these those of the `card`."""
+        sizes = {name: (self.folder / name).stat().st_size for name in self._present()}
+        return {"files": len(sizes), "bytes": sum(sizes.values()), "card": sizes.get(README, 0)}
 
     def _note(self, name: str) -> None:
         if not self._own.fullmatch(name):

@@ -25,7 +25,7 @@ class Marker:
         content: Hash of each source when the export ended; empty while it is unfinished.
         rows: Rows by split.
         left_out: How many rows are in no split, by reason.
-        extent: How many `files` there are beside this one, and their `bytes`.
+        extent: How many `files` there are beside this one and `licence.json`, their `bytes`, and those of the `card`.
     """
 
     made_from: Mapping[str, Any]

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd
 
 KIND = "dataset"
-LARGE_SUFFIXES = (".parquet", ".png", ".jpg", ".jpeg", ".webp")  # sent ahead of the commit, one after the other
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+LARGE = (".parquet", ".tar", *PICTURES)  # sent ahead of the commit, one after the other
+TOGETHER = 50  # pictures that are announced in one request
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Remote:
         has_branch: Whether the branch exists; if not, it will start from `head` of `main`.
         files: By path.
         put_here: What an earlier push put there, by its manifest.
-        identity: Of the run that was pushed there; "" where none was.
+        kind: What was pushed there: "run", "parquet export"; "" where nothing was.
+        identity: Of the run or export that was pushed there; "" where none was.
     """
 
     head: str
@@ -53,6 +56,7 @@ class Remote:
     has_branch: bool
     files: Mapping[str, RemoteFile]
     put_here: frozenset[str] = frozenset()
+    kind: str = ""
     identity: str = ""
 
 
@@ -92,8 +96,8 @@ class HubRepository:
             info = self._ask(lambda: self._api.dataset_info(self.name))
         head = str(info.sha)
         files = self._files(head)
-        put_here, identity = self._manifest(head) if MANIFEST in files else (frozenset(), "")
-        return Remote(head, bool(info.private), has_branch, files, put_here, identity)
+        told = self._manifest(head) if MANIFEST in files else (frozenset(), "", "")
+        return Remote(head, bool(info.private), has_branch, files, *told)
 
     def create(self, private: bool) -> Remote:
         """Make the repository; where it is not to be private, it is what its owner's settings say.
@@ -113,14 +117,15 @@ class HubRepository:
             lambda: self._api.create_branch(self.name, branch=self.branch, revision=head, repo_type=KIND, exist_ok=True)
         )
 
-    def send(self, file: LocalFile) -> CommitOperationAdd:
-        """Send a large file ahead of its commit; what arrived before is not sent again, though it is announced."""
-        operation = _addition(file)
-        if file.path.endswith(LARGE_SUFFIXES):
+    def send(self, files: Sequence[LocalFile]) -> list[CommitOperationAdd]:
+        """Send large files ahead of their commit; what arrived before is not sent again, though it is announced."""
+        operations = [_addition(file) for file in files]
+        large = [each for each in operations if each.path_in_repo.endswith(LARGE)]
+        if large:
             self._patient(lambda: self._api.preupload_lfs_files(
-                self.name, [operation], repo_type=KIND, revision=self.branch, num_threads=1, free_memory=False
+                self.name, large, repo_type=KIND, revision=self.branch, num_threads=1, free_memory=False
             ))
-        return operation
+        return operations
 
     def commit(
         self, operations: Sequence[CommitOperationAdd], removed: Sequence[str], parent: str, message: str,
@@ -182,7 +187,7 @@ class HubRepository:
 
         return self._patient(listed)
 
-    def _manifest(self, commit: str) -> tuple[frozenset[str], str]:
+    def _manifest(self, commit: str) -> tuple[frozenset[str], str, str]:
         def read() -> dict[str, Any]:
             with tempfile.TemporaryDirectory() as folder:
                 path = self._api.hf_hub_download(
@@ -193,7 +198,7 @@ class HubRepository:
             return content
 
         content = self._patient(read, may_pass)
-        return frozenset(content["files"]) | {MANIFEST}, str(content["identity"])
+        return frozenset(content["files"]) | {MANIFEST}, str(content.get("kind", "run")), str(content["identity"])
 
     def _ask(self, call: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the call gives
         """Like `_patient`, but a repository or branch that is not there raises what `huggingface_hub` raises."""
@@ -205,6 +210,18 @@ class HubRepository:
             if isinstance(error.__cause__, RepositoryNotFoundError | RevisionNotFoundError):
                 raise error.__cause__ from None
             raise
+
+
+def in_parts(files: Sequence[LocalFile]) -> Iterator[list[LocalFile]]:
+    """Files as they are sent: pictures that follow one another up to `TOGETHER` at once, any other file alone."""
+    part: list[LocalFile] = []
+    for file in files:
+        if part and (len(part) == TOGETHER or not (part[-1].path.endswith(PICTURES) and file.path.endswith(PICTURES))):
+            yield part
+            part = []
+        part.append(file)
+    if part:
+        yield part
 
 
 def _addition(file: LocalFile) -> CommitOperationAdd:

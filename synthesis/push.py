@@ -1,35 +1,38 @@
-"""Publishing a run on the Hugging Face Hub: only what changed travels, in one commit, and can be cut at any point."""
+"""Publishing on the Hugging Face Hub: only what changed travels, in one commit, and can be cut at any point."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from synthesis.card import published, refreshed
 from synthesis.errors import InputError, RunError, one_line
-from synthesis.files import locked, reading, write_file
-from synthesis.hub_check import read_back
-from synthesis.hub_files import CARD, MANIFEST, LocalFile, check_shards, identity_of, local_folders, published_files
+from synthesis.files import locked, reading
+from synthesis.hub_files import CARD, LocalFile, with_manifest
+from synthesis.hub_folder import Folder, folder_at
 from synthesis.hub_patience import Patience, insisting, may_pass
-from synthesis.hub_repository import HubRepository, Remote, RemoteFile, plain_http
-from synthesis.licence_sources import load_licence, save_licence
-from synthesis.licences import Licence, Statement, inherit
+from synthesis.hub_repository import HubRepository, Remote, RemoteFile, in_parts, plain_http
+from synthesis.licences import Licence, Statement
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitOperationAdd
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True)
 class PushSettings:
-    """Where a run goes, and how.
+    """Where a folder goes, and how.
 
     Attributes:
         repository: "user/name".
         private: Whether a new repository is seen by its owners alone.
         branch: The branch.
         stated: A licence that the user states.
-        replace: Whether files of others, or of another run, may be overwritten.
+        replace: Whether files of others, or of another run or export, may be overwritten.
         dry: Only look and say.
         offline: With `dry`, do not even look: as though the repository did not exist.
     """
@@ -50,10 +53,11 @@ class PushPlan:
     Attributes:
         send: Files that are new or changed.
         keep: Files that are there already.
-        remove: Paths that an earlier push put there and the run has no more.
+        remove: Paths that an earlier push put there and the folder has no more.
         rows: Rows of the data set.
         licence: What it is published under.
         remote: The repository as it was found; None where it has to be made.
+        notes: What the user should know before it is public.
     """
 
     send: tuple[LocalFile, ...]
@@ -62,6 +66,7 @@ class PushPlan:
     rows: int
     licence: Licence
     remote: Remote | None
+    notes: Sequence[str] = ()
 
     @property
     def bytes(self) -> int:
@@ -77,13 +82,15 @@ class PushResult:
         plan: What was to be done.
         url: Where the data set is.
         commit: Its commit; "" where nothing had to be done, or nothing was to be.
-        compared: Rows that were read back and are the same.
+        compared: How much was read back and is the same.
+        what: Of which kind that was, in words.
     """
 
     plan: PushPlan
     url: str
     commit: str = ""
     compared: int = 0
+    what: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,19 +102,20 @@ class _Ready:
 
 
 def push(root: Path, settings: PushSettings, say: Callable[[str], None] = lambda line: None) -> PushResult:
-    """Publish a run.
+    """Publish a run, or an export of one.
 
     Large files are sent one after the other, then one commit makes them seen. Interrupted, the same call sends what had
-    not arrived. A run that has grown sends its new shards.
+    not arrived. A folder that has grown sends its new files.
 
     Args:
-        root: The run directory.
+        root: The run directory, or the folder of an export.
         settings: Where to and how.
         say: Told what is contacted and done, a line at a time.
 
     Raises:
-        InputError: The folder is no run, the licence is not known and not stated, the token or the repository is wrong.
-        RunError: A shard is damaged, the Hub fails for good, or somebody else pushed at the same time.
+        InputError: The folder is neither, its licence is not known and not stated, or token or repository is
+            wrong.
+        RunError: A file is damaged, the Hub fails for good, or somebody else pushed at the same time.
     """
     from huggingface_hub import constants, get_token
 
@@ -115,80 +123,83 @@ def push(root: Path, settings: PushSettings, say: Callable[[str], None] = lambda
         raise InputError(f"repository {settings.repository!r} is not of the form user/name")
     if settings.offline and not settings.dry:
         raise InputError("--offline goes with --dry-run: a push has to contact the Hub")
-    identity_of(root)
+    folder_at(root)
     endpoint, token = constants.ENDPOINT, None if settings.offline else get_token()
     if not settings.dry and token is None:
         raise InputError(f"there is no token for {endpoint}; set HF_TOKEN, or run `hf auth login`")
     hub = HubRepository(settings.repository, settings.branch, endpoint, token, say)
     with reading(root) if settings.dry else locked(root), plain_http():
-        ready = _prepare(root, settings)
+        folder = folder_at(root)
+        ready = _prepare(folder, settings)
         if not settings.offline:
             say(f"contacting {endpoint} about the data set {settings.repository}")
         if settings.stated is not None and not settings.dry:
             settings = replace(settings, stated=replace(settings.stated, by=hub.user()))
-            ready = _prepare(root, settings)
-        plan = _plan(root, settings, ready, None if settings.offline else hub.look())
+            ready = _prepare(folder, settings, ready)
+        plan = _plan(folder, settings, ready, None if settings.offline else hub.look())
         url = f"{endpoint}/datasets/{settings.repository}"
         if settings.dry:
             return PushResult(plan, url)
-        save_licence(root, plan.licence)
-        write_file(root / CARD, ready.card)
+        folder.save(plan.licence, ready.card)
         if plan.remote is not None and not plan.send and not plan.remove:
             return PushResult(plan, url)
         commit = _send(hub, settings, plan, say)
-        say("reading some rows back")
+        say("reading some of it back")
         patient = Patience(endpoint, f"data set {settings.repository}", say)
-        return PushResult(plan, url, commit, _compared(root, settings.repository, commit, token, patient))
+        compared = _compared(folder, settings.repository, commit, token, patient)
+        return PushResult(plan, url, commit, compared, folder.compared)
 
 
-def _prepare(root: Path, settings: PushSettings) -> _Ready:
-    """Card, licence and files as they are to be published; nothing is written yet."""
+def _prepare(folder: Folder, settings: PushSettings, checked: _Ready | None = None) -> _Ready:
+    """Card, licence and files as they are to be published; nothing is written yet, and nothing is checked twice."""
+    root = folder.root
     try:
         text = (root / CARD).read_text(encoding="utf-8")
     except OSError as error:
-        raise InputError(f"{str(root)!r} has no {CARD}; run it to its end first") from error
-    rows = check_shards(root, text)
-    licence = load_licence(root)
-    if settings.stated is not None:
-        licence = inherit(licence.sources, settings.stated)
+        raise InputError(f"{str(root)!r} has no {CARD}; run or export it to its end first") from error
+    rows = folder.check(text) if checked is None else checked.rows
+    licence = folder.licence(settings.stated)
     if licence.missing:
         raise InputError(
             f"the licence of {str(root)!r} has to be stated: {licence.missing}; read the terms of these sources and "
             "state what you publish under, as in --licence cc-by-4.0"
         )
-    text = refreshed(text, root, licence)
-    on_the_hub = published(text, settings.repository, settings.branch)
-    return _Ready(text, licence, rows, published_files(root, on_the_hub))
+    text = folder.card(text, licence)
+    on_the_hub = LocalFile(CARD, folder.published_card(text, settings.repository, settings.branch).encode())
+    files = with_manifest([on_the_hub, *folder.files()], folder.kind, folder.identity)
+    return _Ready(text, licence, rows, files)
 
 
-def _plan(root: Path, settings: PushSettings, ready: _Ready, remote: Remote | None) -> PushPlan:
+def _plan(folder: Folder, settings: PushSettings, ready: _Ready, remote: Remote | None) -> PushPlan:
     there: Mapping[str, RemoteFile] = remote.files if remote else {}
-    keep = tuple(file for file in ready.files if file.path in there and there[file.path].is_same(file))
-    send = tuple(file for file in ready.files if file not in keep)
+    same = {file.path for file in ready.files if file.path in there and there[file.path].is_same(file)}
+    keep = tuple(file for file in ready.files if file.path in same)
+    send = tuple(file for file in ready.files if file.path not in same)
     remove: tuple[str, ...] = ()
     if remote is not None:
-        _check_theirs(root, settings, remote, send)
+        _check_theirs(folder, settings, remote, send)
         mine = {file.path for file in ready.files}
         remove = tuple(sorted(path for path in remote.put_here if path in there and path not in mine))
-    return PushPlan(send, keep, remove, ready.rows, ready.licence, remote)
+    return PushPlan(send, keep, remove, ready.rows, ready.licence, remote, folder.notes(remote is None))
 
 
-def _check_theirs(root: Path, settings: PushSettings, remote: Remote, send: Sequence[LocalFile]) -> None:
+def _check_theirs(folder: Folder, settings: PushSettings, remote: Remote, send: Sequence[LocalFile]) -> None:
     """Refuse to make public what was to be private, to mix two data sets, or to overwrite what others wrote."""
     name = settings.repository
     if settings.private and not remote.private:
         raise InputError(f"data set {name} exists and is public, and --private was asked for; choose another --repo, "
                          "or change its visibility on the Hub first")
-    mixed = [path for path in remote.files
-             if path.startswith("data/") and path.endswith(".parquet") and path not in remote.put_here]
+    mixed = [path for path in remote.files if path not in remote.put_here
+             and any(fnmatchcase(path, pattern) for pattern in folder.rows_at)]
     if mixed:
         raise InputError(f"data set {name} holds {mixed[0]!r}, which no push of this tool put there and which would be "
-                         "mixed with the run's rows; choose another --repo, or remove it on the Hub first")
+                         f"mixed with the {folder.kind}'s rows; choose another --repo, or remove it on the Hub first")
     if settings.replace:
         return
-    if remote.identity and remote.identity != identity_of(root):
-        raise InputError(f"data set {name} holds the run {remote.identity} and {str(root)!r} is {identity_of(root)}; "
-                         "choose another --repo, or add --replace to put this run in its place")
+    if remote.identity and (remote.kind, remote.identity) != (folder.kind, folder.identity):
+        raise InputError(f"data set {name} holds the {remote.kind} {remote.identity} and {str(folder.root)!r} is the "
+                         f"{folder.kind} {folder.identity}; choose another --repo, or add --replace to put this "
+                         f"{folder.kind} in its place")
     theirs = [file.path for file in send if file.path in remote.files and file.path not in remote.put_here]
     if theirs:
         raise InputError(f"data set {name} holds {theirs[0]!r}, which no push of this tool put there; choose another "
@@ -202,10 +213,12 @@ def _send(hub: HubRepository, settings: PushSettings, plan: PushPlan, say: Calla
         say(f"made the {'private' if remote.private else 'public'} data set {settings.repository}")
     if not remote.has_branch:
         hub.create_branch(remote.head)
-    operations = []
-    for number, file in enumerate(plan.send, 1):
-        say(f"{number} of {len(plan.send)}: {file.path} ({size_text(file.size)})")
-        operations.append(hub.send(file))
+    operations: list[CommitOperationAdd] = []
+    for part in in_parts(plan.send):
+        last = f" to {part[-1].path}" if len(part) > 1 else ""
+        said = f"{part[0].path}{last} ({size_text(sum(file.size for file in part))})"
+        say(f"{len(operations) + len(part)} of {len(plan.send)}: {said}")
+        operations += hub.send(part)
 
     def reached(files: Mapping[str, RemoteFile]) -> bool:
         sent = all(file.path in files and files[file.path].is_same(file) for file in plan.send)
@@ -215,10 +228,10 @@ def _send(hub: HubRepository, settings: PushSettings, plan: PushPlan, say: Calla
     return hub.commit(operations, plan.remove, remote.head, f"{plan.rows} rows, by terrasynth", reached)
 
 
-def _compared(root: Path, repository: str, commit: str, token: str | None, patient: Patience) -> int:
+def _compared(folder: Folder, repository: str, commit: str, token: str | None, patient: Patience) -> int:
     try:
         with insisting(patient):
-            return patient(lambda: read_back(root, repository, commit, token), may_pass)
+            return patient(lambda: folder.read_back(repository, commit, token), may_pass)
     except (RunError, InputError):
         raise
     except Exception as error:
@@ -229,11 +242,3 @@ def _compared(root: Path, repository: str, commit: str, token: str | None, patie
 def size_text(size: int) -> str:
     """Bytes for people."""
     return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
-
-
-def notes(root: Path, plan: PushPlan) -> list[str]:
-    """What the user should know before it is public."""
-    found = [f"recipe.yaml names a folder of this machine: {folder}" for folder in local_folders(root)]
-    if any(file.path == MANIFEST for file in plan.send) and plan.remote is None:
-        found.append("nothing of blocks/ and scores/ is published: the run is needed to grow the data set")
-    return found

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from synthesis.errors import InputError, one_line
+from synthesis.export_files import README
 from synthesis.export_marker import MARKER, Marker
 from synthesis.files import TEMPORARY
 from synthesis.finished import sha256
@@ -23,12 +24,13 @@ AGAIN = "remove it and run the same `terrasynth export` again"
 OURS = (MARKER, LICENCE, ".lock")  # not of the extent that the marker tells
 
 
-def export_faults(folder: Path, counts: dict[str, int]) -> Iterator[Fault]:
+def export_faults(folder: Path, counts: dict[str, int], any_card: bool = False) -> Iterator[Fault]:
     """Everything that can be seen to be wrong with an export from the export alone.
 
     Args:
         folder: The export.
         counts: Gets how many files were looked at.
+        any_card: Whether the card may have another size than the export gave it: a push writes it anew.
     """
     try:
         marker = Marker.load(folder)
@@ -51,6 +53,8 @@ def export_faults(folder: Path, counts: dict[str, int]) -> Iterator[Fault]:
             yield Fault(name, what, Remedy.USER, AGAIN)
     counts["files"] = files
     wanted = marker.extent.get("files"), marker.extent.get("bytes")
+    if any_card and (folder / README).is_file():
+        size += marker.extent.get("card", 0) - (folder / README).stat().st_size
     if (files, size) != wanted:
         yield Fault(MARKER, f"speaks of {wanted[0]} files with {wanted[1]} bytes, and there are {files} with {size}",
                     Remedy.USER, "run the same `terrasynth export` again")

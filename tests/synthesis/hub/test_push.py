@@ -306,5 +306,5 @@ def test_a_folder_that_is_no_run(tmp_path):
     with pytest.raises(InputError, match="is no run"):
         push(tmp_path, REPO)
     (tmp_path / "terrasynth-export.json").write_text("{}")
-    with pytest.raises(InputError, match="is an export; push the run that it came from"):
+    with pytest.raises(InputError, match="was not written by this version of terrasynth"):
         push(tmp_path, REPO)

@@ -1,0 +1,122 @@
+"""A run as it goes to the Hub: what of it is published, and whether it is fit to go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import yaml
+
+from synthesis.card import published, refreshed
+from synthesis.errors import InputError, RunError, one_line
+from synthesis.files import TEMPORARY, write_file
+from synthesis.hub_check import read_back
+from synthesis.hub_files import CARD, LocalFile, check_shard, shards_of
+from synthesis.licence_sources import load_licence, save_licence
+from synthesis.licences import Licence, Statement, inherit
+
+# Nothing else of a run is published: not blocks/, scores/, locks, caches, what was being written, or evaluation/, whose
+# page shows real pictures.
+FILES = ("recipe.yaml", "identity.json", "runtime.json", "prompt_drops.json", "decisions.parquet", "evaluation.json")
+FOLDERS = ("report",)
+
+
+class RunFolder:
+    """A run directory; see `synthesis.hub_folder.Folder`."""
+
+    kind: ClassVar[str] = "run"
+    rows_at: Sequence[str] = ("data/*.parquet",)
+    compared: ClassVar[str] = "rows read back by streaming are those of the run"
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.identity = _identity(root)
+
+    def check(self, card: str) -> int:
+        """See `Folder`."""
+        shards = shards_of(self.root)
+        if not shards:
+            raise InputError(f"{str(self.root)!r} has no data/train-*.parquet, so there is nothing to push; run it "
+                             "first")
+        rows = sum(check_shard(self.root, shard) for shard in shards)
+        told = _rows_told(card)
+        if told is not None and told != rows:
+            raise RunError(f"the card of {str(self.root)!r} tells of {told} rows and data/ holds {rows}; run again, "
+                           "which brings them together")
+        return rows
+
+    def licence(self, stated: Statement | None) -> Licence:
+        """See `Folder`."""
+        licence = load_licence(self.root)
+        return licence if stated is None else inherit(licence.sources, stated)
+
+    def card(self, text: str, licence: Licence) -> str:
+        """See `Folder`."""
+        return refreshed(text, self.root, licence)
+
+    def published_card(self, card: str, repository: str, branch: str) -> str:
+        """See `Folder`."""
+        return published(card, repository, branch)
+
+    def files(self) -> list[LocalFile]:
+        """See `Folder`."""
+        places = [self.root / name for name in FILES]
+        places += [path for folder in FOLDERS for path in (self.root / folder).rglob("*")]
+        return [
+            LocalFile(path.relative_to(self.root).as_posix(), path) for path in [*places, *shards_of(self.root)]
+            if path.is_file() and path.suffix != TEMPORARY and not path.name.startswith(".")
+        ]
+
+    def save(self, licence: Licence, card: str) -> None:
+        """See `Folder`."""
+        save_licence(self.root, licence)
+        write_file(self.root / CARD, card)
+
+    def read_back(self, repository: str, commit: str, token: str | None) -> int:
+        """See `Folder`."""
+        return read_back(self.root, repository, commit, token)
+
+    def notes(self, new: bool) -> list[str]:
+        """See `Folder`."""
+        found = [f"recipe.yaml names a folder of this machine: {folder}" for folder in local_folders(self.root)]
+        if new:
+            found.append("nothing of blocks/ and scores/ is published: the run is needed to grow the data set")
+        return found
+
+
+def _identity(root: Path) -> str:
+    try:
+        return str(json.loads((root / "identity.json").read_text(encoding="utf-8"))["identity"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{str(root)!r} is no run: identity.json cannot be read ({one_line(error)[:80]}); give the "
+                         "folder that `terrasynth run` or `terrasynth export` wrote") from error
+
+
+def local_folders(root: Path) -> list[str]:
+    """Folders of this machine that the recipe names: they are published with it."""
+    try:
+        tree = yaml.safe_load((root / "recipe.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"{str(root)!r} is no run: recipe.yaml cannot be read ({one_line(error)[:80]})") from error
+    return sorted({text for text in _texts(tree) if Path(text).is_absolute()})
+
+
+def _texts(node: object) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, Mapping):
+        for value in node.values():
+            yield from _texts(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _texts(value)
+
+
+def _rows_told(card: str) -> int | None:
+    header = yaml.safe_load(card.partition("---\n")[2].partition("\n---\n")[0])
+    try:
+        return int(header["dataset_info"]["splits"][0]["num_examples"])
+    except (KeyError, IndexError, TypeError):
+        return None
