@@ -19,6 +19,7 @@ from eval.preprocess import check_images
 from eval.quality import LUMA
 
 THUMBNAIL = "thumbnail"
+DETAIL = "detail"
 SIDE = 16
 DETAIL_SIDE = 32
 AROUND = 2
@@ -62,11 +63,7 @@ class ThumbnailEncoder:
         Raises:
             InputError: Wrong type or shape, or pictures that are smaller.
         """
-        grey = np.pad(_cells(images, DETAIL_SIDE) @ LUMA, ((0, 0), (AROUND, AROUND), (AROUND, AROUND)), "symmetric")
-        window = (2 * AROUND + 1, 2 * AROUND + 1)
-        around = np.lib.stride_tricks.sliding_window_view(grey, window, axis=(1, 2)).mean((-2, -1))
-        detail = grey[:, AROUND:-AROUND, AROUND:-AROUND] - around
-        return np.concatenate([self.encode_images(images), _unit(detail)], axis=1)
+        return np.concatenate([self.encode_images(images), DetailEncoder().encode_images(images)], axis=1)
 
     def encode_images(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
         """Pictures uint8 (N, H, W, 3), 16 px a side at the least, to float32 (N, 768); all zero for an even picture.
@@ -96,6 +93,25 @@ class ThumbnailEncoder:
             InputError: Always.
         """
         return self.encode_texts(texts)
+
+
+class DetailEncoder:
+    """The second part of `ThumbnailEncoder.with_detail` alone, for a distance of its own."""
+
+    def identity(self) -> dict[str, object]:
+        """JSON-able: everything that decides a row."""
+        return {"kind": DETAIL, "side": DETAIL_SIDE, "around": AROUND}
+
+    def encode_images(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
+        """Pictures uint8 (N, H, W, 3), 32 px a side at the least, to float32 (N, 1024); all zero for an even picture.
+
+        Raises:
+            InputError: Wrong type or shape, or pictures that are smaller.
+        """
+        grey = np.pad(_cells(images, DETAIL_SIDE) @ LUMA, ((0, 0), (AROUND, AROUND), (AROUND, AROUND)), "symmetric")
+        window = (2 * AROUND + 1, 2 * AROUND + 1)
+        around = np.lib.stride_tricks.sliding_window_view(grey, window, axis=(1, 2)).mean((-2, -1))
+        return _unit(grey[:, AROUND:-AROUND, AROUND:-AROUND] - around)
 
 
 def _cells(images: NDArray[np.uint8], side: int) -> NDArray[np.float64]:

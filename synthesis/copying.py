@@ -30,7 +30,7 @@ def load_measures(references: Sequence[str], cache: Path | None = None) -> list[
     """Ways to compare pictures.
 
     Args:
-        references: "hash", or whatever `load_picture_encoder` takes ("thumbnail", "clip-ucm-b", ...).
+        references: "hash", "detail", or whatever `load_picture_encoder` takes ("thumbnail", "clip-ucm-b", ...).
         cache: Folder that keeps features; None for none.
 
     Raises:
@@ -39,13 +39,17 @@ def load_measures(references: Sequence[str], cache: Path | None = None) -> list[
     from eval.feature_cache import CachedEncoder
     from eval.picture_encoders import load_picture_encoder
     from eval.picture_measures import FeatureMeasure, HashMeasure
+    from eval.thumbnail import DETAIL, DetailEncoder
+
+    def load(reference: str) -> Measure:
+        if reference == HASH:
+            return HashMeasure()
+        if reference == DETAIL:
+            return FeatureMeasure(DETAIL, DetailEncoder())
+        return FeatureMeasure(reference, CachedEncoder(load_picture_encoder(reference), cache))
 
     with quiet():
-        return [
-            HashMeasure() if reference == HASH
-            else FeatureMeasure(reference, CachedEncoder(load_picture_encoder(reference), cache))
-            for reference in dict.fromkeys(references)
-        ]
+        return [load(reference) for reference in dict.fromkeys(references)]
 
 
 def judge_memorisation(

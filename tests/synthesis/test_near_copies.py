@@ -10,6 +10,8 @@ from PIL import Image, ImageFilter
 from safetensors.numpy import save_file
 
 from eval import ThumbnailEncoder, load_encoder
+from eval.memorisation import LEVEL, memorisation
+from synthesis.copying import load_measures
 from synthesis.errors import InputError
 from synthesis.filter_base import Source
 from synthesis.filters import Measurements, NearCopyFilter
@@ -105,6 +107,15 @@ def test_fields_are_found_compressed_and_others_of_their_colour_pass(settings, k
     others = fields(20, 4).astype(float)
     recoloured = others - others.mean((1, 2), keepdims=True) + train[-20:].mean((1, 2), keepdims=True)
     assert passed(settings, recoloured.clip(0, 255).astype(np.uint8)).mean() > 0.5
+
+
+def test_memorisation_by_detail_finds_the_fields_that_its_layout_misses(train, held_out):
+    by_layout, by_detail = memorisation(
+        each(train[-20:], compressed), train, held_out, load_measures(["thumbnail", "detail"])).measures
+    assert (by_detail.measure, by_detail.network) == ("detail", {"kind": "detail", "side": 32, "around": 2})
+    assert by_detail.share.value == 1
+    assert by_layout.share.value < 1
+    assert max(by_detail.null, by_layout.null) <= LEVEL
 
 
 def test_others_pass_at_the_calibrated_rate_by_both_measures_together(settings, known, held_out):
