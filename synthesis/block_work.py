@@ -80,7 +80,8 @@ class BlockWork:
         """Decide on the next block of a class from the checkpoint, if that is possible."""
         index = decided.blocks
         known = self._checkpoint.known(decided.label, index, stamps)
-        if known is None or not decided.take_over(known):
+        read = partial(self._job.encoders.of_block, self._job.blocks, decided.label)
+        if known is None or not decided.take_over(known, read):
             return False
         self._checkpoint.note(decided, index, stamps)
         self._tell_of(decided, index, 0, time.perf_counter() - start)

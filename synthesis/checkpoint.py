@@ -2,8 +2,8 @@
 
 A note says what was decided on a block and which files on the disk that was read from, by size, times and inode. It
 counts only while these are exactly the same, for the same filters under the same thresholds; a block without one is
-read. So a checkpoint that is missing, old or damaged costs time and changes nothing. A filter that remembers accepted
-pictures (`duplicate`) needs their measurements: runs that use one have no checkpoint.
+read. So a checkpoint that is missing, old or damaged costs time and changes nothing. What a filter remembers of
+accepted pictures (`duplicate`) stays in the blocks; a note holds a hash of it (`remembering.py`).
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 from synthesis.decisions import ClassDecisions, DecidedBlock, files_read
 from synthesis.files import replacing
 from synthesis.identity import canonical, digest
+from synthesis.remembering import HASH_BYTES, NOTHING
 
 if TYPE_CHECKING:
     from synthesis.job import Job
 
 FILE = "checkpoint.bin"
-FORMAT = 1
+FORMAT = 2
 EVERY_SECONDS, MOST_SHARE = 10.0, 0.02  # between two checkpoints, and of a run's time that they may take
 _STAMP = 4
 _ABSENT = (0,) * _STAMP
@@ -45,12 +46,14 @@ class _Noted:
         codes: int8 (blocks, block_size).
         scores: float32 (blocks, block_size, filters).
         thresholds: By filter name.
+        memory: uint8 (blocks + 1, 16), `ClassMemory.hashes`.
     """
 
     stamps: NDArray[np.int64]
     codes: NDArray[np.int8]
     scores: NDArray[np.float32]
     thresholds: Mapping[str, float]
+    memory: NDArray[np.uint8]
 
 
 @dataclass
@@ -94,7 +97,8 @@ class Checkpoint:
             return None
         if not np.array_equal(noted.stamps[index], np.array(stamps, np.int64)):
             return None
-        return DecidedBlock(noted.codes[index], noted.scores[index], noted.thresholds)
+        before, after = (noted.memory[place].tobytes() for place in (index, index + 1))
+        return DecidedBlock(noted.codes[index], noted.scores[index], noted.thresholds, before, after)
 
     def note(self, decided: ClassDecisions, index: int, before: Stamps) -> None:
         """Note which files a block was read from, or written to.
@@ -118,9 +122,7 @@ class Checkpoint:
         start = time.monotonic()
         if start < self._next and not now:
             return
-        if any(each.remembers for each in classes):
-            (self.job.root / FILE).unlink(missing_ok=True)
-        elif sum(map(len, self._stamps.values())) >= sum(len(each.stamps) for each in self._noted.values()):
+        if sum(map(len, self._stamps.values())) >= sum(len(each.stamps) for each in self._noted.values()):
             self._write(classes)
         end = time.monotonic()
         self._next = end + max(EVERY_SECONDS, (end - start) / MOST_SHARE)
@@ -144,6 +146,7 @@ class Checkpoint:
                     writer.write(block.codes.tobytes())
                 for block in blocks:
                     writer.write(block.scores.astype("<f4").tobytes())
+                writer.write(b"".join([NOTHING, *(block.after for block in blocks)]))
             file.write(writer.hash.digest())
 
 
@@ -180,8 +183,9 @@ def _read(path: Path, key: str) -> dict[str, _Noted]:
         stamps, start = _array(body, start, "<i8", (blocks, files, _STAMP))
         codes, start = _array(body, start, "i1", (blocks, rows))
         scores, start = _array(body, start, "<f4", (blocks, rows, filters))
+        memory, start = _array(body, start, "u1", (blocks + 1, HASH_BYTES))
         thresholds = {name: float.fromhex(value) for name, value in each["thresholds"].items()}
-        found[label] = _Noted(stamps, codes, scores, thresholds)
+        found[label] = _Noted(stamps, codes, scores, thresholds, memory)
     return found
 
 

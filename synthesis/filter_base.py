@@ -32,6 +32,10 @@ class Measurements:
         """Those of the attempts `start` to `stop - 1` of the block."""
         return Measurements(self.alignment[start:stop], self.embeddings[start:stop])
 
+    def where(self, chosen: NDArray[np.bool_]) -> Measurements:
+        """Those of the chosen attempts of the block, in order; `chosen` is (N,)."""
+        return Measurements(self.alignment[chosen], self.embeddings[chosen])
+
     @staticmethod
     def joined(parts: Sequence[Measurements]) -> Measurements:
         """Those of several blocks, at least one, in order."""
@@ -88,7 +92,13 @@ class ClassJudge(ABC):
         """Whether an attempt with this score may stay."""
 
     def keep(self, row: int) -> None:  # noqa: B027 - most filters remember nothing
-        """The row was accepted by every filter."""
+        """The row was accepted by every filter. A judge that remembers it remembers nothing but its measurements."""
+
+    def recall(self, accepted: Measurements) -> None:
+        """Measurements of attempts that were accepted, later than those known so far and before the next `begin`."""
+        self.begin(accepted)
+        for row in range(len(accepted.alignment)):
+            self.keep(row)
 
 
 class FilterSettings(BaseModel, ABC):

@@ -4,18 +4,20 @@
 
 Makes each data set in a process of its own with a generator that takes no time to speak of (flat pictures of 32 x 32
 pixels, whose PNG is small and quickly made), real prompts by the grammar, and no filter unless `--duplicates` asks for
-the one whose work grows with the class. Prints a line of JSON for each size, then a table: peak memory; milliseconds a
-row beside the generator, by the clock and in processor time (on a busy machine the clock also counts the others); and
-seconds to find that a finished run is finished. `--curve FILE` draws it; `--read FILE` takes lines that were printed
-before. Exit code 1 when the largest size needs 1.2 times the memory of the smallest, 3 ms a row of processor time, or
-5 s to see that there is nothing to do.
+the one whose work grows with the class (pictures are then 16 x 16 cells of random colours). Prints a line of JSON for
+each size, then a table: peak memory; milliseconds a row beside the generator, by the clock and in processor time (on a
+busy machine the clock also counts the others); and seconds to find that a finished run is finished. `--curve FILE`
+draws it; `--read FILE` takes lines that were printed before. Exit code 1 when the largest size needs 1.2 times the
+memory of the smallest, 3 ms a row of processor time, or 5 s to see that there is nothing to do.
 
     python tests/benchmarks/scale.py --kill 100000
 
 Kills such a run with SIGKILL when 95 % of its blocks are there, then starts it again three times with its checkpoint
 and three times without one, each up to the first new picture. Prints a line of JSON for each start: seconds until
 everything was planned (which is loading libraries, whatever the size), and from there to the first picture; both by the
-clock and in processor time. Exit code 1 when a start with the checkpoint took 5 s from plan to picture.
+clock and in processor time. Exit code 1 when a start with the checkpoint took 5 s from plan to picture. `--at` kills
+earlier. With `--duplicates` each start goes on until every class has decided on a new block, which asks for what it
+accepted before, and says when that was, too; what it drew is removed again.
 """
 
 from __future__ import annotations
@@ -64,12 +66,25 @@ class Flat:
         return pictures
 
 
+class Cells(Flat):
+    """Draws 16 x 16 cells of random colours, no two pictures alike."""
+
+    def generate(self, prompts, seeds):
+        import numpy as np
+
+        start = time.perf_counter()
+        cells = np.stack([np.random.default_rng(seed).integers(0, 256, (16, 16, 3), np.uint8) for seed in seeds])
+        pictures = np.ascontiguousarray(cells.repeat(SIZE // 16, 1).repeat(SIZE // 16, 2))
+        self.seconds += time.perf_counter() - start
+        return pictures
+
+
 def recipe(rows: int, duplicates: bool):
     from prompts.registry import load_expander
     from synthesis import Recipe
 
     labels = list(load_expander("grammar").classes)[:CLASSES]
-    filters = [{"kind": "duplicate", "max_similarity": 1.0}] if duplicates else []
+    filters = [{"kind": "duplicate", "max_similarity": 0.95}] if duplicates else []
     wanted = rows // CLASSES
     return Recipe.parse({
         "name": "scale", "generator": {"model": "flat"}, "filters": filters,
@@ -96,7 +111,8 @@ def one(rows: int, out: Path, duplicates: bool, profile: bool) -> dict[str, floa
     import synthesis.pipeline  # noqa: F401
 
     settings = recipe(rows, duplicates)
-    generator = Flat(GeneratorSource("flat", "1", ROOT, "Flat", 1, 0.0, "auto", SIZE, SIZE))
+    kind = Cells if duplicates else Flat
+    generator = kind(GeneratorSource("flat", "1", ROOT, "Flat", 1, 0.0, "auto", SIZE, SIZE))
     stand_in(generator)
     loaded, busy = time.perf_counter(), time.process_time()
     if profile:
@@ -127,66 +143,90 @@ def one(rows: int, out: Path, duplicates: bool, profile: bool) -> dict[str, floa
     }
 
 
-class FirstPictureError(Exception):
-    """A picture was asked for."""
+class GoesOnError(Exception):
+    """The run draws again, and that was the question."""
 
 
-class UpToHere(Flat):
-    """Ends a run where it would draw."""
+class Watched(Cells):
+    """Notes when it was first asked for a picture, and ends the run there if it is to."""
+
+    def __init__(self, source, end: bool) -> None:
+        super().__init__(source)
+        self.end, self.asked = end, None
 
     def generate(self, prompts, seeds):
-        raise FirstPictureError
+        self.asked = self.asked or clocks()
+        if self.end:
+            raise GoesOnError
+        return super().generate(prompts, seeds)
+
+
+def clocks() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
+
+
+def spans(name: str, start: tuple[float, float], end: tuple[float, float]) -> dict[str, float]:
+    return {f"{name}_seconds": end[0] - start[0], f"{name}_busy_seconds": end[1] - start[1]}
 
 
 def first_picture(rows: int, out: Path, duplicates: bool) -> dict[str, float]:
-    """Carry on with a run up to its first new picture."""
+    """Carry on with a run up to its first new picture; with duplicates, up to a new block of every class."""
     from synthesis import run
-    from synthesis.events import Planned
+    from synthesis.events import BlockDone, Planned
     from synthesis.generators import GeneratorSource
 
-    settings, planned = recipe(rows, duplicates), []
+    settings, planned, gone_on = recipe(rows, duplicates), [], set()
 
     def listen(event):
         if isinstance(event, Planned):
-            planned.append((time.perf_counter(), time.process_time()))
+            planned.append(clocks())
+        if isinstance(event, BlockDone) and event.drawn:
+            gone_on.add(event.count.label)
+            if len(gone_on) == CLASSES:
+                raise GoesOnError
 
-    stand_in(UpToHere(GeneratorSource("flat", "1", ROOT, "Flat", 1, 0.0, "auto", SIZE, SIZE)))
-    start, busy = time.perf_counter(), time.process_time()
+    generator = Watched(GeneratorSource("flat", "1", ROOT, "Flat", 1, 0.0, "auto", SIZE, SIZE), not duplicates)
+    stand_in(generator)
+    start = clocks()
     try:
         run(settings, out, listen)
-    except FirstPictureError:
-        ((then, then_busy),) = planned
-        return {"rows": rows, "plan_seconds": then - start, "plan_busy_seconds": then_busy - busy,
-                "resume_seconds": time.perf_counter() - then, "resume_busy_seconds": time.process_time() - then_busy}
-    raise AssertionError("there was nothing left to draw")
+    except GoesOnError:
+        (then,) = planned
+        found = {"rows": rows, **spans("plan", start, then), **spans("resume", then, generator.asked)}
+        return {**found, **spans("all_classes", then, clocks())} if duplicates else found
+    raise AssertionError("there was too little left to draw: kill it earlier, with --at")
 
 
 def block_files(out: Path) -> int:
     return sum(len(os.listdir(folder)) for folder in (out / "blocks").glob("*"))
 
 
-def killed(rows: int, duplicates: bool, folder: str | None) -> bool:
-    """Kill a run at 95 % and carry on with it; says whether that was quick."""
+def killed(rows: int, duplicates: bool, at: float, folder: str | None) -> bool:
+    """Kill a run at a share of its blocks and carry on with it; says whether that was quick."""
     quick = True
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         out = Path(temporary) / "run"
         command = [sys.executable, __file__, "--out", str(out), *(["--duplicates"] if duplicates else [])]
         process = subprocess.Popen([*command, "--one", str(rows)], cwd=ROOT)
-        while process.poll() is None and block_files(out) < 0.95 * rows / BLOCK:
+        while process.poll() is None and block_files(out) < at * rows / BLOCK:
             time.sleep(0.05)
         process.kill()
         process.wait()
-        checkpoint = out / "checkpoint.bin"
+        checkpoint, blocks = out / "checkpoint.bin", set((out / "blocks").rglob("*.parquet"))
+        noted = checkpoint.read_bytes() if checkpoint.is_file() else None
         print(json.dumps({"blocks": block_files(out), "exit": process.returncode,
                           "checkpoint_kib": checkpoint.stat().st_size / 1024 if checkpoint.is_file() else 0}))
         for kept in (True, True, True, False, False, False):
-            if not kept:
-                checkpoint.unlink(missing_ok=True)
+            checkpoint.unlink(missing_ok=True)
+            if kept and noted is not None:
+                checkpoint.write_bytes(noted)
             done = subprocess.run([*command, "--first-picture", str(rows)], cwd=ROOT, check=True,
                                   stdout=subprocess.PIPE, text=True)
             found = json.loads(done.stdout.splitlines()[-1])
             print(json.dumps({"checkpoint": kept, **found}), flush=True)
             quick = quick and (not kept or found["resume_seconds"] < 5)
+            for path in set((out / "blocks").rglob("*.parquet")) - blocks:
+                path.unlink()
     return quick
 
 
@@ -204,6 +244,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 10000, 100000])
     parser.add_argument("--duplicates", action="store_true", help="with the filter of near copies, by thumbnails")
     parser.add_argument("--kill", type=int, help="kill a run of so many rows, and carry on with it")
+    parser.add_argument("--at", type=float, default=0.95, help="with --kill: at which share of its blocks")
     parser.add_argument("--profile", action="store_true", help="with --one: print where the time goes")
     parser.add_argument("--folder", help="where runs are made, and removed again")
     parser.add_argument("--curve", type=Path, help="an SVG to write")
@@ -219,7 +260,7 @@ def main() -> int:
         print(json.dumps(first_picture(options.first_picture, options.out, options.duplicates)))
         return 0
     if options.kill:
-        return 0 if killed(options.kill, options.duplicates, options.folder) else 1
+        return 0 if killed(options.kill, options.duplicates, options.at, options.folder) else 1
     found = [json.loads(line) for line in options.read.read_text().splitlines()] if options.read else []
     for rows in [] if options.read else options.rows:
         found.append(measured(rows, options.duplicates, options.folder))
