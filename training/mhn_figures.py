@@ -92,12 +92,12 @@ def _plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def measure_zero_shot(generators: Mapping[str, Path], pairs: PairSet, splits: Mapping[str, PictureSet], per_class: int,
-                      steps: int) -> dict[str, dict[str, Any]]:
+def measure_zero_shot(generators: Mapping[Path, float], pairs: PairSet, splits: Mapping[str, PictureSet],
+                      per_class: int, steps: int) -> dict[str, dict[str, Any]]:
     """Train a classifier on each generator's pictures and test it on real ones, beside one trained on real pictures.
 
     Args:
-        generators: Name -> folder.
+        generators: Folder, whose name is that of the model -> guidance scale.
         pairs: The data, whose classes are drawn.
         splits: Real pictures; `test` (or `val` where there is none) judges, `train` gives the ceiling.
         per_class: Pictures of each class to train on.
@@ -116,10 +116,11 @@ def measure_zero_shot(generators: Mapping[str, Path], pairs: PairSet, splits: Ma
         return {**vars(found), "accuracy": vars(found.accuracy)}
 
     figures = {}
-    for name, folder in generators.items():
+    for folder, guidance in generators.items():
         # Other seeds than the pictures that are judged by themselves.
         seeds = range(1_000_000, 1_000_000 + len(prompts.texts))
-        figures[name] = result(load_generator(str(folder)).generate(prompts.texts, list(seeds)), prompts.labels)
+        drawn = load_generator(str(folder), guidance=guidance).generate(prompts.texts, list(seeds))
+        figures[folder.name] = result(drawn, prompts.labels)
     names = train.class_names()
     rows = [i for label in sorted(set(names)) for i in [i for i, own in enumerate(names) if own == label][:per_class]]
     figures["real train pictures"] = result(train.arrays()[rows], [names[i] for i in rows])
