@@ -97,7 +97,7 @@ def draw(prompts, path, lora=None):
     pipeline.set_progress_bar_config(disable=True)
     if lora is not None:
         pipeline.load_lora_weights(lora)
-    drawn = draw_captions(pipeline, prompts.texts, torch.device("cpu"), num_inference_steps=20, guidance_scale=3.0)
+    drawn = draw_captions(pipeline, prompts.texts, torch.device("cpu"), num_inference_steps=20, guidance_scale=2.0)
     pictures = (drawn * 127.5 + 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
     np.save(path, pictures)
     return pictures
