@@ -38,7 +38,7 @@ from synthesis.quiet import quiet
 
 LOOP_STEPS = 50
 LOOP_PICTURES = 4  # a round; the loop is slow, and one picture is like another
-GUIDANCE = 3.0
+GUIDANCE = 2.0
 FILTERS = [
     {"kind": "alignment", "encoder": "clip-ucm", "min_score": -1.0},  # measured, and fails nothing: n stays n
     {"kind": "duplicate", "max_similarity": 1.0},
