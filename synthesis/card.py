@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from synthesis.card_evaluation import evaluation_tables
+from synthesis.card_header import split_card
 from synthesis.decisions import ClassDecisions
-from synthesis.errors import RunError, one_line
 from synthesis.files import write_file
 from synthesis.licence_sources import load_licence, save_licence, sources_of
 from synthesis.licences import Licence
@@ -97,14 +97,7 @@ def refreshed(text: str, root: Path, licence: Licence) -> str:
     Raises:
         RunError: It has no YAML header.
     """
-    opening, _, rest = text.partition("---\n")
-    fields, end, body = rest.partition("\n---\n")
-    try:
-        found = yaml.safe_load(fields)
-    except yaml.YAMLError as error:
-        raise RunError(f"the header of {root / 'README.md'} is not YAML ({one_line(error)[:80]}); run again") from error
-    if opening or not end or not isinstance(found, dict):
-        raise RunError(f"{root / 'README.md'} has no YAML header; run again, which writes it anew")
+    found, body = split_card(text, root / "README.md", "run again, which writes it anew")
     kept = {key: value for key, value in found.items() if key not in LICENCE_KEYS}
     body = body.partition(f"\n{TAIL}\n")[0] if TAIL in body else body.partition("\n## Licence\n")[0]
     return _joined(licence.header() | kept, body.strip("\n"), tail(root, licence))

@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from synthesis.errors import InputError, RunError, one_line
+from synthesis.card_header import split_card
+from synthesis.errors import InputError, RunError
 from synthesis.export_licence import HEADING, combined, licence_digest, licence_text
 from synthesis.export_marker import Marker
 from synthesis.files import TEMPORARY, write_file
@@ -137,20 +138,7 @@ class ExportFolder:
 
 
 def _split(text: str, root: Path) -> tuple[dict[str, Any], str]:
-    """Header and body of a card.
-
-    Raises:
-        RunError: It has no YAML header.
-    """
-    opening, _, rest = text.partition("---\n")
-    fields, end, body = rest.partition("\n---\n")
-    try:
-        found = yaml.safe_load(fields)
-    except yaml.YAMLError as error:
-        raise RunError(f"the header of {root / CARD} is not YAML ({one_line(error)[:80]}); {AGAIN}") from error
-    if opening or not end or not isinstance(found, dict):
-        raise RunError(f"{root / CARD} has no YAML header; {AGAIN}")
-    return found, body
+    return split_card(text, root / CARD, AGAIN)
 
 
 def _joined(fields: dict[str, Any], body: str) -> str:

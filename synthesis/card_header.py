@@ -1,0 +1,32 @@
+"""The YAML header of a card, apart from its text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from synthesis.errors import RunError, one_line
+
+
+def split_card(text: str, path: Path, again: str) -> tuple[dict[str, Any], str]:
+    """Header and body of a card.
+
+    Args:
+        text: The card.
+        path: Where it lies, for the message.
+        again: What to do where it is damaged, for the message.
+
+    Raises:
+        RunError: It has no YAML header.
+    """
+    opening, _, rest = text.partition("---\n")
+    fields, end, body = rest.partition("\n---\n")
+    try:
+        found = yaml.safe_load(fields)
+    except yaml.YAMLError as error:
+        raise RunError(f"the header of {path} is not YAML ({one_line(error)[:80]}); {again}") from error
+    if opening or not end or not isinstance(found, dict):
+        raise RunError(f"{path} has no YAML header; {again}")
+    return found, body
