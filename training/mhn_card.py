@@ -43,7 +43,8 @@ def _side_by_side(figures: Mapping[str, Any], evaluations: Mapping[str, Evaluati
                  f"trained on real pictures {_zero_shot(real)}"))
     lines = [f"| {what} | " + " | ".join(cells) + f" | {ceiling} |" for what, cells, ceiling in rows]
     return [
-        "\n## Beside the latent diffusion model\n", "The same prompts, seeds and judges, each at the guidance of its card:\n",
+        "\n## Beside the latent diffusion model\n",
+        "The same prompts, seeds and judges, each at the guidance of its card:\n",
         "| | " + " | ".join(f"`{n}`" for n in names) + " | ceiling or floor |", "|---" * (len(names) + 2) + "|", *lines,
         f"\nZero-shot accuracy: a classifier trained on {real['n_train']} pictures ({real['steps']} steps, seed "
         f"{real['seed']}) of one source, tested on {real['n_test']} real pictures.",
