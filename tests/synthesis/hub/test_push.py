@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import random
-import subprocess
-import sys
 
 import datasets
 import pyarrow.parquet as pq
@@ -16,6 +13,7 @@ from synthesis.errors import InputError, RunError
 from synthesis.hub_check import read_back
 from synthesis.push import PushSettings, push
 from tests.hub_faults import Fault, fault_at, random_faults
+from tests.hub_kills import push_through_kills
 from tests.hub_runs import write_run
 from tests.hub_server import TOKEN, published
 from tests.synthesis.helpers import fingerprint, rows
@@ -120,17 +118,7 @@ def test_cut_off_anywhere_nothing_is_sent_twice_but_the_part_in_flight(hub, made
 
 @pytest.mark.slow
 def test_killed_at_random_requests(hub, made, tmp_path):
-    command = [sys.executable, "-m", "synthesis.cli", "push", str(made), "--repo", "user/tiny"]
-    environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "0",
-                                "HF_DATASETS_OFFLINE": "0", "HF_HOME": str(tmp_path / "home")}
-    draw, kills = random.Random(1), 0
-    for number in [draw.randrange(2, 26) for _ in range(3)]:
-        first = len(hub.asked)
-        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
-            hub.faults = fault_at(first + number, Fault(kill=child.pid))
-            kills += child.wait() == -9
-    hub.faults = None
-    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    kills = push_through_kills(hub, made, tmp_path / "home", 26)
     assert kills
     assert _ids(hub) == [row["id"] for row in rows(made)]
     whole = _sizes(hub)

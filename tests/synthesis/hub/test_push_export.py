@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
-import subprocess
-import sys
 
 import datasets
 import numpy as np
@@ -23,6 +20,7 @@ from synthesis.licences import Statement
 from synthesis.push import PushSettings, push
 from synthesis.verify import verify
 from tests.hub_faults import Fault, fault_at, random_faults
+from tests.hub_kills import push_through_kills
 from tests.hub_server import TOKEN, published
 from tests.synthesis.exports import exported, run_rows, write_real, write_run
 from tests.synthesis.helpers import fingerprint
@@ -160,17 +158,7 @@ def test_cut_off_anywhere_nothing_is_sent_twice_but_the_file_in_flight(hub, out,
 
 @pytest.mark.slow
 def test_killed_at_random_requests(hub, out, tmp_path):
-    command = [sys.executable, "-m", "synthesis.cli", "push", str(out), "--repo", "user/tiny"]
-    environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "0",
-                                "HF_DATASETS_OFFLINE": "0", "HF_HOME": str(tmp_path / "home")}
-    draw, kills = random.Random(1), 0
-    for number in [draw.randrange(2, 30) for _ in range(3)]:
-        first = len(hub.asked)
-        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
-            hub.faults = fault_at(first + number, Fault(kill=child.pid))
-            kills += child.wait() == -9
-    hub.faults = None
-    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    kills = push_through_kills(hub, out, tmp_path / "home", 30)
     assert kills
     whole = {oid: len(data) for oid, data in hub.objects.items()}
     assert len(whole) == 12
