@@ -183,14 +183,23 @@ def _latent_side(folder: Path) -> int | None:
     return None
 
 
-def _pipeline_class(folder: Path, reference: str) -> str:
+def read_index(folder: Path, reference: str) -> dict[str, object]:
+    """The index of a pipeline's components.
+
+    Raises:
+        InputError: There is none, or it cannot be read.
+    """
     index = folder / "model_index.json"
     if not index.is_file():
         raise InputError(
             f"model {reference!r} has no model_index.json, so it is no text-to-image pipeline; "
             "give a folder saved with save_pretrained() of a diffusers pipeline"
         )
-    return str(_read(index, reference).get("_class_name", ""))
+    return _read(index, reference)
+
+
+def _pipeline_class(folder: Path, reference: str) -> str:
+    return str(read_index(folder, reference).get("_class_name", ""))
 
 
 def _number_of_tokens(folder: Path, reference: str) -> int:

@@ -1,19 +1,20 @@
-"""Low-rank adapters (Hu et al., ICLR 2022) of a generator: found, hashed, and folded into its weights."""
+"""Low-rank adapters (Hu et al., ICLR 2022) of a generator: found, and hashed."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
+import math
+import os
 import re
-import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from eval.models import PICKLED_SUFFIXES
 from synthesis.conditioning import FILE, Conditioning, read_conditioning
 from synthesis.errors import InputError, one_line
-from synthesis.quiet import quiet
 
 DIFFUSERS_FILE, PEFT_FILE = "pytorch_lora_weights.safetensors", "adapter_model.safetensors"
 PEFT_CONFIG = "adapter_config.json"
@@ -36,6 +37,7 @@ class Lora:
         weights: Name of the file with the weights.
         scale: Factor of what the LoRA adds to the weights of its base.
         base: The model that it says it was trained on; "" where it does not say.
+        alone: It is one file, and what lies in the folder beside it is not its own.
     """
 
     name: str
@@ -44,17 +46,18 @@ class Lora:
     weights: str
     scale: float
     base: str
+    alone: bool = False
 
     @property
     def conditioning(self) -> Conditioning | None:
         """How it wants captions to be written; None where it says nothing."""
-        return read_conditioning(self.folder) if (self.folder / FILE).is_file() else None
+        return read_conditioning(self.folder) if not self.alone and (self.folder / FILE).is_file() else None
 
     @property
     def scheduler(self) -> Path | None:
         """The scheduler that takes its steps, where it was distilled to few; None where its base's does."""
         path = self.folder / SCHEDULER_FILE
-        return path if path.is_file() else None
+        return path if not self.alone and path.is_file() else None
 
 
 def find_lora(reference: str, scale: float = 1.0) -> Lora:
@@ -62,85 +65,27 @@ def find_lora(reference: str, scale: float = 1.0) -> Lora:
 
     Args:
         reference: Folder with `pytorch_lora_weights.safetensors` (diffusers), `adapter_model.safetensors` (peft) or one
-            other safetensors file; or Hub id with optional @revision.
+            other safetensors file; such a file itself; or Hub id with optional @revision.
         scale: Factor of what it adds to the weights.
 
     Raises:
-        InputError: There is no such LoRA, or its weights are pickled.
+        InputError: There is no such LoRA, its weights are pickled, or the scale is no finite number.
     """
-    folder = Path(reference).expanduser()
-    if folder.is_dir():
-        name = folder.resolve().name
+    if not math.isfinite(scale):
+        raise InputError(f"LoRA scale {scale} is no finite number; give one such as 0.8")
+    path = Path(os.path.expanduser(reference))
+    if path.is_file():
+        return _single_file(path, reference, scale)
+    if path.is_dir():
+        folder, name = path, path.resolve().name
     else:
         name, _, revision = reference.partition("@")
-        if not _HUB_ID.fullmatch(name):
-            raise InputError(f"LoRA {reference!r}: no such folder, and not a Hub id; give the folder that holds "
-                             f"{DIFFUSERS_FILE}, or write owner/name")
+        if not _HUB_ID.fullmatch(name) or path.suffix in (".safetensors", *PICKLED_SUFFIXES):
+            raise InputError(f"LoRA {reference!r}: no such folder or file, and not a Hub id; give the folder that "
+                             f"holds {DIFFUSERS_FILE}, the file itself, or write owner/name")
         folder = _fetch(name, revision or None)
     weights = _weights_file(folder, reference)
-    return Lora(name, _content_hash(folder, weights), folder, weights, float(scale), _base(folder))
-
-
-def fold_in(pipeline: Any, lora: Lora, model: str) -> None:  # noqa: ANN401 - a pipeline of any class
-    """Add a LoRA to the weights of a loaded pipeline, so that it costs nothing in sampling.
-
-    Args:
-        pipeline: The pipeline.
-        lora: The LoRA.
-        model: What to call the pipeline in an error.
-
-    Raises:
-        InputError: It does not fit this pipeline.
-    """
-    try:
-        with quiet():
-            if lora.weights == PEFT_FILE:
-                _merge_peft(pipeline, lora)
-            else:
-                _fuse_diffusers(pipeline, lora)
-    except ImportError as error:
-        raise InputError(f"LoRA {lora.name!r} needs peft ({one_line(error)[:100]}); pip install peft") from error
-    except (OSError, ValueError, KeyError, AttributeError, RuntimeError, TypeError) as error:
-        wanted = f"; it was trained on {lora.base!r}" if lora.base else "; take the model that it was trained on"
-        raise InputError(
-            f"LoRA {lora.name!r} does not fit the {type(pipeline).__name__} {model!r}: {one_line(error)[:160]}{wanted}"
-        ) from error
-
-
-def _fuse_diffusers(pipeline: Any, lora: Lora) -> None:  # noqa: ANN401
-    if not hasattr(pipeline, "load_lora_weights"):
-        raise ValueError(f"this kind of pipeline takes no {lora.weights}, only {PEFT_FILE} as peft writes it")
-    pipeline.load_lora_weights(lora.folder, weight_name=lora.weights, local_files_only=True)
-    parts = [name for name, adapters in pipeline.get_list_adapters().items() if adapters]
-    if not parts:  # diffusers warns of that and goes on without
-        raise ValueError("none of its layers is one of this pipeline's")
-    pipeline.fuse_lora(components=parts, lora_scale=lora.scale, safe_fusing=True)
-    pipeline.unload_lora_weights()
-
-
-def _merge_peft(pipeline: Any, lora: Lora) -> None:  # noqa: ANN401
-    name = "transformer" if getattr(pipeline, "transformer", None) is not None else "unet"
-    for part, folder in ((name, lora.folder), (TEXT_ENCODER, lora.folder / TEXT_ENCODER)):
-        if (folder / PEFT_FILE).is_file():
-            setattr(pipeline, part, _merged(getattr(pipeline, part), folder, lora.scale))
-
-
-def _merged(network: Any, folder: Path, scale: float) -> Any:  # noqa: ANN401 - a network of any class
-    from peft import PeftModel, get_peft_model_state_dict
-    from peft.tuners.lora import LoraLayer
-    from safetensors import safe_open
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of layers without weights it only warns, and goes on
-        model = PeftModel.from_pretrained(network, str(folder))
-    with safe_open(folder / PEFT_FILE, "pt") as file:
-        strangers = set(file.keys()) ^ set(get_peft_model_state_dict(model))
-    if strangers:
-        raise ValueError(f"{len(strangers)} of its layers are none of this network's, as {min(strangers)}")
-    for module in model.modules():
-        if isinstance(module, LoraLayer):
-            module.scale_layer(scale)
-    return model.merge_and_unload(safe_merge=True)
+    return Lora(name, _content_hash(folder, _counting(weights)), folder, weights, float(scale), _base(folder))
 
 
 def _fetch(name: str, revision: str | None) -> Path:
@@ -161,6 +106,19 @@ def _fetch(name: str, revision: str | None) -> Path:
         ) from error
 
 
+def _single_file(path: Path, reference: str, scale: float) -> Lora:
+    """A LoRA given as one file; what lies beside it belongs to it only where its name is one of the libraries'."""
+    if path.suffix in PICKLED_SUFFIXES:
+        raise InputError(_pickled(reference, path.name))
+    if path.suffix != ".safetensors":
+        raise InputError(f"LoRA {reference!r} is a file of another kind; give a .safetensors file or a folder")
+    folder = path.parent
+    if path.name in (DIFFUSERS_FILE, PEFT_FILE):
+        name = folder.resolve().name
+        return Lora(name, _content_hash(folder, _counting(path.name)), folder, path.name, scale, _base(folder))
+    return Lora(path.stem, _content_hash(folder, [path.name]), folder, path.name, scale, "", alone=True)
+
+
 def _weights_file(folder: Path, reference: str) -> str:
     for known in (DIFFUSERS_FILE, PEFT_FILE):
         if (folder / known).is_file():
@@ -170,20 +128,27 @@ def _weights_file(folder: Path, reference: str) -> str:
         return found[0]
     if found:
         raise InputError(f"LoRA {reference!r} has several files of weights ({', '.join(found[:4])}); "
-                         f"keep one of them in a folder of its own, as {DIFFUSERS_FILE}")
-    from eval.models import PICKLED_SUFFIXES
-
+                         f"give the path of one of them, as {folder / found[0]}")
     pickled = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLED_SUFFIXES)
     if pickled:
-        raise InputError(f"LoRA {reference!r}: its weights are pickled ({pickled[0]}), and loading a pickle runs code; "
-                         "save them as safetensors")
+        raise InputError(_pickled(reference, pickled[0]))
     raise InputError(f"LoRA {reference!r} has no {DIFFUSERS_FILE}; give the folder that save_lora_weights() wrote")
 
 
-def _content_hash(folder: Path, weights: str) -> str:
-    digest = hashlib.sha256()
+def _pickled(reference: str, name: str) -> str:
+    return (f"LoRA {reference!r}: its weights are pickled ({name}), and loading a pickle runs code; save them as "
+            "safetensors")
+
+
+def _counting(weights: str) -> list[str]:
+    """The files that decide what a LoRA in a folder of its own adds."""
     others = [name for name in DECIDING if name not in (DIFFUSERS_FILE, PEFT_FILE)]
-    for name in (weights, *(others if weights == PEFT_FILE else [FILE, SCHEDULER_FILE])):
+    return [weights, *(others if weights == PEFT_FILE else [FILE, SCHEDULER_FILE])]
+
+
+def _content_hash(folder: Path, names: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for name in names:
         path = folder / name
         if path.is_file():
             digest.update(f"{name}\0{path.stat().st_size}\0".encode())

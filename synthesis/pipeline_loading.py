@@ -8,9 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synthesis.components import load_networks, parts_of
 from synthesis.errors import InputError, nearest, one_line
-from synthesis.generators import GeneratorSource
-from synthesis.lora import Lora, fold_in
+from synthesis.generators import GeneratorSource, read_index
+from synthesis.library_errors import library_errors
+from synthesis.lora import Lora
+from synthesis.lora_folding import fold_in
 from synthesis.quiet import quiet
 from synthesis.runtime import Runtime
 from synthesis.text_cache import cache_texts
@@ -61,16 +64,20 @@ def denoiser_name(pipeline: Any) -> str | None:  # noqa: ANN401
 
 
 def _read(source: GeneratorSource, dtype: torch.dtype) -> Any:  # noqa: ANN401
-    try:
-        with quiet():
-            return _pipeline_class(source).from_pretrained(
-                source.folder, use_safetensors=True, dtype=dtype, local_files_only=True
-            )
-    except (OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:
-        raise InputError(
-            f"model {source.name!r} cannot be loaded: {one_line(error)[:200]}; it has to be a diffusers pipeline "
-            "with safetensors weights"
-        ) from error
+    def explain(reason: str) -> str:
+        return (f"model {source.name!r} cannot be loaded: {reason}; it has to be a diffusers pipeline with safetensors "
+                "weights")
+
+    with quiet(), library_errors(explain):
+        parts = parts_of(read_index(source.folder, source.name), source.name)
+        networks = load_networks(source.folder, parts, dtype, source.name)
+        pipeline = _pipeline_class(source).from_pretrained(
+            source.folder, use_safetensors=True, dtype=dtype, local_files_only=True, **networks
+        )
+    if getattr(pipeline, "watermark", None) is not None:
+        # A watermark in the pixels comes with some package being installed, and would decide a picture.
+        pipeline.watermark = None
+    return pipeline
 
 
 def _placed(pipeline: Any, runtime: Runtime) -> Any:  # noqa: ANN401

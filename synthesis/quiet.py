@@ -1,25 +1,51 @@
-"""Libraries that load models in silence."""
+"""Libraries that load models in silence; what they would say is heard all the same."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+LIBRARIES = ("diffusers", "transformers", "peft")
+log = logging.getLogger("terrasynth.libraries")
+
+
+class _Heard(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.remarks: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the message, on one line."""
+        remark = " ".join(record.getMessage().split())
+        self.remarks.append(remark)
+        log.debug("%s: %s", record.name, remark)
+
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the loading bars and remarks of diffusers and transformers off a user's screen."""
+def quiet() -> Iterator[list[str]]:
+    """Keep the loading bars and remarks of diffusers and transformers off a user's screen.
+
+    Yields:
+        The remarks so far, warnings and errors, each on one line: a library that goes on without part of what it was
+        given says so there and nowhere else.
+    """
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
-    libraries = (diffusers_logging, transformers_logging)
-    before = [library.get_verbosity() for library in libraries]
-    for library in libraries:
+    heard = _Heard()
+    loggers = [logging.getLogger(name) for name in LIBRARIES]
+    before = [(logger.handlers, logger.level, logger.propagate) for logger in loggers]
+    for library in (diffusers_logging, transformers_logging):
         library.disable_progress_bar()
-        library.set_verbosity_error()
+    for logger in loggers:
+        logger.handlers, logger.propagate = [heard], False
+        logger.setLevel(logging.WARNING)
     try:
-        yield
+        yield heard.remarks
     finally:
-        for library, verbosity in zip(libraries, before, strict=True):
+        for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+            logger.handlers, logger.propagate = handlers, propagate
+            logger.setLevel(level)
+        for library in (diffusers_logging, transformers_logging):
             library.enable_progress_bar()
-            library.set_verbosity(verbosity)
