@@ -120,7 +120,8 @@ class BlockWork:
         job, decided = self._job, first.decided
         first.stored.result()
         decided.decide(
-            job.blocks.block_size, lambda key: job.encoders.of_block(job.blocks, decided.label, first.index, key)
+            job.blocks.block_size, lambda key: job.encoders.of_block(job.blocks, decided.label, first.index, key),
+            job.blocks.withheld(decided.label, first.index),
         )
         self._checkpoint.note(decided, first.index, first.before)
         self._tell_of(decided, first.index, first.drawn, first.seconds + time.perf_counter() - start)

@@ -36,6 +36,7 @@ SCHEMA = pa.schema(
 )
 # Statistics would be whole pictures, outside what the checksums cover.
 WRITTEN = {"compression": "zstd", "use_dictionary": False, "write_statistics": False, "write_page_checksum": True}
+WITHHELD = "withheld"
 SIDE_SCHEMA = pa.schema([("id", pa.string()), *_MEASURED])
 
 
@@ -97,7 +98,8 @@ class Blocks:
         return next((self.root / "blocks").glob("*/*.parquet"), None) is not None
 
     def write(
-        self, label: str, index: int, attempts: Sequence[Attempt], encoder: str | None, measured: Measurements | None
+        self, label: str, index: int, attempts: Sequence[Attempt], encoder: str | None, measured: Measurements | None,
+        withheld: Sequence[int] = (),
     ) -> None:
         """Write a block.
 
@@ -107,6 +109,7 @@ class Blocks:
             attempts: `block_size` attempts in order of k.
             encoder: Key of the encoder that measured them.
             measured: Its measurements, or None when the recipe has no filter that measures.
+            withheld: Rows whose pictures the model's safety checker made black.
         """
         path = self.path(label, index)
         columns: dict[str, Any] = {
@@ -117,7 +120,7 @@ class Blocks:
             {"bytes": attempt.image, "path": f"{attempt.id}.{self.image_format}"} for attempt in attempts
         ]
         columns |= _measured_columns(measured, len(attempts))
-        _write(path, pa.table(columns, schema=_tagged(SCHEMA, encoder)))
+        _write(path, pa.table(columns, schema=_tagged(SCHEMA, encoder, withheld)))
 
     def read(self, label: str, index: int, columns: Sequence[str]) -> pa.Table:
         """Columns of a block.
@@ -131,6 +134,22 @@ class Blocks:
         """The stored bytes of a block's pictures, in order of k."""
         column = self.read(label, index, ["image"]).column("image")
         return [value["bytes"] for value in column.to_pylist()]
+
+    def withheld(self, label: str, index: int) -> tuple[int, ...]:
+        """The rows of a block whose pictures the model's safety checker made black.
+
+        Raises:
+            RunError: The file is damaged.
+        """
+        path = self.path(label, index)
+        noted = _metadata(path, WITHHELD)
+        try:
+            rows = tuple(int(row) for row in noted.split(",") if row)
+        except ValueError as error:
+            raise _damaged(path, error) from error
+        if any(not 0 <= row < self.block_size for row in rows):
+            raise _damaged(path, ValueError(f"{WITHHELD} names rows {noted[:40]}"))
+        return rows
 
     def measurements(self, label: str, index: int, encoder: str) -> Measurements | None:
         """What an encoder measured, or None when it has not seen this block."""
@@ -173,8 +192,9 @@ def _measured_columns(measured: Measurements | None, rows: int) -> dict[str, Any
     }
 
 
-def _tagged(schema: pa.Schema, encoder: str | None) -> pa.Schema:
-    return schema.with_metadata({"encoder": encoder or ""})
+def _tagged(schema: pa.Schema, encoder: str | None, withheld: Sequence[int] = ()) -> pa.Schema:
+    rows = {WITHHELD: ",".join(map(str, withheld))} if withheld else {}
+    return schema.with_metadata({"encoder": encoder or "", **rows})
 
 
 def _write(path: Path, table: pa.Table) -> None:
@@ -191,8 +211,12 @@ def _read(path: Path, columns: Sequence[str]) -> pa.Table:
 
 
 def _encoder_of(path: Path) -> str:
+    return _metadata(path, "encoder")
+
+
+def _metadata(path: Path, name: str) -> str:
     try:
-        return str((pq.read_schema(path).metadata or {}).get(b"encoder", b"").decode())
+        return str((pq.read_schema(path).metadata or {}).get(name.encode(), b"").decode())
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _damaged(path, error) from error
 

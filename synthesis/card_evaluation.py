@@ -28,7 +28,7 @@ def evaluation_tables(root: Path) -> tuple[list[list[str]], list[list[str]], str
         try:
             found = _evaluation(json.loads(path.read_text(encoding="utf-8")))
             return _figures(found), _by_class(found), ""
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration) as error:
             return [], [], f"{place} holds no evaluation that this version reads ({one_line(error)[:80]})"
     return [], [], ""
 

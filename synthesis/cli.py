@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import os
+import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +15,7 @@ import click
 
 from synthesis import cli_eval_filters, cli_eval_protocols
 from synthesis.cli_downstream import downstream_command
+from synthesis.cli_errors import FAILED, ending
 from synthesis.cli_eval import Readers, eval_group
 from synthesis.cli_expand import expand
 from synthesis.cli_export import export_command
@@ -20,7 +25,7 @@ from synthesis.cli_protocol import protocol_command
 from synthesis.cli_push import push
 from synthesis.cli_run import plan, run
 from synthesis.cli_verify import verify
-from synthesis.errors import FULL_DISK, InputError, RunError, one_line
+from synthesis.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +37,7 @@ if TYPE_CHECKING:
     from synthesis.protocols import TrainedAccuracy
     from training.data import Pair, PairSet
 
-FAILED, WRONG_INPUT = 1, 2
+PROGRAM = "terrasynth"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -126,44 +131,28 @@ def train(preset: str, data: str, out: Path, base: str | None, minutes: float | 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: exit 0 when done, 1 when it failed, 2 when the input is wrong, with one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a letter ends no run
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = cli.main(
-            args=None if arguments is None else list(arguments), prog_name="terrasynth", standalone_mode=False
-        )
-    except click.exceptions.Abort:
-        _fail("interrupted; run the same command again to carry on", FAILED)
-    except click.ClickException as error:
-        _fail(error.format_message(), WRONG_INPUT)
-    except RunError as error:
-        _fail(one_line(error), FAILED)
-    except ValueError as error:
-        if not isinstance(error, _input_errors()):
-            raise
-        _fail(one_line(error), WRONG_INPUT)
-    except OSError as error:
-        if error.errno not in FULL_DISK:
-            raise
-        _fail(f"disk full: {one_line(error)}; free some space and run the same command again", FAILED)
+        code = cli.main(args=given, prog_name=PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has enough of it
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+    except (Exception, KeyboardInterrupt) as error:
+        found = ending(error, shlex.join([PROGRAM, *given]))
+        click.echo(f"{PROGRAM}: error: {printable(found.message)}", err=True)
+        sys.exit(found.code)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _input_errors() -> tuple[type[ValueError], ...]:
-    import eval.errors
-    import prompts.errors
-    import synthesis.errors
-    import training.errors
-
-    return (
-        eval.errors.InputError,
-        prompts.errors.InputError,
-        synthesis.errors.InputError,
-        training.errors.InputError,
-    )
-
-
-def _fail(message: str, code: int) -> None:
-    click.echo(f"terrasynth: error: {' '.join(message.split())}", err=True)
-    sys.exit(code)
+def printable(message: str) -> str:
+    """A message on one line, with what a terminal would obey written out."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode()
+                   for each in " ".join(message.split()))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def generate(
 ) -> None:
     """Draw pictures of PROMPTS: one PNG each, and a metadata.jsonl that `load_dataset("imagefolder")` reads."""
     from synthesis import load_generator
-    from synthesis.errors import InputError
+    from synthesis.errors import InputError, RunError
     from synthesis.files import write_file
     from synthesis.images import encode
     from synthesis.recipe import parse_overrides
@@ -51,9 +51,10 @@ def generate(
             )
     seeds = list(range(seed, seed + len(texts)))
     rows = []
-    for number, (text, its_seed, picture) in enumerate(
-        zip(texts, seeds, generator.generate([read[text] for text in texts], seeds), strict=True)
-    ):
+    drawn = generator.draw([read[text] for text in texts], seeds)
+    for number, (text, its_seed, picture) in enumerate(zip(texts, seeds, drawn.pictures, strict=True)):
+        if number in drawn.withheld:
+            continue
         name = f"{number:05d}.png"
         write_file(out / name, encode(picture, "png"))
         rows.append(
@@ -65,5 +66,9 @@ def generate(
                 **generator.identity(),
             }
         )
-    write_file(out / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    if rows:
+        write_file(out / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     click.echo(f"{len(rows)} pictures in {out}")
+    if drawn.withheld:
+        raise RunError(f"the safety checker of {generator.source.name} withheld {len(drawn.withheld)} of {len(texts)} "
+                       f"pictures, as that of {texts[drawn.withheld[0]][:60]!r}; give other prompts or another --seed")

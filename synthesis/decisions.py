@@ -15,14 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from synthesis.errors import RunError
 from synthesis.events import ClassCount
 from synthesis.files import replacing
 from synthesis.filters import FILTERS, ClassJudge, Measurements
 from synthesis.remembering import ClassMemory, Reader
 
 BEYOND_TARGET, BEYOND_MAX_ATTEMPTS, UNDECIDED = "beyond_target", "beyond_max_attempts", "undecided"
+WITHHELD = "withheld"
 NOT_JUDGED = (BEYOND_TARGET, BEYOND_MAX_ATTEMPTS, UNDECIDED)
-_ACCEPTED, _BEYOND_TARGET, _BEYOND_MAX = 0, -1, -2
+_ACCEPTED, _BEYOND_TARGET, _BEYOND_MAX, _WITHHELD = 0, -1, -2, 127
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,9 @@ class Decision:
     Attributes:
         k: The attempt's place in its class.
         accepted: Whether it is in the data set.
-        reason: The filter that it failed, "beyond_target", "beyond_max_attempts", or "undecided" where a run was
-            stopped before a threshold that comes from the class's first attempts was known; None when accepted.
+        reason: The filter that it failed, "withheld" where the model's safety checker made the picture black,
+            "beyond_target", "beyond_max_attempts", or "undecided" where a run was stopped before a threshold that
+            comes from the class's first attempts was known; None when accepted.
         scores: By filter name; None where the filter had nothing to compare with or was not asked.
     """
 
@@ -63,7 +66,7 @@ class DecidedBlock:
     """What was decided on a block.
 
     Attributes:
-        codes: int8 (N,): 0 accepted, k > 0 failed filter k - 1, negative not judged.
+        codes: int8 (N,): 0 accepted, k > 0 failed filter k - 1, 127 withheld, negative not judged.
         scores: float32 (N, filters); NaN where there is none.
         thresholds: The scores that decided, by filter name.
         before: Hash of what the filters remembered when they began with it.
@@ -100,7 +103,7 @@ class ClassDecisions:
         self._rows: list[int] = []
         self._seen = 0
         self._needs = max((each.judge.needs for each in judges), default=0)
-        self._waiting: list[dict[str, Measurements]] = []
+        self._waiting: list[tuple[dict[str, Measurements], frozenset[int]]] = []
         self._codes: list[NDArray[np.int8]] = []
         self._scores: list[NDArray[np.float32]] = []
         self._memory = ClassMemory(judges)
@@ -115,25 +118,30 @@ class ClassDecisions:
         """Whether no further attempt could change the data set."""
         return self._accepted >= self._per_class or self._attempts >= self._max_attempts
 
-    def decide(self, rows: int, measure: Callable[[str], Measurements]) -> None:
+    def decide(self, rows: int, measure: Callable[[str], Measurements], withheld: Sequence[int] = ()) -> None:
         """Decide on the next block.
 
         Args:
             rows: Attempts in the block.
             measure: Gives the block's measurements by an encoder; not called when the class is done already.
+            withheld: Attempts, counted within the block, whose pictures the model's safety checker made black: they
+                are rejected, and no threshold is taken from them.
+
+        Raises:
+            RunError: A threshold comes from the first attempts of the class, and all of these were withheld.
         """
         self._rows.append(rows)
         self._seen += rows
         self.blocks += 1
         measured = {} if self.done else {key: measure(key) for key in {each.encoder for each in self._judges}}
-        self._waiting.append(measured)
+        self._waiting.append((measured, frozenset(withheld)))
         if self._seen < self._needs:
             return
         if not self._codes:
             self._learn()
         waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            self._decide_block(self._rows[len(self._codes)], each)
+        for each, black in waiting:
+            self._decide_block(self._rows[len(self._codes)], each, black)
 
     def take_over(self, known: DecidedBlock, read: Reader) -> bool:
         """Take what was decided on the next block before, where deciding again would give just that.
@@ -187,10 +195,16 @@ class ClassDecisions:
     def _learn(self) -> None:
         for each in self._judges:
             if each.judge.needs:
-                seen = Measurements.joined([measured[each.encoder] for measured in self._waiting])
-                each.judge.learn(seen.rows(0, each.judge.needs))
+                seen = Measurements.joined([measured[each.encoder] for measured, _ in self._waiting])
+                shown = np.concatenate([~np.isin(np.arange(rows), list(black)) for rows, (_, black)
+                                        in zip(self._rows, self._waiting, strict=True)])[: each.judge.needs]
+                if not shown.any():
+                    raise RunError(f"class {self.label!r}: the model's safety checker withheld all of the first "
+                                   f"{len(shown)} pictures, from which the {each.name} filter takes its threshold; "
+                                   "give other prompts or another model")
+                each.judge.learn(seen.rows(0, each.judge.needs).where(shown))
 
-    def _decide_block(self, rows: int, measured: Mapping[str, Measurements]) -> None:
+    def _decide_block(self, rows: int, measured: Mapping[str, Measurements], withheld: frozenset[int]) -> None:
         codes = np.zeros(rows, np.int8)
         scores = np.full((rows, len(self._judges)), np.nan, np.float32)
         if not self.done:
@@ -198,18 +212,20 @@ class ClassDecisions:
             for each in self._judges:
                 each.judge.begin(measured[each.encoder])
         for row in range(rows):
-            codes[row] = self._decide_row(row, scores[row])
+            codes[row] = self._decide_row(row, scores[row], row in withheld)
             self._attempts += 1
         self._codes.append(codes)
         self._scores.append(scores)
         self._memory.decided(codes == _ACCEPTED, measured)
 
-    def _decide_row(self, row: int, scores: NDArray[np.float32]) -> int:
+    def _decide_row(self, row: int, scores: NDArray[np.float32], withheld: bool) -> int:
         if self._accepted >= self._per_class:
             return _BEYOND_TARGET
         if self._attempts >= self._max_attempts:
             return _BEYOND_MAX
         self._judged += 1
+        if withheld:
+            return _WITHHELD
         code = _ACCEPTED
         for place, each in enumerate(self._judges):
             score = each.judge.score(row)
@@ -259,7 +275,8 @@ class ClassDecisions:
             yield from self.block(index)
 
     def _reason(self, code: int) -> str | None:
-        named = {_ACCEPTED: None, _BEYOND_TARGET: BEYOND_TARGET, _BEYOND_MAX: BEYOND_MAX_ATTEMPTS}
+        named = {_ACCEPTED: None, _BEYOND_TARGET: BEYOND_TARGET, _BEYOND_MAX: BEYOND_MAX_ATTEMPTS,
+                 _WITHHELD: WITHHELD}
         return named[code] if code in named else self._judges[code - 1].name
 
     def _named(self, scores: NDArray[np.float32]) -> dict[str, float | None]:

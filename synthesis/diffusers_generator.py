@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from synthesis.compiling import compile_checked
 from synthesis.errors import InputError, RunError, one_line
-from synthesis.generators import GeneratorSource
+from synthesis.generators import Drawn, GeneratorSource
 from synthesis.pipeline_loading import denoiser_name, load_pipeline
 from synthesis.quiet import quiet
 from synthesis.runtime import Runtime
 
 TRIAL_STEPS = 2  # when the compiled network is compared
+FLAGS = ("nsfw_content_detected", "nsfw_detected", "watermark_detected")  # what answers call black pictures
 log = logging.getLogger("terrasynth")
 
 
@@ -79,6 +80,19 @@ class DiffusersGenerator:
         return 0 if tokenizer is None else len(tokenizer(text, truncation=False, verbose=False).input_ids)
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> NDArray[np.uint8]:
+        """The pictures of `draw` alone, uint8 (N, H, W, 3); a withheld one is black and named in the log.
+
+        Raises:
+            InputError: See `draw`.
+            RunError: See `draw`.
+        """
+        drawn = self.draw(prompts, seeds)
+        if drawn.withheld:
+            log.warning("model %s: its safety checker made %d of %d pictures black, the first of %r", self.source.name,
+                        len(drawn.withheld), len(prompts), prompts[drawn.withheld[0]][:60])
+        return drawn.pictures
+
+    def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> Drawn:
         """Draw pictures.
 
         Args:
@@ -86,7 +100,8 @@ class DiffusersGenerator:
             seeds: N seeds, 0 .. 2**63 - 1; one noise generator each, on the CPU.
 
         Returns:
-            uint8 (N, H, W, 3). The model's range -1 .. 1 maps to 0 .. 255 for every picture alike.
+            Pictures, and which of them a safety checker made black. The model's range -1 .. 1 maps to 0 .. 255 for
+            every picture alike.
 
         Raises:
             InputError: `prompts` and `seeds` differ in length, or the pipeline refuses an option's value.
@@ -95,6 +110,7 @@ class DiffusersGenerator:
         if len(prompts) != len(seeds):
             raise InputError(f"{len(prompts)} prompts with {len(seeds)} seeds; give one seed a prompt")
         pictures: list[NDArray[np.uint8]] = []
+        withheld: list[int] = []
         done = 0
         while done < len(prompts):
             part = slice(done, done + self.micro_batch)
@@ -108,18 +124,20 @@ class DiffusersGenerator:
                     raise
                 raise InputError(f"model {self.source.name!r} does not take generator.options "
                                  f"{dict(self.source.options)}: {one_line(error)[:160]}") from error
-            pictures.append(drawn)
-            done += len(drawn)
-        return np.concatenate(pictures) if pictures else np.empty((0, *self.size, 3), np.uint8)
+            pictures.append(drawn.pictures)
+            withheld += [done + row for row in drawn.withheld]
+            done += len(drawn.pictures)
+        whole = np.concatenate(pictures) if pictures else np.empty((0, *self.size, 3), np.uint8)
+        return Drawn(whole, tuple(withheld))
 
-    def _draw(self, prompts: list[str], seeds: Sequence[int]) -> NDArray[np.uint8]:
-        with self._computing():
-            drawn = self.pipeline(output_type="np", **self._call(prompts, seeds, self.source.steps)).images
-        drawn = np.asarray(drawn, dtype=np.float32)
+    def _draw(self, prompts: list[str], seeds: Sequence[int]) -> Drawn:
+        with self._computing(), quiet():
+            answer = self.pipeline(output_type="np", **self._call(prompts, seeds, self.source.steps))
+        drawn = np.asarray(answer.images, dtype=np.float32)
         if not np.isfinite(drawn).all():
             raise RunError("the generator gave numbers that are not finite; set runtime.dtype to float32")
         pictures: NDArray[np.uint8] = np.rint(drawn.clip(0, 1) * 255).astype(np.uint8)
-        return pictures
+        return Drawn(pictures, _withheld(answer))
 
     def _call(self, prompts: list[str], seeds: Sequence[int], steps: int) -> dict[str, object]:
         """The arguments of the pipeline's call, but for the kind of output."""
@@ -191,6 +209,12 @@ class DiffusersGenerator:
         rows, columns = (sample, sample) if isinstance(sample, int) else sample
         scale = int(getattr(self.pipeline, "vae_scale_factor", 8))
         return rows * scale, columns * scale
+
+
+def _withheld(answer: object) -> tuple[int, ...]:
+    """The pictures that a pipeline says its safety checker made black."""
+    flags = [getattr(answer, name, None) or () for name in FLAGS]
+    return tuple(sorted({row for each in flags for row, flagged in enumerate(each) if flagged}))
 
 
 def _empty_cache() -> None:

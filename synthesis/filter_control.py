@@ -13,7 +13,7 @@ import yaml
 from numpy.typing import NDArray
 
 from synthesis.blocks import Blocks
-from synthesis.decisions import ClassDecisions, Decision, NamedJudge
+from synthesis.decisions import WITHHELD, ClassDecisions, Decision, NamedJudge
 from synthesis.errors import InputError
 from synthesis.files import locked
 from synthesis.filter_base import FilterSettings
@@ -230,8 +230,8 @@ def _decide(attempts: Attempts, encoders: Encoders, names: Sequence[str], scratc
         decided = ClassDecisions(label, judges, ENDLESS, ENDLESS)
         for index in (index for name, index in attempts.places if name == label):
             measure = partial(encoders.of_block, attempts.blocks, label, index)
-            decided.decide(attempts.blocks.block_size, measure)
-        decisions += decided
+            decided.decide(attempts.blocks.block_size, measure, attempts.blocks.withheld(label, index))
+        decisions += (each for each in decided if each.reason != WITHHELD)
         classes.append(decided)
     scores = [each.scores[names[0]] for each in decisions]
     files = tuple(f"{name}{ITS_FILE}: {text}" for name, text in describe_files(classes).items())

@@ -31,14 +31,18 @@ PART = 128  # attempts in memory at a time
 class Attempts:
     """Where the attempts of a run are stored, in the order in which masks and features count them.
 
+    Pictures that the model's safety checker made black are no attempts here: no filter was asked about them.
+
     Attributes:
         blocks: The ledger.
         places: Class and number of each block.
+        shown: Of each block, the rows that are attempts.
         labels: The class of each attempt.
     """
 
     blocks: Blocks
     places: tuple[tuple[str, int], ...]
+    shown: tuple[tuple[int, ...], ...]
     labels: tuple[str, ...]
 
     @classmethod
@@ -52,20 +56,27 @@ class Attempts:
             while index < most and blocks.exists(folder.name, index):
                 places.append((folder.name, index))
                 index += 1
-        return cls(blocks, tuple(places), tuple(label for label, _ in places for _ in range(blocks.block_size)))
+        shown = []
+        for label, index in places:
+            withheld = blocks.withheld(label, index)
+            shown.append(tuple(row for row in range(blocks.block_size) if row not in withheld))
+        labels = tuple(label for (label, _), rows in zip(places, shown, strict=True) for _ in rows)
+        return cls(blocks, tuple(places), tuple(shown), labels)
 
     def read(self, columns: Sequence[str]) -> Iterator[Any]:
         """The columns of each block in turn, as Arrow tables."""
-        for label, index in self.places:
-            yield self.blocks.read(label, index, columns)
+        for (label, index), rows in zip(self.places, self.shown, strict=True):
+            table = self.blocks.read(label, index, columns)
+            yield table if len(rows) == len(table) else table.take(rows)
 
     def rows(self, numbers: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
         """The columns of single attempts, by their number in `labels`."""
-        found = []
+        found, before = [], np.cumsum([0, *map(len, self.shown)])
         for number in numbers:
-            label, index = self.places[number // self.blocks.block_size]
+            place = int(np.searchsorted(before, number, "right")) - 1
+            label, index = self.places[place]
             table = self.blocks.read(label, index, columns)
-            found.append(table.slice(number % self.blocks.block_size, 1).to_pylist()[0])
+            found.append(table.slice(self.shown[place][number - before[place]], 1).to_pylist()[0])
         return found
 
 
@@ -131,6 +142,8 @@ def judge_attempts(
     pictures, sentences, probabilities, features = [], [], [], []
     for tables in _in_parts(attempts.read(["image", "text"]), max(1, PART // attempts.blocks.block_size)):
         rows = [row for table in tables for row in table.to_pylist()]
+        if not rows:
+            continue
         images = decode_all(row["image"]["bytes"] for row in rows)
         pictures.append(scorer.encode_images(images))
         sentences.append(scorer.encode_texts([row["text"] for row in rows]))

@@ -25,6 +25,19 @@ Option = bool | int | float | str
 log = logging.getLogger("terrasynth")
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Pictures, and which of them the model's own safety checker withheld.
+
+    Attributes:
+        pictures: uint8 (N, H, W, 3); a withheld one is black.
+        withheld: Rows that were withheld, ascending.
+    """
+
+    pictures: NDArray[np.uint8]
+    withheld: tuple[int, ...] = ()
+
+
 class Generator(Protocol):
     """What the pipeline asks of anything that draws.
 
@@ -52,8 +65,11 @@ class Generator(Protocol):
     def count_tokens(self, text: str) -> int:
         """Tokens of a prompt, begin and end marks included."""
 
+    def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> Drawn:
+        """Pictures; picture i depends on prompt i and seed i."""
+
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> NDArray[np.uint8]:
-        """Pictures, uint8 (N, H, W, 3); picture i depends on prompt i and seed i."""
+        """The pictures of `draw` alone, uint8 (N, H, W, 3); a withheld one is black and named in the log."""
 
 
 @dataclass(frozen=True)

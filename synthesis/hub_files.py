@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -63,10 +63,57 @@ class LocalFile:
                 yield chunk
 
 
+@dataclass(frozen=True)
+class Noted:
+    """What a manifest says of a file that was pushed: enough to know it again.
+
+    Attributes:
+        size: Bytes.
+        sha256: What large file storage calls it.
+        git_sha1: What git calls it.
+    """
+
+    size: int
+    sha256: str
+    git_sha1: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an earlier push noted of itself.
+
+    Attributes:
+        kind: What was pushed: "run", "parquet export".
+        identity: Of the run or export.
+        hashes: The files that were pushed, by path; empty for a manifest of a version that noted no hashes.
+    """
+
+    kind: str
+    identity: str
+    hashes: Mapping[str, Noted]
+
+    @classmethod
+    def read(cls, content: object) -> Manifest | None:
+        """From JSON; None where it is not what a push writes."""
+        if not isinstance(content, dict) or content.get("made_by") != "terrasynth":
+            return None
+        kind, identity, hashes = content.get("kind", "run"), content.get("identity"), content.get("hashes", {})
+        if not isinstance(kind, str) or not isinstance(identity, str) or not isinstance(hashes, dict):
+            return None
+        try:
+            return cls(kind, identity, {str(path): Noted(**noted) for path, noted in hashes.items()})
+        except TypeError:
+            return None
+
+
 def with_manifest(files: Sequence[LocalFile], kind: str, identity: str) -> list[LocalFile]:
-    """Files in the order of their paths, then the manifest: a later push knows by it what is ours."""
+    """Files in the order of their paths, then the manifest: a later push knows by its hashes what is ours.
+
+    A path alone says nothing: somebody may have changed the file since, or written its name into the manifest.
+    """
     found = sorted(files, key=lambda file: file.path)
-    manifest = {"made_by": "terrasynth", "kind": kind, "identity": identity, "files": [file.path for file in found]}
+    hashes = {file.path: {"size": file.size, "sha256": file.sha256, "git_sha1": file.git_sha1} for file in found}
+    manifest = {"made_by": "terrasynth", "kind": kind, "identity": identity, "files": list(hashes), "hashes": hashes}
     return [*found, LocalFile(MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import time
@@ -97,10 +96,18 @@ class Patience:
             return RunError(f"{where} refused a request ({status}{_message(error)})")
         if "offline" in type(error).__name__.lower():
             return InputError("HF_HUB_OFFLINE is set, so nothing is contacted; unset it to push")
+        if is_garbled(error):
+            return RunError(f"{self.endpoint} gave {TRIES} times an answer that is none of the Hub's "
+                            f"({type(error).__name__}: {one_line(error)[:100]}): a proxy or a log-in page may have "
+                            f"given it; check HF_ENDPOINT and the network, then {AGAIN}")
         if is_passing(error):
             return RunError(f"no connection to {self.endpoint} ({one_line(error)[:120]}); check the network, then "
                             f"{AGAIN}")
-        return error
+        if isinstance(error, OSError) and error.errno is not None:
+            return error  # of a file of this machine
+        if isinstance(error, ValueError):
+            return InputError(f"{self.repository}: {one_line(error)[:200]}")
+        return RunError(f"{where}: {one_line(error)[:160]} ({type(error).__name__}); {AGAIN}")
 
 
 @contextmanager
@@ -148,7 +155,20 @@ def is_passing(error: BaseException) -> bool:
     status = status_of(error)
     if status is not None:
         return status in PASSING
-    return isinstance(error, (_network_error(), json.JSONDecodeError)) or type(error) in (ConnectionError, TimeoutError)
+    network = isinstance(error, _network_error()) or type(error) in (ConnectionError, TimeoutError)
+    return network or is_garbled(error)
+
+
+def is_garbled(error: BaseException) -> bool:
+    """Whether the client of `huggingface_hub` could make nothing of an answer: it is no JSON, or lacks what it reads.
+
+    What is wrong with a name or a file of ours has to be found before it is sent: the same classes of error tell it.
+    """
+    from huggingface_hub.errors import HFValidationError
+
+    if isinstance(error, HFValidationError | InputError) or status_of(error) is not None:
+        return False
+    return isinstance(error, (ValueError, KeyError, IndexError, TypeError, AttributeError))
 
 
 def may_pass(error: BaseException) -> bool:

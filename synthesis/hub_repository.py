@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from synthesis.errors import RunError
-from synthesis.hub_files import MANIFEST, LocalFile
+from synthesis.hub_files import MANIFEST, LocalFile, Manifest, Noted
 from synthesis.hub_patience import AGAIN, TRIES, Patience, is_passing, may_pass, retry_after, root_cause, status_of
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 KIND = "dataset"
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 LARGE = (".parquet", ".tar", *PICTURES)  # sent ahead of the commit, one after the other
+_HASH = re.compile(r"[0-9a-f]{40,64}")
 TOGETHER = 50  # pictures that are announced in one request
 
 
@@ -30,8 +32,8 @@ class RemoteFile:
     sha256: str | None
     git_sha1: str
 
-    def is_same(self, file: LocalFile) -> bool:
-        """Whether a local file has the same content."""
+    def is_same(self, file: LocalFile | Noted) -> bool:
+        """Whether a file that is here, or was pushed before, has the same content."""
         if self.size != file.size:
             return False
         return self.sha256 == file.sha256 if self.sha256 else self.git_sha1 == file.git_sha1
@@ -46,7 +48,8 @@ class Remote:
         private: Whether only its owners see it.
         has_branch: Whether the branch exists; if not, it will start from `head` of `main`.
         files: By path.
-        put_here: What an earlier push put there, by its manifest.
+        put_here: What an earlier push put there and nobody has changed since, by the hashes of its manifest.
+        changed: What an earlier push put there and somebody has changed since.
         kind: What was pushed there: "run", "parquet export"; "" where nothing was.
         identity: Of the run or export that was pushed there; "" where none was.
     """
@@ -56,6 +59,7 @@ class Remote:
     has_branch: bool
     files: Mapping[str, RemoteFile]
     put_here: frozenset[str] = frozenset()
+    changed: frozenset[str] = frozenset()
     kind: str = ""
     identity: str = ""
 
@@ -80,7 +84,7 @@ class HubRepository:
 
     def user(self) -> str:
         """The name of the token's owner."""
-        return str(self._patient(lambda: self._api.whoami())["name"])
+        return self._patient(lambda: str(self._api.whoami()["name"]))
 
     def look(self) -> Remote | None:
         """What there is; None where there is no such repository, or the token may not see it."""
@@ -94,10 +98,15 @@ class HubRepository:
         except RevisionNotFoundError:
             has_branch = False
             info = self._ask(lambda: self._api.dataset_info(self.name))
-        head = str(info.sha)
+        head = commit_hash(info.sha)
         files = self._files(head)
-        told = self._manifest(head) if MANIFEST in files else (frozenset(), "", "")
-        return Remote(head, bool(info.private), has_branch, files, *told)
+        noted = self._manifest(head) if MANIFEST in files else None
+        if noted is None:
+            return Remote(head, bool(info.private), has_branch, files)
+        there = {path: files[path].is_same(each) for path, each in noted.hashes.items() if path in files}
+        ours = frozenset(path for path, same in there.items() if same) | {MANIFEST}
+        return Remote(head, bool(info.private), has_branch, files, ours, frozenset(there) - ours, noted.kind,
+                      noted.identity)
 
     def create(self, private: bool) -> Remote:
         """Make the repository; where it is not to be private, it is what its owner's settings say.
@@ -150,7 +159,7 @@ class HubRepository:
         deletions = [CommitOperationDelete(path, is_folder=False) for path in removed]
         for number in range(TRIES):
             try:
-                return str(self._api.create_commit(
+                return commit_hash(self._api.create_commit(
                     self.name, [*operations, *deletions], commit_message=message, repo_type=KIND,
                     revision=self.branch, parent_commit=parent,
                 ).oid)
@@ -173,7 +182,7 @@ class HubRepository:
                         f"is at {head[:8]}); nothing of this push was committed; {AGAIN}")
 
     def _head(self) -> str:
-        return str(self._patient(lambda: self._api.dataset_info(self.name, revision=self.branch)).sha)
+        return self._patient(lambda: commit_hash(self._api.dataset_info(self.name, revision=self.branch).sha))
 
     def _files(self, commit: str) -> dict[str, RemoteFile]:
         def listed() -> dict[str, RemoteFile]:
@@ -187,18 +196,21 @@ class HubRepository:
 
         return self._patient(listed)
 
-    def _manifest(self, commit: str) -> tuple[frozenset[str], str, str]:
-        def read() -> dict[str, Any]:
+    def _manifest(self, commit: str) -> Manifest | None:
+        """What the last push noted; None where a file of its name says nothing of the kind."""
+
+        def read() -> bytes:
             with tempfile.TemporaryDirectory() as folder:
                 path = self._api.hf_hub_download(
                     self.name, MANIFEST, repo_type=KIND, revision=commit, local_dir=folder
                 )
-                with open(path, encoding="utf-8") as file:
-                    content: dict[str, Any] = json.load(file)
-            return content
+                with open(path, "rb") as file:
+                    return file.read()
 
-        content = self._patient(read, may_pass)
-        return frozenset(content["files"]) | {MANIFEST}, str(content.get("kind", "run")), str(content["identity"])
+        try:
+            return Manifest.read(json.loads(self._patient(read, may_pass)))
+        except ValueError:
+            return None
 
     def _ask(self, call: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the call gives
         """Like `_patient`, but a repository or branch that is not there raises what `huggingface_hub` raises."""
@@ -210,6 +222,17 @@ class HubRepository:
             if isinstance(error.__cause__, RepositoryNotFoundError | RevisionNotFoundError):
                 raise error.__cause__ from None
             raise
+
+
+def commit_hash(text: object) -> str:
+    """A commit's hash as the Hub gives it.
+
+    Raises:
+        ValueError: It is none; something else than the Hub answered.
+    """
+    if not isinstance(text, str) or not _HASH.fullmatch(text):
+        raise ValueError(f"{text!r:.40} is no hash of a commit")
+    return text
 
 
 def in_parts(files: Sequence[LocalFile]) -> Iterator[list[LocalFile]]:

@@ -48,6 +48,7 @@ class DrawnBlock:
         prompts: Their prompts.
         named: Their ids and seeds.
         pictures: uint8 (N, H, W, 3).
+        withheld: Rows that the model's safety checker made black.
     """
 
     label: str
@@ -55,6 +56,7 @@ class DrawnBlock:
     prompts: list[Prompt]
     named: list[tuple[str, int]]
     pictures: NDArray[np.uint8]
+    withheld: tuple[int, ...] = ()
 
 
 class Job:
@@ -149,9 +151,9 @@ class Job:
         prompts = self.prompts(label, ks.start, size)
         self._check_lengths(self.generator, label, ks.start, prompts)
         named = [self.identity.attempt(label, k) for k in ks]
-        pictures = self.generator.generate(self.read_texts(label, prompts), [seed for _, seed in named])
+        drawn = self.generator.draw(self.read_texts(label, prompts), [seed for _, seed in named])
         self._note_portions()
-        return DrawnBlock(label, index, prompts, named, pictures)
+        return DrawnBlock(label, index, prompts, named, drawn.pictures, drawn.withheld)
 
     def store(self, block: DrawnBlock) -> None:
         """Encode, measure and write a block."""
@@ -177,7 +179,7 @@ class Job:
         ]
         key = self.encoders.primary
         measured = key and self.encoders.measure(key, images, [each.text for each in attempts])
-        self.blocks.write(block.label, block.index, attempts, key, measured or None)
+        self.blocks.write(block.label, block.index, attempts, key, measured or None, block.withheld)
 
     def read_texts(self, label: str, prompts: Sequence[Prompt]) -> list[str]:
         """What the generator reads for prompts of a class: their texts, as it was tuned to have them written."""

@@ -24,11 +24,12 @@ def library_errors(explain: Callable[[str], str]) -> Iterator[None]:
         explain: Makes the message of the library's own, which is on one line and at most 200 characters long.
 
     Raises:
-        InputError: A library raised; errors of ours, and those of a machine that ran short, stay as they are.
+        InputError: A library raised; errors of ours, those of a package that cannot be imported, and those of a
+            machine that ran short stay as they are.
     """
     try:
         yield
-    except (InputError, RunError):
+    except (InputError, RunError, ImportError):
         raise
     except Exception as error:
         if is_shortage(error) or _is_ours(error):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -11,17 +10,15 @@ from typing import TYPE_CHECKING
 
 from synthesis.errors import InputError, RunError, one_line
 from synthesis.files import locked, reading
-from synthesis.hub_files import CARD, LocalFile, with_manifest
+from synthesis.hub_files import CARD, MANIFEST, LocalFile, with_manifest
 from synthesis.hub_folder import Folder, folder_at
+from synthesis.hub_names import check_branch, check_endpoint, check_repository
 from synthesis.hub_patience import Patience, insisting, may_pass
 from synthesis.hub_repository import HubRepository, Remote, RemoteFile, in_parts, plain_http
 from synthesis.licences import Licence, Statement
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd
-
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-
 
 @dataclass(frozen=True)
 class PushSettings:
@@ -53,7 +50,7 @@ class PushPlan:
     Attributes:
         send: Files that are new or changed.
         keep: Files that are there already.
-        remove: Paths that an earlier push put there and the folder has no more.
+        remove: Paths that an earlier push put there, nobody has changed, and the folder has no more.
         rows: Rows of the data set.
         licence: What it is published under.
         remote: The repository as it was found; None where it has to be made.
@@ -119,12 +116,13 @@ def push(root: Path, settings: PushSettings, say: Callable[[str], None] = lambda
     """
     from huggingface_hub import constants, get_token
 
-    if not _NAME.fullmatch(settings.repository):
-        raise InputError(f"repository {settings.repository!r} is not of the form user/name")
+    check_repository(settings.repository)
+    check_branch(settings.branch)
     if settings.offline and not settings.dry:
         raise InputError("--offline goes with --dry-run: a push has to contact the Hub")
     folder_at(root)
     endpoint, token = constants.ENDPOINT, None if settings.offline else get_token()
+    check_endpoint(endpoint)
     if not settings.dry and token is None:
         raise InputError(f"there is no token for {endpoint}; set HF_TOKEN, or run `hf auth login`")
     hub = HubRepository(settings.repository, settings.branch, endpoint, token, say)
@@ -140,6 +138,8 @@ def push(root: Path, settings: PushSettings, say: Callable[[str], None] = lambda
         url = f"{endpoint}/datasets/{settings.repository}"
         if settings.dry:
             return PushResult(plan, url)
+        for note in plan.notes:
+            say(f"note: {note}")
         folder.save(plan.licence, ready.card)
         if plan.remote is not None and not plan.send and not plan.remove:
             return PushResult(plan, url)
@@ -176,31 +176,45 @@ def _plan(folder: Folder, settings: PushSettings, ready: _Ready, remote: Remote 
     keep = tuple(file for file in ready.files if file.path in same)
     send = tuple(file for file in ready.files if file.path not in same)
     remove: tuple[str, ...] = ()
+    notes: list[str] = []
     if remote is not None:
-        _check_theirs(folder, settings, remote, send)
+        _check_theirs(folder, settings, remote, ready.files)
         mine = {file.path for file in ready.files}
         remove = tuple(sorted(path for path in remote.put_here if path in there and path not in mine))
-    return PushPlan(send, keep, remove, ready.rows, ready.licence, remote, folder.notes(remote is None))
+        notes = [f"{path} was changed on the Hub since the last push, and is " + ("overwritten" if path in mine
+                 else "left there") for path in sorted(remote.changed) if path not in same]
+    return PushPlan(send, keep, remove, ready.rows, ready.licence, remote, [*notes, *folder.notes(remote is None)])
 
 
-def _check_theirs(folder: Folder, settings: PushSettings, remote: Remote, send: Sequence[LocalFile]) -> None:
+def _check_theirs(folder: Folder, settings: PushSettings, remote: Remote, files: Sequence[LocalFile]) -> None:
     """Refuse to make public what was to be private, to mix two data sets, or to overwrite what others wrote."""
     name = settings.repository
     if settings.private and not remote.private:
         raise InputError(f"data set {name} exists and is public, and --private was asked for; choose another --repo, "
                          "or change its visibility on the Hub first")
-    mixed = [path for path in remote.files if path not in remote.put_here
+    mine = {file.path for file in files}
+    mixed = [path for path in remote.files if path not in remote.put_here and path not in mine
              and any(fnmatchcase(path, pattern) for pattern in folder.rows_at)]
     if mixed:
-        raise InputError(f"data set {name} holds {mixed[0]!r}, which no push of this tool put there and which would be "
-                         f"mixed with the {folder.kind}'s rows; choose another --repo, or remove it on the Hub first")
+        was = "was changed there" if mixed[0] in remote.changed else "no push of this tool put there"
+        raise InputError(f"data set {name} holds {mixed[0]!r}, which {was} and which would be mixed with the "
+                         f"{folder.kind}'s rows; choose another --repo, or remove it on the Hub first")
     if settings.replace:
         return
+    edited = [file.path for file in files if file.path in remote.changed
+              and not remote.files[file.path].is_same(file)]
+    if edited:
+        raise InputError(f"data set {name}: {edited[0]!r} was changed on the Hub since the last push; keep a copy of "
+                         f"the change, and add --replace to overwrite it with that of {str(folder.root)!r}")
     if remote.identity and (remote.kind, remote.identity) != (folder.kind, folder.identity):
         raise InputError(f"data set {name} holds the {remote.kind} {remote.identity} and {str(folder.root)!r} is the "
                          f"{folder.kind} {folder.identity}; choose another --repo, or add --replace to put this "
                          f"{folder.kind} in its place")
-    theirs = [file.path for file in send if file.path in remote.files and file.path not in remote.put_here]
+    theirs = [file.path for file in files if file.path in remote.files and file.path not in remote.put_here
+              and not remote.files[file.path].is_same(file)]
+    if theirs and remote.identity and not remote.put_here - {MANIFEST}:
+        raise InputError(f"data set {name} was pushed by an earlier version, which kept no hashes to tell its files "
+                         f"from those of others, as {theirs[0]!r}; look, then add --replace once to overwrite them")
     if theirs:
         raise InputError(f"data set {name} holds {theirs[0]!r}, which no push of this tool put there; choose another "
                          "--repo, or add --replace to overwrite it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,10 +17,17 @@ class _Heard(logging.Handler):
         self.remarks: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the message, on one line."""
-        remark = " ".join(record.getMessage().split())
+        """Keep the message of a logger."""
+        self._keep(record.name, record.getMessage())
+
+    def warn(self, message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        """Keep a warning; takes the place of `warnings.showwarning`."""
+        self._keep(category.__name__, str(message))
+
+    def _keep(self, source: str, message: str) -> None:
+        remark = " ".join(message.split())
         self.remarks.append(remark)
-        log.debug("%s: %s", record.name, remark)
+        log.debug("%s: %s", source, remark)
 
 
 @contextmanager
@@ -42,7 +50,10 @@ def quiet() -> Iterator[list[str]]:
         logger.handlers, logger.propagate = [heard], False
         logger.setLevel(logging.WARNING)
     try:
-        yield heard.remarks
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning = heard.warn
+            yield heard.remarks
     finally:
         for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
             logger.handlers, logger.propagate = handlers, propagate

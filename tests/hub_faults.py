@@ -19,6 +19,7 @@ class Fault:
         silent: Do the work, then close the connection without an answer.
         delay: Seconds to wait first.
         kill: A process to kill once half of the body was read.
+        body: Do the work, then answer 200 with this, as something between may: a proxy, a log-in page.
     """
 
     status: int = 0
@@ -27,6 +28,7 @@ class Fault:
     silent: bool = False
     delay: float = 0
     kill: int = 0
+    body: bytes | None = None
 
 
 Faults = Callable[[int, str, str], Fault | None]

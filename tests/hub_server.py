@@ -106,11 +106,13 @@ class _Handler(BaseHTTPRequestHandler):
                     status, content, headers = self._route(path, body)
             except Refused as refused:
                 headers = {"X-Error-Code": refused.code} if refused.code else {}
-                status, content = refused.status, {"error": str(refused)}
+                status, content = refused.status, {"error": str(refused), "url": refused.url}
                 headers["X-Error-Message"] = str(refused)
             if fault.silent:
                 raise _Cut
             data = content if isinstance(content, bytes) else json.dumps(content).encode()
+            if fault.body is not None and status < 400:
+                data, headers = fault.body, {}
             self._answer(status, data, headers)
         except (_Cut, ConnectionError):
             self.close_connection = True
@@ -205,7 +207,10 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refused(403, f"You don't have the rights to create a dataset under the namespace "
                                f"\"{wanted['organization']}\"")
         name = f"{user}/{wanted['name']}"
-        self.hub.create(name, wanted.get("visibility") == "private" or bool(wanted.get("private")))
+        try:
+            self.hub.create(name, wanted.get("visibility") == "private" or bool(wanted.get("private")))
+        except Refused as refused:
+            raise Refused(refused.status, str(refused), url=f"{self.hub.url}/datasets/{name}") from None
         return {"url": f"{self.hub.url}/datasets/{name}"}
 
     def info(self, _: bytes, name: str, revision: str | None = None) -> dict:

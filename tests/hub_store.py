@@ -57,9 +57,9 @@ class Repository:
 class Refused(Exception):
     """A request that the Hub answers with an error status."""
 
-    def __init__(self, status: int, message: str, code: str = "") -> None:
+    def __init__(self, status: int, message: str, code: str = "", url: str = "") -> None:
         super().__init__(message)
-        self.status, self.code = status, code
+        self.status, self.code, self.url = status, code, url
 
 
 class Store:
@@ -87,6 +87,13 @@ class Store:
         repository = self.repositories[name] = Repository(private)
         rules = "".join(f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LARGE).encode()
         self._add(repository, "main", None, "initial commit", {FIRST_FILE: small(rules)})
+
+    def edit(self, name: str, files: dict[str, bytes]) -> None:
+        """Commit small files to `main`, as somebody on the Hub's pages does."""
+        repository = self.repositories[name]
+        head = repository.branches["main"]
+        self._add(repository, "main", head, "theirs",
+                  {**repository.commits[head].files, **{path: small(content) for path, content in files.items()}})
 
     def commit(self, repository: Repository, branch: str, lines: list[dict]) -> Commit:
         """Apply the lines of a commit request."""

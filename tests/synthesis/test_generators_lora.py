@@ -150,7 +150,7 @@ def test_what_is_no_lora_is_named(models, bases, tmp_path):
     (tmp_path / "pickled" / "pytorch_lora_weights.bin").write_bytes(b"x")
     (tmp_path / "empty").mkdir()
     for reference, message in (
-        ("nowhere", "no such folder, and not a Hub id"),
+        ("nowhere", "no such folder or file, and not a Hub id"),
         (str(tmp_path / "empty"), "has no pytorch_lora_weights.safetensors"),
         (str(tmp_path / "pickled"), "loading a pickle runs code"),
     ):

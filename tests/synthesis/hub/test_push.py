@@ -284,12 +284,6 @@ def test_shards_that_are_not_fit_to_go(hub, made):
     assert hub.asked == []
 
 
-@pytest.mark.parametrize("name", ["tiny", "user/", "a/b/c", "user/na me"])
-def test_a_name_that_is_none(made, name):
-    with pytest.raises(InputError, match="is not of the form user/name"):
-        push(made, PushSettings(name))
-
-
 def test_a_folder_that_is_no_run(tmp_path):
     with pytest.raises(InputError, match="is no run"):
         push(tmp_path, REPO)
