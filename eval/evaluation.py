@@ -207,11 +207,14 @@ def _inception(judged: Judged, real: Judged | None, seed: int) -> InceptionFigur
 
 def _alignment(judged: Judged, real: Judged | None, seed: int) -> AlignmentFigures:
     null, null_kind = None, "none: a single picture"
-    score = bootstrap_mean(judged.scores, seed)
+    score = bootstrap_mean(judged.scores, seed, groups=judged.texts)
     if judged.sentences is not None and (pairing := derangement(judged.labels or (), seed)) is not None:
         partner, null_kind = pairing
-        null = bootstrap_mean(np.einsum("nd,nd->n", judged.embeddings, judged.sentences[partner]), seed)
-    ceiling = None if real is None or real.sentences is None else bootstrap_mean(real.scores, seed)
+        others = None if judged.texts is None else [judged.texts[row] for row in partner]
+        null = bootstrap_mean(np.einsum("nd,nd->n", judged.embeddings, judged.sentences[partner]), seed, groups=others)
+    ceiling = None
+    if real is not None and real.sentences is not None:
+        ceiling = bootstrap_mean(real.scores, seed, groups=real.texts)
     return AlignmentFigures(score, null, null_kind, ceiling, judged.encoder)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.errors import InputError
-from eval.metrics import Figure, share_of
+from eval.metrics import FEW, Figure, share_of, wilson
 from eval.perceptual_hash import VIEWS, turned
 from eval.picture_measures import Measure, Nearest, nearest_picture, pixel_hash
 
@@ -246,12 +246,15 @@ def _interval(
         shares.append((ours[generator.integers(len(ours), size=len(ours))] < threshold).mean())
     low, high = np.quantile(shares, [0.025, 0.975])
     share = float((ours < _threshold(theirs, weights)).mean())
+    if len(ours) < FEW or share in (0, 1):  # no resample of few pictures, or of equal answers, tells how few they are
+        least, most = wilson(share, len(ours))
+        low, high = min(low, least), max(high, most)
     return Figure(share, float(low), float(high), len(ours))
 
 
 def _lines(one: NearCopies, level: float) -> list[str]:
     middle = one.quantiles["0.5"]
-    found = "" if one.exact else "; nearest by an approximate index"
+    found = "" if one.exact else "; nearest by an approximate search"
     lines = [
         f"near copies        {one.share}; null {one.null:.3f}; nearer than {one.threshold:.4g} ({one.unit}), which "
         f"{level:.0%} of the null are; median {middle[0]:.4g}, null {middle[1]:.4g}; by {name_of(one)}{found}"

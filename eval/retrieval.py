@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,8 @@ class Recall:
 
     Attributes:
         k: How many answers are looked at.
-        recall: The share, with its interval over the queries; the candidates stay as they are.
+        recall: The share, with its interval over the queries; the candidates stay as they are. Texts that are equal
+            are drawn anew together, and so are pictures with the same texts.
         chance: What a random order of the candidates would reach on average.
     """
 
@@ -86,12 +87,13 @@ def measure_retrieval(
     right = np.zeros((len(images), len(texts)), np.bool_)
     right[rows, columns] = True
     image_ranks = _ranks(images, text_embeddings, right)
-    # Equal texts are equal queries: each of their pictures asks once.
-    text_ranks = np.repeat(_ranks(text_embeddings, images, right.T), right.sum(0))
-    text_right = np.repeat(right.sum(0), right.sum(0))
+    # Equal texts are equal queries: each of their pictures asks once, and all of them are right or wrong together.
+    asked = np.repeat(np.arange(len(texts)), right.sum(0))
+    text_ranks, text_right = _ranks(text_embeddings, images, right.T)[asked], right.sum(0)[asked]
+    alike = [frozenset(own) for own in captions]
     return Retrieval(
-        tuple(_recall(image_ranks, right.sum(1), len(texts), k, seed) for k in ranks if k < len(texts)),
-        tuple(_recall(text_ranks, text_right, len(images), k, seed) for k in ranks if k < len(images)),
+        tuple(_recall(image_ranks, right.sum(1), alike, len(texts), k, seed) for k in ranks if k < len(texts)),
+        tuple(_recall(text_ranks, text_right, asked.tolist(), len(images), k, seed) for k in ranks if k < len(images)),
         len(images), len(texts), seed,
     )
 
@@ -110,8 +112,11 @@ def _ranks(
     return ranks
 
 
-def _recall(ranks: NDArray[np.int64], right: NDArray[np.int64], candidates: int, k: int, seed: int) -> Recall:
-    return Recall(k, bootstrap_mean(ranks <= k, seed), float(np.mean(_chance(right, candidates, k))))
+def _recall(
+    ranks: NDArray[np.int64], right: NDArray[np.int64], alike: Sequence[Hashable], candidates: int, k: int, seed: int
+) -> Recall:
+    share = bootstrap_mean(ranks <= k, seed, groups=alike)
+    return Recall(k, share, float(np.mean(_chance(right, candidates, k))))
 
 
 def _chance(right: NDArray[np.int64], candidates: int, k: int) -> NDArray[np.float64]:

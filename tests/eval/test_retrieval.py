@@ -92,3 +92,23 @@ def test_what_does_not_fit_is_named():
         measure_retrieval(PICTURES, CAPTIONS, TEXTS, SENTENCES[1:], 0)
     with pytest.raises(ValueError, match="'text 0' is not among the texts"):
         measure_retrieval(PICTURES, CAPTIONS, TEXTS[1:], SENTENCES[1:], 0)
+
+
+@pytest.mark.parametrize("texts", [12, 42])
+def test_the_intervals_hold_the_mean_where_pictures_share_texts(texts):
+    """Pictures of one text find it together, and are found by it together: whole texts are drawn anew."""
+    found = [_shared(seed, texts) for seed in range(120)]
+    for way in ("text_to_image", "image_to_text"):
+        recalls = [getattr(each, way)[0].recall for each in found]
+        mean = np.mean([each.value for each in recalls])
+        assert np.mean([each.low <= mean <= each.high for each in recalls]) > 0.9
+
+
+def _shared(seed, texts, pictures=5, width=12):
+    generator = np.random.default_rng(seed)
+    said = generator.normal(size=(texts, width))
+    said /= np.linalg.norm(said, axis=1, keepdims=True)
+    seen = np.repeat(said, pictures, 0) + 0.55 * generator.normal(size=(texts * pictures, width))
+    seen /= np.linalg.norm(seen, axis=1, keepdims=True)
+    names = [f"text {number}" for number in range(texts)]
+    return measure_retrieval(seen, [[name] for name in names for _ in range(pictures)], names, said, 0, ranks=(1,))
