@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from eval.nearest import Neighbours, nearest_by_bits, nearest_by_cosine
 from eval.perceptual_hash import BITS, VIEWS, perceptual_hashes, turned
+from eval.registration import CANDIDATES, REGISTERED, Registration
+from eval.thumbnail import PARTS, ThumbnailEncoder
 
 
 class Measure(Protocol):
@@ -89,6 +91,34 @@ class HashMeasure:
     def nearest(self, queries: NDArray[Any], candidates: NDArray[Any], k: int = 1) -> Neighbours:
         """See `nearest_by_bits`."""
         return nearest_by_bits(queries, candidates, k)
+
+
+class RegisteredMeasure:
+    """1 - correlation of the details after a picture was laid over the few most like it (`eval.registration`)."""
+
+    name = REGISTERED
+    unit = "1 - correlation"
+    coarse = False
+
+    def __init__(self) -> None:
+        self._known: tuple[NDArray[Any], Registration] | None = None
+
+    def identity(self) -> dict[str, object]:
+        """JSON-able."""
+        return {"kind": REGISTERED, "candidates": CANDIDATES}
+
+    def views(self, images: NDArray[np.uint8], count: int = VIEWS) -> Iterator[NDArray[np.float32]]:
+        """Layout and detail float32 (N, 1792), a view at a time."""
+        encoder = ThumbnailEncoder()
+        return (encoder.with_detail(turned(images, view)) for view in range(count))
+
+    def nearest(self, queries: NDArray[Any], candidates: NDArray[Any], k: int = 1) -> Neighbours:
+        """The nearest of those laid over each query; another may be nearer, so it is never exact."""
+        layout = PARTS["layout"]
+        if self._known is None or self._known[0] is not candidates:
+            self._known = candidates, Registration(candidates[:, :layout], candidates[:, layout:])
+        found = self._known[1].nearest(queries[None, :, :layout], queries[None, :, layout:], max(k, CANDIDATES))
+        return Neighbours(found.index[:, :k], 1 - found.correlation[:, :k], exact=False)
 
 
 @dataclass(frozen=True)

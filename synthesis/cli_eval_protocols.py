@@ -13,7 +13,8 @@ from synthesis.cli_eval import Readers
 _SEED = click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Decides intervals.")
 _MEASURES = click.option(
     "--by", "measures", multiple=True, default=("hash", "thumbnail", "detail", "clip-ucm-b"), show_default=True,
-    help="How to compare: hash, thumbnail (the layout), detail, or an encoder of pictures; repeat it for several.",
+    help="How to compare: hash, thumbnail (the layout), detail, registered (laid over each other), or an encoder of "
+         "pictures; repeat it for several.",
 )
 _RUN = click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
 _DATA = click.Path(path_type=Path)

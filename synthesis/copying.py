@@ -30,7 +30,8 @@ def load_measures(references: Sequence[str], cache: Path | None = None) -> list[
     """Ways to compare pictures.
 
     Args:
-        references: "hash", "detail", or whatever `load_picture_encoder` takes ("thumbnail", "clip-ucm-b", ...).
+        references: "hash", "detail", "registered", or whatever `load_picture_encoder` takes ("thumbnail",
+            "clip-ucm-b", ...).
         cache: Folder that keeps features; None for none.
 
     Raises:
@@ -38,12 +39,15 @@ def load_measures(references: Sequence[str], cache: Path | None = None) -> list[
     """
     from eval.feature_cache import CachedEncoder
     from eval.picture_encoders import load_picture_encoder
-    from eval.picture_measures import FeatureMeasure, HashMeasure
+    from eval.picture_measures import FeatureMeasure, HashMeasure, RegisteredMeasure
+    from eval.registration import REGISTERED
     from eval.thumbnail import DETAIL, DetailEncoder
 
     def load(reference: str) -> Measure:
         if reference == HASH:
             return HashMeasure()
+        if reference == REGISTERED:
+            return RegisteredMeasure()
         if reference == DETAIL:
             return FeatureMeasure(DETAIL, DetailEncoder())
         return FeatureMeasure(reference, CachedEncoder(load_picture_encoder(reference), cache))

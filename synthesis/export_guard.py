@@ -1,9 +1,10 @@
 """Keeps what real test data gives away out of an augmented training set: its captions, and near-copies of its pictures.
 
-A generated picture is a near-copy of a test picture when, by layout or by detail (`eval.thumbnail`), that is nearest of
-all real pictures, in any of the eight flips and quarter turns, and nearer than `eval.memorisation.LEVEL` of the test
-pictures are to a training picture by the same measure. The filter `near_copy` compares by these two as well, and puts
-both under one threshold; here each has its own, so that the second takes nothing from what the first finds.
+A generated picture is a near-copy of a test picture when, by layout, by detail (`eval.thumbnail`) or laid over it
+(`eval.registration`), that is nearest of all real pictures, in any of the eight flips and quarter turns, and nearer
+than `eval.memorisation.LEVEL` of the test pictures are to a training picture by the same measure. The filter
+`near_copy` compares by these as well, and puts all under one threshold; here each has its own, so that none takes
+anything from what another finds.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from eval.memorisation import LEVEL
 from eval.nearest import nearest_by_cosine
 from eval.perceptual_hash import VIEWS, turned
+from eval.registration import REGISTERED, Registration
 from eval.thumbnail import PARTS, ThumbnailEncoder
 from prompts.wording import normalised
 from synthesis.errors import InputError
@@ -25,6 +27,8 @@ from synthesis.export_real import InSplit
 from synthesis.export_splits import LeftOut
 
 CHUNK = 256
+MEASURES = (*PARTS, REGISTERED)
+ENDS = np.cumsum(list(PARTS.values()))[:-1]
 SAME = 1e-6
 """Distance that rounding leaves between equal pictures."""
 
@@ -33,7 +37,8 @@ class TestGuard:
     """The test split of real data, as what must not come near it sees it.
 
     Attributes:
-        thresholds: Distances (1 - cosine) by layout and by detail below which a picture is a near-copy.
+        thresholds: Distances by layout, by detail (1 - cosine) and after being laid over it (1 - correlation) below
+            which a picture is a near-copy.
     """
 
     __test__ = False  # its name is no test's
@@ -59,8 +64,9 @@ class TestGuard:
                              "picture says what a near-copy is; give data with both")
         self._encoder = ThumbnailEncoder()
         parts = [self._encoder.with_detail(images) for images in _stacks(pairs, size)]
-        self._features: NDArray[np.float32] = np.concatenate(parts)
-        self.thresholds = self._thresholds(pairs, size, self._features[is_train])
+        features: NDArray[np.float32] = np.concatenate(parts)
+        self.thresholds = self._thresholds(pairs, size, _Known(features[is_train]))
+        self._features = _Known(features)
 
     def met(self, captions: Iterable[str]) -> LeftOut | None:
         """The test caption that one of these equals, apart from case, marks and blanks."""
@@ -77,7 +83,7 @@ class TestGuard:
         return (
             f"The real test split ({tests} pictures, {len(self._captions)} captions of distinct wording) is guarded: a "
             "synthetic row is refused when one of its captions is one of these, apart from case, marks and blanks, or "
-            f"when the nearest real picture is one of these and nearer than {nearer} (1 - cosine, eight flips and "
+            f"when the nearest real picture is one of these and nearer than {nearer} (1 - similarity, eight flips and "
             f"turns), which at most {LEVEL:.0%} of them are to a training picture."
         )
 
@@ -91,11 +97,12 @@ class TestGuard:
         for (name, limit), nearest, away in zip(self.thresholds.items(), index, distance, strict=True):
             if self._is_test[nearest] and (away < limit or away <= SAME):
                 return LeftOut("near-copy of the real test split",
-                               f"{away:.6f} from {self._names[nearest]}, threshold {limit:.6f} (1 - cosine of {name})")
+                               f"{away:.6f} from {self._names[nearest]}, threshold {limit:.6f} "
+                               f"(1 - similarity by {name})")
         return None
 
     def _thresholds(
-        self, pairs: Sequence[InSplit], size: tuple[int, int], train: NDArray[np.float32]
+        self, pairs: Sequence[InSplit], size: tuple[int, int], train: _Known
     ) -> dict[str, float]:
         """What few test pictures are nearer than to a training picture; those that are one do not count.
 
@@ -103,25 +110,36 @@ class TestGuard:
         """
         tests = [pair for pair in pairs if pair.split == "test"]
         found = np.concatenate([self._nearest(images, train)[1] for images in _stacks(tests, size)], axis=1)
-        others = {name: np.sort(own[own > SAME]) for name, own in zip(PARTS, found, strict=True)}
-        fewest = {name: 1 / LEVEL for name in PARTS} | {"layout": 1}
+        copied = (found[: len(PARTS)] <= SAME).all(0)  # of which rounding leaves more once they are laid over
+        others = {name: np.sort(own[(own > SAME) & ~copied]) for name, own in zip(MEASURES, found, strict=True)}
+        fewest = {name: 1 / LEVEL for name in MEASURES} | {"layout": 1}
         return {name: float(own[int(LEVEL * len(own) * (1 + 1e-9))]) if len(own) >= fewest[name] else 0.0
                 for name, own in others.items()}
 
     def _nearest(
-        self, images: NDArray[np.uint8], known: NDArray[np.float32]
+        self, images: NDArray[np.uint8], known: _Known
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rows (measures, N) of the nearest known pictures in any view, and the distances to them."""
-        ends = np.cumsum(list(PARTS.values()))[:-1]
-        index = np.zeros((len(PARTS), len(images)), np.int64)
+        views = [self._encoder.with_detail(turned(images, view)) for view in range(VIEWS)]
+        parts = [np.stack(each) for each in zip(*(np.split(view, ENDS, axis=1) for view in views), strict=True)]
+        index = np.zeros((len(MEASURES), len(images)), np.int64)
         distance = np.full(index.shape, np.inf, np.float32)
-        for view in range(VIEWS):
-            described = np.split(self._encoder.with_detail(turned(images, view)), ends, axis=1)
-            for place, (own, others) in enumerate(zip(described, np.split(known, ends, axis=1), strict=True)):
+        for place, (seen, others) in enumerate(zip(parts, known.parts, strict=True)):
+            for own in seen:
                 found = nearest_by_cosine(own, others)
                 closer = found.distance[:, 0] < distance[place]
                 index[place, closer], distance[place, closer] = found.index[closer, 0], found.distance[closer, 0]
+        laid = known.registration.nearest(parts[0], parts[1])
+        index[-1], distance[-1] = laid.index[:, 0], 1 - laid.correlation[:, 0]
         return index, distance
+
+
+class _Known:
+    """Real pictures, by layout and detail (N, 1792), ready to be compared with."""
+
+    def __init__(self, features: NDArray[np.float32]) -> None:
+        self.parts = np.split(features, ENDS, axis=1)
+        self.registration = Registration(self.parts[0], self.parts[1])
 
 
 def _stacks(pairs: Sequence[InSplit], size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.registration import REGISTERED
 from eval.thumbnail import PARTS
 from synthesis.errors import InputError, one_line
 from synthesis.files import write_file
@@ -26,7 +27,9 @@ from synthesis.training_pictures import TrainingPictures, on_one_scale
 if TYPE_CHECKING:
     from eval import Encoder
 
-FORMAT = "terrasynth training features 2"
+FORMAT, UNREGISTERED = "terrasynth training features 3", "terrasynth training features 2"
+"""With and without pictures being laid over each other; a file that was made before they were finds what it found."""
+
 EARLIER = ("terrasynth training features 1",)
 LEVELS = 201
 QUERIES = 512
@@ -37,7 +40,8 @@ class TrainingFeatures:
     """Training pictures, and how near to them real pictures come that are none of them.
 
     Attributes:
-        pictures: As they are compared: by layout and detail (`eval.thumbnail`), or by the embeddings of an encoder.
+        pictures: As they are compared: by layout, detail (`eval.thumbnail`) and laid over each other, or by the
+            embeddings of an encoder.
         encoder: Identity of what made them.
         about: `n` pictures, `orientations` of each (1, or the 8 flips and quarter turns), `data`, `split`, `size`.
         held_out: Where real pictures that are not in the set were compared: their `split`, `n`, the `levels` of each
@@ -78,8 +82,8 @@ class TrainingFeatures:
         seen = [_measured(encoder, each) for each in (orientations(pictures) if turned else [pictures])]
         rows = np.concatenate(seen)
         identity = encoder.identity()
-        parts = PARTS if identity.get("kind") == THUMBNAIL else {"embeddings": rows.shape[1]}
-        known = TrainingPictures.split(rows, parts)
+        thumbnails = identity.get("kind") == THUMBNAIL
+        known = TrainingPictures.split(rows, PARTS if thumbnails else {"embeddings": rows.shape[1]}, thumbnails)
         about = dict(about) | {"n": len(pictures), "orientations": len(seen)}
         if held_out is None:
             return cls(known, identity, about, None)
@@ -98,13 +102,15 @@ class TrainingFeatures:
             rows: float32 (N, D): layout and detail, or embeddings of the encoder.
 
         Returns:
-            (N,), -1 .. 1: the cosine, of the layout where there is a detail too; that counts where held-out pictures
-            tell how the one compares with the other (`on_one_scale`).
+            (N,), -1 .. 1: the cosine, of the layout where there are other measures too; these count where held-out
+            pictures tell how they compare with it (`on_one_scale`). Without such pictures, the correlation of pictures
+            that are laid over each other counts as it is: of others than copies it is low.
         """
         closeness = _in_parts(self.pictures, rows)
         if self.held_out is None:
-            cosine: NDArray[np.float64] = closeness[0]
-            return cosine
+            count = [0, -1] if self.pictures.measures[-1] == REGISTERED else [0]
+            nearer: NDArray[np.float64] = closeness[count].max(0)
+            return nearer
         return on_one_scale(closeness, np.array(self.held_out["levels"], np.float64))
 
     def threshold(self, pass_real: float) -> float:
@@ -127,7 +133,8 @@ class TrainingFeatures:
 
         content = {"encoder": self.encoder, "about": self.about, "held_out": self.held_out,
                    "measures": self.pictures.measures}
-        metadata = {"format": FORMAT, "content": json.dumps(content, sort_keys=True)}
+        laid = REGISTERED in self.pictures.measures
+        metadata = {"format": FORMAT if laid else UNREGISTERED, "content": json.dumps(content, sort_keys=True)}
         write_file(path, save(self.pictures.tensors(), metadata))
 
     @classmethod
@@ -168,10 +175,11 @@ def _load(path: Path, stamp: tuple[int, ...]) -> TrainingFeatures:
                     f"training features {str(path)!r} are of an earlier version, which kept no detail; make them "
                     "again with `terrasynth eval features DATA --out FILE`"
                 )
-            if metadata.get("format") != FORMAT:
+            if metadata.get("format") not in (FORMAT, UNREGISTERED):
                 raise ValueError(f"its format is {metadata.get('format')!r}")
             content = json.loads(metadata["content"])
-            pictures = TrainingPictures({name: file.get_tensor(name) for name in content["measures"]})
+            tensors = {name: file.get_tensor(name) for name in content["measures"] if name != REGISTERED}
+            pictures = TrainingPictures(tensors, REGISTERED in content["measures"])
     except SafetensorError as error:
         raise ValueError(one_line(error)) from error
     if _stamp(path) != stamp:

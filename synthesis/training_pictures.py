@@ -1,6 +1,7 @@
 """Training pictures as something to compare with: how near is each of other pictures to the nearest of them?
 
-Pictures may be compared by several measures, each of them a cosine. A picture is as near as any of them says.
+Pictures may be compared by several measures: cosines, and the correlation after the one was laid over the other
+(`eval.registration`). A picture is as near as any of them says.
 """
 
 from __future__ import annotations
@@ -10,31 +11,40 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.registration import REGISTERED, Registration
+
 CHUNK = 8192
 
 
 class TrainingPictures:
-    """Features of N pictures, one row of a picture for each measure. Kept as float16, which moves a cosine by 0.001.
+    """Features of N pictures, one row of a picture for each cosine. Kept as float16, which moves a cosine by 0.001.
 
     Attributes:
         measures: Names of the measures; the first gives its scale to the others.
     """
 
-    def __init__(self, features: Mapping[str, NDArray[np.floating]]) -> None:
-        """Take features (N, D) of each measure, of any length."""
-        self.measures = tuple(features)
+    def __init__(self, features: Mapping[str, NDArray[np.floating]], registered: bool = False) -> None:
+        """Take features (N, D) of each cosine, of any length.
+
+        Args:
+            features: By measure.
+            registered: Whether pictures are laid over each other, too; the features are layout and detail.
+        """
+        self._names = tuple(features)
+        self.measures = (*features, REGISTERED) if registered else self._names
         self._features = [_unit(rows.astype(np.float16)) for rows in features.values()]
+        self._registration = Registration(self._features[0], self._features[1]) if registered else None
 
     @classmethod
-    def split(cls, rows: NDArray[np.float32], parts: Mapping[str, int]) -> TrainingPictures:
+    def split(cls, rows: NDArray[np.float32], parts: Mapping[str, int], registered: bool = False) -> TrainingPictures:
         """From rows that hold the features of all measures side by side, so many columns of each."""
-        return cls(dict(zip(parts, _split(rows, list(parts.values())), strict=True)))
+        return cls(dict(zip(parts, _split(rows, list(parts.values())), strict=True)), registered)
 
     def __len__(self) -> int:
         return len(self._features[0])
 
     def closeness(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The cosine of other pictures to the nearest of these, by each measure.
+        """The cosine of other pictures to the nearest of these, or the correlation, by each measure.
 
         Args:
             rows: float32 (M, D), the unit vectors of all measures side by side.
@@ -43,11 +53,16 @@ class TrainingPictures:
             (measures, M), -1 .. 1.
         """
         widths = [known.shape[1] for known in self._features]
-        return np.stack([_nearest(own, known) for own, known in zip(_split(rows, widths), self._features, strict=True)])
+        parts = _split(rows, widths)
+        found = [_nearest(own, known) for own, known in zip(parts, self._features, strict=True)]
+        if self._registration is not None:
+            laid = self._registration.nearest(parts[0][None], parts[1][None])
+            found.append(laid.correlation[:, 0].astype(np.float64))
+        return np.stack(found)
 
     def tensors(self) -> dict[str, NDArray[np.float16]]:
         """The features by measure, as they are kept."""
-        return {name: rows.astype(np.float16) for name, rows in zip(self.measures, self._features, strict=True)}
+        return {name: rows.astype(np.float16) for name, rows in zip(self._names, self._features, strict=True)}
 
 
 def on_one_scale(closeness: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.float64]:

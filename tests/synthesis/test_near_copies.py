@@ -7,17 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from eval import ThumbnailEncoder, load_encoder
 from eval.memorisation import LEVEL, memorisation
+from eval.registration import Registration
 from synthesis.copying import load_measures
 from synthesis.errors import InputError
 from synthesis.filter_base import Source
 from synthesis.filters import Measurements, NearCopyFilter
 from synthesis.measurers import load_measurer
-from synthesis.training_features import EARLIER, TrainingFeatures, orientations
-from synthesis.training_pictures import on_one_scale
+from synthesis.training_features import EARLIER, UNREGISTERED, TrainingFeatures, orientations
+from synthesis.training_pictures import TrainingPictures, on_one_scale
+from tests.eval.test_registration import CHANGES, scenes, seen
 from tests.tiny import tiny_pictures
 
 SIZE = 128
@@ -137,12 +140,15 @@ def test_the_detail_is_the_cosine_that_is_as_rare():
     assert np.array_equal(on_one_scale(closeness[:1], levels[:1]), closeness[0])
 
 
-def test_both_measures_are_cosines_to_the_nearest_picture(train, held_out):
+def test_measures_are_cosines_to_the_nearest_picture_and_the_correlation_with_it(train, held_out):
     known = TrainingFeatures.of(ENCODER, train, False, {}).pictures
-    layout, detail = known.closeness(ENCODER.with_detail(held_out))
+    layout, detail, registered = known.closeness(ENCODER.with_detail(held_out))
     rows, others = ENCODER.with_detail(held_out), ENCODER.with_detail(train)
     assert np.allclose(layout, (rows[:, :768] @ others[:, :768].T).max(1), atol=1e-3)  # kept in half precision
     assert np.allclose(detail, (rows[:, 768:] @ others[:, 768:].T).max(1), atol=1e-3)
+    laid = Registration(others[:, :768], others[:, 768:]).nearest(rows[None, :, :768], rows[None, :, 768:])
+    same = np.isclose(registered, laid.correlation[:, 0], atol=0.02)  # half precision may choose other candidates
+    assert same.mean() > 0.9
 
 
 def test_the_file_gives_the_same_answers_and_the_number_of_queries_does_not_matter(known, settings, held_out):
@@ -189,6 +195,34 @@ def test_another_encoder_compares_by_layout_alone(models, tmp_path):
     assert TrainingFeatures.load(path).pictures.measures == ("embeddings",)
     with pytest.raises(InputError, match=r"was made by encoder .*'model'.*and 'thumbnail' is"):
         NearCopyFilter(reference=str(path), max_similarity=0.9).check([], ENCODER)
+
+
+def test_a_file_without_registration_is_read_and_finds_what_it_found(known, held_out, tmp_path):
+    """As files were before pictures were laid over each other: two measures, and levels of two."""
+    rows = ENCODER.with_detail(held_out)
+    both, levels = known.pictures.closeness(rows)[:2], known.held_out["levels"][:2]
+    path = tmp_path / "train.safetensors"
+    pictures = TrainingPictures(known.pictures.tensors())
+    TrainingFeatures(pictures, known.encoder, known.about, {**known.held_out, "levels": levels}).save(path)
+    with safe_open(path, "numpy") as file:
+        assert file.metadata()["format"] == UNREGISTERED
+    read = TrainingFeatures.load(path)
+    assert read.pictures.measures == ("layout", "detail")
+    assert np.array_equal(read.similarity(rows), on_one_scale(both, np.array(levels)))
+
+
+@pytest.mark.parametrize("change", ["2 px along both axes", "a corner cut off", "3 degrees"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_was_moved_is_found(change, turned, tmp_path):
+    own, others, fresh = scenes(12, 1), seen(scenes(100, 2)), seen(scenes(100, 3))
+    path = tmp_path / "train.safetensors"
+    TrainingFeatures.of(ENCODER, seen(own), turned, {}, others, "val").save(path)
+    settings = NearCopyFilter(reference=str(path), pass_real=0.99)
+    assert passed(settings, CHANGES[change](own)).mean() < 0.1
+    assert passed(settings, fresh).mean() > 0.9
+    unregistered = TrainingFeatures.load(path).pictures.closeness(ENCODER.with_detail(CHANGES[change](own)))[:2]
+    levels = np.array(TrainingFeatures.load(path).held_out["levels"][:2])
+    assert (unregistered <= levels[:, -1:]).all(0).mean() > 0.5  # most of them pass by layout and detail
 
 
 def test_files_of_an_earlier_version_and_others_are_refused(tmp_path):
