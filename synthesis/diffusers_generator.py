@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from synthesis.compiling import compile_checked
 from synthesis.errors import InputError, RunError, one_line
 from synthesis.generators import Drawn, GeneratorSource
+from synthesis.library_errors import is_shortage, library_errors
 from synthesis.pipeline_loading import denoiser_name, load_pipeline
 from synthesis.quiet import quiet
 from synthesis.runtime import Runtime
+from synthesis.token_limits import tokens_of, unknown_parts
 
 TRIAL_STEPS = 2  # when the compiled network is compared
 FLAGS = ("nsfw_content_detected", "nsfw_detected", "watermark_detected")  # what answers call black pictures
@@ -40,7 +42,9 @@ class DiffusersGenerator:
             runtime: Device, precision and portions.
 
         Raises:
-            InputError: See `load_pipeline`; or the network cannot be compiled where the runtime says so.
+            InputError: See `load_pipeline`; or the model does not draw pictures of the size asked for, does not take a
+                value of an option, or cannot be compiled where the runtime says so.
+            RunError: Not even one picture of the size asked for fits into memory.
         """
         import torch
 
@@ -52,8 +56,12 @@ class DiffusersGenerator:
         self._autocast = not runtime.accelerated and runtime.dtype == "bfloat16"
         dtype = torch.float32 if self._autocast else getattr(torch, runtime.dtype)
         self.pipeline = load_pipeline(source, runtime, dtype)
+        self._tokens = tokens_of(self.pipeline, source)
+        self._unknown: set[str] = set()
         size = self._native_size()
         self._size = (source.height or size[0], source.width or size[1])
+        if (source.height, source.width) != (None, None) or source.options:
+            self._try()
         if runtime.compile:
             self._compile(runtime.dtype)
 
@@ -68,14 +76,13 @@ class DiffusersGenerator:
 
     @property
     def token_limit(self) -> int | None:
-        """Most tokens of a prompt, begin and end marks included; None when there is no limit."""
-        tokenizer = getattr(self.pipeline, "tokenizer", None)
-        # transformers gives an absurdly large number where the tokenizer's files name no limit.
-        limit = getattr(tokenizer, "model_max_length", None)
-        return int(limit) if limit is not None and limit < 1_000_000 else None
+        """Most tokens of a prompt, begin and end marks included, of its tokenizers the least; None for no limit."""
+        return None if self._tokens is None else self._tokens.limit
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a prompt, begin and end marks included; 0 for a pipeline without a tokenizer."""
+        if self._tokens is not None:
+            return self._tokens.count(text)
         tokenizer = getattr(self.pipeline, "tokenizer", None)
         return 0 if tokenizer is None else len(tokenizer(text, truncation=False, verbose=False).input_ids)
 
@@ -109,6 +116,7 @@ class DiffusersGenerator:
         """
         if len(prompts) != len(seeds):
             raise InputError(f"{len(prompts)} prompts with {len(seeds)} seeds; give one seed a prompt")
+        self._tell_unknown(prompts)
         pictures: list[NDArray[np.uint8]] = []
         withheld: list[int] = []
         done = 0
@@ -129,6 +137,14 @@ class DiffusersGenerator:
             done += len(drawn.pictures)
         whole = np.concatenate(pictures) if pictures else np.empty((0, *self.size, 3), np.uint8)
         return Drawn(whole, tuple(withheld))
+
+    def _tell_unknown(self, prompts: Sequence[str]) -> None:
+        """Say once of each part of a prompt that a tokenizer reads no word there, but its mark for the unknown."""
+        for text in dict.fromkeys(prompts):
+            for part in unknown_parts(self.pipeline, text):
+                if part not in self._unknown:
+                    self._unknown.add(part)
+                    log.warning("model %s does not know %r, and draws %r without it", self.source.name, part, text[:60])
 
     def _draw(self, prompts: list[str], seeds: Sequence[int]) -> Drawn:
         with self._computing(), quiet():
@@ -163,6 +179,32 @@ class DiffusersGenerator:
         if self._autocast:
             ways.enter_context(torch.autocast("cpu", dtype=torch.bfloat16))
         return ways
+
+    def _try(self) -> None:
+        """Take a step or two of one picture: which sizes and options a network takes, only the network knows.
+
+        Raises:
+            InputError: It does not take them, or draws another size.
+            RunError: Not even one picture fits into memory.
+        """
+        asked = self._call([""], [0], min(TRIAL_STEPS, self.source.steps))
+        wanted = f"pictures of {self._size[1]} x {self._size[0]} px"
+        if self.source.options:
+            wanted += f" with generator.options {dict(self.source.options)}"
+
+        def explain(reason: str) -> str:
+            return f"model {self.source.name!r} does not draw {wanted}: {reason}"
+
+        try:
+            with self._computing(), quiet(), library_errors(explain):
+                height, width = np.asarray(self.pipeline(output_type="np", **asked).images).shape[1:3]
+        except (RuntimeError, MemoryError) as error:
+            if not is_shortage(error):
+                raise
+            raise RunError(f"not even one picture of {wanted} fits into memory: {one_line(error)[:120]}") from error
+        if (self.source.height or height, self.source.width or width) != (height, width):
+            # some pipelines round what they are asked for to what their autoencoder can
+            raise InputError(explain(f"it draws {width} x {height} px instead; set these, or other sizes"))
 
     def _compile(self, dtype: str) -> None:
         name = denoiser_name(self.pipeline)

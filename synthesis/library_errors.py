@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from synthesis.errors import FULL_DISK, InputError, RunError, one_line
 
 SHORTAGE = FULL_DISK | {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
+SHORTEST = 10
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 
 
@@ -34,7 +35,10 @@ def library_errors(explain: Callable[[str], str]) -> Iterator[None]:
     except Exception as error:
         if is_shortage(error) or _is_ours(error):
             raise
-        raise InputError(explain(one_line(error)[:200])) from error
+        told = one_line(error)
+        if not isinstance(error, ValueError | OSError | RuntimeError) or len(told) < SHORTEST:
+            told = f"{type(error).__name__}: {told}"  # a key or a type alone says nothing
+        raise InputError(explain(told[:200])) from error
 
 
 def is_shortage(error: BaseException) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from synthesis.errors import InputError, one_line
 from synthesis.library_errors import library_errors
-from synthesis.lora import PEFT_FILE, TEXT_ENCODER, Lora
+from synthesis.lora import PEFT_CONFIG, PEFT_FILE, TEXT_ENCODER, Lora
 from synthesis.lora_tensors import DOWN, WRAPPER, check_arrived, named_as_modules, without_alphas, wrapped_otherwise
 from synthesis.quiet import quiet
 
@@ -70,6 +70,8 @@ def _fuse_diffusers(pipeline: Any, lora: Lora, remarks: list[str]) -> None:  # n
 def _merge_peft(pipeline: Any, lora: Lora) -> None:  # noqa: ANN401
     name = "transformer" if getattr(pipeline, "transformer", None) is not None else "unet"
     for part, folder in ((name, lora.folder), (TEXT_ENCODER, lora.folder / TEXT_ENCODER)):
+        if (folder / PEFT_CONFIG).exists() and not (folder / PEFT_FILE).is_file():
+            raise ValueError(f"{part} has an {PEFT_CONFIG} and no {PEFT_FILE}")
         if (folder / PEFT_FILE).is_file():
             network = getattr(pipeline, part, None)
             if network is None:

@@ -40,6 +40,7 @@ def run(
     """
     tell: Callable[[Event], None] = on_event or (lambda event: None)
     stop = should_stop or (lambda: False)
+    recipe.target.check()
     job = Job(recipe, Path(out))
     with job.opened():
         classes = [

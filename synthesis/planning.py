@@ -65,6 +65,7 @@ def plan(recipe: Recipe, out: str | Path | None = None) -> Plan:
         InputError: Something the user has to correct.
         RunError: The disk is too small.
     """
+    recipe.target.check()
     with tempfile.TemporaryDirectory() as nowhere:
         job = Job(recipe, Path(out) if out is not None else Path(nowhere))
         with job.runtime.threads_set():

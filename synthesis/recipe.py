@@ -106,6 +106,16 @@ class TargetSettings(_Settings):
     per_class: Positive = 20
     max_attempts: Positive = 80
 
+    def check(self) -> None:
+        """Check that the target can be reached; a recipe of a run that exists is read whether it can or not.
+
+        Raises:
+            InputError: More is wanted than attempts are allowed.
+        """
+        if self.max_attempts < self.per_class:
+            raise InputError(f"target.per_class {self.per_class} is more than target.max_attempts {self.max_attempts}: "
+                             "no class can have so many; lower the one or raise the other")
+
 
 class OutputSettings(_Settings):
     """How pictures are stored.

@@ -266,7 +266,7 @@ def test_killed_while_writing_the_checkpoint(tree, tmp_path, monkeypatch, writes
 
 
 @remembering(None, EMBEDDINGS)
-@pytest.mark.parametrize(("per_class", "max_attempts"), [(16, 40), (2, 24), (30, 10)])
+@pytest.mark.parametrize(("per_class", "max_attempts"), [(16, 40), (2, 24), (10, 10)])
 def test_another_target_decides_as_from_the_start(tree, tmp_path, per_class, max_attempts):
     run(Recipe.parse(tree), tmp_path / "run")
     copied = shutil.copytree(tmp_path / "run", tmp_path / "read")
