@@ -17,7 +17,7 @@ BICUBIC = Image.Resampling.BICUBIC
 
 
 def scenes(n, seed):
-    """Larger pictures (N, 160, 160, 3) of one class: a layout that they share, with a texture and roofs of their own."""
+    """Larger pictures (N, 160, 160, 3) of one class: a layout that they share, a texture and roofs of their own."""
     generator = np.random.default_rng(seed)
     shared = texture(np.random.default_rng(0), 1.6)
     side = SIDE + 2 * MARGIN

@@ -39,7 +39,7 @@ def real(tmp_path_factory):
     """Inputs with nothing wrong with them."""
     root = tmp_path_factory.mktemp("real")
     model = tiny_checked(root / "models" / "sd", NONE)
-    save_tiny_mhn(root / "models" / "mhn")
+    save_tiny_mhn(root / "models" / "mhn", text_length=77)
     tiny_clip(root / "clip")
     pipeline = DiffusionPipeline.from_pretrained(model)
     write_lora(pipeline, root / "loras" / "kohya" / "mine.safetensors", ("unet", "text_encoder"), "kohya", "each")
@@ -52,7 +52,7 @@ def real(tmp_path_factory):
         "filters": [
             {"kind": "alignment", "encoder": str(root / "clip"), "min_score": -1.0},
             {"kind": "duplicate", "max_similarity": 0.999},
-            {"kind": "quality", "pass_real": 0.99},
+            {"kind": "quality", "measure": "sharpness", "min_score": 0.0},
         ],
         "output": {"image_format": "png", "rows_per_shard": 100},
     }))
@@ -90,22 +90,28 @@ def _prompt_files(folder):
     (folder / "d.tsv").write_text("".join(f"{each.label}\t{each.text}\n" for each in written))
 
 
-def command(real, work, draw, kind):
-    """Damage one input; gives what to call, and what was done."""
-    out = work / "out"
-    if kind == "prompts":
-        source = draw.choice(sorted((real / "prompts").iterdir()))
-        file = work / "in" / source.name
-        file.write_bytes(damaged_text(source.read_bytes(), source.suffix.lstrip("."), draw))
-        return ("expand", "--expander", "file", "--option", f"path={file}", "--per-class", 2, "--out", out), source.name
-    settings = recipe(real / "models" / "sd")
+def inputs(real, kind):
+    """Those of a kind, before they are damaged."""
     if kind == "recipe":
-        file = work / "in" / "recipe.yaml"
-        file.write_bytes(damaged_text((real / "recipe.yaml").read_bytes(), "yaml", draw))
-        return (draw.choice(("plan", "run")), file, "--out", out), "recipe"
-    source = draw.choice(sorted(each for each in (real / f"{kind}s").iterdir() if not each.name.endswith("-plain")))
-    copy = shutil.copytree(source, work / "in" / source.name)
-    said = damage_folder(copy, draw)
+        return [real / "recipe.yaml"]
+    return sorted(each for each in (real / f"{kind.removesuffix('s')}s").iterdir() if not each.name.endswith("-plain"))
+
+
+def command(real, work, kind, source, draw):
+    """Copy an input and damage it, unless `draw` is None; gives what to call, and what was done."""
+    copy, out, said = work / "in" / source.name, work / "out", "as it is"
+    if source.is_dir():
+        shutil.copytree(source, copy)
+        said = said if draw is None else damage_folder(copy, draw)
+    else:
+        content = source.read_bytes()
+        copy.write_bytes(content if draw is None else damaged_text(content, source.suffix.lstrip("."), draw))
+    if kind == "prompts":
+        options = ("--expander", "file", "--option", f"path={copy}", "--per-class", 2)
+        return ("expand", *options, "--out", out / "texts.jsonl"), source.name
+    if kind == "recipe":
+        return ("run" if draw is None else draw.choice(("plan", "run")), copy, "--out", out), source.name
+    settings = recipe(real / "models" / "sd")
     settings["generator"] |= {kind: str(copy)}
     (work / "in" / "recipe.yaml").write_text(yaml.safe_dump(settings))
     return ("run", work / "in" / "recipe.yaml", "--out", out), f"{source.name}: {said}"
@@ -168,6 +174,16 @@ def confined(tmp_path, monkeypatch):
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_input_with_nothing_wrong_is_taken(real, confined, terrasynth, kind):
+    for number, source in enumerate(inputs(real, kind)):
+        work = confined / str(number)
+        (work / "in").mkdir(parents=True)
+        code, _, lines = terrasynth(*command(real, work, kind, source, None)[0])
+        assert code == 0, f"{source.name}: {lines}"
+        assert any((work / "out").rglob("*.jsonl" if kind == "prompts" else "*.parquet"))
+
+
 def test_a_damaged_input_is_one_line(real, confined, capsys, monkeypatch):
     wrong, ended = [], dict.fromkeys((0, 1, 2), 0)
     before = contents(real)
@@ -176,7 +192,8 @@ def test_a_damaged_input_is_one_line(real, confined, capsys, monkeypatch):
         work = confined / "one"
         shutil.rmtree(work, ignore_errors=True)
         (work / "in").mkdir(parents=True)
-        arguments, said = command(real, work, random.Random(number), kind)
+        draw = random.Random(number)
+        arguments, said = command(real, work, kind, draw.choice(inputs(real, kind)), draw)
         given = contents(work / "in")
         with watching() as places:
             signal.alarm(LONGEST)
