@@ -85,11 +85,9 @@ def test_options_of_a_diffusion_model_are_checked_too(models):
 
 
 def test_a_value_that_a_diffusion_model_refuses_is_wrong_input(models):
-    generator = load_generator(
-        str(models.generator), steps=2, device="cpu", dtype="float32", options={"clip_skip": "two"}
-    )
-    with pytest.raises(InputError, match=r"does not take generator\.options \{'clip_skip': 'two'\}"):
-        generator.generate(TEXTS[:1], [1])
+    settings = {"steps": 2, "device": "cpu", "dtype": "float32"}
+    with pytest.raises(InputError, match=r"does not draw pictures of .* with generator\.options \{'clip_skip': 'two'\}"):
+        load_generator(str(models.generator), options={"clip_skip": "two"}, **settings)
 
 
 def test_options_on_the_command_line(models, tmp_path):
