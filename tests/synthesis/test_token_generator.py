@@ -86,7 +86,7 @@ def test_options_of_a_diffusion_model_are_checked_too(models):
 
 def test_a_value_that_a_diffusion_model_refuses_is_wrong_input(models):
     settings = {"steps": 2, "device": "cpu", "dtype": "float32"}
-    with pytest.raises(InputError, match=r"does not draw pictures of .* with generator\.options \{'clip_skip': 'two'\}"):
+    with pytest.raises(InputError, match=r"does not draw .* with generator\.options \{'clip_skip': 'two'\}"):
         load_generator(str(models.generator), options={"clip_skip": "two"}, **settings)
 
 
