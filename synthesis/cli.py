@@ -143,7 +143,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
     except (Exception, KeyboardInterrupt) as error:
-        found = ending(error, shlex.join([PROGRAM, *given]))
+        import training.errors
+
+        found = ending(error, shlex.join([PROGRAM, *given]), (training.errors.InputError,))
         click.echo(f"{PROGRAM}: error: {printable(found.message)}", err=True)
         sys.exit(found.code)
     sys.exit(code if isinstance(code, int) else 0)

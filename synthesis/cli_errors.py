@@ -35,14 +35,15 @@ class Ending:
     code: int
 
 
-def ending(error: BaseException, command: str = "") -> Ending:
+def ending(error: BaseException, command: str = "", wrong_input: tuple[type[Exception], ...] = ()) -> Ending:
     """How a command ends that raised an error; writes a file where the error was not foreseen.
 
     Args:
         error: What was raised.
         command: The command line, for that file.
+        wrong_input: Further errors that the user has to correct, of rooms that this one may not import.
     """
-    found = _foreseen(error)
+    found = _foreseen(error, wrong_input)
     if found is not None:
         return found
     from synthesis.unexpected import keep_traceback, place_of, without_secrets
@@ -53,14 +54,14 @@ def ending(error: BaseException, command: str = "") -> Ending:
     return Ending(f"unexpected {type(error).__name__} in {place_of(error)}: {said}; {where}; please report it", FAILED)
 
 
-def _foreseen(error: BaseException) -> Ending | None:
+def _foreseen(error: BaseException, wrong_input: tuple[type[Exception], ...]) -> Ending | None:
     if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
         return Ending("interrupted; run the same command again to carry on", FAILED)
     if isinstance(error, click.ClickException):
         return Ending(error.format_message(), WRONG_INPUT)
     if isinstance(error, RunError):
         return Ending(one_line(error), FAILED)
-    if isinstance(error, _input_errors()):
+    if isinstance(error, (*_input_errors(), *wrong_input)):
         return Ending(one_line(error), WRONG_INPUT)
     if isinstance(error, OSError) and error.errno in FULL_DISK:
         return Ending(f"disk full: {one_line(error)}; free some space and run the same command again", FAILED)
@@ -97,6 +98,5 @@ def _installation(error: BaseException) -> Ending | None:
 def _input_errors() -> tuple[type[ValueError], ...]:
     import eval.errors
     import prompts.errors
-    import training.errors
 
-    return (eval.errors.InputError, prompts.errors.InputError, InputError, training.errors.InputError)
+    return (eval.errors.InputError, prompts.errors.InputError, InputError)
