@@ -84,10 +84,6 @@ class Blocks:
         """Where block `index` (from 0) of a class lives."""
         return self.root / "blocks" / label / f"{index:05d}.parquet"
 
-    def files(self, label: str, index: int, encoders: Sequence[str]) -> tuple[Path, ...]:
-        """Where a block and measurements of it by encoders live, whether they are there or not."""
-        return self.path(label, index), *(self._side(label, index, each) for each in encoders)
-
     def exists(self, label: str, index: int) -> bool:
         """Whether the block was drawn; the file's existence is the only record of that."""
         return self.path(label, index).is_file()

@@ -92,13 +92,7 @@ class ClassJudge(ABC):
         """Whether an attempt with this score may stay."""
 
     def keep(self, row: int) -> None:  # noqa: B027 - most filters remember nothing
-        """The row was accepted by every filter. A judge that remembers it remembers nothing but its measurements."""
-
-    def recall(self, accepted: Measurements) -> None:
-        """Measurements of attempts that were accepted, later than those known so far and before the next `begin`."""
-        self.begin(accepted)
-        for row in range(len(accepted.alignment)):
-            self.keep(row)
+        """The row of the block was accepted by every filter; called once for each accepted row, in order of k."""
 
 
 class FilterSettings(BaseModel, ABC):

@@ -79,10 +79,6 @@ class _DuplicateJudge(ClassJudge):
         np.maximum(self._closest, self._rows @ self._rows[row], out=self._closest)
         self._append(self._rows[row].astype(np.float32))
 
-    @override
-    def recall(self, accepted: Measurements) -> None:
-        self._append(accepted.embeddings)
-
     def _append(self, embeddings: NDArray[np.float32]) -> None:
         self._accepted.seek(0, 2)
         self._accepted.write(embeddings.tobytes())

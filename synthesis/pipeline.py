@@ -7,7 +7,6 @@ from pathlib import Path
 
 from synthesis.block_work import BlockWork
 from synthesis.card import write_card
-from synthesis.checkpoint import Checkpoint
 from synthesis.decisions import ClassDecisions, write_decisions
 from synthesis.events import Event, Finished, Listener, Planned, RunResult, Writing
 from synthesis.finished import asked_for, finished_counts, forget_finished, note_finished
@@ -70,16 +69,14 @@ def _make(
     Returns:
         Pictures drawn, and whether it was stopped.
     """
-    stopped, checkpoint = False, Checkpoint.of(job, classes)
-    with BlockWork(job, tell, checkpoint) as work:
+    stopped = False
+    with BlockWork(job, tell) as work:
         for each in _in_turn(work, classes):
             if stop():
                 stopped = True
                 break
             work.advance(each)
-            checkpoint.save(classes)
         work.settle()
-    checkpoint.save(classes, now=True)
     _write_results(job, classes, tell)
     return work.drawn, stopped
 
