@@ -6,6 +6,7 @@ import inspect
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from synthesis.generators import GeneratorSource
 from synthesis.pipeline_loading import denoiser_name, load_pipeline
 from synthesis.quiet import quiet
 from synthesis.runtime import Runtime
+from synthesis.side_by_side import SideBySide
 
 TRIAL_STEPS = 2  # when the compiled network is compared
 log = logging.getLogger("terrasynth")
@@ -27,7 +29,7 @@ class DiffusersGenerator:
     Attributes:
         source: Its files and settings.
         pipeline: The loaded pipeline.
-        micro_batch: Pictures drawn at once; halved for good when memory runs out.
+        micro_batch: Images drawn at once, in one call or side by side; halved for good when memory runs out.
         vae_slicing: Whether latents are decoded one by one; true for good when memory runs out.
     """
 
@@ -48,7 +50,10 @@ class DiffusersGenerator:
         self.vae_slicing = runtime.vae_slicing
         # On a CPU the weights stay float32 and autocast computes in bfloat16: the noise and the sampler's sums keep
         # full precision, and a seed means the same noise in either precision.
-        self._autocast = not runtime.accelerated and runtime.dtype == "bfloat16"
+        self._autocast = runtime.on_cpu and runtime.dtype == "bfloat16"
+        self._exact, self._on_cpu, self._compiled = runtime.exact, runtime.on_cpu, runtime.compile
+        self._both_sides = runtime.arithmetic >= 3
+        self._side_by_side: SideBySide | None = None
         dtype = torch.float32 if self._autocast else getattr(torch, runtime.dtype)
         self.pipeline = load_pipeline(source, runtime, dtype)
         size = self._native_size()
@@ -97,24 +102,59 @@ class DiffusersGenerator:
         pictures: list[NDArray[np.uint8]] = []
         done = 0
         while done < len(prompts):
-            part = slice(done, done + self.micro_batch)
+            part = slice(done, done + self._at_once)
             try:
-                drawn = self._draw(list(prompts[part]), seeds[part])
+                drawn = self._draw_part(list(prompts[part]), seeds[part])
             except (RuntimeError, MemoryError) as error:
                 self._spare(error)
                 continue
             except (ValueError, TypeError) as error:
-                if not self.source.options:
-                    raise
-                raise InputError(f"model {self.source.name!r} does not take generator.options "
-                                 f"{dict(self.source.options)}: {one_line(error)[:160]}") from error
+                raise self._refused(error) from error
             pictures.append(drawn)
             done += len(drawn)
         return np.concatenate(pictures) if pictures else np.empty((0, *self.size, 3), np.uint8)
 
-    def _draw(self, prompts: list[str], seeds: Sequence[int]) -> NDArray[np.uint8]:
+    def check_size(self) -> None:
+        """Check that the model draws images of the size that is asked for, by drawing one in one step.
+
+        Raises:
+            InputError: It does not; the message names sizes that may do.
+        """
+        height, width = self.size
+        step = self._size_step()
+        if height % step or width % step:
+            near = [f"{max(step, side // step * step)} or {side // step * step + step}" for side in (height, width)]
+            raise InputError(f"generator.height {height} and width {width}: model {self.source.name!r} draws sizes "
+                             f"that are multiples of {step}; height {near[0]}, width {near[1]}")
+        try:
+            drawn = self._draw(self.pipeline, ["a"], [0], min(1, self.source.steps))
+        except (ValueError, TypeError, RuntimeError) as error:
+            if isinstance(error, InputError | RunError) or _short_of_memory(error):
+                raise
+            raise InputError(f"generator.height {height} and width {width}: model {self.source.name!r} cannot draw "
+                             f"them: {one_line(error)[:160]}; leave them out for its own size") from error
+        if drawn.shape[1:3] != (height, width):
+            raise InputError(f"generator.height {height} and width {width}: model {self.source.name!r} draws "
+                             f"{drawn.shape[1]} x {drawn.shape[2]} instead; ask for that, or leave them out")
+
+    @property
+    def _at_once(self) -> int:
+        return 1 if self._exact and (self._compiled or not self._on_cpu) else self.micro_batch
+
+    def _draw_part(self, prompts: list[str], seeds: Sequence[int]) -> NDArray[np.uint8]:
+        if not (self._exact and self._on_cpu):
+            return self._draw(self.pipeline, prompts, seeds, self.source.steps)
+        found = self._side_by_side
+        if found is None or found.count != self._at_once or found.pipeline is not self.pipeline:
+            if found is not None:
+                found.close()
+            found = self._side_by_side = SideBySide(self.pipeline, self._at_once)
+        return found.draw(lambda pipeline, prompt, seed: self._draw(pipeline, [prompt], [seed], self.source.steps),
+                          prompts, seeds)
+
+    def _draw(self, pipeline: Any, prompts: list[str], seeds: Sequence[int], steps: int) -> NDArray[np.uint8]:  # noqa: ANN401
         with self._computing():
-            drawn = self.pipeline(output_type="np", **self._call(prompts, seeds, self.source.steps)).images
+            drawn = pipeline(output_type="np", **self._call(prompts, seeds, steps)).images
         drawn = np.asarray(drawn, dtype=np.float32)
         if not np.isfinite(drawn).all():
             raise RunError("the generator gave numbers that are not finite; set runtime.dtype to float32")
@@ -127,6 +167,8 @@ class DiffusersGenerator:
 
         options: dict[str, object] = dict(self.source.options)
         sizes = {"height": self.source.height, "width": self.source.width}
+        if self._both_sides and (sizes["height"] or sizes["width"]):
+            sizes = dict(zip(sizes, self.size, strict=True))
         options |= {name: value for name, value in sizes.items() if value is not None}
         if isinstance(options.get("negative_prompt"), str):
             options["negative_prompt"] = [options["negative_prompt"]] * len(prompts)  # some take no other form
@@ -144,6 +186,8 @@ class DiffusersGenerator:
         ways.enter_context(torch.no_grad())  # not inference_mode: under it autocast casts every weight anew each step
         if self._autocast:
             ways.enter_context(torch.autocast("cpu", dtype=torch.bfloat16))
+        if self._exact and not self._on_cpu:
+            ways.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
         return ways
 
     def _compile(self, dtype: str) -> None:
@@ -151,7 +195,7 @@ class DiffusersGenerator:
         if self.source.draws_tokens or name is None:
             raise InputError(f"runtime.compile true cannot be had: model {self.source.name!r} is a "
                              f"{type(self.pipeline).__name__}, of which nothing is compiled here; set it to false")
-        count = self.micro_batch
+        count = 1 if self._exact else self.micro_batch
         asked = self._call([""] * count, range(count), min(TRIAL_STEPS, self.source.steps))
         with self._computing(), quiet():
             compile_checked(
@@ -160,12 +204,9 @@ class DiffusersGenerator:
 
     def _spare(self, error: RuntimeError | MemoryError) -> None:
         """Need less memory from now on, where the lack of it was the error."""
-        text = str(error).lower()
-        if isinstance(error, RunError) or not (
-            isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
-        ):
+        if isinstance(error, RunError) or not _short_of_memory(error):
             raise error
-        if self.micro_batch == 1:
+        if self._at_once == 1:
             raise RunError(f"not even one picture fits into memory: {one_line(error)[:120]}") from error
         vae = getattr(self.pipeline, "vae", None)
         if vae is not None and hasattr(vae, "enable_slicing") and not self.vae_slicing:
@@ -176,6 +217,22 @@ class DiffusersGenerator:
             self.micro_batch = max(1, self.micro_batch // 2)
             log.warning("out of memory: micro_batch is now %d", self.micro_batch)
         _empty_cache()
+
+    def _refused(self, error: ValueError | TypeError) -> Exception:
+        """What to raise where the pipeline does not take what it is asked for."""
+        if self.source.options:
+            return InputError(f"model {self.source.name!r} does not take generator.options "
+                              f"{dict(self.source.options)}: {one_line(error)[:160]}")
+        if isinstance(error, InputError) or not isinstance(error, ValueError):
+            return error
+        return InputError(f"model {self.source.name!r} does not draw what it is asked for: {one_line(error)[:200]}")
+
+    def _size_step(self) -> int:
+        """What height and width have to be multiples of, as far as the parts of the pipeline say."""
+        name = denoiser_name(self.pipeline)
+        config = getattr(getattr(self.pipeline, str(name), None), "config", None)
+        patch = getattr(config, "patch_size", 1)
+        return int(getattr(self.pipeline, "vae_scale_factor", 8)) * (patch if isinstance(patch, int) else 1)
 
     def _native_size(self) -> tuple[int, int]:
         if self.source.draws_tokens:
@@ -191,6 +248,11 @@ class DiffusersGenerator:
         rows, columns = (sample, sample) if isinstance(sample, int) else sample
         scale = int(getattr(self.pipeline, "vae_scale_factor", 8))
         return rows * scale, columns * scale
+
+
+def _short_of_memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
 
 
 def _empty_cache() -> None:

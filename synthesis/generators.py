@@ -30,7 +30,7 @@ class Generator(Protocol):
 
     Attributes:
         source: Its files and settings.
-        micro_batch: Pictures drawn at once; falls when memory runs out.
+        micro_batch: Images drawn at once; falls when memory runs out.
         vae_slicing: Whether latents are decoded one by one; becomes true when memory runs out.
     """
 
@@ -51,6 +51,9 @@ class Generator(Protocol):
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a prompt, begin and end marks included."""
+
+    def check_size(self) -> None:
+        """Check that images of `size` can be drawn, where a recipe asks for one; raises `InputError`."""
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> NDArray[np.uint8]:
         """Pictures, uint8 (N, H, W, 3); picture i depends on prompt i and seed i."""
@@ -224,6 +227,7 @@ def load_generator(
     lora: str | None = None,
     lora_scale: float = 1.0,
     gsd: float | None = None,
+    exact: bool | Literal["auto"] = "auto",
 ) -> Generator:
     """Load a text-to-image generator.
 
@@ -234,13 +238,14 @@ def load_generator(
         scheduler: "auto" for the pipeline's own, or the name of a diffusers scheduler class.
         device: "auto" or a torch device.
         dtype: "auto", "float32", "bfloat16" or "float16".
-        micro_batch: Pictures drawn at once; halved when memory runs out.
+        micro_batch: Images drawn at once; halved when memory runs out.
         height: Pixels; None for the model's own.
         width: Pixels; None for the model's own.
         options: Further arguments of the pipeline's call, such as {"top_k": 100}.
         lora: Folder, or Hub id with optional @revision, of a LoRA for it.
         lora_scale: Factor of what the LoRA adds to the weights.
         gsd: Metres a pixel that the model is told, where it was tuned with them; see `source.conditioning`.
+        exact: Draw each image in a call of its own on one thread, so that portions move no pixel; "auto" on a CPU.
 
     Raises:
         InputError: The model, the LoRA, the scheduler, the device, the dtype or an option does not exist.
@@ -253,7 +258,9 @@ def load_generator(
     source = find_generator(
         reference, steps, guidance, scheduler, height, width, options, lora, lora_scale, gsd
     )
-    settings = RuntimeSettings.model_validate({"device": device, "dtype": dtype, "micro_batch": micro_batch})
+    settings = RuntimeSettings.model_validate(
+        {"device": device, "dtype": dtype, "micro_batch": micro_batch, "exact": exact}
+    )
     return open_generator(source, Runtime.resolve(settings, None, source.draws_tokens, source.latent_side))
 
 
