@@ -12,10 +12,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 from PIL import Image
 
-from synthesis.errors import InputError, RunError, one_line
+from synthesis.blocks import UNREADABLE
+from synthesis.errors import InputError, RefusedError, RunError, one_line, refusal
+from synthesis.finished import noted_hashes, sha256
+from synthesis.plain_yaml import YamlError, read_yaml
 
 UNSPLIT = "train"
 SPLITS = (UNSPLIT, "validation", "test")
@@ -120,11 +122,19 @@ class RunRows:
         return sum(pq.read_metadata(shard).num_rows for shard in self._shards)
 
     def content(self) -> str:
-        """SHA-256 over the shards, 64 hexadecimal digits: equal for equal rows that were written in equal parts."""
+        """SHA-256 over the shards, 64 hexadecimal digits: equal for equal rows that were written in equal parts.
+
+        Raises:
+            RunError: A shard is not what the run noted when it ended, or that note is damaged.
+        """
         total = hashlib.sha256()
+        noted = noted_hashes(self.root)
         for shard in self._shards:
-            with shard.open("rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
+            found = sha256(shard)
+            if noted.get(f"data/{shard.name}", found) != found:
+                raise RunError(f"{shard} is not what the run wrote; `terrasynth verify {self.root} --repair` writes it "
+                               "again from the blocks")
+            total.update(bytes.fromhex(found))
         return total.hexdigest()
 
     def batches(self, columns: Sequence[str] | None = None, wanted: bytes | None = None) -> Iterator[
@@ -143,14 +153,16 @@ class RunRows:
         for shard in self._shards:
             self.check_unchanged()
             try:
-                with pq.ParquetFile(shard) as file:
+                with pq.ParquetFile(shard, page_checksum_verification=True) as file:
                     for group in range(file.num_row_groups):
                         rows = file.metadata.row_group(group).num_rows
                         if wanted is None or any(wanted[start : start + rows]):
                             yield start, file.read_row_group(group, columns, use_threads=False).to_pylist()
                         start += rows
-            except (pa.ArrowException, OSError) as error:
+            except UNREADABLE as error:
                 self.check_unchanged()
+                if why := refusal(error):
+                    raise RefusedError(f"{shard} cannot be read: {why}") from error
                 raise RunError(f"{shard} cannot be read ({one_line(error)[:120]}); `terrasynth verify --repair` "
                                "says what helps") from error
         self.check_unchanged()
@@ -181,8 +193,8 @@ def as_json(value: object) -> str:
 
 def _recipe(root: Path) -> dict[str, Any]:
     try:
-        found = yaml.safe_load((root / "recipe.yaml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        found = read_yaml(root / "recipe.yaml")
+    except (OSError, YamlError) as error:
         raise InputError(f"{str(root)!r} has no readable recipe.yaml ({one_line(error)[:120]}); give the folder of a "
                          "finished run") from error
     if not isinstance(found, dict) or "name" not in found:
