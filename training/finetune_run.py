@@ -19,6 +19,7 @@ from training.finetune_views import Pictures, read_split
 from training.latent_cache import cache_key
 from training.loop import LoopSettings, Outcome, train
 from training.presets import Preset, checked
+from training.same_training import resolved
 
 if TYPE_CHECKING:
     from training.data import PairSet
@@ -46,6 +47,7 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
     processes = these_processes()
     device = this_device()
     work = out / WORK
+    loop = resolved(loop, device, work / "checkpoint" if resume else None)
     place = Place(device, loop.mixed_precision, loop.seed, Path(settings.cache or work / "cache"))
     _check_precision(settings, place)
     with processes.main_process_first():  # the others find in the Hub's cache and in ours what the first one left

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from training.data import PairSet
     from training.loop import LoopSettings, Outcome, Task
+    from training.pictures import PictureSet
 
 BASE = "base"
 FROM_A_BASE = ("finetune", "distil")
@@ -78,8 +80,6 @@ def with_base(name: str, preset: Preset, base: str | None) -> Preset:
 
 def report_skipped(pairs: PairSet) -> None:
     """Say on standard error what was left out, by name for the first twenty, and how much in all."""
-    import sys
-
     for skipped in pairs.skipped[:20]:
         print(f"left out {skipped.name}: {skipped.reason}", file=sys.stderr)
     if pairs.skipped:
@@ -104,13 +104,15 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
         raise InputError(f"loop.batch_size {settings.batch_size} is more than the {len(splits['train'])} training "
                          "pictures; make it smaller")
     report_skipped(pairs)
+    more = _decides(preset, splits, needs)
     torch.manual_seed(settings.seed)  # the libraries draw their initial weights from the global generator
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with _attention(device):
         if preset.family == "ablations":
-            outcome = run_ablations(preset, settings, splits, device, needs, out, resume)
+            outcome = run_ablations(preset, settings, splits, device, needs, out, resume, more)
         else:
-            outcome = train(make_task(preset, splits, device, needs, out), settings, out, resume)
+            resume = resume and not _needs_changed(out / "checkpoint", more, made)
+            outcome = train(make_task(preset, splits, device, needs, out), settings, out, resume, more=more)
     record = {
         "preset": preset.model_dump(exclude={"stages", "finish"}), "steps": outcome.steps,
         "minutes": round(outcome.minutes, 1), "best_step": outcome.best_step, "val": outcome.figures,
@@ -120,6 +122,34 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
     }
     (out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
     return outcome
+
+
+def _decides(preset: Preset, splits: Mapping[str, PictureSet], needs: Mapping[str, Path]) -> dict[str, object]:
+    """What decides the trained weights beside the loop."""
+    from training.same_training import data_digest, model_digest
+
+    return {
+        "family": preset.family, "model": preset.model, "load_size": preset.load_size,
+        "needs": {role: model_digest(folder) for role, folder in needs.items()},
+        "classes": list(splits["train"].label_names), "data": data_digest(splits),
+    }
+
+
+def _needs_changed(checkpoint: Path, more: Mapping[str, object], made: Mapping[str, Path]) -> bool:
+    """Whether an earlier stage of a chain was trained further, so that this one has to begin anew; says so."""
+    from synthesis.records import RecordError, read_record
+    from training.same_training import COMPLETE, FILE
+
+    if not made or not (checkpoint / COMPLETE).is_file():
+        return False
+    try:
+        before = read_record(checkpoint / FILE)["made from"]["needs"]
+    except (OSError, RecordError, KeyError, TypeError):
+        return False
+    if before == more["needs"]:
+        return False
+    print(f"{checkpoint.parent.name} begins anew: what it needs was trained further", file=sys.stderr)
+    return True
 
 
 def make_task(preset: Preset, splits: dict[str, Any], device: torch.device, needs: Mapping[str, Path],
@@ -157,12 +187,13 @@ def make_task(preset: Preset, splits: dict[str, Any], device: torch.device, need
 
 
 def run_ablations(preset: Preset, settings: LoopSettings, splits: dict[str, Any], device: torch.device,
-                  needs: Mapping[str, Path], out: Path, resume: bool) -> Outcome:
+                  needs: Mapping[str, Path], out: Path, resume: bool, more: Mapping[str, object]) -> Outcome:
     """The ablations of the Hopfield generator; the outcome is that of the base setting."""
     from training.ablations import ablate
     from training.hopfield import HopfieldSettings
 
-    return ablate(checked(HopfieldSettings, preset.model, "model"), settings, splits, device, needs, out, resume)
+    return ablate(checked(HopfieldSettings, preset.model, "model"), settings, splits, device, needs, out, resume,
+                  more)
 
 
 def _needed(reference: str, made: Mapping[str, Path]) -> Path:
