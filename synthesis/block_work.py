@@ -18,6 +18,7 @@ from typing import Self
 from synthesis.decisions import ClassDecisions
 from synthesis.events import BlockDone, ClassDone, Event
 from synthesis.job import DrawnBlock, Job
+from synthesis.runtime import set_threads
 
 DEPTH = 2  # blocks that may be unfinished while the next one is drawn; a kill costs these and the one being drawn
 
@@ -44,7 +45,11 @@ class BlockWork:
         self._tell = tell
         self._waiting: deque[_OnItsWay] = deque()
         # One thread: filters' models are no more thread-safe than their libraries.
-        self._behind = ThreadPoolExecutor(1) if job.runtime.accelerated else None
+        # It counts its threads by itself, so it is told the run's number as well.
+        self._behind = (
+            ThreadPoolExecutor(1, initializer=set_threads, initargs=(job.runtime.threads,))
+            if job.runtime.accelerated else None
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -59,8 +64,8 @@ class BlockWork:
         start, label, index = time.perf_counter(), decided.label, decided.blocks
         job, drawn = self._job, 0
         if job.blocks.exists(label, index):
-            job.check_block(label, index)
-            stored = self._run(partial(self._finish, label, index, decided.done))
+            job.blocks.read(label, index, ["id"])
+            stored = self._run(partial(self._finish, label, index, decided.closed))
         else:
             block = job.draw(label, index)
             drawn = len(block.prompts)
@@ -92,9 +97,9 @@ class BlockWork:
         self._job.store(block)
         self._finish(block.label, block.index, False)
 
-    def _finish(self, label: str, index: int, done: bool) -> None:
+    def _finish(self, label: str, index: int, closed: bool) -> None:
         """Measure what the decision will ask for, in the one thread that measures."""
-        if self._behind is not None and not done:
+        if self._behind is not None and not closed:
             for key in self._job.encoders.keys:
                 self._job.encoders.of_block(self._job.blocks, label, index, key)
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from synthesis.events import ClassCount
 from synthesis.files import replacing
 from synthesis.filters import FILTERS, ClassJudge, Measurements
+from synthesis.recipe import KeptRows
 
 BEYOND_TARGET, BEYOND_MAX_ATTEMPTS, UNDECIDED = "beyond_target", "beyond_max_attempts", "undecided"
 NOT_JUDGED = (BEYOND_TARGET, BEYOND_MAX_ATTEMPTS, UNDECIDED)
@@ -68,12 +69,26 @@ class ClassDecisions:
         blocks: Blocks seen so far.
     """
 
-    def __init__(self, label: str, judges: Sequence[NamedJudge], per_class: int, max_attempts: int) -> None:
+    def __init__(
+        self, label: str, judges: Sequence[NamedJudge], per_class: int, max_attempts: int,
+        kept: KeptRows | None = None,
+    ) -> None:
+        """Begin with nothing decided.
+
+        Args:
+            label: The class.
+            judges: Its filters.
+            per_class: Accepted attempts wanted.
+            max_attempts: Most attempts for them.
+            kept: What is kept beyond these of attempts that are there; None for nothing.
+        """
         self.label = label
         self.blocks = 0
         self._judges = judges
         self._per_class = per_class
         self._max_attempts = max_attempts
+        self._most_rows = max(per_class, kept.rows if kept else 0)
+        self._most_attempts = max(max_attempts, kept.attempts if kept else 0)
         self._accepted = 0
         self._judged = 0
         self._attempts = 0
@@ -91,20 +106,25 @@ class ClassDecisions:
 
     @property
     def done(self) -> bool:
-        """Whether no further attempt could change the data set."""
+        """Whether no further attempt has to be made."""
         return self._accepted >= self._per_class or self._attempts >= self._max_attempts
+
+    @property
+    def closed(self) -> bool:
+        """Whether no further attempt, made already or not, could change the data set."""
+        return self._accepted >= self._most_rows or self._attempts >= self._most_attempts
 
     def decide(self, rows: int, measure: Callable[[str], Measurements]) -> None:
         """Decide on the next block.
 
         Args:
             rows: Attempts in the block.
-            measure: Gives the block's measurements by an encoder; not called when the class is done already.
+            measure: Gives the block's measurements by an encoder; not called when the class is closed already.
         """
         self._rows.append(rows)
         self._seen += rows
         self.blocks += 1
-        measured = {} if self.done else {key: measure(key) for key in {each.encoder for each in self._judges}}
+        measured = {} if self.closed else {key: measure(key) for key in {each.encoder for each in self._judges}}
         self._waiting.append(measured)
         if self._seen < self._needs:
             return
@@ -123,7 +143,7 @@ class ClassDecisions:
     def _decide_block(self, rows: int, measured: Mapping[str, Measurements]) -> None:
         codes = np.zeros(rows, np.int8)
         scores = np.full((rows, len(self._judges)), np.nan, np.float32)
-        if not self.done:
+        if not self.closed:
             for each in self._judges:
                 each.judge.begin(measured[each.encoder])
         for row in range(rows):
@@ -133,9 +153,9 @@ class ClassDecisions:
         self._scores.append(scores)
 
     def _decide_row(self, row: int, scores: NDArray[np.float32]) -> int:
-        if self._accepted >= self._per_class:
+        if self._accepted >= self._most_rows:
             return _BEYOND_TARGET
-        if self._attempts >= self._max_attempts:
+        if self._attempts >= self._most_attempts:
             return _BEYOND_MAX
         self._judged += 1
         code = _ACCEPTED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +11,8 @@ import yaml
 from synthesis.card import published, refreshed
 from synthesis.errors import InputError, RunError, one_line
 from synthesis.files import TEMPORARY, write_file
+from synthesis.finished import noted_hashes
+from synthesis.frozen import frozen_of
 from synthesis.hub_check import read_back
 from synthesis.hub_files import CARD, LocalFile, check_shard, shards_of
 from synthesis.licence_sources import load_licence, save_licence
@@ -32,7 +33,7 @@ class RunFolder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.identity = _identity(root)
+        self.identity = frozen_of(root).identity.hash
 
     def check(self, card: str) -> int:
         """See `Folder`."""
@@ -41,6 +42,7 @@ class RunFolder:
             raise InputError(f"{str(self.root)!r} has no data/train-*.parquet, so there is nothing to push; run it "
                              "first")
         rows = sum(check_shard(self.root, shard) for shard in shards)
+        self._check_noted()
         told = _rows_told(card)
         if told is not None and told != rows:
             raise RunError(f"the card of {str(self.root)!r} tells of {told} rows and data/ holds {rows}; run again, "
@@ -85,13 +87,12 @@ class RunFolder:
             found.append("nothing of blocks/ and scores/ is published: the run is needed to grow the data set")
         return found
 
-
-def _identity(root: Path) -> str:
-    try:
-        return str(json.loads((root / "identity.json").read_text(encoding="utf-8"))["identity"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{str(root)!r} is no run: identity.json cannot be read ({one_line(error)[:80]}); give the "
-                         "folder that `terrasynth run` or `terrasynth export` wrote") from error
+    def _check_noted(self) -> None:
+        noted, there = noted_hashes(self.root), {file.path: file for file in self.files()}
+        for name, hashed in noted.items():
+            if name not in there or there[name].sha256 != hashed:
+                raise RunError(f"{self.root / name} is {'not what the run wrote' if name in there else 'missing'}; "
+                               f"`terrasynth verify {self.root} --repair` writes it again from the blocks")
 
 
 def local_folders(root: Path) -> list[str]:

@@ -112,7 +112,8 @@ def _timed(work: Callable[[], list[bytes]]) -> tuple[list[bytes], float]:
 
 def _missing(job: Job, label: str) -> tuple[int, int, int]:
     """Pictures of a class that exist, and that are still to be drawn at least and at most; blocks are whole."""
-    size, target = job.blocks.block_size, job.recipe.target
+    size = job.blocks.block_size
+    wanted, attempts, _ = job.target_of(label)
     present = sum(1 for _ in job.blocks.path(label, 0).parent.glob("*.parquet"))
-    least, most = -(-target.per_class // size), -(-target.max_attempts // size)
+    least, most = -(-wanted // size), -(-attempts // size) if wanted else 0
     return present * size, max(0, min(least, most) - present) * size, max(0, most - present) * size

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synthesis.errors import InputError, one_line
+from synthesis.errors import InputError
 from synthesis.evaluating import RealPair
 from synthesis.files import write_file
+from synthesis.frozen import frozen_of
 from synthesis.run_pictures import RunPictures
 
 if TYPE_CHECKING:
@@ -180,13 +181,11 @@ def identity_of(run: Path) -> dict[str, Any]:
     """Identity of a run's pictures with its parts: seed, generator with the hash of its files, prompts.
 
     Raises:
-        InputError: It cannot be read.
+        InputError: It is no run.
+        RunError: The record cannot be believed.
     """
-    try:
-        found = json.loads((run / "identity.json").read_text("utf-8"))
-        return {"identity": found["identity"], **found["parts"]}
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{str(run)!r} has no readable identity.json ({one_line(error)}); give a run") from error
+    found = frozen_of(run).identity
+    return {"identity": found.hash, **found.parts}
 
 
 def labelled(pairs: Sequence[RealPair], split: str) -> Sequence[RealPair]:

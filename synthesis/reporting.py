@@ -101,8 +101,9 @@ def _settings(job: Job, classes: Sequence[ClassDecisions]) -> dict[str, object]:
         "block size": recipe.runtime.block_size,
         "device": runtime.device,
         "dtype": runtime.dtype,
-        "micro-batch": runtime.micro_batch,
-        "torch": runtime.torch,
+        "exact": runtime.exact,
+        **({} if runtime.exact else {"micro-batch": runtime.micro_batch}),
+        "computed on": runtime.described,
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import islice
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import yaml
 
 from synthesis.card import header
 from synthesis.decisions import score_names
+from synthesis.frozen import Frozen
 from synthesis.identity import Identity
 from synthesis.images import encode
 from synthesis.licence_sources import save_licence
@@ -36,7 +36,7 @@ def write_run(root: Path, rows: int, per_shard: int = 100, sources=MIT, seed: in
         path.unlink()
     recipe = {"name": "tiny", "seed": seed, "generator": {"model": "tiny"}, "prompts": {"expander": "grammar"}}
     (root / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    (root / "identity.json").write_text(json.dumps({"identity": identity.hash}))
+    Frozen(identity, 4, "png").save(root)
     licence = inherit(sources)
     save_licence(root, licence)
     fields = yaml.safe_dump(header(root, "tiny", rows, licence), sort_keys=False)

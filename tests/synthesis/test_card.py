@@ -15,9 +15,10 @@ from synthesis import run
 from synthesis.card import TAIL, published, refreshed
 from synthesis.card_evaluation import evaluation_tables
 from synthesis.errors import RunError
+from synthesis.licence_sources import load_licence
 from synthesis.licences import Source, Statement, inherit
 from synthesis.recipe import Recipe
-from tests.synthesis.helpers import rows
+from tests.synthesis.helpers import resealed, rows
 
 LICENCE = inherit([Source("generator", "tiny", "mit", found="its card")])
 
@@ -84,9 +85,8 @@ def test_a_stated_licence_and_an_evaluation_get_into_the_end(made):
 
 
 def test_the_next_run_keeps_what_was_stated(made, tree):
-    state = json.loads((made / "licence.json").read_text())
-    state["stated"] = asdict(Statement("cc-by-4.0", by="somebody"))
-    (made / "licence.json").write_text(json.dumps(state))
+    sources = load_licence(made).sources
+    resealed(made / "licence.json", {"stated": asdict(Statement("cc-by-4.0", by="somebody"))})
     (made / "evaluation").mkdir()
     (made / "evaluation" / "report.json").write_text(json.dumps({"figures": _evaluation()}))
     tree["target"]["per_class"] = 3
@@ -94,8 +94,7 @@ def test_the_next_run_keeps_what_was_stated(made, tree):
     text = (made / "README.md").read_text()
     assert "stated by somebody" in text
     assert "| beach | 1.00 | 2 |" in text
-    assert refreshed(text, made, inherit([Source(**each) for each in state["sources"]],
-                                         Statement("cc-by-4.0", by="somebody"))) == text
+    assert refreshed(text, made, inherit(sources, Statement("cc-by-4.0", by="somebody"))) == text
 
 
 def test_an_evaluation_that_cannot_be_read_is_told(tmp_path):

@@ -66,3 +66,28 @@ def test_scores_are_given_by_outcome(tmp_path):
     assert accepted.tolist() == pytest.approx([0.9, 0.8])
     assert rejected.tolist() == pytest.approx([0.1])
     assert decided.thresholds == {"alignment": 0.5, "duplicate": 0.9}
+
+
+@pytest.mark.parametrize("rows_a_chunk", [1, 2, 1000])
+def test_duplicates_are_found_across_many_chunks_of_many_classes(tmp_path, monkeypatch, rows_a_chunk):
+    """Every accepted picture of a class is compared with, and none of another class, wherever they are kept."""
+    import synthesis.filter_duplicate
+
+    monkeypatch.setattr(synthesis.filter_duplicate, "CHUNK_BYTES", rows_a_chunk * 8 * 4)
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(24, 8))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    judges = {label: DuplicateFilter(max_similarity=0.99).judge(label, None, tmp_path) for label in "ab"}
+    for start in range(0, 24, 4):
+        for label, sign in (("a", 1), ("b", -1)):
+            block = (sign * rows[start : start + 4]).astype(np.float32)
+            judges[label].begin(Measurements(np.full(4, np.nan, np.float32), block))
+            for row in range(4):
+                assert judges[label].passes(judges[label].score(row))
+                judges[label].keep(row)
+    for label, sign in (("a", 1), ("b", -1)):
+        again = (sign * rows).astype(np.float32)
+        judges[label].begin(Measurements(np.full(24, np.nan, np.float32), again))
+        assert [judges[label].score(row) for row in range(24)] == pytest.approx([1.0] * 24, abs=1e-5)
+        judges[label].begin(Measurements(np.full(24, np.nan, np.float32), -again))
+        assert all(judges[label].passes(judges[label].score(row)) for row in range(24))

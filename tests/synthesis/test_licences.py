@@ -116,6 +116,10 @@ def test_a_run_remembers_what_was_stated(tmp_path):
     assert (len(changed.sources), changed.licence) == (3, "cc-by-4.0")
     stricter = load_licence(tmp_path, _sources("cc-by-nc-4.0"))
     assert (stricter.licence, stricter.stated_by) == ("cc-by-nc-4.0", "")
-    (tmp_path / "licence.json").write_text(json.dumps({"sources": 3}))
+    path = tmp_path / "licence.json"
+    path.write_text(path.read_text().replace("cc-by-4.0", "cc-by-5.0"))
+    with pytest.raises(RunError, match=r"licence\.json cannot be read .its content is not what was written"):
+        load_licence(tmp_path)
+    path.write_text(json.dumps({"sources": 3}))
     with pytest.raises(RunError, match=r"licence\.json cannot be read"):
         load_licence(tmp_path)
