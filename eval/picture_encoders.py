@@ -119,8 +119,9 @@ def load_picture_encoder(
     """Load whatever gives features of pictures: a backbone, a classifier's backbone, a dual encoder, "thumbnail".
 
     Args:
-        reference: "thumbnail", "efficientnet-lite0" to "-lite2" (weights from their packages), an embedded
-            name (`scene-ucm`, `clip-ucm`), a folder, or a Hub id with an optional `@revision`; weights in `safetensors`. The Inception network of FID is a folder that
+        reference: "thumbnail", "efficientnet-lite0" to "-lite2" (weights from their packages), an embedded name
+            (`scene-ucm`, `clip-ucm`), a folder, or a Hub id with an optional `@revision`; weights in `safetensors`. The
+            Inception network of FID is a folder that
             `eval.inception.convert_inception` wrote.
         device: A torch device.
         dtype: "float32" (the default, also for None), "bfloat16" or "float16": the type of the matrix products.
