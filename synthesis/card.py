@@ -15,6 +15,7 @@ import yaml
 from synthesis.card_evaluation import evaluation_tables
 from synthesis.card_header import split_card
 from synthesis.decisions import ClassDecisions
+from synthesis.drawn_texts import LeftOut
 from synthesis.files import write_file
 from synthesis.licence_sources import load_licence, save_licence, sources_of
 from synthesis.licences import Licence
@@ -30,14 +31,14 @@ LICENCE_KEYS = ("license", "license_name", "license_link")
 ANYWHERE = 'load_dataset("PATH"'
 
 
-def write_card(job: Job, classes: Sequence[ClassDecisions]) -> None:
+def write_card(job: Job, classes: Sequence[ClassDecisions], left_out: LeftOut) -> None:
     """Write the card of a run directory, and `licence.json` with what the data set was made with."""
     licence = load_licence(job.root, sources_of(job.recipe, job.source.folder, job.source.revision))
     save_licence(job.root, licence)
-    write_file(job.root / "README.md", card(job, classes, licence))
+    write_file(job.root / "README.md", card(job, classes, licence, left_out))
 
 
-def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence) -> str:
+def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence, left_out: LeftOut) -> str:
     """The card's text: YAML header, what made the data set, counts, columns, limits, evaluation, licence."""
     counts = [each.count for each in classes]
     files = describe_files(classes)
@@ -54,6 +55,7 @@ def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence) -> str:
         ),
         outcomes=dict(sorted(outcomes.items())),
         prompts=prompt_drops(job, classes),
+        left_out=left_out,
         sheet=CONTACT_SHEET if total else "",
         generator=job.source.name,
         revision=job.source.revision,

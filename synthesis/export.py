@@ -8,11 +8,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from synthesis.drawn_texts import RULE
 from synthesis.errors import InputError
 from synthesis.export_files import README, Output
 from synthesis.export_guard import TestGuard
 from synthesis.export_licence import licence_digest, licence_of
-from synthesis.export_marker import Marker, check_same
+from synthesis.export_marker import TEXTS, Marker, check_same
 from synthesis.export_merge import MergeRule
 from synthesis.export_plan import Plan
 from synthesis.export_readme import readme
@@ -79,7 +80,8 @@ def export(
     licence = licence_of(folder, rows, real, stated)
     with locked(folder):
         out = Output(folder, [*exporter.own, LEFT_OUT, README])
-        content = {"run": rows.content(), "terrasynth": version("terrasynth"), "licence": licence_digest(licence)}
+        content = {"run": rows.content(), "terrasynth": version("terrasynth"), "licence": licence_digest(licence),
+                   TEXTS: RULE}
         if real is not None:
             content["real"] = real.content()
         if marker is not None and marker.content == content and marker.extent == out.extent():

@@ -61,7 +61,7 @@ def entry(row: Row) -> dict[str, Any]:
     request = REQUESTS[hashlib.blake2b(row.id.encode()).digest()[0] % len(REQUESTS)]
     asked = [Question("caption", f"<image>\n{request}", row.text)]
     if synthetic:
-        asked += questions(row.id, row.label, row.scene, row.captions)
+        asked += questions(row.id, row.label, row.scene, row.text)
     turns = [{"from": speaker, "value": said} for one in asked
              for speaker, said in (("human", one.text), ("gpt", one.answer))]
     return {"id": row.id, "image": f"{row.split}/{row.file_name}", "conversations": turns,

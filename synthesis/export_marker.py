@@ -14,6 +14,7 @@ from synthesis.identity import differences
 
 MARKER = "terrasynth-export.json"
 FORMAT = "terrasynth export 1"
+TEXTS = "texts"  # in its content: the rule by which captions and scenes were cut down to the drawn texts
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from synthesis.card_evaluation import PLACES
 from synthesis.decisions import ClassDecisions, files_read
+from synthesis.drawn_texts import RULE
 from synthesis.events import ClassCount
 from synthesis.files import write_file
 from synthesis.identity import canonical, digest
@@ -45,6 +46,7 @@ def asked_for(job: Job, classes: Sequence[ClassDecisions]) -> str:
         "measured by": list(job.encoders.keys),
         "thresholds": limits,
         "files": files_read(classes),
+        "texts": RULE,
         "version": version("terrasynth"),
     })
 

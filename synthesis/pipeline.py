@@ -9,6 +9,7 @@ from synthesis.block_work import BlockWork
 from synthesis.card import write_card
 from synthesis.checkpoint import Checkpoint
 from synthesis.decisions import ClassDecisions, write_decisions
+from synthesis.drawn_texts import LeftOut
 from synthesis.events import Event, Finished, Listener, Planned, RunResult, Writing
 from synthesis.finished import asked_for, finished_counts, forget_finished, note_finished
 from synthesis.job import Job
@@ -100,8 +101,9 @@ def _write_results(job: Job, classes: list[ClassDecisions], tell: Callable[[Even
     tell(Writing("decisions"))
     write_decisions(job.root / "decisions.parquet", classes, job.recipe.filter_names, job.attempt_id)
     tell(Writing("data"))
-    write_shards(job, classes)
+    left_out = LeftOut()
+    write_shards(job, classes, left_out)
     tell(Writing("report"))
-    write_run_report(job, classes)
+    write_run_report(job, classes, left_out)
     tell(Writing("card"))
-    write_card(job, classes)
+    write_card(job, classes, left_out)

@@ -162,7 +162,7 @@ def draw(
     from synthesis.pipeline import run
     from synthesis.recipe import Recipe
 
-    rows = [{"label": ALL, "text": one.text, "scene": {CLASS: one.label}} for one in asked]
+    rows = [{"label": ALL, "text": one.text, "scene": {CLASS: one.label}} for one in asked]  # of the run's identity
     prompts = out / "prompts.jsonl"
     write_file(prompts, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     recipe = Recipe.parse({
@@ -172,7 +172,7 @@ def draw(
     })
     run(recipe, out / "pictures", on_event)
     made = RunPictures.read(out / "pictures", count)
-    labels = tuple(str(json.loads(scene)[CLASS]) for scene in made.scenes)
+    labels = tuple(one.label for one in asked[: len(made.ids)])  # without a filter row k is of text k
     return RunPictures(made.images, made.ids, made.texts, labels, made.scenes, made.sources)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthesis.decisions import NOT_JUDGED, ClassDecisions, Decision, files_read
+from synthesis.drawn_texts import LeftOut
 from synthesis.errors import disk_errors
 from synthesis.files import write_file
 from synthesis.filters import AnyFilter
@@ -47,7 +48,7 @@ class Example:
     decision: Decision
 
 
-def write_run_report(job: Job, classes: Sequence[ClassDecisions]) -> None:
+def write_run_report(job: Job, classes: Sequence[ClassDecisions], left_out: LeftOut) -> None:
     """Write `report/`: the page, its figures and contact sheets, and the card's picture of each class."""
     from eval import RunReport, write_report
 
@@ -57,7 +58,7 @@ def write_run_report(job: Job, classes: Sequence[ClassDecisions]) -> None:
         name=recipe.name,
         identity=job.identity.hash,
         generator=f"{job.source.name}, revision {job.source.revision}",
-        settings=_settings(job, classes),
+        settings=_settings(job, classes) | _texts(left_out),
         classes=tuple(_class_row(each) for each in classes),
         histograms=_histograms(recipe.filter_names, classes),
         accepted=_sheet_items(examples(job, classes, accepted=True, count=SHOWN)),
@@ -104,6 +105,12 @@ def _settings(job: Job, classes: Sequence[ClassDecisions]) -> dict[str, object]:
         "micro-batch": runtime.micro_batch,
         "torch": runtime.torch,
     }
+
+
+def _texts(left_out: LeftOut) -> dict[str, object]:
+    if not left_out.rows:
+        return {}
+    return {"said more than their text": f"{left_out.rows} rows; {left_out.captions} captions left out"}
 
 
 def _class_row(decided: ClassDecisions) -> ClassRow:
