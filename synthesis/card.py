@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from prompts.addresses import shown
 from synthesis.card_evaluation import evaluation_tables
 from synthesis.card_header import split_card
 from synthesis.decisions import ClassDecisions
@@ -116,10 +117,9 @@ def _joined(fields: Mapping[str, Any], text: str, end: str) -> str:
 
 
 def _render(template: str, **values: object) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from eval.markdown import markdown_environment
 
-    environment = Environment(loader=PackageLoader("synthesis"), undefined=StrictUndefined, autoescape=False)
-    return environment.get_template(template).render(**values)
+    return markdown_environment("synthesis").get_template(template).render(**values)
 
 
 def _revision(model: Any) -> str:  # noqa: ANN401 - an encoder, a classifier, or None
@@ -130,16 +130,21 @@ def _revision(model: Any) -> str:  # noqa: ANN401 - an encoder, a classifier, or
 
 def _settings(job: Job) -> dict[str, str]:
     """What decides the pictures beside generator, steps, guidance and seed, as the identity has it."""
+    from eval.markdown import Ready, plain
+
     generator = {key: value for key, value in job.source.identity().items()
                  if key not in ("revision", "steps", "guidance") and value not in (None, "auto", {})}
     expander = {key: value for key, value in job.expander.identity().items() if key != "expander"}
     found = {"generator": generator, "prompts": expander}
-    return {name: ", ".join(f"{key} {_short(value)}" for key, value in each.items()) for name, each in found.items()}
+    return {name: Ready(", ".join(f"{plain(key)} {_short(value)}" for key, value in each.items()))
+            for name, each in found.items()}
 
 
 def _short(value: object) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, width=1_000).removesuffix("...\n").strip()
-    return f"`{text}`" if len(text) <= 60 else f"`{text[:57]}...`"
+    from eval.markdown import code
+
+    text = shown(yaml.safe_dump(value, default_flow_style=True, width=1_000)).removesuffix("...\n").strip()
+    return code(text if len(text) <= 60 else f"{text[:57]}...")
 
 
 def _dataset_info(shards: Sequence[Path], rows: int) -> dict[str, Any]:

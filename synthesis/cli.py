@@ -21,6 +21,7 @@ from synthesis.cli_push import push
 from synthesis.cli_run import plan, run
 from synthesis.cli_verify import verify
 from synthesis.errors import FULL_DISK, InputError, RunError, one_line
+from synthesis.terminal import clean_output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,6 +127,11 @@ def train(preset: str, data: str, out: Path, base: str | None, minutes: float | 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: exit 0 when done, 1 when it failed, 2 when the input is wrong, with one line on stderr."""
+    with clean_output():
+        _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> None:
     try:
         code = cli.main(
             args=None if arguments is None else list(arguments), prog_name="terrasynth", standalone_mode=False

@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from prompts.addresses import without_secrets
 from synthesis.blocks import Attempt, Blocks
 from synthesis.errors import InputError, RunError, nearest, one_line
 from synthesis.files import check_writable, free_bytes, locked, remove_leftovers, write_file
@@ -122,7 +123,7 @@ class Job:
         with locked(self.root), self.runtime.threads_set():
             self._check_frozen()
             remove_leftovers(self.root)
-            resolved = self.recipe.tree() | {"identity": self.identity.hash}
+            resolved = without_secrets(self.recipe.tree() | {"identity": self.identity.hash})
             write_file(self.root / "recipe.yaml", yaml.safe_dump(resolved, sort_keys=False))
             frozen = {"identity": self.identity.hash, "parts": self.identity.parts, **self._frozen_settings()}
             write_file(self.root / FROZEN, json.dumps(frozen, indent=2, sort_keys=True) + "\n")

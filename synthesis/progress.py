@@ -6,6 +6,9 @@ import sys
 from typing import TextIO
 
 from synthesis.events import BlockDone, ClassCount, ClassDone, Event, Finished, Planned, Writing
+from synthesis.terminal import control
+
+ERASED = "\r\x1b[2K"  # a terminal's line, to be written anew
 
 
 class Progress:
@@ -73,13 +76,15 @@ class Progress:
 
     def _update(self, text: str) -> None:
         if self._live:
-            print(f"\r\x1b[2K{text}", end="", file=self._stream, flush=True)
+            control(self._stream, ERASED)
+            print(text, end="", file=self._stream, flush=True)
         else:
             self._line(text)
 
     def _line(self, text: str) -> None:
         if self._live:
-            print(f"\r\x1b[2K{text}", file=self._stream, flush=True)
+            control(self._stream, ERASED)
+            print(text, file=self._stream, flush=True)
         elif text:
             print(text, file=self._stream, flush=True)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eval import markdown
 from synthesis.errors import InputError, one_line
 from synthesis.evaluating import RealPair
 from synthesis.files import write_file
@@ -105,12 +106,12 @@ class ProtocolResult:
     def markdown(self) -> str:
         """The table, and what it rests on."""
         table = ["| figure | value | null | ceiling (real) | how |", "|---|---|---|---|---|"]
-        table += [f"| {row.name} | {row.value} | {row.null} | {row.ceiling} | {row.how} |" for row in self.rows]
+        table += [markdown.row((row.name, row.value, row.null, row.ceiling, row.how)) for row in self.rows]
         parts = [f"# Protocol {self.protocol}", "\n".join(table)]
         for title, lines in (("Followed", self.follows), ("Different", self.differs)):
             if lines:
                 parts.append("\n".join([f"## {title}", "", *(f"- {line}" for line in lines)]))
-        settings = [f"- {key}: {value}" for key, value in self.settings.items()]
+        settings = [f"- {key}: {markdown.plain(value)}" for key, value in self.settings.items()]
         return "\n\n".join([*parts, "\n".join(["## Settings", "", *settings])]) + "\n"
 
     def lines(self) -> list[str]:

@@ -13,9 +13,12 @@ from pydantic_core import ErrorDetails
 from prompts.checks import CheckSettings
 from synthesis.errors import InputError, nearest, one_line
 from synthesis.filters import FILTERS, AnyFilter
+from synthesis.generators import MOST_GUIDANCE
 
 SHIPPED = Path(__file__).parent / "recipes"
 Positive = Annotated[int, Field(gt=0)]
+MOST_STEPS = 10_000
+Side = Annotated[int, Field(gt=0, le=16_384)]  # pixels: a larger picture fits no memory
 
 
 class _Settings(BaseModel):
@@ -52,11 +55,11 @@ class GeneratorSettings(_Settings):
     model: str
     lora: str | None = None
     lora_scale: float = 1.0
-    steps: Positive = 20
-    guidance: float = Field(default=3.0, ge=0)
+    steps: Positive = Field(default=20, le=MOST_STEPS)
+    guidance: float = Field(default=3.0, ge=0, le=MOST_GUIDANCE)
     scheduler: str = "auto"
-    height: Positive | None = None
-    width: Positive | None = None
+    height: Side | None = None
+    width: Side | None = None
     conditioning: ConditioningSettings = ConditioningSettings()
     options: dict[str, bool | int | float | str] = Field(default_factory=dict)
 

@@ -27,12 +27,11 @@ def prompts(profile, count=PROMPTS, seed=11):
 
 @pytest.mark.parametrize(("profile", "before"), [("ucm", 0.85), ("open", 0.99)])
 def test_the_grammar_says_nothing_that_its_text_does_not_say(profile, before):
-    captions, wrong, found = 0, 0, Counter()
+    captions = wrong = 0
     for number, prompt in enumerate(prompts(profile)):
         more = beyond(prompt.text, prompt.captions, prompt.scene, prompt.label, profile)
         assert not more, more
         captions += len(prompt.captions)
-        found.update(Scene.from_json(prompt.scene).objects[0].role for _ in (0,))
         if number % 10 == 0:  # the same reader finds fault with what is said of the whole scene
             wrong += bool(beyond(prompt.text, prompt.choices, prompt.whole, prompt.label, profile))
     assert wrong > before * PROMPTS / 10
@@ -112,7 +111,7 @@ def test_recombined_captions_say_what_their_text_says(tmp_path):
     ("A satellite image of a harbor.", "An aerial image of a harbor.", False),
     ("A satellite image of a harbor at 2 m a pixel.", "A satellite image of a harbor at 3 m a pixel.", False),
     ("A harbor in winter.", "A harbor in summer.", False),
-    ("A harbor with a zeppelin.", "A zeppelin.", True),
+    ("A harbor with a zeppelin.", "A harbor, with a zeppelin, seen from above.", True),
     ("A harbor.", "A harbor with a zeppelin.", False),
     ("The roofs are grey.", "Grey roofs.", True),
     ("Grey ground and white roofs.", "White ground.", False),
@@ -133,7 +132,7 @@ BOATS = Scene("harbor", (SceneObject("main", "harbor", "a", 1), SceneObject("boa
      [("harbor", 1, (), ""), ("boat", 2, ("white",), "docked neatly")], [], ("in winter", None)),
     ("A pier next to a harbor at 0.5 m a pixel.", [("harbor", 1, (), ""), ("pier", 1, (), "")], [("pier", "next to")],
      ("", 0.5)),
-    ("Three white boats.", [("boat", None, (), "")], [], ("", None)),
+    ("Three white boats.", [("boat", None, ("white",), "")], [], ("", None)),
 ])
 def test_a_scene_is_cut_down_to_its_text(text, objects, relations, rest):
     captions, scene = cut(text, "harbor", (text,), BOATS.to_json())

@@ -112,6 +112,8 @@ def lies(text: str, label: str, profile: str) -> set[tuple[str, str, str]]:
     text, found = states(label).sub("", text.lower()), set()
     every = list(nouns(label).finditer(text))
     for match in places(label).finditer(text):
+        if any(each.start() < match.end() and match.start() < each.end() for each in every):
+            continue  # "a level crossing"
         before = [each[0] for each in every if each.end() <= match.start()]
         after = [each for each in every if each.start() >= match.end()]
         pronoun = re.match(r" (it|them)\b", text[match.end():])
