@@ -43,7 +43,7 @@ def row(cells: Iterable[object]) -> Ready:
 
 
 def markdown_environment(package: str) -> Environment:
-    """Templates of a package in which every text is made `plain`, unless the filters `code` or `ready` say otherwise."""
+    """Templates of a package; every text in them is made `plain`, unless the filters `code` or `ready` are used."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

@@ -57,7 +57,7 @@ def bare(address: str) -> str:
 
 
 def without_keys(text: str, secrets: Iterable[str], mark: str) -> str:
-    """A text of a server without what it was sent: a mark stands for each of the secrets, and for what follows "Bearer".
+    """A text of a server without what it was sent: the secrets, and whatever follows "Bearer".
 
     Args:
         text: What the server wrote.

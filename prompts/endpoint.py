@@ -260,7 +260,8 @@ class OpenAIExpander:
         usage = usage_of(reply.usage)
         record = {
             "content": reply.content, "finish_reason": reply.finish_reason, "usage": (usage or worst)._asdict(),
-            "reading": READING, "usage_stated": usage is not None, "lost": self._spending.lost(request), "worst": worst._asdict(),
+            "usage_stated": usage is not None, "lost": self._spending.lost(request), "worst": worst._asdict(),
+            "reading": READING,
         }
         self._cache.write(request, record)
         self._spending.settle(request)

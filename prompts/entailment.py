@@ -45,12 +45,12 @@ class DrawnPrompt(Prompt):
         vars(self).update(known)
 
     @cached_property
-    def captions(self) -> tuple[str, ...]:  # type: ignore[override]
+    def captions(self) -> tuple[str, ...]:
         """See `Prompt`."""
         return self._read[0]
 
     @cached_property
-    def scene(self) -> str:  # type: ignore[override]
+    def scene(self) -> str:
         """See `Prompt`."""
         return self._read[1]
 
@@ -128,7 +128,9 @@ def cut_scene(said: Statement, scene: Scene) -> Scene:
         scene.label,
         tuple(thing for thing, _ in kept),
         tuple(one for one in scene.relations if _lies(one, nouns, said)),
-        *(value if _plain(value) in conditions else "" for value in (scene.season, scene.light, scene.place)),
+        season=scene.season if _plain(scene.season) in conditions else "",
+        light=scene.light if _plain(scene.light) in conditions else "",
+        place=scene.place if _plain(scene.place) in conditions else "",
         sensor=scene.sensor if _plain(scene.sensor) in conditions else "",
         gsd=scene.gsd if scene.gsd is not None and f"{scene.gsd:g} m" in conditions else None,
     )

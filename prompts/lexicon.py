@@ -1,4 +1,4 @@
-"""The phrases by which sentences about scenes are read: things, looks, states, relations, conditions, and mere framing."""
+"""The phrases by which sentences about scenes are read: things, looks, states, relations, conditions, framing."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _NONE = ("no", "without", "not", "nor")
 _FRAMES = (
     "a", "an", "the", "this", "these", "those", "there", "here", "of", "has", "have", "its", "also", "too", "as well",
     "and so can", "so can", "can be seen", "can be made out", "seen from above", "seen from straight above",
-    "seen from directly overhead", "from above", "from above one sees", "from straight above", "taken from straight above",
-    "looking straight down on", "that looks straight down on", "looks straight down on", "taken", "shows", "show",
-    "showing", "and it shows", "it shows", "it also shows", "in this scene", "in the scene", "this scene", "the scene",
-    "a scene", "scene", "image", "picture", "photo", "in this area", "in the area", "this area", "an area",
-    "with a ground sampling distance of", "at a resolution of", "at a ground resolution of", "it is", "this is",
-    "here is", "here are", "there", "here", "compose", "is made up of", "are made up of", "made up of",
+    "seen from directly overhead", "from above", "from above one sees", "from straight above",
+    "taken from straight above", "looking straight down on", "that looks straight down on", "looks straight down on",
+    "taken", "shows", "show", "showing", "and it shows", "it shows", "it also shows", "in this scene", "in the scene",
+    "this scene", "the scene", "a scene", "scene", "image", "picture", "photo", "in this area", "in the area",
+    "this area", "an area", "with a ground sampling distance of", "at a resolution of", "at a ground resolution of",
+    "it is", "this is", "here is", "here are", "compose", "is made up of", "are made up of", "made up of",
 )
 # Where things lie to each other, beside what the ontologies say: words that stand in sentence templates and captions.
 _RELATIONS = (

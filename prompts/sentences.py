@@ -80,7 +80,7 @@ class Layout:
         return len(self.slots) * self._width + len(self.conditions) + (OPENING in self.conditions)
 
     def place_of(self, position: int) -> tuple[int, str]:
-        """Slot or condition of a word, by its number among both, and which part of the slot it is; "" of a condition."""
+        """Number of its slot, or of its condition behind all slots, and its part of the slot ("" of a condition)."""
         ends = len(self.slots) * self._width
         if position >= ends:  # behind the conditions stands `OPENING` once more
             number = position - ends

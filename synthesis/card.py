@@ -21,6 +21,7 @@ from synthesis.files import write_file
 from synthesis.licence_sources import load_licence, save_licence, sources_of
 from synthesis.licences import Licence
 from synthesis.reporting import CONTACT_SHEET, describe_files, describe_filter, prompt_drops
+from synthesis.unread import Unread
 
 if TYPE_CHECKING:
     from synthesis.job import Job
@@ -32,14 +33,18 @@ LICENCE_KEYS = ("license", "license_name", "license_link")
 ANYWHERE = 'load_dataset("PATH"'
 
 
-def write_card(job: Job, classes: Sequence[ClassDecisions], left_out: LeftOut) -> None:
+def write_card(
+    job: Job, classes: Sequence[ClassDecisions], left_out: LeftOut, unread: Sequence[Unread]
+) -> None:
     """Write the card of a run directory, and `licence.json` with what the data set was made with."""
     licence = load_licence(job.root, sources_of(job.recipe, job.source.folder, job.source.revision))
     save_licence(job.root, licence)
-    write_file(job.root / "README.md", card(job, classes, licence, left_out))
+    write_file(job.root / "README.md", card(job, classes, licence, left_out, unread))
 
 
-def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence, left_out: LeftOut) -> str:
+def card(
+    job: Job, classes: Sequence[ClassDecisions], licence: Licence, left_out: LeftOut, unread: Sequence[Unread]
+) -> str:
     """The card's text: YAML header, what made the data set, counts, columns, limits, evaluation, licence."""
     counts = [each.count for each in classes]
     files = describe_files(classes)
@@ -57,6 +62,7 @@ def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence, left_out
         outcomes=dict(sorted(outcomes.items())),
         prompts=prompt_drops(job, classes),
         left_out=left_out,
+        unread=[line for one in unread for line in one.lines()],
         sheet=CONTACT_SHEET if total else "",
         generator=job.source.name,
         revision=job.source.revision,

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from synthesis.blocks import Blocks
+from synthesis.drawn_texts import NEEDED, what_holds
 from synthesis.errors import InputError
 from synthesis.evaluating import RealPair, real_images
 from synthesis.filter_control import run_recipe
-from synthesis.drawn_texts import NEEDED, what_holds
 from synthesis.filter_judging import Attempts
 from synthesis.filter_scene import place_of
 from synthesis.identity import ID_LENGTH, canonical

@@ -28,6 +28,7 @@ from synthesis.prompt_checks import PromptDrops, checked, prompt_drops
 from synthesis.recipe import Recipe
 from synthesis.runtime import Runtime
 from synthesis.scoring import Encoders
+from synthesis.unread import Unread, readers_of, refuse, unread_by
 
 if TYPE_CHECKING:
     from prompts import Expander, Prompt
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 # Prompts of a class that are checked against the generator's token limit before the first picture; later ones are
 # checked when their block is drawn.
 CHECKED_PROMPTS = 256
+CHECKED_WORDS = 64  # prompts of a class in which words are looked for that a model never read
 FROZEN = "identity.json"
 ENCODING_THREADS = 4  # beside a device that draws; compression of large pictures is then what takes longest
 
@@ -71,7 +73,7 @@ class Job:
         runtime: Device, precision and portions.
         encoders: What the filters measure with.
         blocks: The ledger.
-        names: By what rows call the filters.
+        unread: What its models never met in training, in the first prompts of each class.
     """
 
     def __init__(self, recipe: Recipe, root: Path) -> None:
@@ -106,6 +108,7 @@ class Job:
         if not self.blocks.any():
             self.encoders.check_size(*self.generator.size)
             self.check_tokens(self.generator, CHECKED_PROMPTS)
+        self.unread = self._unread()
         self._check_disk()
 
     @cached_property
@@ -225,6 +228,20 @@ class Job:
                     f"prompt {start + offset} of class {label!r} has {tokens} tokens and {self.source.name!r} reads "
                     f"{limit}: {text[:60]!r}...; shorten it"
                 )
+
+    def _unread(self) -> tuple[Unread, ...]:
+        """What the models never met; texts that cost time or money are looked at only while nothing is drawn yet.
+
+        Raises:
+            InputError: There is something, and the recipe refuses it.
+        """
+        costly = getattr(self.expander, "costly", False)
+        count = 0 if costly and self.blocks.any() else min(CHECKED_WORDS, self.recipe.target.per_class)
+        texts = {label: [prompt.text for prompt in self.prompts(label, 0, count)] for label in self.classes}
+        found = tuple(unread_by(readers_of(self.recipe, self.source.folder), texts))
+        if self.recipe.unknown == "refuse":
+            refuse(found)
+        return found
 
     def _check_disk(self) -> None:
         target = self.recipe.target

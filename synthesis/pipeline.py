@@ -14,7 +14,7 @@ from synthesis.events import Event, Finished, Listener, Planned, RunResult, Writ
 from synthesis.finished import asked_for, finished_counts, forget_finished, note_finished
 from synthesis.job import Job
 from synthesis.recipe import Recipe
-from synthesis.reporting import write_run_report
+from synthesis.reporting import drawn_unread, write_run_report
 from synthesis.shards import write_shards
 
 
@@ -50,7 +50,8 @@ def run(
             for label in job.classes
         ]
         asked = asked_for(job, classes)
-        tell(Planned(job.identity.hash, tuple(c.count for c in classes), recipe.target.max_attempts, job.blocks.any()))
+        tell(Planned(job.identity.hash, tuple(c.count for c in classes), recipe.target.max_attempts, job.blocks.any(),
+                     tuple(line for one in job.unread for line in one.lines())))
         counts, drawn, stopped = finished_counts(job, asked), 0, False
         if counts is None:
             forget_finished(job)
@@ -104,6 +105,7 @@ def _write_results(job: Job, classes: list[ClassDecisions], tell: Callable[[Even
     left_out = LeftOut()
     write_shards(job, classes, left_out)
     tell(Writing("report"))
-    write_run_report(job, classes, left_out)
+    unread = drawn_unread(job, classes)
+    write_run_report(job, classes, left_out, unread)
     tell(Writing("card"))
-    write_card(job, classes, left_out)
+    write_card(job, classes, left_out, unread)

@@ -25,11 +25,13 @@ class Progress:
     def __call__(self, event: Event) -> None:
         """Print what an event says."""
         match event:
-            case Planned(identity=identity, counts=counts, max_attempts=most, resumed=resumed):
+            case Planned(identity=identity, counts=counts, max_attempts=most, resumed=resumed, notes=notes):
                 self._counts, self._most = {count.label: count for count in counts}, most
                 wanted = sum(count.target for count in counts)
                 began = "continuing" if resumed else "starting"
                 self._line(f"{began}: {wanted} pictures of {len(counts)} classes, identity {identity}")
+                for note in notes:
+                    self._line(f"note: {note}")
             case BlockDone(count=count, drawn=drawn, seconds=seconds):
                 self._counts[count.label] = count
                 if drawn:

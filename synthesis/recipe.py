@@ -158,6 +158,8 @@ class Recipe(_Settings):
         target: How many pictures.
         output: How they are stored.
         runtime: Where and how the work is done.
+        unknown: What to do about words and classes that a model never met in training (`synthesis.unread`): "warn" says
+            so before the first image and in report and card, "refuse" stops before the first image.
         identity: Written by a run into its `recipe.yaml`; when given, a run whose models or prompts resolve to
             another identity is refused.
     """
@@ -170,6 +172,7 @@ class Recipe(_Settings):
     target: TargetSettings = TargetSettings()
     output: OutputSettings = OutputSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+    unknown: Literal["warn", "refuse"] = "warn"
     identity: str | None = None
 
     @classmethod

@@ -19,7 +19,7 @@ _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u20
 
 
 class CleanStream:
-    """A text stream that shows control characters as `\\x1b` and hides secrets.
+    """A text stream that shows control characters as escapes and hides secrets.
 
     A carriage return stays at the start of what is written at once, where progress bars have it.
     """
@@ -67,7 +67,7 @@ def control(stream: TextIO, sequence: str) -> None:
 def clean_output() -> Iterator[None]:
     """Let all that is printed go through `CleanStream`."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (CleanStream(stream) for stream in before)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = (CleanStream(stream) for stream in before)
     try:
         yield
     finally:

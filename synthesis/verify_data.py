@@ -198,7 +198,7 @@ def _says_more(row: Mapping[str, Any], wanted: Mapping[str, Any], different: Seq
     if not set(different) <= {"captions", "scene"}:
         return False
     held = what_holds(row)
-    return held["captions"] == wanted["captions"] and held["scene"] == wanted["scene"]
+    return all(held[name] == wanted[name] for name in ("captions", "scene"))
 
 
 def _expected(run: RunRecord, decisions: Decisions, fast: bool) -> Iterator[dict[str, Any]]:

@@ -16,6 +16,7 @@ from training.finetune_place import Place, these_processes, this_device
 from training.finetune_settings import FinetuneSettings
 from training.finetune_validation import Validation
 from training.finetune_views import Pictures, read_split
+from training.knowledge import write_knowledge
 from training.latent_cache import cache_key
 from training.loop import LoopSettings, Outcome, train
 from training.presets import Preset, checked
@@ -72,6 +73,9 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
         }
         (work / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         write_card(out, base, record)
+        met = splits["train"].pairs
+        write_knowledge(out, (text for pair in met for text in pair.captions), (pair.label for pair in met),
+                        None if settings.method == "lora" else base.folder)
     return outcome
 
 

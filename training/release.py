@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.errors import InputError
+from training.knowledge import write_knowledge
 from training.presets import Preset, checked, load_preset
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 BASE = "base"
 FROM_A_BASE = ("finetune", "distil")
+READING = ("clip", "diffusion", "hopfield")  # families of models that read captions
+KNOWING = (*READING, "scene")  # and that know classes: what they met is written beside their weights
 
 
 def run_preset(preset: str, data: str | Path, out: Path, minutes: float | None = None, resume: bool = True,
@@ -119,6 +122,9 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
         "pictures": {name: len(split) for name, split in splits.items()}, "left_out": len(pairs.skipped),
     }
     (out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+    if preset.family in KNOWING:
+        captions = (text for own in splits["train"].captions for text in own)
+        write_knowledge(out, captions if preset.family in READING else None, splits["train"].class_names())
     return outcome
 
 

@@ -14,11 +14,13 @@ from functools import cache, lru_cache
 from prompts.ontology import PROFILES, load_ontology
 
 # Words of no claim: how a sentence about an image is built, and that the image is taken from above.
-FREE = set("""
-a an the this that these those there here it them its is are has have was were of with and in on at to while which as so
-too also well can be seen from above straight directly overhead looking looks down shows show showing sees one taken
-made out together image scene area ground sampling distance resolution pixel up compose land
-""".split())
+FREE = {
+    "a", "an", "the", "this", "that", "these", "those", "there", "here", "it", "them", "its", "is", "are",
+    "has", "have", "was", "were", "of", "with", "and", "in", "on", "at", "to", "while", "which", "as", "so",
+    "too", "also", "well", "can", "be", "seen", "from", "above", "straight", "directly", "overhead", "looking",
+    "looks", "down", "shows", "show", "showing", "sees", "one", "taken", "made", "out", "together", "image",
+    "scene", "area", "ground", "sampling", "distance", "resolution", "pixel", "up", "compose", "land",
+}
 FORMS: dict[str, str] = {form: noun for profile in PROFILES for noun, form in load_ontology(profile).countable.items()}
 
 
@@ -76,7 +78,7 @@ def main(label: str, profile: str) -> frozenset[str]:
 
 @cache
 def states(label: str) -> re.Pattern[str]:
-    """What things of the class are or do, and turns that only begin a sentence: no place of theirs is one of a thing."""
+    """What things of the class are or do, and turns that begin a sentence: no place in them is one of a thing."""
     found = {"straight down on", "from above", "from straight above", "next to each other", "close to each other"}
     for profile in PROFILES:
         ontology = load_ontology(profile)

@@ -5,7 +5,6 @@ from collections import Counter
 import pytest
 
 from prompts import load_expander
-from prompts.ontology import load_ontology
 from prompts.scene import Relation, Scene, SceneObject
 from synthesis.export_questions import BRIEFLY, NO, YES, questions
 
