@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from prompts.entailment import REVISION, cut
@@ -30,6 +31,23 @@ class LeftOut:
 
     rows: int = 0
     captions: int = 0
+
+
+def says_more(shard: Path) -> bool:
+    """Whether a row of a Parquet file of a run says more than its text; a file that cannot be read says nothing."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(shard) as file:
+            for batch in file.iter_batches(1000, columns=list(NEEDED)):
+                for row in batch.to_pylist():
+                    held = what_holds(row)
+                    if held["captions"] != row["captions"] or held["scene"] != row["scene"]:
+                        return True
+    except (pa.ArrowException, OSError, KeyError):
+        return False
+    return False
 
 
 def what_holds(row: Mapping[str, Any], left_out: LeftOut | None = None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import yaml
 
 from prompts.addresses import has_secrets
 from synthesis.card import published, refreshed
+from synthesis.drawn_texts import says_more
 from synthesis.errors import InputError, RunError, one_line
 from synthesis.files import TEMPORARY, write_file
 from synthesis.hub_check import read_back
@@ -44,6 +45,9 @@ class RunFolder:
         if has_secrets(_recipe(self.root)):
             raise InputError(f"recipe.yaml of {str(self.root)!r} holds an address with credentials or a query, and a "
                              "push publishes it; run again, which writes it without")
+        if any(map(says_more, shards)):
+            raise InputError(f"{str(self.root)!r} has captions or scenes that say more than the texts that were drawn; "
+                             "run again, which cuts them down and draws nothing")
         rows = sum(check_shard(self.root, shard) for shard in shards)
         told = _rows_told(card)
         if told is not None and told != rows:

@@ -66,7 +66,8 @@ def test_what_is_looser_than_a_licence_nobody_knows_needs_a_reason(source, state
 
 
 def test_what_keeps_to_a_licence_for_research_needs_no_reason():
-    for kept in (Statement("cc-by-nc-4.0"), Statement("cc-by-nc-sa-4.0"), Statement("other", "research-only", "LICENSE"),
+    for kept in (Statement("cc-by-nc-4.0"), Statement("cc-by-nc-sa-4.0"),
+                 Statement("other", "research-only", "LICENSE"),
                  Statement("other", "research-captions", "LICENSE", reason="not needed")):
         assert inherit([RESEARCH], kept).reason == ""
     assert inherit([Source("generator", "m", "c-uda")], Statement("c-uda")).licence == "c-uda"
