@@ -13,7 +13,7 @@ from synthesis.export_questions import Question, questions
 from synthesis.export_rows import Row
 
 BASIS = {True: "prompt", False: "caption"}
-"""What answers rest on: of a synthetic picture the prompt, of a real one what people wrote of it."""
+"""What answers rest on: of a synthetic picture the drawn text, of a real one what people wrote of it."""
 
 REQUESTS = (
     "Describe the image in one sentence.",
