@@ -17,6 +17,10 @@ _QUERY = re.compile(r"(?<=[?&;])([^=&;#\s]+)=([^&;#\s'\"<>)]*)")
 _HEADER = re.compile(r"\b((?:proxy-)?authorization|x-api-key|api-key|cookie)(['\"]?\s*[:=]\s*['\"]?)"
                      r"((?:bearer|basic|token)\s+)?[^\s'\",;]+", re.IGNORECASE)
 _BEARER = re.compile(r"\b(bearer)(\s+)[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
+_BASIC = re.compile(r"\b((?i:basic))(\s+)(?=[A-Za-z0-9+/]*[A-Z0-9=])[A-Za-z0-9+/]{4,}={0,2}")
+_TOKEN = re.compile(r"\b(?:hf_[A-Za-z0-9]{20,}|sk-[\w-]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|AKIA[A-Z0-9]{16})\b")
+_FIELD = re.compile(r"(?:api|access|secret)[_-]?key|(?:access|auth|api|bearer)?[_-]?token|password|passwd|(?:client[_-]?)?"
+                    r"secret|authorization|credentials?", re.IGNORECASE)
 _NAME = re.compile(r"(?:^|_)(?:TOKEN|API_?KEY|ACCESS_KEY|SECRET|SECRET_KEY|PASSWORD|PASSWD)$")
 _SHORTEST = 6  # a value that is shorter may be any word
 
@@ -25,22 +29,29 @@ def shown(text: str) -> str:
     """A text for people and logs: credentials, queries of addresses, keys in headers and in the environment hidden."""
     if "://" in text:
         text = _ADDRESS.sub(lambda match: _QUERY.sub(_masked, _USER.sub(f"{HIDDEN}@", match[0])), text)
-    text = _BEARER.sub(rf"\1\2{HIDDEN}", _HEADER.sub(rf"\1\2{HIDDEN}", text))
+    text = _HEADER.sub(rf"\1\2{HIDDEN}", text)
+    for kind in (_BEARER, _BASIC):
+        text = kind.sub(rf"\1\2{HIDDEN}", text)
+    text = _TOKEN.sub(HIDDEN, text)
     for secret in _secrets():
         text = text.replace(secret, HIDDEN)
     return text
 
 
 def without_secrets(value: object) -> object:
-    """Plain data as it may be written to a file that is published: addresses without credentials and query.
+    """Plain data as it may be written to a file that is published.
+
+    Addresses are without credentials and query, and texts under names like "api_key" are hidden.
 
     Args:
         value: Texts, numbers, lists and mappings, as YAML has them.
     """
     if isinstance(value, str):
-        return _ADDRESS.sub(lambda match: bare(match[0]), value) if "://" in value else value
+        text = _ADDRESS.sub(lambda match: bare(match[0]), value) if "://" in value else value
+        return _TOKEN.sub(HIDDEN, _BEARER.sub(rf"\1\2{HIDDEN}", text))
     if isinstance(value, Mapping):
-        return {key: without_secrets(each) for key, each in value.items()}
+        return {key: HIDDEN if is_secret(key) and isinstance(each, str) else without_secrets(each)
+                for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [without_secrets(each) for each in value]
     return value
@@ -57,7 +68,7 @@ def bare(address: str) -> str:
 
 
 def without_keys(text: str, secrets: Iterable[str], mark: str) -> str:
-    """A text of a server without what it was sent: the secrets, and whatever follows "Bearer".
+    """A text of a server without what it was sent: the secrets, and whatever follows "Bearer" and "Basic".
 
     Args:
         text: What the server wrote.
@@ -67,7 +78,14 @@ def without_keys(text: str, secrets: Iterable[str], mark: str) -> str:
     for secret in secrets:
         if len(secret) >= _SHORTEST:
             text = text.replace(secret, mark)
-    return _BEARER.sub(rf"\1\2{mark}", text)
+    for kind in (_BEARER, _BASIC):
+        text = kind.sub(rf"\1\2{mark}", text)
+    return text
+
+
+def is_secret(name: object) -> bool:
+    """Whether what stands under a name is a key or a password, by the name."""
+    return _FIELD.fullmatch(str(name)) is not None
 
 
 def has_secrets(value: object) -> bool:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import time
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -149,7 +150,9 @@ class Chat:
                 raise InputError(f"environment variable {self._key_variable!r} holds no key: it has unprintable signs")
             parts = urlsplit(self._url)
             values = [value for _, value in parse_qsl(parts.query)]
-            known = (key, parts.password, unquote(parts.password or ""), *values, self._url)
+            user, password = unquote(parts.username or ""), unquote(parts.password or "")
+            basic = b64encode(f"{user}:{password}".encode()).decode() if user else ""
+            known = (key, parts.password, password, basic, "" if password else user, *values, self._url)
             found = {one for one in known if one and one != self.endpoint}
             self._secrets = tuple(sorted(found, key=len, reverse=True))
             self._address = Address(self._url, key or "none", self._timeout)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from prompts.addresses import is_secret
 from prompts.answer_cache import AnswerCache
 from prompts.answer_json import READING, captions_in
 from prompts.asking import WORDS, Asking, number
@@ -39,8 +39,6 @@ SCHEMA = {
     },
 }
 
-_SECRET = re.compile(r"api[_-]?key|password|passwd|secret|authorization|^(?:access_|auth_)?token$|credential",
-                     re.IGNORECASE)
 log = logging.getLogger("terrasynth")
 
 
@@ -186,7 +184,7 @@ class OpenAIExpander:
                 f"option request {request!r} of the openai expander must hold fields of a request as JSON, "
                 f"other than {', '.join(sorted(FIXED))}"
             )
-        if secret := next((name for name in _names(given) if _SECRET.search(name)), None):
+        if secret := next(filter(is_secret, _names(given)), None):
             raise InputError(
                 f"option request of the openai expander has the field {secret!r}; keys and passwords belong into "
                 "environment variables (option api_key_env), since recipes are published"

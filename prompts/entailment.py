@@ -108,6 +108,8 @@ def implied(said: Statement, text: str, captions: Iterable[str], lexicon: Lexico
 
 def _cut(said: Statement, text: str, known: Scene | None, scene: str) -> str:
     """The JSON of a scene, cut down to what is said."""
+    if not said.sure:
+        return UNKNOWN
     if known is not None:
         left = cut_scene(said, known)
         return left.to_json() if left.objects else UNKNOWN

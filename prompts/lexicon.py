@@ -12,19 +12,26 @@ from prompts.scene import NUMBERS, Scene
 from prompts.wording import plural
 
 Kind = Literal["thing", "look", "amount", "state", "relation", "condition", "view", "frame", "pause", "verb", "pronoun",
-               "none", "word"]
+               "none", "doubt", "word"]
 Tokens = tuple[str, ...]
 
 _TOKEN = re.compile(r"[^\W_]+(?:[-.'\u2019][^\W_]+)*|[.,;:!?()]")
 # Of two phrases of the same words, the kind that stands first here wins.
-_ORDER: tuple[Kind, ...] = ("condition", "view", "state", "relation", "thing", "frame", "none", "pause", "verb",
-                            "pronoun", "amount", "look")
+_ORDER: tuple[Kind, ...] = ("condition", "view", "state", "relation", "thing", "frame", "none", "doubt",
+                            "pause", "verb", "pronoun", "amount", "look")
 
-_PAUSES = (".", ",", ";", ":", "!", "?", "(", ")", "with", "and", "while", "which", "together", "but", "or", "that")
+_PAUSES = (".", ",", ";", ":", "!", "(", ")", "with", "and", "while", "which", "together", "but", "that")
 _VERBS = ("is", "are", "there is", "there are", "and there is", "and there are")
 _PRONOUNS = ("it", "them", "they")
 _NOT_LISTED = frozenset({"", "a", "an", "the", "no"})  # amounts that other kinds stand for
-_NONE = ("no", "without", "not", "nor")
+_NONE = (
+    "no", "without", "not", "nor", "neither", "never", "none of", "zero", "lacking", "lacks", "lack", "free of",
+    "empty of", "devoid of", "hardly any", "barely any", "hardly", "barely", "instead of", "rather than", "except",
+    "except for", "absence of", "missing", "nothing but",
+)
+# With these a text leaves open what is there; nothing but the text itself then follows from it.
+_DOUBTS = ("or", "either", "maybe", "perhaps", "possibly", "probably", "might", "may", "could", "if", "unless", "as if",
+           "almost", "nearly", "whether", "seems", "appears", "?")
 # Words and turns that carry no claim of their own: how a sentence is begun and how the image is called.
 _FRAMES = (
     "a", "an", "the", "this", "these", "those", "there", "here", "of", "has", "have", "its", "also", "too", "as well",
@@ -168,7 +175,7 @@ def _of_all() -> Lexicon:
 def _base() -> dict[str, Kind]:
     listed: list[tuple[Iterable[str], Kind]] = [
         (_FRAMES, "frame"), (_PAUSES, "pause"), (_VERBS, "verb"), (_PRONOUNS, "pronoun"), (_NONE, "none"),
-        (_RELATIONS, "relation"), ([word for word in NUMBERS if word not in ("a", "no")], "amount"),
+        (_RELATIONS, "relation"), (_DOUBTS, "doubt"), ([word for word in NUMBERS if word not in ("a", "no")], "amount"),
     ]
     return _joined(*({phrase: kind for phrase in phrases} for phrases, kind in listed))
 

@@ -10,7 +10,7 @@ from prompts.lexicon import Kind, Lexicon, Tokens, tokens
 
 Claim = tuple[str, ...]
 _METRES = re.compile(r"\d+(?:\.\d+)?")
-_JOINS = frozenset({"and", "or", ","})  # what goes on with "no ... and ..."
+_JOINS = frozenset({"and", "or", "nor", ","})  # what goes on with "no ... and ..."
 _LOOSE = frozenset({"look", "amount", "word"})
 _INSIDE = frozenset({"in", "at"})
 
@@ -48,14 +48,16 @@ class Statement:
         claims: What it says: ("thing", noun), ("look", noun, amount or look), ("state", noun, state), ("relation",
             noun, how, noun), ("condition", of the whole image), ("view", what took it), and ("word", noun beside it,
             word) of all that the lexicon does not know.
+        sure: It leaves nothing open ("a road or a river" does).
     """
 
     things: tuple[Thing, ...]
     claims: frozenset[Claim]
+    sure: bool = True
 
     def implies(self, other: Statement) -> bool:
         """Whether another sentence says nothing that this one does not say."""
-        return other.claims <= self.claims
+        return self.sure and other.sure and other.claims <= self.claims
 
 
 def read(text: str, lexicon: Lexicon) -> Statement:
@@ -84,6 +86,8 @@ def _items(said: Tokens, lexicon: Lexicon) -> list[_Item]:
             items += before
             # An article begins a noun phrase; anything else ends what may have begun.
             before, begin = [], place if value in ("a", "the") else place + length
+            if absent and value == "or":  # "no trucks or buses" is "no trucks and no buses"
+                kind = "pause"
             absent = kind == "none" or (absent and (kind == "frame" or value in _JOINS))
             if kind != "frame":
                 items.append(_Item(kind, value))
@@ -105,6 +109,7 @@ class _Reading:
 
     def __init__(self, items: list[_Item], lexicon: Lexicon) -> None:
         self._items, self._lexicon = items, lexicon
+        self._sure = not any(item.kind == "doubt" for item in items)
         self._things = tuple(item.thing for item in items if item.thing is not None)
         nouns = [thing.noun for thing in self._things]
         # What "it" and "them" stand for: what the class is about, where that is named, else the first thing.
@@ -132,7 +137,7 @@ class _Reading:
             elif kind in _LOOSE:  # "the roofs are grey", or what is not understood
                 predicate = kind == "look" and place > 0 and self._items[place - 1].kind == "verb"
                 claims.add(("look" if predicate else "word", self._beside(place), value))
-        return Statement(self._things, frozenset(claims))
+        return Statement(self._things, frozenset(claims), self._sure)
 
     def _relation(self, place: int, how: str) -> tuple[Claim, ...]:
         """What lies how to what; "in an aerial image" and "in the golf course" say nothing of that kind."""

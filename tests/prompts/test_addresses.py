@@ -18,6 +18,8 @@ SECRETS = ("pa55word", "QSECRET", "tok-12345", "user:")
     ("Authorization: Bearer tok-12345", "Authorization: ***"),
     ("{'authorization': 'Bearer tok-12345', 'a': 1}", "{'authorization': '***', 'a': 1}"),
     ("bad key Bearer tok-12345.", "bad key Bearer ***"),
+    ("bad key Basic dTpwYTU1d29yZA== /v1", "bad key Basic *** /v1"),
+    ("a basic harbor with Basic shapes", "a basic harbor with Basic shapes"),
     ("x-api-key=QSECRET; b", "x-api-key=***; b"),
     ("two words, a@b.c, 3:4 and a/b?c=d", "two words, a@b.c, 3:4 and a/b?c=d"),
     ("https://huggingface.co/docs/hub/repositories-licenses", "https://huggingface.co/docs/hub/repositories-licenses"),
@@ -47,6 +49,10 @@ def test_plain_data_is_written_without_them():
     assert found == {"prompts": {"base_url": "http://host:9/v1?api-version=2", "n": 3},
                      "more": ["https://host", None, True], "path": "/a/b", "text": "see https://h/x ."}
     assert not [secret for secret in SECRETS if secret in str(found)]
+    keys = {"api_key": "sk-1", "Authorization": "x", "client_secret": "y", "token_budget": 3, "api_key_env": "MY_KEY",
+            "max_tokens": 9, "note": "Bearer abc hf_" + "a" * 24, "password": ""}
+    assert without_secrets(keys) == keys | {"api_key": "***", "Authorization": "***", "client_secret": "***",
+                                            "note": "Bearer *** ***", "password": "***"}
     assert has_secrets(tree)
     assert not has_secrets(found)
     assert without_secrets(found) == found

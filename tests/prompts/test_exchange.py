@@ -162,11 +162,12 @@ def test_a_wait_that_a_server_asks_for_is_bounded(wait, server, tmp_path):
 
 def test_what_a_server_sends_back_of_the_key_is_in_no_caption_and_no_file(server, tmp_path):
     echo = [f"A harbor with {KEY} boats.", f"A harbor with Bearer {KEY[:9]} boats.", "A harbor with pa55word boats."]
+    echo.append("A harbor with Basic dXNlcjpwYTU1d29yZA== boats.")
     server.script = [sending(200, answer(*echo, "A harbor with red boats.").encode())]
     url = server.url.replace("http://", "http://user:pa55word@")
     prompts = texts(make(server, tmp_path, base_url=url), count=4)
     kept = "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
-    for secret in (KEY, KEY[:9], "pa55word"):
+    for secret in (KEY, KEY[:9], "pa55word", server.headers[0]["authorization"].split()[1]):
         assert secret not in " ".join(prompts) + kept
     assert "A harbor with red boats." in prompts
 

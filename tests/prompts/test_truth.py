@@ -114,6 +114,13 @@ def test_recombined_captions_say_what_their_text_says(tmp_path):
     ("A harbor with a zeppelin.", "A harbor, with a zeppelin, seen from above.", True),
     ("A harbor.", "A harbor with a zeppelin.", False),
     ("The roofs are grey.", "Grey roofs.", True),
+    ("A harbor free of boats.", "A harbor with boats.", False),
+    ("Neither boats nor piers.", "Boats.", False),
+    ("Neither boats nor piers.", "Piers.", False),
+    ("Cars but no trucks or buses on a road.", "Buses.", False),
+    ("A river or a road.", "A road.", False),
+    ("Perhaps a river.", "A river.", False),
+    ("Hardly any boats.", "Boats.", False),
     ("Grey ground and white roofs.", "White ground.", False),
 ])
 def test_what_follows_from_a_text(text, caption, holds):
