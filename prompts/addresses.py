@@ -19,8 +19,8 @@ _HEADER = re.compile(r"\b((?:proxy-)?authorization|x-api-key|api-key|cookie)(['\
 _BEARER = re.compile(r"\b(bearer)(\s+)[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
 _BASIC = re.compile(r"\b((?i:basic))(\s+)(?=[A-Za-z0-9+/]*[A-Z0-9=])[A-Za-z0-9+/]{4,}={0,2}")
 _TOKEN = re.compile(r"\b(?:hf_[A-Za-z0-9]{20,}|sk-[\w-]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|AKIA[A-Z0-9]{16})\b")
-_FIELD = re.compile(r"(?:api|access|secret)[_-]?key|(?:access|auth|api|bearer)?[_-]?token|password|passwd|(?:client[_-]?)?"
-                    r"secret|authorization|credentials?", re.IGNORECASE)
+_FIELD = re.compile(r"(?:api|access|secret)[_-]?key|(?:access|auth|api|bearer)?[_-]?token|password|passwd|"
+                    r"(?:client[_-]?)?secret|authorization|credentials?", re.IGNORECASE)
 _NAME = re.compile(r"(?:^|_)(?:TOKEN|API_?KEY|ACCESS_KEY|SECRET|SECRET_KEY|PASSWORD|PASSWD)$")
 _SHORTEST = 6  # a value that is shorter may be any word
 
