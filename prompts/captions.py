@@ -17,6 +17,7 @@ from prompts.reading import existing, fail, label_of, records, text_of
 from prompts.types import Prompt, check_request
 
 CAPTIONS = 5
+MOST_TURNED = 7  # clauses that are put into every order: of eight there are 40,320
 REVISION = 1  # raise it when this code would give other prompts from the same captions: it is part of the identity
 
 
@@ -97,7 +98,8 @@ class _Bank:
             clauses[self._swap(draws.pick(fitting), draws)] = None
         said = tuple(clauses)
         # "with a and b" keeps its order: turned round, b would belong to something else
-        orders = list(permutations(said)) if len({_joint(clause) for clause in said}) == 1 else [said]
+        turnable = len({_joint(clause) for clause in said}) == 1 and len(said) <= MOST_TURNED
+        orders = list(permutations(said)) if turnable else [said]
         ways = [sentence(frame, head, order) for order in orders for frame in frames(parts)]
         captions = list(dict.fromkeys(draws.shuffled(ways)))[:CAPTIONS]
         return DrawnPrompt(captions[0], label, captions, CaptionsExpander.name, UNKNOWN)

@@ -70,6 +70,13 @@ class DrawnPrompt(Prompt):
         return Prompt, (self.text, self.label, self.captions, self.source, self.scene, self.choices, self.whole)
 
 
+def held(prompt: Prompt) -> Prompt:
+    """The prompt of any expander with captions and scene that its text implies."""
+    if isinstance(prompt, DrawnPrompt) or (prompt.captions == (prompt.text,) and prompt.scene == UNKNOWN):
+        return prompt
+    return DrawnPrompt(prompt.text, prompt.label, prompt.captions, prompt.source, prompt.scene)
+
+
 def redrawn(prompt: Prompt, text: str) -> Prompt:
     """The prompt with another of its choices as its text; captions and scene follow."""
     return DrawnPrompt(text, prompt.label, prompt.choices or prompt.captions, prompt.source,

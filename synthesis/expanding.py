@@ -11,6 +11,8 @@ from itertools import zip_longest
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import TYPE_CHECKING, BinaryIO
 
+from prompts.entailment import held
+
 if TYPE_CHECKING:
     from prompts import Expander, Prompt
     from prompts.tally import Tally
@@ -105,7 +107,8 @@ class Lines:
             self._tally.add((prompt.label, caption) for prompt in prompts for caption in prompt.captions)
         elif self._tally is not None:
             self._tally.add((prompt.label, prompt.text) for prompt in prompts)
-        return "".join(map(_text_line, texts) if self._text_only else map(json_line, prompts)).encode()
+        lines = map(_text_line, texts) if self._text_only else map(json_line, map(held, prompts))
+        return "".join(lines).encode()
 
 
 @contextmanager

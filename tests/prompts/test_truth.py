@@ -9,9 +9,10 @@ import pytest
 
 from prompts import load_expander
 from prompts.checks import CheckedExpander, CheckSettings
-from prompts.entailment import UNKNOWN, cut, redrawn
+from prompts.entailment import UNKNOWN, cut, held, redrawn
 from prompts.ontology import load_ontology
 from prompts.scene import Relation, Scene, SceneObject
+from prompts.types import Prompt
 from synthesis.export_questions import questions
 from tests.prompts.truth import beyond, nouns
 
@@ -157,6 +158,15 @@ def test_a_scene_is_cut_down_to_its_text(text, objects, relations, rest):
 ])
 def test_a_scene_of_another_shape_stays_where_the_text_has_its_words(scene, kept):
     assert cut("A harbor with 2 boats.", "harbor", (), scene)[1] == kept
+
+
+def test_a_plug_in_is_held_to_its_texts_too():
+    inner = Prompt("Two boats.", "harbor", ("Two boats.", "Two boats and a pier.", "Boats."), "mine", BOATS.to_json())
+    assert held(inner).captions == ("Two boats.", "Boats.")
+    assert [one["noun"] for one in json.loads(held(inner).scene)["objects"]] == ["boat"]
+    alone = Prompt("Two boats.", "harbor", ("Two boats.",), "mine")
+    assert held(alone) is alone
+    assert held(held(inner)) == held(inner)
 
 
 def test_what_is_read_again_stays():
