@@ -140,6 +140,7 @@ def _plan(rows: RunRows, rule: SplitRule, out: Output, real: RealRows | None) ->
 def _merge_rule(rows: RunRows, real: RealRows, ratio: float | None) -> MergeRule:
     pairs = real.pairs
     if not any(pair.split == "test" for pair in pairs):
+        real.check()  # the guard opens them all
         return MergeRule(real, ratio, None)
     _, first = next(rows.batches(["image"]))
     height, width, _ = decode(first[0]["image"]["bytes"]).shape

@@ -37,8 +37,8 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
     Raises:
         InputError: Base, data or a setting is wrong, or `out` holds a training of something else.
     """
+    from training.data import report_skipped
     from training.finetune_card import write_card
-    from training.release import report_skipped
 
     task_kind, settings_kind = _kind(preset.family)
     settings = checked(settings_kind, preset.model, "model")
@@ -68,6 +68,7 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
             "base": {"name": base.name, "revision": base.revision}, "size": task.size, "steps": outcome.steps,
             "minutes": round(outcome.minutes, 1), "best_step": outcome.best_step, "val": outcome.figures, **before,
             "hardware": _hardware(device, processes.num_processes), "left_out": len(pairs.skipped),
+            "data": list(pairs.sources),
             "pictures": {name: len(pictures) for name, pictures in splits.items()},
             "trained_parameters": sum(p.numel() for network in task.networks().values() for p in network.parameters()),
         }
