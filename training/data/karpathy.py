@@ -17,7 +17,7 @@ from training.data.text_files import parse_json, read_text
 from training.errors import InputError
 
 FOLDERS = ("", "images", "imgs", "RSICD_images", "NWPU_images", "Sydney_images", "img", "pictures")
-CLASS_LISTS = re.compile(r"(.*/)?txtclasses_[^/]+/[^/]+\.txt")
+CLASS_LISTS = re.compile(r"(.*/)?txtclasses[^/]*/[^/]+\.txt")
 EARLIER, LATER = "A", "B"  # folders of LEVIR-CC
 _NWPU_TEXT = re.compile(r"raw(_\d+)?")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from synthesis.errors import RunError, one_line
-from training.data.rows import SPLITS
+from training.data.rows import folder_split
 from training.errors import ImageError, InputError, is_shortage
 
 IMAGE_FOLDERS = ("images", "imgs", "img", "pictures", "data", "RSICD_images", "NWPU_images", "Sydney_images")
@@ -162,7 +162,7 @@ class Root:
         target = Path(os.path.realpath(link))
         if self._contains(target):
             return target
-        whole = parts[-1].lower() in SPLITS or (len(parts) == 1 and parts[-1] in IMAGE_FOLDERS)
+        whole = folder_split(parts[-1:]) or (len(parts) == 1 and parts[-1] in IMAGE_FOLDERS)
         if not whole or not target.is_dir() or self._real.is_relative_to(target):
             return None
         self._allowed.append(target)

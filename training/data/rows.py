@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ SPLITS = {
 CAPTIONS = ("captions", "text", "caption")
 LABEL = ("label", "class")
 TEXT_OF = ("raw", "text", "caption", "captions", "sentence", "sentences")  # of a caption that is a mapping
+_NUMBER = re.compile(r"[-_ ]?\d+$")
 Columns = Mapping[str, str | None]
 
 
@@ -173,8 +175,8 @@ def gsd_of(value: object, where: str) -> float | None:
 
 
 def folder_split(parts: Iterable[str]) -> str:
-    """The first of some folder names that is the name of a split; "" for none."""
-    return next((part for part in parts if part.lower() in SPLITS), "")
+    """The split that the first of some folder names says, such as `val` or `train2017`; "" for none."""
+    return next((split for part in parts if (split := SPLITS.get(_NUMBER.sub("", part.lower())))), "")
 
 
 def _texts(value: object, where: str) -> list[str]:

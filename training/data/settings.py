@@ -111,5 +111,6 @@ def _source(entry: object, path: Path, number: int | None) -> Source:
     for folder in found.folders:
         if not (path.parent / folder).is_dir():
             raise InputError(f"{where}: folders: {folder!r:.80} is no folder; a path is relative to the YAML file")
-    return Source(str(below) if below.exists() else found.data, {str(role): column for role, column in found.columns.items()}, found.splits, found.config,
+    columns = {str(role): column for role, column in found.columns.items()}
+    return Source(str(below) if below.exists() else found.data, columns, found.splits, found.config,
                   [path.parent / folder for folder in found.folders], ImageRule(found.bands, found.range), found.gsd)

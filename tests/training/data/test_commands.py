@@ -17,7 +17,8 @@ from training.pictures import PictureSet
 
 SMALL = [
     "load_size=40", "model.size=32", "model.embedding_size=8", "model.hidden_sizes=[8,16,16,16]",
-    "model.depths=[1,1,1,1]", "loop.batch_size=4", "loop.warmup_steps=1", "loop.validate_every=2", "loop.checkpoint_every=2", "loop.max_steps=2",
+    "model.depths=[1,1,1,1]", "loop.batch_size=4", "loop.warmup_steps=1", "loop.validate_every=2",
+    "loop.checkpoint_every=2", "loop.max_steps=2",
 ]
 
 

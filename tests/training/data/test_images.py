@@ -301,7 +301,7 @@ def test_a_list_of_deep_images_trains_with_a_data_yaml_and_is_named_without(tmp_
         (folder / f"{number}.tif").write_bytes(DEEP["16-bit RGB TIFF"]())
         rows.append({"file": f"{number}.tif", "split": "train" if number < 2 else "val", "captions": "a"})
     (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    with pytest.raises(InputError, match=r"none of 2 images could be read; the last was 1\.tif: .*range: \[low, high\]"):
+    with pytest.raises(InputError, match=r"none of 2 images could be read; the last was 1\.tif: .*range: \[low"):
         load_splits(read_pairs(folder), 16)
     (tmp_path / "d.yaml").write_text("data: d\nrange: [300, 2850]\n")
     splits = load_splits(read_pairs(tmp_path / "d.yaml"), 16)

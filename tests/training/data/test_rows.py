@@ -6,7 +6,7 @@ import pytest
 
 from tests.training.data.builders import imagefolder, karpathy, pairs_jsonl, write_lines
 from training.data import read_pairs
-from training.data.rows import captions_of, gsd_of, label_of, split_of
+from training.data.rows import captions_of, folder_split, gsd_of, label_of, split_of
 from training.errors import InputError
 
 MARKS = {"utf-8": b"\xef\xbb\xbf", "utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}
@@ -18,7 +18,8 @@ MARKS = {"utf-8": b"\xef\xbb\xbf", "utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe
     ("[aerial] a beach", ["[aerial] a beach"]), ("[1, 2]", ["[1, 2]"]), ({"raw": "one", "tokens": ["one"]}, ["one"]),
     ([{"raw": "one"}, {"raw": "two"}], ["one", "two"]),
     ({"raw": ["one", "two"], "tokens": [["one"], ["two"]]}, ["one", "two"]),
-    ([{"tokens": ["one", "two"]}], ["one two"]), ('{"raw": "one"}', ["one"]), ({"caption": "one"}, ["one"]), ("{x} marks", ["{x} marks"]),
+    ([{"tokens": ["one", "two"]}], ["one two"]), ('{"raw": "one"}', ["one"]),
+    ({"caption": "one"}, ["one"]), ("{x} marks", ["{x} marks"]),
 ])
 def test_captions(value, texts):
     assert captions_of(value, "f:1") == (texts, 0)
@@ -60,11 +61,20 @@ def test_what_is_no_class_is_named(value):
 
 @pytest.mark.parametrize(("value", "folder", "split"), [
     ("train", "", "train"), ("Validation", "", "val"), ("dev", "", "val"), ("restval", "", "train"),
-    ("TEST ", "", "test"), (None, "", "train"), (None, "test", "test"), ("", "Val", "val"), ("train", "test", "train"), ("mine", "", "val"),
+    ("TEST ", "", "test"), (None, "", "train"), (None, "test", "test"), ("", "Val", "val"),
+    ("train", "test", "train"), ("mine", "", "val"),
 ])
 def test_splits(value, folder, split):
     assert split_of(value, folder, {"mine": "val", "not": None}, "f:1") == split
     assert split_of("not", folder, {"mine": "val", "not": None}, "f:1") is None
+
+
+@pytest.mark.parametrize(("folders", "split"), [
+    (("images", "train2017"), "train"), (("Val",), "val"), (("valley", "testing"), "test"), (("a",), ""), ((), ""),
+    (("test_1", "train"), "test"), (("validation",), "val"),
+])
+def test_splits_of_folders(folders, split):
+    assert folder_split(folders) == split
 
 
 @pytest.mark.parametrize("value", [["train"], 5, "nowhere", {"a": 1}, True])

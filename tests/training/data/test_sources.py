@@ -150,7 +150,7 @@ def test_without_a_slash_nothing_is_asked_of_the_hub(capsys):
 
 
 def test_the_hub_is_named_before_it_is_asked_and_its_error_is_one_line(capsys):
-    with pytest.raises(InputError, match=r"'no/such-data' is no folder here, and cannot be had from the Hub ") as refused:
+    with pytest.raises(InputError, match=r"'no/such-data' is no folder .* cannot be had from the Hub ") as refused:
         read_pairs("no/such-data")
     assert "\n" not in str(refused.value)
     assert capsys.readouterr().err == "reading no/such-data from the Hugging Face Hub\n"
