@@ -62,9 +62,8 @@ class TableImage:
         name = cell.get("path") if isinstance(cell, Mapping) else cell
         if not isinstance(name, str) or not name:
             raise ImageError("no bytes of an image")
-        if os.path.isabs(name):
-            name = os.path.relpath(os.path.realpath(name), os.path.realpath(self.root.folder))
-        path = self.root.find(name, f"row {self.row}")
+        find = self.root.absolute if os.path.isabs(name) else self.root.find
+        path = find(name, f"row {self.row}")
         if path is None:
             raise ImageError(f"the image file {name!r:.80} does not exist")
         return guarded(FileImage(path, self.rule))

@@ -68,6 +68,17 @@ class Root:
         found = self._find(name, where, base)
         return self._find(name.replace("\\", "/"), where, base) if found is None and "\\" in name else found
 
+    def absolute(self, name: str, where: str) -> Path | None:
+        """The real path of a file by its absolute path; None if there is no such file.
+
+        Raises:
+            InputError: It lies out of the data set.
+        """
+        path = Path(os.path.realpath(name))
+        if not self._contains(path):
+            raise InputError(f"{where}: {name!r:.80} lies outside of the data folder; {REMEDY}")
+        return path if path.is_file() else None
+
     def relative(self, name: str, base: str = "") -> str:
         """The place of a name relative to this folder, with slashes."""
         return os.path.normpath(os.path.join(base, name))
