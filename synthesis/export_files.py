@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from synthesis.errors import disk_errors
 from synthesis.export_rows import as_json
-from synthesis.files import TEMPORARY, open_own, replacing
+from synthesis.files import TEMPORARY, replacing
 
 README = "README.md"
 
@@ -70,8 +70,7 @@ class Output:
                 return
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_name(path.name + TEMPORARY)
-            with open_own(temporary) as file:
-                file.write(data)
+            temporary.write_bytes(data)
             os.replace(temporary, path)
 
     def finish(self) -> dict[str, int]:

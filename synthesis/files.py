@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import shutil
@@ -10,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from synthesis.errors import InputError, disk_errors
 
@@ -23,14 +22,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     Raises:
         RunError: The disk is full.
-        InputError: The folder cannot be written to, or a link lies where the file is written.
+        InputError: The folder cannot be written to.
     """
     temporary = path.with_name(path.name + TEMPORARY)
     with disk_errors(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        own = open_own(temporary)
         try:
-            with own as file:
+            with temporary.open("wb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -43,23 +41,6 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
-
-
-def open_own(path: Path) -> BinaryIO:
-    """Open a lock or temporary file of ours for writing, emptied; a link in its place is refused.
-
-    Raises:
-        InputError: A link lies there: writing through it would change a file elsewhere.
-        OSError: It cannot be made.
-    """
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise InputError(f"{str(path)!r} is a link, and a file of this name is written there; take the link away"
-                             ) from error
-        raise
-    return os.fdopen(handle, "wb")
 
 
 def write_file(path: Path, data: bytes | str) -> None:
@@ -99,7 +80,7 @@ def reading(run: Path) -> Iterator[None]:
         InputError: A process is writing there.
     """
     lock = run / ".lock"
-    if lock.is_symlink() or not lock.is_file():
+    if not lock.is_file():
         yield
         return
     with lock.open("rb") as file:
@@ -137,10 +118,10 @@ def free_bytes(place: Path) -> int:
     return shutil.disk_usage(_existing(place)).free
 
 
-def _lock_file(run: Path) -> BinaryIO:
+def _lock_file(run: Path) -> TextIO:
     try:
         run.mkdir(parents=True, exist_ok=True)
-        return open_own(run / ".lock")
+        return (run / ".lock").open("w")
     except FileNotFoundError as error:
         raise InputError(f"cannot make {str(run)!r}: {error.strerror}; choose another folder") from error
 

@@ -6,12 +6,13 @@ import codecs
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import yaml
-from typing_extensions import override
 
 from synthesis.errors import RunError, one_line
 from training.errors import InputError, is_shortage
@@ -22,6 +23,7 @@ MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codec
 DELIMITERS = ",;\t"
 LONGEST_CELL = 1 << 24  # characters; Python's own limit of 131,072 is below a list of captions as JSON text
 MOST_HEADER = 1 << 20  # characters of YAML
+DEEPEST = 64  # brackets within brackets; the time of a YAML parser grows with their square
 
 
 def read_text(path: Path, name: str) -> str:
@@ -124,10 +126,13 @@ def parse_yaml(text: str, where: str) -> Any:  # noqa: ANN401 - YAML can be anyt
     """A YAML document in which no mapping has a key twice.
 
     Raises:
-        InputError: It is none, or longer than a million characters; `where` is the file.
+        InputError: It is none, longer than a million characters, or nested too deeply; `where` is the file.
     """
     if len(text) > MOST_HEADER:
         raise InputError(f"{where}: {len(text):,} characters of YAML; at most {MOST_HEADER:,} are read")
+    steps = [1 if bracket in "[{" else -1 for bracket in re.findall(r"[\[{\]}]", text)]
+    if max(accumulate(steps), default=0) > DEEPEST:
+        raise InputError(f"{where}: nested too deeply to be settings")
     try:
         return yaml.load(text, Loader=_StrictLoader)
     except yaml.YAMLError as error:
@@ -175,10 +180,12 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique)
 
 
-class _StrictLoader(yaml.SafeLoader):
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where there is one: it is fast
+
+
+class _StrictLoader(_SafeLoader):  # type: ignore[misc]
     """A safe loader that refuses a key that a mapping has twice."""
 
-    @override
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[tuple[str, str]] = set()
         for key, _ in node.value:
@@ -188,4 +195,5 @@ class _StrictLoader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r:.60} is given twice",
                                                         key.start_mark)
             seen.add(name)
-        return super().construct_mapping(node, deep)
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found

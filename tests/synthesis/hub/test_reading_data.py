@@ -61,7 +61,7 @@ def test_a_commit_is_read_as_it_is_and_so_is_the_one_before(hub, tmp_path):
         write_lines(path, [row | {"text": row["text"].replace("number", "NUMBER")} for row in rows])
     upload(hub, folder)
     assert all("NUMBER" in pair.captions[0] for pair in read_pairs("user/real").pairs)
-    assert [pair.captions for pair in read_pairs(f"user/real@{first}").pairs] == [pair.captions for pair in before.pairs]
+    assert read_pairs(f"user/real@{first}").pairs == before.pairs
 
 
 def test_a_row_of_the_hub_names_no_file_of_this_machine(hub, tmp_path):

@@ -211,7 +211,7 @@ def odd_images() -> dict[str, bytes]:
         "animated": _saved(picture, "GIF", save_all=True, append_images=[picture.rotate(90)]),
         "eps": _saved(picture, "EPS"), "ico": _saved(picture, "ICO"),
         "one pixel": _saved(picture.resize((1, 1)), "PNG"), "line": _saved(picture.resize((3000, 1)), "PNG"),
-        "large": _claimed(60_000, 60_000), "endless": _claimed(2**31 - 1, 2**31 - 1), "no pixels": _claimed(0, 5),
+        "large": claimed(60_000, 60_000), "endless": claimed(2**31 - 1, 2**31 - 1), "no pixels": claimed(0, 5),
         "svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>", "empty": b"",
         "vrt": b"<VRTDataset rasterXSize='4' rasterYSize='4'><VRTRasterBand dataType='Byte' band='1'/></VRTDataset>",
     }
@@ -224,7 +224,7 @@ def _saved(picture: Image.Image, kind: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def _claimed(width: int, height: int) -> bytes:
+def claimed(width: int, height: int) -> bytes:
     """A PNG file that claims a size and has no pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:

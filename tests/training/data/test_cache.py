@@ -189,7 +189,7 @@ def test_configurations_are_named(tmp_path):
      "README.md:5: not YAML .*'data_files' is given twice"),
     ("---\nconfigs: 5\n---\n", "README.md: configs is 5"),
     ("---\n[1]\n---\n", r"README.md: its header is \[1\]; a YAML mapping"),
-    ("---\na: [\n---\n", "README.md:2: not YAML"),
+    ("---\na: [\n---\n", "README.md:[23]: not YAML"),
     ("---\nconfigs:\n- {config_name: a, data_files: nothing*}\n---\n", "names no Parquet file that is there"),
     ("---\nconfigs:\n- {config_name: a, data_files: [5]}\n---\n", "data_files has 5"),
     ("---\n" + "a: &a [" + "[" * 5000 + "\n---\n", "README.md"),

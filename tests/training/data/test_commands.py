@@ -11,6 +11,7 @@ from synthesis.cli import main
 from tests.synthesis.exports import run_rows, write_run
 from tests.tiny import tiny_scene
 from tests.training.data.builders import imagefolder, items, karpathy, pairs_jsonl, write_lines
+from tests.training.data.mutations import claimed
 from training.drawing import judge_captions, known_classes
 from training.errors import InputError
 from training.pictures import PictureSet
@@ -52,7 +53,7 @@ def real_pixels(folder):
 
 def test_a_mosaic_is_left_out_of_a_training_by_name(tmp_path, command):
     folder = pairs_jsonl(tmp_path / "d")
-    Image.new("1", (14_000, 14_000)).save(folder / "images" / "harbor_1.png")
+    (folder / "images" / "harbor_1.png").write_bytes(claimed(14_000, 14_000))
     code, _, error = command(*train(tmp_path / "m", folder))
     assert code == 0, error
     assert "left out images/harbor_1.png: unreadable image: more than 178,956,970 pixels; cut it" in error

@@ -3,7 +3,6 @@
 import io
 import json
 import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from PIL import Image
 
 from synthesis.errors import RunError
 from tests.tiny import tiny_pictures
-from tests.training.data.mutations import odd_images
+from tests.training.data.mutations import claimed, odd_images
 from training.data import images
 from training.data.images import MOST_PIXELS, ImageRule, image_in
 from training.errors import ImageError
@@ -226,14 +225,6 @@ def test_animations_are_not_chosen_from(kind):
     frames = [Image.fromarray(pixels) for pixels in tiny_pictures(3, size=24)]
     with pytest.raises(ImageError, match="3 frames; which is meant is not guessed"):
         image_in(encoded(frames[0], kind, save_all=True, append_images=frames[1:]), UNSTATED)
-
-
-def claimed(width, height):
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("size", [(13_400, 13_400), (60_000, 60_000), (1, 2**31 - 1)])

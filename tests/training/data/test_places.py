@@ -8,9 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthesis.errors import InputError as WrongInput
-from synthesis.export_files import Output
-from synthesis.files import locked, write_file
 from tests.training.data.builders import (
     imagefolder,
     items,
@@ -268,36 +265,3 @@ def test_shortages_are_not_taken_for_missing_files(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "lstat", full)
     with pytest.raises(RunError, match="Too many open files"):
         root.find("images/harbor_0.png", "f:1")
-
-
-class TestOwnFiles:
-    """Locks and temporary files: a link in their place is refused, and what it leads to stays as it is."""
-
-    @pytest.fixture
-    def other(self, tmp_path):
-        path = tmp_path / "other.txt"
-        path.write_text("somebody's")
-        return path
-
-    def test_a_lock(self, tmp_path, other):
-        (tmp_path / "run").mkdir()
-        os.symlink(other, tmp_path / "run" / ".lock")
-        with pytest.raises(WrongInput, match=r"\.lock' is a link, and a file of this name is written there"), \
-                locked(tmp_path / "run"):
-            pass
-        assert other.read_text() == "somebody's"
-
-    def test_a_temporary_file(self, tmp_path, other):
-        os.symlink(other, tmp_path / "report.json.tmp")
-        with pytest.raises(WrongInput, match=r"report\.json\.tmp' is a link"):
-            write_file(tmp_path / "report.json", "{}")
-        assert other.read_text() == "somebody's"
-        assert not (tmp_path / "report.json").exists()
-
-    def test_an_image_of_an_export(self, tmp_path, other):
-        out = Output(tmp_path / "out", [r"images/[^/]+\.png"])
-        (tmp_path / "out" / "images").mkdir(parents=True)
-        os.symlink(other, tmp_path / "out" / "images" / "a.png.tmp")
-        with pytest.raises(WrongInput, match=r"a\.png\.tmp' is a link"):
-            out.picture("images/a.png", b"data")
-        assert other.read_text() == "somebody's"
