@@ -24,7 +24,7 @@ from training.data import read_pairs
 from training.errors import InputError
 from training.pictures import load_splits
 
-COUNT = int(os.environ.get("TERRASYNTH_FUZZ", "80"))
+COUNT = int(os.environ.get("TERRASYNTH_FUZZ", "60"))
 FIRST = int(os.environ.get("TERRASYNTH_FUZZ_FIRST", "0"))
 PARTS = 4
 SECRET = 77
