@@ -144,7 +144,7 @@ def _row(path: Path, stamp: Stamp, where: str, place: str, key: str, held: Mappi
     if label is None and "label" not in source.columns:
         label = next((_text(path, stamp, where, held[name]) for name in CLASS if name in held), None)
     opener: Opener | None = TarImage(path, stamp, held[images[0]], source.rule) if images else None
-    return Row(where, f"{PurePosixPath(place).name}/{key}", captions, label, cells.get("split"),
+    return Row(where, f"{place}/{key}", captions, label, cells.get("split"),
                split or folder_split(PurePosixPath(key).parts[:-1]),
                pick(cells, source.columns, "gsd", ("gsd",), where), opener)
 

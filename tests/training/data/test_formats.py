@@ -10,6 +10,7 @@ from synthesis.errors import InputError as RunInputError
 from tests.synthesis.exports import exported, run_rows, write_run
 from tests.training.data.builders import (
     FORMATS,
+    HF,
     imagefolder,
     items,
     karpathy,
@@ -183,6 +184,14 @@ class TestTar:
                 member.type, member.linkname = kind, str(secret)
                 archive.addfile(member)
         assert len(read_pairs(folder).pairs) == 10
+
+    def test_shards_of_one_name_in_several_folders(self, tmp_path):
+        for split in ("train", "validation", "test"):
+            (tmp_path / "d" / split).mkdir(parents=True)
+            (webdataset(tmp_path / "w") / f"{split}-000000.tar").rename(tmp_path / "d" / split / "0.tar")
+        data = read_pairs(tmp_path / "d")
+        assert seen(data) == EXPECTED
+        assert {pair.name.rpartition("/")[0] for pair in data.pairs} == {f"{split}/0.tar" for split in HF.values()}
 
     def test_a_changed_file_is_not_read_at_the_old_places(self, tmp_path):
         shard = webdataset(tmp_path / "d") / "train-000000.tar"
