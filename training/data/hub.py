@@ -54,8 +54,15 @@ class TableImage:
         Raises:
             ImageError: See `read_image`; also if the row names a file that is not there.
             InputError: It names a file elsewhere on this machine.
+            RunError: There is no memory or file handle left.
         """
-        cell = self.table[self.row][self.column]
+        try:
+            cell = self.table[self.row][self.column]
+        except Exception as error:
+            if is_shortage(error):
+                raise RunError(f"row {self.row} cannot be read: {one_line(error)}; free some and run the same command "
+                               "again") from error
+            raise ImageError(f"its table cannot be read ({one_line(error)[:80]})") from error
         data = bytes_of(cell)
         if data is not None:
             return image_in(data, self.rule)
@@ -123,6 +130,7 @@ def _rows(part: Dataset, split: str, name: str, root: Root, source: Source) -> I
     check_image(part.features.arrow_schema, image, name)
     check_columns(part.column_names, source, name)
     with _errors(f"data {name!r} cannot be read"):
+        part.data.validate(full=True)  # pyarrow itself trusts what a mapped file says
         raw = part.cast_column(image, ImageFeature(decode=False))
         wanted = wanted_columns(source) - {image}
         cells = raw.select_columns([column for column in raw.column_names if column in wanted])

@@ -125,6 +125,17 @@ def test_it_agrees_with_the_library_where_that_is_asked_for_the_first_time(tmp_p
             np.testing.assert_array_equal(np.asarray(pair.open()), np.asarray(row["image"]))
 
 
+def test_a_damaged_saved_table_is_an_error_before_a_row_is_taken(tmp_path):
+    """`pyarrow` maps such a file without looking into it."""
+    folder = saved(tmp_path / "d")
+    path = next((folder / "train").glob("*.arrow"))
+    content = path.read_bytes()
+    assert b"number 0" in content
+    path.write_bytes(content.replace(b"number 0", b"numb\xffr 0"))
+    with pytest.raises(InputError, match=r"data 'd' cannot be read .*UTF8"):
+        read_pairs(folder)
+
+
 LAYOUTS = {
     "sharded": ["data/train-00000-of-00001", "data/validation-00000-of-00001", "data/test-00000-of-00001"],
     "folders": ["train/0000", "valid/0000", "test/0000"],
