@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from prompts.addresses import shown
 from synthesis.card_evaluation import evaluation_tables
 from synthesis.card_header import split_card
 from synthesis.decisions import ClassDecisions
+from synthesis.drawn_texts import LeftOut
 from synthesis.files import write_file
 from synthesis.finished import sha256
 from synthesis.identity import canonical
 from synthesis.licence_sources import load_licence, save_licence, sources_of
 from synthesis.licences import Licence
 from synthesis.reporting import CONTACT_SHEET, describe_files, describe_filter, prompt_drops
+from synthesis.unread import Unread
 
 if TYPE_CHECKING:
     from synthesis.job import Job
@@ -33,20 +36,24 @@ LICENCE_KEYS = ("license", "license_name", "license_link")
 ANYWHERE = 'load_dataset("PATH"'
 
 
-def write_card(job: Job, classes: Sequence[ClassDecisions], written: Mapping[str, str]) -> None:
+def write_card(job: Job, classes: Sequence[ClassDecisions], written: Mapping[str, str], left_out: LeftOut,
+               unread: Sequence[Unread]) -> None:
     """Write the card of a run directory, and `licence.json` with what the data set was made with.
 
     Args:
         job: The run.
         classes: Its decisions.
         written: SHA-256 of the files of the data set, by name.
+        left_out: What was cut out of captions and scenes.
+        unread: What the models never met in training.
     """
     licence = load_licence(job.root, sources_of(job.recipe, job.source.folder, job.source.revision))
     save_licence(job.root, licence)
-    write_file(job.root / "README.md", card(job, classes, licence, written))
+    write_file(job.root / "README.md", card(job, classes, licence, written, left_out, unread))
 
 
-def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence, written: Mapping[str, str]) -> str:
+def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence, written: Mapping[str, str], left_out: LeftOut,
+         unread: Sequence[Unread]) -> str:
     """The card's text: YAML header, what made the data set, counts, columns, limits, evaluation, licence."""
     counts = [each.count for each in classes]
     files = describe_files(classes)
@@ -63,6 +70,8 @@ def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence, written:
         ),
         outcomes=dict(sorted(outcomes.items())),
         prompts=prompt_drops(job, classes),
+        left_out=left_out,
+        unread=[line for one in unread for line in one.lines()],
         sheet=CONTACT_SHEET if total else "",
         generator=job.source.name,
         revision=job.source.revision,
@@ -135,10 +144,9 @@ def _joined(fields: Mapping[str, Any], text: str, end: str) -> str:
 
 
 def _render(template: str, **values: object) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from eval.markdown import markdown_environment
 
-    environment = Environment(loader=PackageLoader("synthesis"), undefined=StrictUndefined, autoescape=False)
-    return environment.get_template(template).render(**values)
+    return markdown_environment("synthesis").get_template(template).render(**values)
 
 
 def _revision(model: Any) -> str:  # noqa: ANN401 - an encoder, a classifier, or None
@@ -149,16 +157,21 @@ def _revision(model: Any) -> str:  # noqa: ANN401 - an encoder, a classifier, or
 
 def _settings(job: Job) -> dict[str, str]:
     """What decides the pictures beside generator, steps, guidance and seed, as the identity has it."""
+    from eval.markdown import Ready, plain
+
     generator = {key: value for key, value in job.source.identity().items()
                  if key not in ("revision", "steps", "guidance") and value not in (None, "auto", {})}
     expander = {key: value for key, value in job.expander.identity().items() if key != "expander"}
     found = {"generator": generator, "prompts": expander}
-    return {name: ", ".join(f"{key} {_short(value)}" for key, value in each.items()) for name, each in found.items()}
+    return {name: Ready(", ".join(f"{plain(key)} {_short(value)}" for key, value in each.items()))
+            for name, each in found.items()}
 
 
 def _short(value: object) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, width=1_000).removesuffix("...\n").strip()
-    return f"`{text}`" if len(text) <= 60 else f"`{text[:57]}...`"
+    from eval.markdown import code
+
+    text = shown(yaml.safe_dump(value, default_flow_style=True, width=1_000)).removesuffix("...\n").strip()
+    return code(text if len(text) <= 60 else f"{text[:57]}...")
 
 
 def content_note(hashes: Mapping[str, str]) -> str:

@@ -33,6 +33,7 @@ def generate(
     from synthesis.files import write_file
     from synthesis.images import encode
     from synthesis.recipe import parse_overrides
+    from synthesis.unread import Unread, generator_reader
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{str(out)!r} exists and is no empty folder; choose another --out, nothing is overwritten")
@@ -41,6 +42,10 @@ def generate(
         lora_scale=lora_scale, gsd=gsd,
     )
     conditioning = generator.source.conditioning
+    said = Unread(generator_reader(model, generator.source.folder, lora))
+    said.look(prompts)
+    for line in said.lines():
+        click.echo(f"note: {line}", err=True)
     texts = [prompt for prompt in prompts for _ in range(count)]
     read = {text: conditioning.render(text, label) for text in texts}
     for text in read.values():

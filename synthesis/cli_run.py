@@ -27,6 +27,8 @@ def plan(recipe: str, out: Path | None, overrides: Sequence[str]) -> None:
         click.echo(f"{label}")
         for prompt in prompts:
             click.echo(f"    {prompt}")
+    for note in planned.notes:
+        click.echo(f"note: {note}")
     runtime = planned.runtime
     click.echo(f"identity        {planned.identity}")
     click.echo(f"computed on     {runtime.device}, {runtime.dtype}, micro-batches of {runtime.micro_batch}")

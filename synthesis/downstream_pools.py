@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from synthesis.drawn_texts import NEEDED, what_holds
 from synthesis.errors import InputError
 from synthesis.evaluating import RealPair, real_images
 from synthesis.filter_control import run_recipe
@@ -127,10 +128,10 @@ class RunAttempts:
         wanted = sorted(set(rows))
         held, images, captions = set(wanted), [], []
         start = 0
-        for table in self.attempts.read(["image", "captions"]):
+        for table in self.attempts.read(["image", *NEEDED]):
             for offset in range(len(table)):
                 if start + offset in held:
-                    row = table.slice(offset, 1).to_pylist()[0]
+                    row = what_holds(table.slice(offset, 1).to_pylist()[0])
                     images.append(decode(row["image"]["bytes"]))
                     captions.append(tuple(row["captions"]))
             start += len(table)

@@ -7,13 +7,21 @@ import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from prompts.addresses import shown
+
 
 class InputError(ValueError):
     """A recipe, a reference or an option that the user has to correct; one line with value, cause and fix (exit 2)."""
 
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shown(message))  # a value may be an address with a password
+
 
 class RunError(RuntimeError):
     """The input is right and the run failed all the same: disk full, broken block, missed target (exit 1)."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shown(message))
 
 
 class RefusedError(RunError):

@@ -16,6 +16,7 @@ MARKER = "terrasynth-export.json"
 FORMAT = "terrasynth export 2"
 READ_FORMATS = (FORMAT, "terrasynth export 1")  # of the first, neither the record nor the files have a hash
 CARD = "README.md"
+TEXTS = "texts"  # in its content: the rule by which captions and scenes were cut down to the drawn texts
 
 
 @dataclass(frozen=True)

@@ -32,13 +32,12 @@ def readme(
         notes: What else is to be said.
         licence: What it is under.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from eval.markdown import markdown_environment
 
-    environment = Environment(loader=PackageLoader("synthesis"), undefined=StrictUndefined, autoescape=False)
     made: Counter[str] = Counter()
     for (_, label), count in plan.synthetic.items():
         made[label] += count
-    text = environment.get_template("export.md.j2").render(
+    text = markdown_environment("synthesis").get_template("export.md.j2").render(
         name=plan.run.name,
         format=exporter.name,
         run=plan.run,

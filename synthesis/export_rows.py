@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from synthesis.blocks import UNREADABLE
+from synthesis.drawn_texts import NEEDED, what_holds
 from synthesis.errors import InputError, RefusedError, RunError, one_line, refusal
 from synthesis.finished import noted_hashes, sha256
 from synthesis.plain_yaml import YamlError, read_yaml
@@ -142,6 +143,8 @@ class RunRows:
     ]:
         """Rows as plain data, a row group at a time, each with the place of its first row.
 
+        Captions and scenes come as far as the drawn text implies them, whichever version wrote the run.
+
         Args:
             columns: Which; None for all.
             wanted: One byte a row; row groups without a byte that is not 0 are passed over. None for all rows.
@@ -150,6 +153,7 @@ class RunRows:
             RunError: A shard is damaged, or the run went on meanwhile.
         """
         start = 0
+        read = None if columns is None else list(dict.fromkeys([*columns, *_beside(columns)]))
         for shard in self._shards:
             self.check_unchanged()
             try:
@@ -157,7 +161,8 @@ class RunRows:
                     for group in range(file.num_row_groups):
                         rows = file.metadata.row_group(group).num_rows
                         if wanted is None or any(wanted[start : start + rows]):
-                            yield start, file.read_row_group(group, columns, use_threads=False).to_pylist()
+                            found = file.read_row_group(group, read, use_threads=False).to_pylist()
+                            yield start, [_held(row, columns) for row in found]
                         start += rows
             except UNREADABLE as error:
                 self.check_unchanged()
@@ -179,6 +184,19 @@ class RunRows:
     def _state(self) -> list[tuple[str, int, int]]:
         found = ((path, path.stat()) for path in sorted((self.root / "data").glob("train-*.parquet")))
         return [(path.name, stat.st_size, stat.st_mtime_ns) for path, stat in found]
+
+
+def _beside(columns: Sequence[str]) -> Sequence[str]:
+    """The columns without which captions and scene cannot be read."""
+    return NEEDED if {"captions", "scene"} & set(columns) else ()
+
+
+def _held(row: dict[str, Any], columns: Sequence[str] | None) -> dict[str, Any]:
+    """What holds of a row, in the columns that were asked for."""
+    if columns is None:
+        return what_holds(row)
+    held = what_holds(row) if _beside(columns) else row
+    return {name: held[name] for name in columns}
 
 
 def suffix_of(image: Mapping[str, Any]) -> str:

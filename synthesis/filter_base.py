@@ -101,11 +101,14 @@ class FilterSettings(BaseModel, ABC):
     Attributes:
         places: Fields that name a model or a file; of a local one only the last part of the path is ever shown.
         against_copies: The filter is there for variety, not for quality; its control looks at variety too.
+        asks: Role of its model where texts or classes are given to it: "encoder" reads texts, "classifier" knows
+            classes, "" does neither.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     places: ClassVar[tuple[str, ...]] = ("encoder",)
     against_copies: ClassVar[bool] = False
+    asks: ClassVar[Literal["", "encoder", "classifier"]] = ""
 
     kind: str
 

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from synthesis.blocks import UNREADABLE
 from synthesis.card_evaluation import PLACES
 from synthesis.decisions import ClassDecisions, files_read
+from synthesis.drawn_texts import RULE
 from synthesis.errors import RunError, one_line
 from synthesis.events import ClassCount
 from synthesis.identity import canonical, digest
@@ -93,6 +94,7 @@ def asked_for(job: Job, classes: Sequence[ClassDecisions]) -> str:
         "measured by": list(job.encoders.keys),
         "thresholds": limits,
         "files": files_read(classes),
+        "texts": RULE,
         "version": version("terrasynth"),
     })
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from prompts.addresses import shown
 from synthesis.conditioning import CAPTION_ALONE, Conditioning, read_conditioning
 from synthesis.errors import InputError, one_line
 from synthesis.lora import Lora, find_lora
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).parent / "weights"
 TOKEN_PIPELINE = "Txt2ImgMHNPipeline"  # of ours, so diffusers cannot find it by name; draws tokens, not by steps
+MOST_GUIDANCE, MOST_LORA_SCALE = 100, 100  # far beyond all that draws a picture
 Option = bool | int | float | str
 log = logging.getLogger("terrasynth")
 
@@ -141,6 +143,8 @@ def find_generator(
     """
     from eval import models
 
+    _check_number("guidance", guidance, 0, MOST_GUIDANCE)
+    _check_number("lora_scale", lora_scale, -MOST_LORA_SCALE, MOST_LORA_SCALE)
     found = models.resolve(reference, [WEIGHTS])
     if found.embedded or found.local:
         folder = Path(found.location)
@@ -164,6 +168,12 @@ def find_generator(
         name, revision, folder, pipeline, steps, float(guidance), scheduler, height, width, dict(options or {}), added,
         _conditioning(folder, added, gsd), _latent_side(folder),
     )
+
+
+def _check_number(name: str, value: float, low: float, high: float) -> None:
+    """Refuse what would make every picture black, and what is no number."""
+    if not low <= value <= high:
+        raise InputError(f"{name} {value:g} is out of range; give a number from {low:g} to {high:g}")
 
 
 def _conditioning(folder: Path, lora: Lora | None, gsd: float | None) -> Conditioning:
@@ -284,7 +294,7 @@ def _fetch(identifier: str, revision: str | None) -> Path:
     from diffusers import DiffusionPipeline
     from huggingface_hub import constants, hf_hub_download
 
-    log.warning("model %s: asking %s", identifier, constants.ENDPOINT)
+    log.warning("model %s: asking %s", identifier, shown(constants.ENDPOINT))
     try:
         index = Path(hf_hub_download(identifier, "model_index.json", revision=revision))
         if _pipeline_class(index.parent, identifier) == TOKEN_PIPELINE:

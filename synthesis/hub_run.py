@@ -8,7 +8,9 @@ from typing import ClassVar
 
 import yaml
 
+from prompts.addresses import has_secrets
 from synthesis.card import published, refreshed
+from synthesis.drawn_texts import says_more
 from synthesis.errors import InputError, RunError, one_line
 from synthesis.files import TEMPORARY, write_file
 from synthesis.finished import noted_hashes
@@ -41,6 +43,12 @@ class RunFolder:
         if not shards:
             raise InputError(f"{str(self.root)!r} has no data/train-*.parquet, so there is nothing to push; run it "
                              "first")
+        if has_secrets(_recipe(self.root)):
+            raise InputError(f"recipe.yaml of {str(self.root)!r} holds an address with credentials or a query, and a "
+                             "push publishes it; run again, which writes it without")
+        if any(map(says_more, shards)):
+            raise InputError(f"{str(self.root)!r} has captions or scenes that say more than the texts that were drawn; "
+                             "run again, which cuts them down and draws nothing")
         rows = sum(check_shard(self.root, shard) for shard in shards)
         self._check_noted()
         told = _rows_told(card)
@@ -97,11 +105,14 @@ class RunFolder:
 
 def local_folders(root: Path) -> list[str]:
     """Folders of this machine that the recipe names: they are published with it."""
+    return sorted({text for text in _texts(_recipe(root)) if Path(text).is_absolute()})
+
+
+def _recipe(root: Path) -> object:
     try:
-        tree = yaml.safe_load((root / "recipe.yaml").read_text(encoding="utf-8"))
+        return yaml.safe_load((root / "recipe.yaml").read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise InputError(f"{str(root)!r} is no run: recipe.yaml cannot be read ({one_line(error)[:80]})") from error
-    return sorted({text for text in _texts(tree) if Path(text).is_absolute()})
 
 
 def _texts(node: object) -> Iterator[str]:

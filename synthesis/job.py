@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
+from prompts.addresses import without_secrets
 from synthesis.blocks import AGAIN, UNREADABLE, Attempt, Blocks, damaged, drawn_by, drawn_of
 from synthesis.errors import InputError, RunError, nearest
 from synthesis.files import check_writable, free_bytes, locked, remove_leftovers, write_file
@@ -34,6 +35,7 @@ from synthesis.records import RecordError, run_error
 from synthesis.runtime import FILE as RUNTIME
 from synthesis.runtime import Runtime
 from synthesis.scoring import Encoders
+from synthesis.unread import Unread, readers_of, refuse, unread_by
 
 if TYPE_CHECKING:
     from prompts import Expander, Prompt
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 # Prompts of a class that are checked against the generator's token limit before the first picture; later ones are
 # checked when their block is drawn.
 CHECKED_PROMPTS = 256
+CHECKED_WORDS = 64  # prompts of a class in which words are looked for that a model never read
 OBSOLETE = "checkpoint.bin"  # of versions that kept a record of decisions
 log = logging.getLogger("terrasynth")
 ENCODING_THREADS = 4  # beside a device that draws; compression of large pictures is then what takes longest
@@ -80,6 +83,7 @@ class Job:
         runtime: Device, precision and portions.
         encoders: What the filters measure with.
         blocks: The ledger.
+        unread: What its models never met in training, in the first prompts of each class.
     """
 
     def __init__(self, recipe: Recipe, root: Path, shrink: bool = False) -> None:
@@ -137,6 +141,7 @@ class Job:
             self.encoders.check_size(*self.generator.size)
             self._check_generator_size()
             self.check_tokens(self.generator, CHECKED_PROMPTS)
+        self.unread = self._unread()
         self._check_disk()
 
     @cached_property
@@ -155,7 +160,7 @@ class Job:
             self._check_frozen()
             remove_leftovers(self.root)
             (self.root / OBSOLETE).unlink(missing_ok=True)
-            resolved = self.recipe.tree() | {"identity": self.identity.hash}
+            resolved = without_secrets(self.recipe.tree() | {"identity": self.identity.hash})
             write_file(self.root / "recipe.yaml", yaml.safe_dump(resolved, sort_keys=False))
             self._frozen.save(self.root)
             if self._runtime_so_far() != self._recorded or self._has_beyond() != self.recipe.target.kept:
@@ -257,6 +262,20 @@ class Job:
                     f"prompt {start + offset} of class {label!r} has {tokens} tokens and {self.source.name!r} reads "
                     f"{limit}: {text[:60]!r}...; shorten it"
                 )
+
+    def _unread(self) -> tuple[Unread, ...]:
+        """What the models never met; texts that cost time or money are looked at only while nothing is drawn yet.
+
+        Raises:
+            InputError: There is something, and the recipe refuses it.
+        """
+        costly = getattr(self.expander, "costly", False)
+        count = 0 if costly and self.blocks.any() else min(CHECKED_WORDS, self.recipe.target.per_class)
+        texts = {label: [prompt.text for prompt in self.prompts(label, 0, count)] for label in self.classes}
+        found = tuple(unread_by(readers_of(self.recipe, self.source.folder), texts))
+        if self.recipe.unknown == "refuse":
+            refuse(found)
+        return found
 
     def _check_disk(self) -> None:
         target = self.recipe.target

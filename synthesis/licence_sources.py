@@ -109,7 +109,8 @@ def save_licence(root: Path, licence: Licence) -> None:
     """Write `licence.json`: the sources, and what was stated and by whom."""
     stated = None
     if licence.stated_by:
-        stated = asdict(Statement(licence.licence, licence.licence_name, licence.licence_link, licence.stated_by))
+        stated = asdict(Statement(licence.licence, licence.licence_name, licence.licence_link, licence.stated_by,
+                                  licence.reason))
     sources = [{key: value for key, value in asdict(each).items() if value or key != "identity"}
                for each in licence.sources]
     write_record(root / FILE, {"sources": sources, "stated": stated})

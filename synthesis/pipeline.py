@@ -8,11 +8,12 @@ from pathlib import Path
 from synthesis.block_work import BlockWork
 from synthesis.card import write_card
 from synthesis.decisions import ClassDecisions, write_decisions
+from synthesis.drawn_texts import LeftOut
 from synthesis.events import Event, Finished, Listener, Planned, RunResult, Writing
 from synthesis.finished import asked_for, finished_counts, forget_finished, note_finished, written_hashes
 from synthesis.job import Job
 from synthesis.recipe import Recipe
-from synthesis.reporting import write_run_report
+from synthesis.reporting import drawn_unread, write_run_report
 from synthesis.shards import write_shards
 
 
@@ -48,7 +49,8 @@ def run(
             ClassDecisions(label, job.encoders.judges(label, job.root), *job.target_of(label)) for label in job.classes
         ]
         asked = asked_for(job, classes)
-        tell(Planned(job.identity.hash, tuple(c.count for c in classes), recipe.target.max_attempts, job.blocks.any()))
+        tell(Planned(job.identity.hash, tuple(c.count for c in classes), recipe.target.max_attempts, job.blocks.any(),
+                     tuple(line for one in job.unread for line in one.lines())))
         counts, drawn, stopped = finished_counts(job, asked), 0, False
         if counts is None:
             forget_finished(job)
@@ -98,10 +100,12 @@ def _write_results(job: Job, classes: list[ClassDecisions], tell: Callable[[Even
     tell(Writing("decisions"))
     write_decisions(job.root / "decisions.parquet", classes, job.recipe.filter_names, job.attempt_id)
     tell(Writing("data"))
-    write_shards(job, classes)
+    left_out = LeftOut()
+    write_shards(job, classes, left_out)
     written = written_hashes(job.root)
     tell(Writing("report"))
-    write_run_report(job, classes)
+    unread = drawn_unread(job, classes)
+    write_run_report(job, classes, left_out, unread)
     tell(Writing("card"))
-    write_card(job, classes, written)
+    write_card(job, classes, written, left_out, unread)
     return written

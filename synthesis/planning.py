@@ -31,6 +31,7 @@ class Plan:
         bytes_per_picture: Measured: one stored picture.
         free_bytes: Free on the disk of the run directory.
         runtime: Device, precision and portions.
+        notes: What a user should know before the first image, a sentence each.
     """
 
     identity: str
@@ -42,6 +43,7 @@ class Plan:
     bytes_per_picture: int
     free_bytes: int
     runtime: Runtime
+    notes: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> tuple[float, float]:
@@ -82,6 +84,7 @@ def plan(recipe: Recipe, out: str | Path | None = None) -> Plan:
             bytes_per_picture=size,
             free_bytes=free_bytes(job.root),
             runtime=job.runtime,
+            notes=tuple(line for one in job.unread for line in one.lines()),
         )
 
 

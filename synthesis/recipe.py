@@ -12,11 +12,12 @@ from pydantic_core import ErrorDetails
 from prompts.checks import CheckSettings
 from synthesis.errors import InputError, RefusedError, nearest, one_line
 from synthesis.filters import FILTERS, AnyFilter
+from synthesis.generators import MOST_GUIDANCE, MOST_LORA_SCALE
 from synthesis.plain_yaml import YamlError, parse_yaml, read_yaml
 
 SHIPPED = Path(__file__).parent / "recipes"
 # Far beyond what is useful, and near enough that nothing overflows, and no memory is asked for that no machine has.
-MOST_ROWS, MOST_AT_ONCE, MOST_STEPS, MOST_PIXELS, MOST_GUIDANCE, MOST_SCALE = 10**9, 4096, 10_000, 16_384, 1000, 100
+MOST_ROWS, MOST_AT_ONCE, MOST_STEPS, MOST_PIXELS = 10**9, 4096, 10_000, 16_384
 MOST_CLASSES, MOST_FILTERS, MOST_OPTIONS, MOST_TEXT = 100_000, 64, 64, 4096
 SMALLEST_AUTO, LARGEST_AUTO = 1, 16  # attempts of a block, where the recipe leaves that to the run
 SHOWN_MISTAKES, SHOWN_TEXT = 5, 120
@@ -62,7 +63,7 @@ class GeneratorSettings(_Settings):
 
     model: Reference
     lora: Reference | None = None
-    lora_scale: float = Field(default=1.0, ge=-MOST_SCALE, le=MOST_SCALE)
+    lora_scale: float = Field(default=1.0, ge=-MOST_LORA_SCALE, le=MOST_LORA_SCALE)
     steps: int = Field(default=20, gt=0, le=MOST_STEPS)
     guidance: float = Field(default=3.0, ge=0, le=MOST_GUIDANCE)
     scheduler: str = Field(default="auto", max_length=MOST_TEXT)
@@ -190,6 +191,8 @@ class Recipe(_Settings):
         target: How many pictures.
         output: How they are stored.
         runtime: Where and how the work is done.
+        unknown: What to do about words and classes that a model never met in training (`synthesis.unread`): "warn" says
+            so before the first image and in report and card, "refuse" stops before the first image.
         identity: Written by a run into its `recipe.yaml`; when given, a run whose models or prompts resolve to
             another identity is refused.
     """
@@ -202,6 +205,7 @@ class Recipe(_Settings):
     target: TargetSettings = TargetSettings()
     output: OutputSettings = OutputSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+    unknown: Literal["warn", "refuse"] = "warn"
     identity: str | None = None
 
     @classmethod

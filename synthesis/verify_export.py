@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from synthesis.drawn_texts import RULE
 from synthesis.errors import InputError, RefusedError, one_line
 from synthesis.export_files import README
-from synthesis.export_marker import MARKER, Marker, digest_of
+from synthesis.export_marker import MARKER, TEXTS, Marker, digest_of
 from synthesis.files import TEMPORARY
 from synthesis.finished import sha256
 from synthesis.licence_sources import FILE as LICENCE
@@ -42,6 +43,9 @@ def export_faults(folder: Path, counts: dict[str, int], any_card: bool = False) 
     if marker is None or not marker.finished:
         yield Fault(MARKER, "says that the export did not end", Remedy.USER, "run the same `terrasynth export` again")
         return
+    if marker.content.get(TEXTS) != RULE:
+        yield Fault(MARKER, "is of a version whose captions and scenes say more than the texts that were drawn",
+                    Remedy.USER, "run the same `terrasynth export` again")
     files, size, complete, hashes = 0, 0, True, dict[str, str]()
     for path in sorted(each for each in folder.rglob("*") if each.is_file() and each.name not in OURS):
         name = path.relative_to(folder).as_posix()

@@ -56,8 +56,8 @@ def _row(identity: Identity, number: int) -> dict:
     text = f"a {label}, “seen” from above, no. {number}"
     return {
         "id": name, "image": {"bytes": encode(_picture(number), "png"), "path": None}, "text": text,
-        "captions": [text, f"{label}; again, no. {number}"], "label": label, "generator": "tiny", "revision": "0",
-        "seed": seed, "guidance": 1.0, "steps": 2, "prompt_source": "grammar", "scene": "{}",
+        "captions": [text, f"A {label}, seen from above, no. {number}."], "label": label, "generator": "tiny",
+        "revision": "0", "seed": seed, "guidance": 1.0, "steps": 2, "prompt_source": "grammar", "scene": "{}",
         "scores": dict.fromkeys(score_names([])), "synthetic": True,
     }
 

@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from synthesis.evaluating import opened
 from training.pictures import to_float
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class TensorCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self._path(rows.start // self.shard)
             partial = path.with_suffix(f".{os.getpid()}.tmp")
+            partial.unlink(missing_ok=True)
             save_file({name: value.cpu().contiguous() for name, value in encode(rows).items()}, partial,
                       metadata={PLACE: self._place(rows.start // self.shard)})
             os.replace(partial, path)
@@ -168,7 +170,7 @@ class LatentCache:
         """`mean` and `std`, (rows, V, C, h, w)."""
         made: list[Rows] = []
         for row in rows:
-            picture = self.pairs[row].open()
+            picture = opened(self.pairs[row])
             seen = torch.stack([torch.from_numpy(view.of(picture, self.size)) for view in self.views[row]])
             with self.autocast():
                 parts = [encode_pictures(self.vae, part) for part in seen.split(BATCH)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 
 import datasets
@@ -120,3 +121,21 @@ def test_on_the_hub_it_has_its_name():
     text = 'load_dataset("PATH", split="train")'
     assert published(text, "user/tiny", "main") == 'load_dataset("user/tiny", split="train")'
     assert published(text, "user/tiny", "v2") == 'load_dataset("user/tiny", revision="v2", split="train")'
+
+
+def test_names_of_classes_do_nothing_in_a_card(tree, tmp_path):
+    labels = ["a|b|c", "<img src=x onerror=alert(1)>", "[x](http://h)", "no`code`"]
+    path = tmp_path / "p.jsonl"
+    prompts = [{"text": f"a {label}", "label": label.replace("/", "")} for label in labels]
+    path.write_text("".join(json.dumps(row) + "\n" for row in prompts))
+    tree |= {"prompts": {"expander": "file", "path": str(path)}, "filters": [],
+             "target": {"per_class": 1, "max_attempts": 4}}
+    run(Recipe.parse(tree), tmp_path / "run")
+    text = (tmp_path / "run" / "README.md").read_text()
+    assert "<img" not in text
+    lines = [line for line in text.splitlines() if line.startswith("| ") and line.endswith(" 100 % |")]
+    assert len(lines) == 4
+    assert all(len(re.findall(r"(?<!\\)\|", line)) == 6 for line in lines)
+    assert "](http" not in text.replace("\\](", "").replace("](report", "")
+    report = (tmp_path / "run" / "report" / "index.html").read_text()
+    assert "<img src=x" not in report
