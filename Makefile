@@ -31,5 +31,5 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	touch $@
 
-clean:
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache
+clean:  ## what can be made again; runs, data sets and trained models stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -19,8 +19,9 @@ def load_config(resolved: ResolvedModel) -> PreTrainedConfig:
     """
     from transformers import AutoConfig
 
+    import eval.efficientnet_lite
     import eval.inception
-    import eval.networks  # noqa: F401 - both register their configurations with AutoConfig
+    import eval.networks  # noqa: F401 - all register their configurations with AutoConfig
 
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(

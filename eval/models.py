@@ -19,7 +19,8 @@ MODEL_FILES = ("config.json", "model_index.json", OPEN_CLIP_CONFIG)
 """What makes a folder a model: a `transformers` configuration, the index of a `diffusers` pipeline, or OpenCLIP's."""
 
 DECIDING_SUFFIXES = frozenset({".json", ".txt", ".model", ".safetensors"})
-NOT_DECIDING = frozenset({"calibration.json"})  # it quotes the hash of the folder it lies in
+KNOWLEDGE_FILE = "knowledge.json"
+NOT_DECIDING = frozenset({"calibration.json", KNOWLEDGE_FILE})  # they speak of the weights, one quotes their hash
 PICKLED_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
@@ -126,8 +127,8 @@ def resolve(reference: str | Path, embedded_roots: Sequence[Path]) -> ResolvedMo
 def content_hash(folder: Path) -> str:
     """SHA-256 over the names and bytes of the files that decide a model's outputs; the first 16 hex digits.
 
-    Configuration, vocabulary and weights count. Cards, hidden files and `calibration.json` do not, so that a better
-    model card never changes the identity of a run.
+    Configuration, vocabulary and weights count. Cards, hidden files, `calibration.json` and `knowledge.json` do not, so
+    that a better model card never changes the identity of a run.
     """
     digest = hashlib.sha256()
     for name, path in sorted(_deciding_files(folder)):

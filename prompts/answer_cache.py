@@ -98,7 +98,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path, " ".join(str(error).split())[:80]) from error
     if not isinstance(record, dict):
         raise _damaged(path, "it holds no JSON object")

@@ -10,6 +10,7 @@ from prompts.ontology import load_ontology
 from prompts.wording import Phrases, ground_view_words, load_class_words, words
 
 FEWEST_WORDS = 3
+LONGEST = 4000  # signs of an answer that are looked at, thoughts aside: a caption is a sentence
 _THOUGHTS = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _TYPOGRAPHY = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-",
                              "\u2011": "-", "\u00a0": " "})
@@ -41,7 +42,7 @@ def clean(answer: str) -> str:
     Thoughts of a reasoning model, code fences, a leading "Here is a caption:", list markers, emphasis and quotes around
     it go; broken lines are joined as far as the sentence goes on.
     """
-    answer = _THOUGHTS.sub("", answer).translate(_TYPOGRAPHY)
+    answer = _THOUGHTS.sub("", answer)[:LONGEST].translate(_TYPOGRAPHY)
     text = ""
     for raw in answer.splitlines():
         line = raw.strip()

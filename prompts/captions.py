@@ -11,11 +11,13 @@ from typing import Any
 
 from prompts.clauses import fits, frames, parse, sentence, slots
 from prompts.draws import Draws
+from prompts.entailment import UNKNOWN, DrawnPrompt
 from prompts.errors import InputError
 from prompts.reading import existing, fail, label_of, records, text_of
 from prompts.types import Prompt, check_request
 
 CAPTIONS = 5
+MOST_TURNED = 7  # clauses that are put into every order: of eight there are 40,320
 REVISION = 1  # raise it when this code would give other prompts from the same captions: it is part of the identity
 
 
@@ -62,7 +64,7 @@ class CaptionsExpander:
         return {"expander": self.name, "revision": REVISION, "captions": digest}
 
     def expand(self, label: str, seed: int, start: int, count: int) -> list[Prompt]:
-        """See `Expander.expand`; up to five captions a prompt, which differ in frame and order of clauses."""
+        """See `Expander.expand`; captions differ in frame and order of clauses, at most five."""
         check_request(self, label, start, count)
         bank = self._banks[label]
         return [bank.prompt(label, Draws(self.name, label, seed, k)) for k in range(start, start + count)]
@@ -96,10 +98,11 @@ class _Bank:
             clauses[self._swap(draws.pick(fitting), draws)] = None
         said = tuple(clauses)
         # "with a and b" keeps its order: turned round, b would belong to something else
-        orders = list(permutations(said)) if len({_joint(clause) for clause in said}) == 1 else [said]
+        turnable = len({_joint(clause) for clause in said}) == 1 and len(said) <= MOST_TURNED
+        orders = list(permutations(said)) if turnable else [said]
         ways = [sentence(frame, head, order) for order in orders for frame in frames(parts)]
         captions = list(dict.fromkeys(draws.shuffled(ways)))[:CAPTIONS]
-        return Prompt(captions[0], label, tuple(captions), CaptionsExpander.name)
+        return DrawnPrompt(captions[0], label, captions, CaptionsExpander.name, UNKNOWN)
 
     def _swap(self, text: str, draws: Draws) -> str:
         for key, start, end, _ in reversed(slots(text)):

@@ -1,4 +1,4 @@
-"""Talking to an OpenAI-compatible endpoint: time limits, retries with backoff, errors of one line."""
+"""Talking to an OpenAI-compatible endpoint: keys, retries with backoff, errors of one line."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import json
 import os
 import random
 import time
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, unquote, urljoin, urlsplit, urlunsplit
 
+from prompts.addresses import HIDDEN, shown, without_keys
 from prompts.errors import InputError
-
-if TYPE_CHECKING:
-    from openai import APIStatusError, OpenAI
+from prompts.exchange import Address, Failure, Refusal, exchange
 
 DEFAULT_URL = "https://api.openai.com/v1"
 DEFAULT_KEY = "OPENAI_API_KEY"
 RETRIED = frozenset({408, 409, 429})  # and every 5xx
-LARGEST_ANSWER = 16 * 2**20  # bytes
+SPOILT = "\ufffd"  # stands for a secret in an answer; no caption may have it
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,11 @@ class Reply:
     usage: object
 
 
-class _Failed(Exception):
-    """A request that may be sent again."""
+class _Failed(NamedTuple):
+    """Why a request may be sent again, and how long the endpoint asks to wait."""
 
-    def __init__(self, problem: str, paid: bool, retry_after: float | None = None) -> None:
-        super().__init__(problem)
-        self.paid = paid
-        self.retry_after = retry_after
+    problem: str
+    retry_after: float | None
 
 
 class Chat:
@@ -100,7 +98,7 @@ class Chat:
         self.endpoint = _bare(self._url)
         self._key_variable = key_variable
         self._timeout, self._retries, self._backoff, self._sleep = timeout, retries, backoff, sleep
-        self._client: OpenAI | None = None
+        self._address: Address | None = None
         self._secrets: tuple[str, ...] = ()
 
     @property
@@ -119,30 +117,29 @@ class Chat:
         Raises:
             InputError: The endpoint refuses the request, or has not answered it after all retries.
         """
-        client = self._open()
+        address = self._open()
         for retry in range(self._retries + 1):
             before()
             try:
-                return self._send(client, body)
-            except InputError:
+                return self._reply(exchange(address, body))
+            except Refusal as refusal:
                 unpaid()
-                raise
-            except _Failed as failure:
-                if not failure.paid:
+                failure = self._refused(refusal)
+            except Failure as error:
+                failure = _Failed(str(error), retry_after=None)
+                if not error.sent:
                     unpaid()
-                if retry == self._retries:
-                    raise InputError(
-                        f"endpoint {self.endpoint} of the openai expander gave no answer in {retry + 1} attempts, the "
-                        f"last one: {self._safe(str(failure))}; check it and run again: answers that are in the cache "
-                        "are not paid for again"
-                    ) from None
-                self._sleep(self._backoff.wait(retry, failure.retry_after))
+            if retry == self._retries:
+                raise InputError(
+                    f"endpoint {self.endpoint} of the openai expander gave no answer in {retry + 1} attempts, the "
+                    f"last one: {self._safe(failure.problem)}; check it and run again: answers that are in the cache "
+                    "are not paid for again"
+                )
+            self._sleep(self._backoff.wait(retry, failure.retry_after))
         raise AssertionError("unreachable")
 
-    def _open(self) -> OpenAI:
-        if self._client is None:
-            from openai import OpenAI
-
+    def _open(self) -> Address:
+        if self._address is None:
             key = os.environ.get(self._key_variable, "").strip()
             if not key and (self.own or self._key_variable != DEFAULT_KEY):
                 raise InputError(
@@ -152,62 +149,63 @@ class Chat:
             if not (key.isascii() and key.isprintable()):
                 raise InputError(f"environment variable {self._key_variable!r} holds no key: it has unprintable signs")
             parts = urlsplit(self._url)
-            self._secrets = tuple(one for one in (key, parts.password, self._url) if one and one != self.endpoint)
-            self._client = OpenAI(api_key=key or "none", base_url=self._url, timeout=self._timeout, max_retries=0)
-        return self._client
+            values = [value for _, value in parse_qsl(parts.query)]
+            user, password = unquote(parts.username or ""), unquote(parts.password or "")
+            basic = b64encode(f"{user}:{password}".encode()).decode() if user else ""
+            known = (key, parts.password, password, basic, "" if password else user, *values, self._url)
+            found = {one for one in known if one and one != self.endpoint}
+            self._secrets = tuple(sorted(found, key=len, reverse=True))
+            self._address = Address(self._url, key or "none", self._timeout)
+        return self._address
 
-    def _send(self, client: OpenAI, body: Mapping[str, Any]) -> Reply:
-        import openai
+    def _refused(self, refusal: Refusal) -> _Failed:
+        """What follows from a refusal.
 
-        fields = dict(body)
-        model, messages = fields.pop("model"), fields.pop("messages")
-        try:
-            with client.chat.completions.with_streaming_response.create(
-                model=model, messages=messages, extra_body=fields
-            ) as response:
-                data = self._body(response.iter_bytes())
-        except openai.APIStatusError as error:
-            raise self._refused(error) from None
-        except openai.APITimeoutError as error:
-            unsent = type(error.__cause__).__name__ == "ConnectTimeout"
-            raise _Failed(f"no answer in {self._timeout:g} s", paid=not unsent) from None
-        except openai.APIConnectionError as error:
-            unsent = type(error.__cause__).__name__ == "ConnectError"
-            raise _Failed(f"no connection ({error.__cause__ or error})", paid=not unsent) from None
-        return _reply(data)
-
-    def _body(self, chunks: Any) -> bytes:  # noqa: ANN401 - an iterator of bytes
-        end = time.monotonic() + self._timeout
-        data = b""
-        try:
-            for chunk in chunks:
-                data += chunk
-                if time.monotonic() > end or len(data) > LARGEST_ANSWER:
-                    raise _Failed(f"an answer that did not end in {self._timeout:g} s", paid=True)
-        except _Failed:
-            raise
-        except Exception as error:  # whatever the transport of the installed version raises
-            raise _Failed(f"an answer cut off after {len(data)} bytes ({type(error).__name__})", paid=True) from None
-        return data
-
-    def _refused(self, error: APIStatusError) -> Exception:
-        status = error.status_code
-        said = self._safe(_message(error))
-        exhausted = getattr(error, "code", None) == "insufficient_quota"
-        if (status in RETRIED or status >= 500) and not exhausted:
-            return _Failed(f"status {status} ({said})", paid=False, retry_after=_retry_after(error.response.headers))
+        Raises:
+            InputError: It is for good.
+        """
+        status = refusal.status
+        if 300 <= status < 400 and "location" in refusal.headers:
+            target = shown(self._safe(urljoin(f"{self.endpoint}/", refusal.headers["location"])))
+            raise InputError(
+                f"endpoint {self.endpoint} answers with a redirect ({status}) to {target}; nothing is sent there: set "
+                "base_url to that address if it is the right one"
+            )
+        message, code = _message(refusal.body)
+        said = self._safe(message)
+        if (status in RETRIED or status >= 500) and code != "insufficient_quota":
+            return _Failed(f"status {status} ({said})", _retry_after(refusal.headers))
         advice = {401: f"check the key in {self._key_variable!r}", 403: f"check the rights of the key in "
                   f"{self._key_variable!r}", 404: "check the options model and base_url",
                   429: "pay the account up, or use another key"}
-        return InputError(
+        raise InputError(
             f"endpoint {self.endpoint} refused the request with status {status} ({said}); "
             f"{advice.get(status, 'check the options model and request')}"
         )
 
+    def _reply(self, data: bytes) -> Reply:
+        """What an answer says.
+
+        Raises:
+            Failure: It is no chat completion.
+        """
+        try:
+            answer = json.loads(data)
+            choice = answer["choices"][0]
+            content, reason = choice["message"].get("content"), choice.get("finish_reason")
+            usage = answer.get("usage")
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            raise Failure(f"an answer of {len(data)} bytes that is no chat completion", sent=True) from None
+        if isinstance(content, list):  # parts, as some servers have them
+            content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+        text = content if isinstance(content, str) else ""
+        text = without_keys(text, self._secrets, SPOILT)  # what a server sends back of them is not stored
+        return Reply(text, str(reason or "stop")[:40], usage)
+
     def _safe(self, text: str) -> str:
         for secret in self._secrets:
-            text = text.replace(secret, "***")
-        text = " ".join(text.split())
+            text = text.replace(secret, HIDDEN)
+        text = " ".join("".join(sign if sign.isprintable() or sign.isspace() else " " for sign in text).split())
         return text if len(text) <= 200 else f"{text[:200]}..."
 
 
@@ -224,21 +222,18 @@ def _bare(url: object) -> str:
     return urlunsplit((parts.scheme, f"{where}:{port}" if port else where, parts.path.rstrip("/"), "", ""))
 
 
-def _reply(data: bytes) -> Reply:
+def _message(body: bytes) -> tuple[str, str]:
+    """What a refusal says, and its code; both may be empty."""
+    text = body.decode("utf-8", "replace")
     try:
-        answer = json.loads(data)
-        choice = answer["choices"][0]
-        content, reason = choice["message"].get("content"), choice.get("finish_reason")
-    except (ValueError, LookupError, TypeError, AttributeError):
-        raise _Failed(f"an answer of {len(data)} bytes that is no chat completion", paid=True) from None
-    return Reply(content if isinstance(content, str) else "", str(reason or "stop"), answer.get("usage"))
-
-
-def _message(error: APIStatusError) -> str:
-    body = error.body
-    if isinstance(body, dict) and isinstance(body.get("message"), str):
-        return str(body["message"])
-    return str(error.message)
+        error = json.loads(text)
+    except (ValueError, RecursionError):
+        return text, ""
+    error = error.get("error", error) if isinstance(error, dict) else error
+    if not isinstance(error, dict):
+        return text, ""
+    message = error.get("message")
+    return (message if isinstance(message, str) else text), str(error.get("code") or "")
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

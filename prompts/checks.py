@@ -35,7 +35,7 @@ class CheckSettings(BaseModel):
         reference_split: Rows of the reference that have a field `split` count only if it is this one; "all" for all.
         max_overlap: Refused is a text that has this Jaccard similarity to a caption of the reference, or more; 1 for
             equal wording only.
-        max_tokens: Most tokens of a text; a prompt that has more takes the first of its captions that has not. "auto"
+        max_tokens: Most tokens of a text; a prompt that has more takes the first of its choices that has not. "auto"
             for the limit of the generator's tokenizer.
         balance: t: a prompt is kept with p = min(1, t / count) of any of its concepts, its content words; counted in
             the class's first `POOL` candidates that pass the other checks (Xu et al., "Demystifying CLIP Data",

@@ -6,12 +6,14 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from prompts.addresses import is_secret
 from prompts.answer_cache import AnswerCache
+from prompts.answer_json import READING, captions_in
 from prompts.asking import WORDS, Asking, number
 from prompts.chat import DEFAULT_KEY, Backoff, Chat
 from prompts.draws import Draws
@@ -182,6 +184,11 @@ class OpenAIExpander:
                 f"option request {request!r} of the openai expander must hold fields of a request as JSON, "
                 f"other than {', '.join(sorted(FIXED))}"
             )
+        if secret := next(filter(is_secret, _names(given)), None):
+            raise InputError(
+                f"option request of the openai expander has the field {secret!r}; keys and passwords belong into "
+                "environment variables (option api_key_env), since recipes are published"
+            )
         limit = LIMITS[1] if self._chat.own else LIMITS[0]
         return {"temperature": temperature, limit: max_tokens, "response_format": SCHEMA, **given}
 
@@ -252,6 +259,7 @@ class OpenAIExpander:
         record = {
             "content": reply.content, "finish_reason": reply.finish_reason, "usage": (usage or worst)._asdict(),
             "usage_stated": usage is not None, "lost": self._spending.lost(request), "worst": worst._asdict(),
+            "reading": READING,
         }
         self._cache.write(request, record)
         self._spending.settle(request)
@@ -264,14 +272,19 @@ def _captions(record: Mapping[str, Any]) -> tuple[list[str], str]:
         return [], "cut off"
     if record.get("finish_reason") == "content_filter":
         return [], "refused by the endpoint"
-    try:
-        answer = json.loads(str(record.get("content")))
-    except ValueError:
-        return [], "invalid JSON"
-    captions = answer.get("captions") if isinstance(answer, dict) else None
-    if not isinstance(captions, list) or not all(isinstance(one, str) for one in captions):
-        return [], "invalid JSON"
-    return captions, ""
+    captions = captions_in(str(record.get("content")), READING if record.get("reading") == READING else 1)
+    return ([], "invalid JSON") if captions is None else (captions, "")
+
+
+def _names(node: object) -> Iterator[str]:
+    """The names of all fields."""
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            yield str(name)
+            yield from _names(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _names(value)
 
 
 def _is_json(value: object) -> bool:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from prompts.addresses import shown
+
 
 class InputError(ValueError):
-    """A name, an option or a file that the user has to correct; one line with value, cause and fix."""
+    """A name, an option or a file that the user has to correct; one line with value, cause and fix, and no secret."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shown(message))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
+from prompts.entailment import DrawnPrompt
 from prompts.errors import InputError, nearest
 from prompts.reading import LABEL_RULE, existing, fail, is_label, label_of, parse_json, records, text_of
 from prompts.types import Prompt, check_request
 
+log = logging.getLogger("terrasynth")
 FIELDS = ("text", "label", "captions", "scene", "source")
 
 
@@ -19,7 +22,8 @@ class FileExpander:
 
     A row has `text`, and optionally `label` (a must without the option), `captions` (other ways to say it: a list, in
     CSV as JSON), `scene` (a JSON object) and `source` (the expander that wrote it, "file" if none). The same text under
-    another attempt still gives another picture, since each attempt has its own seed.
+    another attempt still gives another picture, since each attempt has its own seed. Captions and scenes count as far
+    as the text implies them (`prompts.entailment`): a caption that says more was not drawn.
 
     Attributes:
         name: "file".
@@ -48,10 +52,11 @@ class FileExpander:
         if not self._prompts:
             raise InputError(f"file {str(path)!r} has no prompt; write one a line")
         self.classes = tuple(self._prompts)
+        self._tell_of_left_out(file)
 
     def identity(self) -> dict[str, object]:
         """Expander and hash of the prompts, in order; line ends, quoting and the file's name do not count."""
-        rows = [[one.label, one.text, one.captions, one.scene, one.source]
+        rows = [[one.label, one.text, one.choices, one.whole, one.source]
                 for prompts in self._prompts.values() for one in prompts]
         digest = hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()[:16]
         return {"expander": self.name, "prompts": digest}
@@ -61,6 +66,14 @@ class FileExpander:
         check_request(self, label, start, count)
         rows = self._prompts[label]
         return [rows[k % len(rows)] for k in range(start, start + count)]
+
+    def _tell_of_left_out(self, file: Path) -> None:
+        every = [one for prompts in self._prompts.values() for one in prompts]
+        more = [next(text for text in one.choices if text not in one.captions) for one in every
+                if len(one.captions) < len(one.choices)]
+        if more:
+            log.warning("%s: %d of %d prompts have captions that say more than their text, such as %r; they are left "
+                        "out, since only the text is drawn", file.name, len(more), len(every), more[0][:80])
 
 
 def _prompt(file: Path, line: int, row: dict[str, Any], default_label: str | None) -> Prompt:
@@ -72,10 +85,10 @@ def _prompt(file: Path, line: int, row: dict[str, Any], default_label: str | Non
     if row.get("label", default_label) is None:
         fail(file, line, "no class; add the field label, or set the option label")
     text = text_of(file, line, "text", row["text"])
-    return Prompt(
-        text=text,
+    return DrawnPrompt(
+        text,
         label=label_of(file, line, row.get("label", default_label)),
-        captions=_captions(file, line, text, row.get("captions", [])),
+        choices=_captions(file, line, text, row.get("captions", [])),
         source=text_of(file, line, "source", row.get("source", FileExpander.name)),
         scene=_scene(file, line, row.get("scene", {})),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain, compress
 from math import gcd
 from typing import NamedTuple
@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompts.draws import below, random_words
+from prompts.entailment import DrawnPrompt
 from prompts.errors import InputError, nearest
 from prompts.ontology import PROFILES, Ontology, content_hash, load_ontology, load_sentences
+from prompts.restating import Restating
 from prompts.scene import as_json
 from prompts.scenery import Phrases, SceneDrawer, Scenes, blank, view_of
-from prompts.sentences import Layout, Saying, Template, capital, tidy
+from prompts.sentences import Layout, Saying, Template, capital
 from prompts.types import Prompt, check_request
 
 CAPTIONS = 5
@@ -24,7 +26,7 @@ SHORT, DENSE = "short", "dense"
 SHORT_CAPTIONS = 2  # where sentences come in two lengths
 AT_ONCE = 2048  # attempts whose scenes are drawn together: as fast as more, and little memory
 CONDITIONS_JSON = '%s],"relations":[%s],"season":%s,"light":%s,"place":%s,"sensor":%s,"gsd":%s}'
-REVISION = 2  # raise it when this code would give other prompts from the same YAML: it is part of the identity
+REVISION = 2  # raise it when this code would give other texts from the same YAML: it is part of the identity
 
 
 class GrammarExpander:
@@ -32,7 +34,7 @@ class GrammarExpander:
 
     Each attempt is a scene (objects with counts, attributes and relations; in the profile `open` season, light, place,
     sensor and ground sampling distance too) and five different sentences that say it, the short ones less completely
-    than the long ones.
+    than the long ones. One of them is the text. Captions and scene are cut down to what that text says.
 
     Attributes:
         name: "grammar".
@@ -115,6 +117,7 @@ class ClassGrammar:
             if sum(template.needs & ~always == 0 for template in own) < quota:
                 raise ValueError(f"class {label!r} needs {quota} templates that can be said whatever the scene")
         self._ready: dict[int, list[_Group]] = {}
+        self._again = Restating(self._layout, [each for own in self._templates for each in own], SHORT in sentences)
         self._absent = Phrases(lambda number: (self._layout.absent[0], ""))
         self._phrases = [kind.phrases(self._layout) for kind in self._drawer.kinds]
         self._head = f'{{"label":{as_json(label)},"objects":['
@@ -185,29 +188,29 @@ class ClassGrammar:
         return map(form.__mod__, zip(things, how, *conditions, _read(self._gsd_json, scenes.gsd), strict=True))
 
     def _prompt(self, present: int, words: tuple[str, ...], draws: list[int], lead: int, scene: str) -> Prompt:
-        captions = self._captions(present, words, draws)
-        for place in range(lead - len(captions), lead):  # from any of them on, round the circle
-            if captions[place].count(" ") < self._text_words:
+        """What is drawn is one of five ways to say the scene; what is said beside it says nothing that it does not."""
+        ways = self._ways(present, words, draws)
+        for place in range(lead - len(ways), lead):  # from any of them on, round the circle
+            if ways[place][0].count(" ") < self._text_words:
                 break
         else:
-            place = captions.index(min(captions, key=len))
-        text = captions.pop(place)
-        return Prompt(text, self.label, (text, *captions), GrammarExpander.name, scene)
+            place = ways.index(min(ways, key=lambda way: len(way[0])))
+        chosen, saying = ways.pop(place)
+        choices = (chosen, *(text for text, _ in ways))
+        again = partial(self._again.ways, saying, words, chosen, draws[0])
+        return DrawnPrompt(chosen, self.label, choices, GrammarExpander.name, scene, again, CAPTIONS)
 
-    def _captions(self, present: int, words: tuple[str, ...], draws: list[int]) -> list[str]:
-        """Five different sentences, the short ones first."""
-        captions: list[str] = []
+    def _ways(self, present: int, words: tuple[str, ...], draws: list[int]) -> list[tuple[str, Saying]]:
+        """Five different sentences with how they are said, the short ones first."""
+        ways: dict[str, Saying] = {}
         for group, draw in zip(self._ready.get(present) or self._prepare(present), draws, strict=True):
             orders = group.orders
-            wanted = len(captions) + group.quota
+            wanted = len(ways) + group.quota
             for place in orders[draw * len(orders) >> 32]:
-                text, pick, finished = group.sayings[place]
-                sentence = text % pick(words) if finished else tidy(text % pick(words))
-                if sentence not in captions:
-                    captions.append(sentence)
-                    if len(captions) == wanted:
-                        break
-        return captions
+                saying = group.sayings[place]
+                if ways.setdefault(saying.of(words), saying) is saying and len(ways) == wanted:
+                    break
+        return list(ways.items())
 
     def _prepare(self, present: int) -> list[_Group]:
         """For scenes that fill these slots, the templates of each length that need no other."""

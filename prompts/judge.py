@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prompts.entailment import redrawn
 from prompts.near import NearIndex, TextSet
 from prompts.ontology import load_ontology
 from prompts.reading import existing, records, text_of
@@ -78,14 +79,14 @@ class Judge:
         return parts
 
     def fitted(self, prompt: Prompt) -> Prompt | None:
-        """The prompt with the first of its captions that is short enough as its text, or None."""
+        """The prompt with the first of its choices that is short enough as its text, or None."""
         limit, count = self._settings.max_tokens, self._count_tokens
         if not isinstance(limit, int) or count is None:
             return prompt
-        text = next((caption for caption in prompt.captions if count(caption) <= limit), None)
+        text = next((one for one in prompt.choices or prompt.captions if count(one) <= limit), None)
         if text is None or text == prompt.text:
             return prompt if text else None
-        return replace(prompt, text=text, captions=(text, *(one for one in prompt.captions if one != text)))
+        return redrawn(prompt, text)
 
     def goes_outside(self, prompt: Prompt) -> bool:
         """Whether the text has words outside the vocabulary; counts them."""

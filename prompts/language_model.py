@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from prompts.addresses import shown
 from prompts.errors import InputError, nearest
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -55,7 +56,7 @@ class LanguageModel:
             if self._folder is None:
                 from huggingface_hub import constants
 
-                log.warning("model %s: asking %s", self._location, constants.ENDPOINT)
+                log.warning("model %s: asking %s", self._location, shown(constants.ENDPOINT))
             self._config = AutoConfig.from_pretrained(self._location, revision=self._revision)
         if type(self._config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
             raise InputError(

@@ -12,8 +12,12 @@ from typing import Any, NoReturn
 from prompts.errors import InputError
 
 FORMATS = {".jsonl": "JSON Lines", ".csv": "CSV with a header", ".txt": "text", ".tsv": "text with tabs"}
-LABEL_RULE = "must be text without slashes and control characters, and not start with a dot"
-_UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]|^\.|^$")
+LARGEST_FILE = 256 * 2**20  # bytes of a file of prompts or captions, which is read as a whole
+LONGEST_TEXT = 10_000  # signs of a text or caption
+LONGEST_LABEL = 200  # bytes in UTF-8 of a label, which becomes a folder's and a file's name
+LABEL_RULE = ("must be text without slashes and control characters, not start with a dot, and have at most "
+              f"{LONGEST_LABEL} bytes")
+_UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]|^\.|^$")
 
 
 def fail(path: Path, line: int, problem: str) -> NoReturn:
@@ -50,6 +54,8 @@ def records(path: Path, default_label: str | None) -> Iterator[tuple[int, dict[s
         InputError: The file cannot be read or is not UTF-8, or a line is not of the format.
     """
     try:
+        if (size := path.stat().st_size) > LARGEST_FILE:
+            raise InputError(f"file {str(path)!r} has {size:,} bytes and {LARGEST_FILE:,} are the most; split it")
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         fail(path, error.object[: error.start].count(b"\n") + 1, "not UTF-8; save the file as UTF-8")
@@ -116,19 +122,24 @@ def parse_json(path: Path, line: int, field: str, text: str) -> object:
 
 def is_label(value: object) -> bool:
     """Whether a value is text that can also name a folder."""
-    return isinstance(value, str) and not _UNSAFE.search(value) and value == value.strip()
+    if not isinstance(value, str) or _UNSAFE.search(value) or value != value.strip():
+        return False
+    return len(value.encode("utf-8", "surrogatepass")) <= LONGEST_LABEL
 
 
 def label_of(path: Path, line: int, value: object) -> str:
     """A label, white space trimmed, that can also name a folder."""
     label = value.strip() if isinstance(value, str) else value
     if not isinstance(label, str) or not is_label(label):
-        fail(path, line, f"label {value!r} {LABEL_RULE}")
+        fail(path, line, f"label {value!r:.120} {LABEL_RULE}")
     return label
 
 
 def text_of(path: Path, line: int, field: str, value: object) -> str:
     """A text that is not empty, with single blanks between its words."""
     if not isinstance(value, str) or not value.split():
-        fail(path, line, f"{field} {value!r} must be text that is not empty")
-    return " ".join(value.split())
+        fail(path, line, f"{field} {value!r:.120} must be text that is not empty")
+    text = " ".join(value.split())
+    if len(text) > LONGEST_TEXT:
+        fail(path, line, f"{field} has {len(text):,} signs and {LONGEST_TEXT:,} are the most: {text[:60]!r}...")
+    return text

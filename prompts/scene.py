@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 NUMBERS = {"no": 0, "a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
            "nine": 9, "ten": 10, "eleven": 11, "twelve": 12}
@@ -72,7 +72,8 @@ class Scene:
 
     def to_json(self) -> str:
         """The scene as a JSON object; equal scenes give equal strings."""
-        return as_json(asdict(self))
+        return as_json(vars(self) | {"objects": [vars(thing) for thing in self.objects],
+                                     "relations": [vars(one) for one in self.relations]})
 
     @classmethod
     def from_json(cls, text: str) -> Scene:

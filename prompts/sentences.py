@@ -74,6 +74,22 @@ class Layout:
             return first + self._width - len(TAIL) + TAIL.index(part)
         return first + PARTS.index(part or "full")
 
+    @property
+    def size(self) -> int:
+        """Words of a scene."""
+        return len(self.slots) * self._width + len(self.conditions) + (OPENING in self.conditions)
+
+    def place_of(self, position: int) -> tuple[int, str]:
+        """Number of its slot, or of its condition behind all slots, and its part of the slot ("" of a condition)."""
+        ends = len(self.slots) * self._width
+        if position >= ends:  # behind the conditions stands `OPENING` once more
+            number = position - ends
+            return len(self.slots) + (number if number < len(self.conditions) else self.conditions.index(OPENING)), ""
+        number, part = divmod(position, self._width)
+        if part >= self._width - len(TAIL):
+            return number, TAIL[part - self._width]
+        return number, PARTS[part] if part < len(PARTS) else "full" if part == len(PARTS) else "form"
+
     def begins_with_blank(self, slot: str, part: str | None) -> bool:
         """Whether a field's word brings its own blank."""
         return part in TAIL or slot in self.conditions
@@ -100,11 +116,17 @@ class Saying(NamedTuple):
         text: With %s for words.
         pick: The words, of a scene's.
         finished: It is a sentence whatever the words: large first letter, full stop, no blank too many.
+        positions: Where the words stand in a scene's.
     """
 
     text: str
     pick: Callable[[tuple[str, ...]], object]
     finished: bool
+    positions: frozenset[int]
+
+    def of(self, words: tuple[str, ...]) -> str:
+        """The sentence, of a scene's words."""
+        return self.text % self.pick(words) if self.finished else tidy(self.text % self.pick(words))
 
 
 class _Segment(NamedTuple):
@@ -159,8 +181,7 @@ class Template:
             present: Bits of the slots that the scene fills, all of `needs` among them.
             words: Of the scene, as the layout has them.
         """
-        text, pick, finished = self.saying(present)
-        return text % pick(words) if finished else tidy(text % pick(words))
+        return self.saying(present).of(words)
 
     def saying(self, present: int) -> Saying:
         """How it is said of the scenes that fill these slots."""
@@ -178,7 +199,7 @@ class Template:
         loose = any(one.loose for one in said) or any(one.opens for one in behind) or "  " in text
         if finished := not loose and (opening is not None or text[0].isalnum()):
             text = f"{text[0].upper()}{text[1:]}."
-        return Saying(text, _pick(positions), finished)
+        return Saying(text, _pick(positions), finished, frozenset(positions))
 
 
 def _parse(stretch: str, optional: bool, layout: Layout, template: str) -> _Segment:

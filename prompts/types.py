@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from prompts.errors import InputError, nearest
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Prompt:
     """One description of one picture to be made.
 
     Attributes:
         text: What the generator is given.
         label: Scene class.
-        captions: Ways to say the same scene, at least one; the first is `text`.
+        captions: Ways to say what the text says, or part of it, at least one; the first is `text`.
         source: Name of the expander that wrote it.
-        scene: What is in the picture, a JSON object as a string; "{}" where only the text is known.
+        scene: What the text says is in the picture, a JSON object as a string; "{}" where only the text is known.
+        choices: Other texts that the expander could have given instead, `text` among them; they may say more, or other
+            things, and are for whoever has to draw another text (`prompts.entailment.redrawn`).
+        whole: The scene behind all choices, as `scene` has it.
     """
 
     text: str
@@ -25,6 +28,8 @@ class Prompt:
     captions: tuple[str, ...]
     source: str
     scene: str = "{}"
+    choices: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    whole: str = field(default="{}", repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.text or not self.captions or self.captions[0] != self.text:

@@ -15,10 +15,10 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from synthesis.checkpoint import Checkpoint, Stamps
 from synthesis.decisions import ClassDecisions
 from synthesis.events import BlockDone, ClassDone, Event
 from synthesis.job import DrawnBlock, Job
+from synthesis.runtime import set_threads
 
 DEPTH = 2  # blocks that may be unfinished while the next one is drawn; a kill costs these and the one being drawn
 
@@ -29,7 +29,6 @@ class _OnItsWay:
     index: int
     drawn: int
     stored: Future[None]
-    before: Stamps
     seconds: float
 
 
@@ -40,14 +39,17 @@ class BlockWork:
         drawn: Pictures drawn so far.
     """
 
-    def __init__(self, job: Job, tell: Callable[[Event], None], checkpoint: Checkpoint) -> None:
+    def __init__(self, job: Job, tell: Callable[[Event], None]) -> None:
         self.drawn = 0
         self._job = job
-        self._checkpoint = checkpoint
         self._tell = tell
         self._waiting: deque[_OnItsWay] = deque()
         # One thread: filters' models are no more thread-safe than their libraries.
-        self._behind = ThreadPoolExecutor(1) if job.runtime.accelerated else None
+        # It counts its threads by itself, so it is told the run's number as well.
+        self._behind = (
+            ThreadPoolExecutor(1, initializer=set_threads, initargs=(job.runtime.threads,))
+            if job.runtime.accelerated else None
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -61,31 +63,17 @@ class BlockWork:
         """Begin the next block of a class whose earlier ones are decided on; decide on what is finished meanwhile."""
         start, label, index = time.perf_counter(), decided.label, decided.blocks
         job, drawn = self._job, 0
-        before = self._checkpoint.stamps(label, index)
-        if self._taken_over(decided, before, start):
-            return
         if job.blocks.exists(label, index):
-            job.check_block(label, index)
-            stored = self._run(partial(self._finish, label, index, decided.done))
+            job.blocks.read(label, index, ["id"])
+            stored = self._run(partial(self._finish, label, index, decided.closed))
         else:
             block = job.draw(label, index)
             drawn = len(block.prompts)
             stored = self._run(partial(self._store, block))
         self.drawn += drawn
-        self._waiting.append(_OnItsWay(decided, index, drawn, stored, before, time.perf_counter() - start))
+        self._waiting.append(_OnItsWay(decided, index, drawn, stored, time.perf_counter() - start))
         while self._waiting and (len(self._waiting) > DEPTH or self._waiting[0].stored.done()):
             self._decide_on_first()
-
-    def _taken_over(self, decided: ClassDecisions, stamps: Stamps, start: float) -> bool:
-        """Decide on the next block of a class from the checkpoint, if that is possible."""
-        index = decided.blocks
-        known = self._checkpoint.known(decided.label, index, stamps)
-        read = partial(self._job.encoders.of_block, self._job.blocks, decided.label)
-        if known is None or not decided.take_over(known, read):
-            return False
-        self._checkpoint.note(decided, index, stamps)
-        self._tell_of(decided, index, 0, time.perf_counter() - start)
-        return True
 
     def settle(self, decided: ClassDecisions | None = None) -> None:
         """Decide on the blocks of a class that are on their way, or of all."""
@@ -109,9 +97,9 @@ class BlockWork:
         self._job.store(block)
         self._finish(block.label, block.index, False)
 
-    def _finish(self, label: str, index: int, done: bool) -> None:
+    def _finish(self, label: str, index: int, closed: bool) -> None:
         """Measure what the decision will ask for, in the one thread that measures."""
-        if self._behind is not None and not done:
+        if self._behind is not None and not closed:
             for key in self._job.encoders.keys:
                 self._job.encoders.of_block(self._job.blocks, label, index, key)
 
@@ -123,7 +111,6 @@ class BlockWork:
             job.blocks.block_size, lambda key: job.encoders.of_block(job.blocks, decided.label, first.index, key),
             job.blocks.withheld(decided.label, first.index),
         )
-        self._checkpoint.note(decided, first.index, first.before)
         self._tell_of(decided, first.index, first.drawn, first.seconds + time.perf_counter() - start)
 
     def _tell_of(self, decided: ClassDecisions, index: int, drawn: int, seconds: float) -> None:

@@ -5,6 +5,7 @@ Its end, what is written below `TAIL`, tells what can change after the pictures 
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,13 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from prompts.addresses import shown
 from synthesis.card_evaluation import evaluation_tables
 from synthesis.card_header import split_card
 from synthesis.decisions import ClassDecisions
+from synthesis.drawn_texts import LeftOut
 from synthesis.files import write_file
+from synthesis.finished import sha256
+from synthesis.identity import canonical
 from synthesis.licence_sources import load_licence, save_licence, sources_of
 from synthesis.licences import Licence
 from synthesis.reporting import CONTACT_SHEET, describe_files, describe_filter, prompt_drops
+from synthesis.unread import Unread
 
 if TYPE_CHECKING:
     from synthesis.job import Job
@@ -30,14 +36,24 @@ LICENCE_KEYS = ("license", "license_name", "license_link")
 ANYWHERE = 'load_dataset("PATH"'
 
 
-def write_card(job: Job, classes: Sequence[ClassDecisions]) -> None:
-    """Write the card of a run directory, and `licence.json` with what the data set was made with."""
+def write_card(job: Job, classes: Sequence[ClassDecisions], written: Mapping[str, str], left_out: LeftOut,
+               unread: Sequence[Unread]) -> None:
+    """Write the card of a run directory, and `licence.json` with what the data set was made with.
+
+    Args:
+        job: The run.
+        classes: Its decisions.
+        written: SHA-256 of the files of the data set, by name.
+        left_out: What was cut out of captions and scenes.
+        unread: What the models never met in training.
+    """
     licence = load_licence(job.root, sources_of(job.recipe, job.source.folder, job.source.revision))
     save_licence(job.root, licence)
-    write_file(job.root / "README.md", card(job, classes, licence))
+    write_file(job.root / "README.md", card(job, classes, licence, written, left_out, unread))
 
 
-def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence) -> str:
+def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence, written: Mapping[str, str], left_out: LeftOut,
+         unread: Sequence[Unread]) -> str:
     """The card's text: YAML header, what made the data set, counts, columns, limits, evaluation, licence."""
     counts = [each.count for each in classes]
     files = describe_files(classes)
@@ -54,6 +70,8 @@ def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence) -> str:
         ),
         outcomes=dict(sorted(outcomes.items())),
         prompts=prompt_drops(job, classes),
+        left_out=left_out,
+        unread=[line for one in unread for line in one.lines()],
         sheet=CONTACT_SHEET if total else "",
         generator=job.source.name,
         revision=job.source.revision,
@@ -65,14 +83,26 @@ def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence) -> str:
             for name, settings in zip(job.recipe.filter_names, job.recipe.filters, strict=True)
         ],
         identity=job.identity.hash,
-        runtime=job.runtime,
+        computed_on=job.runtime.described,
     )
-    return _joined(header(job.root, job.recipe.name, total, licence), text, tail(job.root, licence))
+    return _joined(header(job.root, job.recipe.name, total, licence, written), text, tail(job.root, licence))
 
 
-def header(root: Path, name: str, rows: int, licence: Licence) -> dict[str, Any]:
-    """The card's YAML header; `configs` keeps `load_dataset` to `data/`, away from blocks and decisions."""
-    described = _dataset_info(sorted((root / "data").glob("*.parquet")), rows)
+def header(
+    root: Path, name: str, rows: int, licence: Licence, written: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The card's YAML header; `configs` keeps `load_dataset` to `data/`, away from blocks and decisions.
+
+    Args:
+        root: The run directory.
+        name: What the data set is called.
+        rows: Its rows.
+        licence: What it is under.
+        written: SHA-256 of its files by name; None to read them.
+    """
+    shards = sorted((root / "data").glob("train-*.parquet"))
+    hashes = {shard.name: (written or {}).get(f"data/{shard.name}") or sha256(shard) for shard in shards}
+    described = _dataset_info(shards, rows, content_note(hashes))
     return {
         **licence.header(),
         "pretty_name": name,
@@ -114,10 +144,9 @@ def _joined(fields: Mapping[str, Any], text: str, end: str) -> str:
 
 
 def _render(template: str, **values: object) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from eval.markdown import markdown_environment
 
-    environment = Environment(loader=PackageLoader("synthesis"), undefined=StrictUndefined, autoescape=False)
-    return environment.get_template(template).render(**values)
+    return markdown_environment("synthesis").get_template(template).render(**values)
 
 
 def _revision(model: Any) -> str:  # noqa: ANN401 - an encoder, a classifier, or None
@@ -128,24 +157,38 @@ def _revision(model: Any) -> str:  # noqa: ANN401 - an encoder, a classifier, or
 
 def _settings(job: Job) -> dict[str, str]:
     """What decides the pictures beside generator, steps, guidance and seed, as the identity has it."""
+    from eval.markdown import Ready, plain
+
     generator = {key: value for key, value in job.source.identity().items()
                  if key not in ("revision", "steps", "guidance") and value not in (None, "auto", {})}
     expander = {key: value for key, value in job.expander.identity().items() if key != "expander"}
     found = {"generator": generator, "prompts": expander}
-    return {name: ", ".join(f"{key} {_short(value)}" for key, value in each.items()) for name, each in found.items()}
+    return {name: Ready(", ".join(f"{plain(key)} {_short(value)}" for key, value in each.items()))
+            for name, each in found.items()}
 
 
 def _short(value: object) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, width=1_000).removesuffix("...\n").strip()
-    return f"`{text}`" if len(text) <= 60 else f"`{text[:57]}...`"
+    from eval.markdown import code
+
+    text = shown(yaml.safe_dump(value, default_flow_style=True, width=1_000)).removesuffix("...\n").strip()
+    return code(text if len(text) <= 60 else f"{text[:57]}...")
 
 
-def _dataset_info(shards: Sequence[Path], rows: int) -> dict[str, Any]:
-    """Columns, rows and bytes.
+def content_note(hashes: Mapping[str, str]) -> str:
+    """A line that is another for files of another content.
 
-    `load_dataset` keeps a local folder under a hash of its card's header: without these it would give the rows of
-    yesterday to one who has grown the run, or those of another run in a folder of the same name.
+    `load_dataset` keeps what it prepared of a local folder under the folder's name and a hash of the card's header, and
+    looks at no file: without this line it would give the rows of yesterday to one who has grown the run or judged it
+    again, or those of another run in a folder of the same name.
+
+    Args:
+        hashes: SHA-256 of each file, by name.
     """
+    return f"SHA-256 over the hashes of the data files: {hashlib.sha256(canonical(hashes).encode()).hexdigest()}"
+
+
+def _dataset_info(shards: Sequence[Path], rows: int, content: str) -> dict[str, Any]:
+    """Columns, rows, bytes, and what tells this content from any other."""
     if not shards:
         return {}
     import pyarrow.parquet as pq
@@ -161,4 +204,5 @@ def _dataset_info(shards: Sequence[Path], rows: int) -> dict[str, Any]:
     card = DatasetCardData()
     DatasetInfosDict({"default": info}).to_dataset_card_data(card)
     found: dict[str, Any] = card.to_dict()
+    found["dataset_info"]["description"] = content
     return found

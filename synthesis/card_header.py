@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from synthesis.errors import RunError, one_line
+from synthesis.plain_yaml import YamlError, parse_yaml
 
 
 def split_card(text: str, path: Path, again: str) -> tuple[dict[str, Any], str]:
@@ -24,8 +23,8 @@ def split_card(text: str, path: Path, again: str) -> tuple[dict[str, Any], str]:
     opening, _, rest = text.partition("---\n")
     fields, end, body = rest.partition("\n---\n")
     try:
-        found = yaml.safe_load(fields)
-    except yaml.YAMLError as error:
+        found = parse_yaml(fields)
+    except YamlError as error:
         raise RunError(f"the header of {path} is not YAML ({one_line(error)[:80]}); {again}") from error
     if opening or not end or not isinstance(found, dict):
         raise RunError(f"{path} has no YAML header; {again}")

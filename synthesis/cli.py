@@ -26,6 +26,7 @@ from synthesis.cli_push import push
 from synthesis.cli_run import plan, run
 from synthesis.cli_verify import verify
 from synthesis.errors import InputError
+from synthesis.terminal import clean_output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,22 +54,20 @@ def cli(context: click.Context) -> None:
 
 def _real_pairs(source: Path, split: str) -> Sequence[RealPair]:
     """Real pairs, for the commands that may not reach into `training` themselves."""
-    from training.data import read_pairs
+    from training.data import read_pairs, report_skipped
 
     found = read_pairs(source)
     pairs = _of_split(found, source, split)
-    for skipped in found.skipped:
-        click.echo(f"left out: {skipped.name}: {skipped.reason}", err=True)
+    report_skipped(found)
     return pairs
 
 
 def _all_pairs(source: Path) -> Sequence[Pair]:
     """Real pairs of every split."""
-    from training.data import read_pairs
+    from training.data import read_pairs, report_skipped
 
     found = read_pairs(source)
-    for skipped in found.skipped:
-        click.echo(f"left out: {skipped.name}: {skipped.reason}", err=True)
+    report_skipped(found)
     return found.pairs
 
 
@@ -114,13 +113,14 @@ for command in (models, expand, generate, plan, run, export_command(_all_pairs),
 
 @cli.command()
 @click.argument("preset")
-@click.option("--data", required=True, help="Image-caption data: folder, dataset_*.json, or Hub id.")
+@click.option("--data", required=True, multiple=True,
+              help="Image-caption data: folder, file, Hub id, or data YAML; may be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Where models and checkpoints go.")
 @click.option("--base", help="What lora and full start from: embedded name, folder, or Hub id of a diffusers pipeline.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time budget.")
 @click.option("--resume/--restart", default=True, show_default=True, help="Carry on from the last checkpoint.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the preset.")
-def train(preset: str, data: str, out: Path, base: str | None, minutes: float | None, resume: bool,
+def train(preset: str, data: Sequence[str], out: Path, base: str | None, minutes: float | None, resume: bool,
           overrides: Sequence[str]) -> None:
     """Train a model; PRESET `lora` tunes one of yours, `release` makes all the embedded ones again."""
     import training
@@ -131,12 +131,16 @@ def train(preset: str, data: str, out: Path, base: str | None, minutes: float | 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: exit 0 when done, 1 when it failed, 2 when the input is wrong, with one line on stderr."""
+    with clean_output():
+        _main(sys.argv[1:] if arguments is None else list(arguments))
+
+
+def _main(given: Sequence[str]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a letter ends no run
-    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = cli.main(args=given, prog_name=PROGRAM, standalone_mode=False)
+        code = cli.main(args=list(given), prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read the output has enough of it
         with suppress(OSError):

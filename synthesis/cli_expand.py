@@ -57,6 +57,7 @@ def expand(
 
     Classes take turns, so that any beginning of the file is balanced.
     """
+    from prompts.addresses import shown
     from prompts.prompt_report import check_report_folder
     from prompts.registry import load_expander_for
     from synthesis.errors import InputError
@@ -93,7 +94,7 @@ def expand(
     if tally is not None:
         from prompts.comparison import ReportedSet
 
-        about = [f"expander {expander}", *options, *(f"check {each}" for each in checks), f"seed {seed}"]
+        about = [f"expander {expander}", *map(shown, options), *(f"check {each}" for each in checks), f"seed {seed}"]
         _measure([ReportedSet(tally, ", ".join(about), seen, drops, notes), *others], tokens, seed, report)
 
 

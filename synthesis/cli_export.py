@@ -40,6 +40,7 @@ def export_command(read: Callable[[Path], Sequence[InSplit]]) -> click.Command:
     def export(
         run_directory: Path, name: str, out: Path, splits: str | None, seed: int, merge: Sequence[Path],
         ratio: str | None, options: Sequence[str], licence: str | None, licence_name: str, licence_link: str,
+        licence_reason: str,
     ) -> None:
         """Write the data set of RUN in another format, or augment real data with it.
 
@@ -55,7 +56,7 @@ def export_command(read: Callable[[Path], Sequence[InSplit]]) -> click.Command:
         from synthesis.licence_sources import whoever
         from synthesis.recipe import parse_overrides
 
-        stated = statement(licence, licence_name, licence_link, by=whoever())
+        stated = statement(licence, licence_name, licence_link, licence_reason, by=whoever())
         exporter = load_exporter(name, parse_overrides(options))
         shares, share = None if splits is None else parse_splits(splits), parse_ratio(ratio)
         sets = [RealSet.of(source, read(source)) for source in merge]

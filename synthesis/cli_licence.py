@@ -14,8 +14,10 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def licence_options(command: _Command) -> _Command:
-    """Add --licence, --licence-name and --licence-link."""
+    """Add --licence, --licence-name, --licence-link and --licence-reason."""
     for add in (
+        click.option("--licence-reason", default="", metavar="TEXT",
+                     help="Why you may state a licence that is looser than the sources'; recorded and published."),
         click.option("--licence-link", default="", help="With --licence other: where its text is."),
         click.option("--licence-name", default="", help="With --licence other: what it is called."),
         click.option("--licence", metavar="ID", help="What it is published under, where the sources do not say; or "
@@ -25,7 +27,7 @@ def licence_options(command: _Command) -> _Command:
     return command
 
 
-def statement(licence: str | None, name: str, link: str, by: str) -> Statement | None:
+def statement(licence: str | None, name: str, link: str, reason: str, by: str) -> Statement | None:
     """What the options state; None for nothing.
 
     Raises:
@@ -36,4 +38,6 @@ def statement(licence: str | None, name: str, link: str, by: str) -> Statement |
 
     if licence is None and (name or link):
         raise InputError("--licence-name and --licence-link go with --licence other; add it")
-    return None if licence is None else Statement(licence.lower(), name, link, by)
+    if licence is None and reason:
+        raise InputError("--licence-reason goes with --licence; add the licence that it is a reason for")
+    return None if licence is None else Statement(licence.lower(), name, link, by, " ".join(reason.split()))

@@ -33,6 +33,7 @@ def generate(
     from synthesis.files import write_file
     from synthesis.images import encode
     from synthesis.recipe import parse_overrides
+    from synthesis.unread import Unread, generator_reader
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{str(out)!r} exists and is no empty folder; choose another --out, nothing is overwritten")
@@ -49,6 +50,10 @@ def generate(
             raise InputError(
                 f"the prompt has {tokens} tokens and {model!r} reads {limit}: {text[:60]!r}...; shorten it"
             )
+    said = Unread(generator_reader(model, generator.source.folder, lora))
+    said.look(prompts)
+    for line in said.lines():
+        click.echo(f"note: {line}", err=True)
     seeds = list(range(seed, seed + len(texts)))
     rows = []
     drawn = generator.draw([read[text] for text in texts], seeds)

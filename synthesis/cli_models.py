@@ -38,6 +38,41 @@ models.add_command(convert_inception)
 
 
 @models.command()
+@click.argument("model")
+@click.option("--data", type=click.Path(path_type=Path), help="The image-caption data that it was trained on.")
+@click.option("--split", default="train", show_default=True, help="Rows of --data that it was trained on.")
+@click.option("--profile", type=click.Choice(["ucm"]), help="Instead of --data: the words and classes of a profile.")
+@click.option("--no-text", is_flag=True, help="The model reads no text: only classes are written.")
+@click.pass_obj
+def describe(read_captions: Any, model: str, data: Path | None, split: str, profile: str | None,  # noqa: ANN401
+             no_text: bool) -> None:
+    """Write knowledge.json beside the weights of MODEL, an embedded name or a folder: the words and classes it met.
+
+    `generate`, `plan` and `run` then say before the first image what it never read. Single words, never sentences.
+    """
+    from eval.knowledge import Knowledge
+    from eval.models import EMBEDDED_ROOT, resolve
+    from prompts.ontology import load_ontology
+    from synthesis.errors import InputError
+    from synthesis.generators import WEIGHTS
+
+    if (data is None) == (profile is None):
+        raise InputError("give either --data, or --profile")
+    found = resolve(model, [EMBEDDED_ROOT, WEIGHTS])
+    if not found.local:
+        raise InputError(f"model {model!r} is on the Hub, and the file belongs beside its weights; give a folder")
+    if data is not None:
+        rows = read_captions(data, split)
+        known = Knowledge.of(None if no_text else [text for _, text in rows], [label for label, _ in rows])
+    else:
+        ontology = load_ontology(profile or "")
+        known = Knowledge(None if no_text else ontology.words, tuple(sorted(ontology.classes)))
+    path = known.save(found.folder)
+    words = "no" if known.words is None else f"{len(known.words):,}"
+    click.echo(f"{path}   ({words} words, {len(known.classes)} classes)")
+
+
+@models.command()
 @click.argument("name")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the report.")
 @click.option("--class", "labels", multiple=True, metavar="LABEL", help="A class; may be repeated. Default: all.")

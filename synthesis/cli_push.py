@@ -21,7 +21,7 @@ from synthesis.cli_licence import licence_options, statement
 @click.option("--replace", is_flag=True, help="Overwrite what others, or another run or export, put there.")
 def push(
     folder: Path, repo: str, private: bool, dry_run: bool, offline: bool, licence: str | None, licence_name: str,
-    licence_link: str, revision: str, replace: bool,
+    licence_link: str, licence_reason: str, revision: str, replace: bool,
 ) -> None:
     """Publish a run, or an export of one, on the Hugging Face Hub.
 
@@ -31,7 +31,7 @@ def push(
     from synthesis.push import PushSettings, size_text
     from synthesis.push import push as push_folder
 
-    stated = statement(licence, licence_name, licence_link, by="you")
+    stated = statement(licence, licence_name, licence_link, licence_reason, by="you")
     _be_quiet()
     settings = PushSettings(repo, private, revision, stated, replace, dry_run, offline)
     result = push_folder(folder, settings, lambda line: click.echo(line, err=True))

@@ -27,6 +27,8 @@ def plan(recipe: str, out: Path | None, overrides: Sequence[str]) -> None:
         click.echo(f"{label}")
         for prompt in prompts:
             click.echo(f"    {prompt}")
+    for note in planned.notes:
+        click.echo(f"note: {note}")
     runtime = planned.runtime
     click.echo(f"identity        {planned.identity}")
     click.echo(f"computed on     {runtime.device}, {runtime.dtype}, micro-batches of {runtime.micro_batch}")
@@ -45,8 +47,9 @@ def plan(recipe: str, out: Path | None, overrides: Sequence[str]) -> None:
     "--out", type=click.Path(path_type=Path), required=True, help="The run directory; an existing run goes on."
 )
 @click.option("--repair", is_flag=True, help="First move damaged files to RUN/damaged/; they are made again.")
+@click.option("--shrink", is_flag=True, help="Give up rows that the run has beyond a smaller target.")
 @_SET
-def run(recipe: str, out: Path, repair: bool, overrides: Sequence[str]) -> None:
+def run(recipe: str, out: Path, repair: bool, shrink: bool, overrides: Sequence[str]) -> None:
     """Make the data set of RECIPE (a file, or the name of a shipped recipe).
 
     The same command resumes after a crash; a larger target grows the data set; other filters judge it again.
@@ -60,7 +63,7 @@ def run(recipe: str, out: Path, repair: bool, overrides: Sequence[str]) -> None:
     if repair and out.is_dir():
         _set_damaged_aside(out)
     with _stop_on_signal() as should_stop:
-        result = run_recipe(loaded, out, on_event=Progress(), should_stop=should_stop)
+        result = run_recipe(loaded, out, on_event=Progress(), should_stop=should_stop, shrink=shrink)
     click.echo(f"data set   {result.root}   ({result.accepted} pictures of {len(result.counts)} classes)")
     click.echo(f"card       {result.root / 'README.md'}")
     click.echo(f"report     {result.root / 'report' / 'index.html'}")

@@ -19,7 +19,7 @@ from synthesis.errors import RunError
 from synthesis.events import ClassCount
 from synthesis.files import replacing
 from synthesis.filters import FILTERS, ClassJudge, Measurements
-from synthesis.remembering import ClassMemory, Reader
+from synthesis.recipe import KeptRows
 
 BEYOND_TARGET, BEYOND_MAX_ATTEMPTS, UNDECIDED = "beyond_target", "beyond_max_attempts", "undecided"
 WITHHELD = "withheld"
@@ -61,25 +61,6 @@ class Decision:
     scores: dict[str, float | None]
 
 
-@dataclass(frozen=True)
-class DecidedBlock:
-    """What was decided on a block.
-
-    Attributes:
-        codes: int8 (N,): 0 accepted, k > 0 failed filter k - 1, 127 withheld, negative not judged.
-        scores: float32 (N, filters); NaN where there is none.
-        thresholds: The scores that decided, by filter name.
-        before: Hash of what the filters remembered when they began with it.
-        after: And when they were done.
-    """
-
-    codes: NDArray[np.int8]
-    scores: NDArray[np.float32]
-    thresholds: Mapping[str, float]
-    before: bytes
-    after: bytes
-
-
 class ClassDecisions:
     """The decisions on one class, block by block; about ten bytes an attempt stay in memory.
 
@@ -91,12 +72,26 @@ class ClassDecisions:
         blocks: Blocks seen so far.
     """
 
-    def __init__(self, label: str, judges: Sequence[NamedJudge], per_class: int, max_attempts: int) -> None:
+    def __init__(
+        self, label: str, judges: Sequence[NamedJudge], per_class: int, max_attempts: int,
+        kept: KeptRows | None = None,
+    ) -> None:
+        """Begin with nothing decided.
+
+        Args:
+            label: The class.
+            judges: Its filters.
+            per_class: Accepted attempts wanted.
+            max_attempts: Most attempts for them.
+            kept: What is kept beyond these of attempts that are there; None for nothing.
+        """
         self.label = label
         self.blocks = 0
         self._judges = judges
         self._per_class = per_class
         self._max_attempts = max_attempts
+        self._most_rows = max(per_class, kept.rows if kept else 0)
+        self._most_attempts = max(max_attempts, kept.attempts if kept else 0)
         self._accepted = 0
         self._judged = 0
         self._attempts = 0
@@ -106,7 +101,6 @@ class ClassDecisions:
         self._waiting: list[tuple[dict[str, Measurements], frozenset[int]]] = []
         self._codes: list[NDArray[np.int8]] = []
         self._scores: list[NDArray[np.float32]] = []
-        self._memory = ClassMemory(judges)
 
     @property
     def count(self) -> ClassCount:
@@ -115,15 +109,20 @@ class ClassDecisions:
 
     @property
     def done(self) -> bool:
-        """Whether no further attempt could change the data set."""
+        """Whether no further attempt has to be made."""
         return self._accepted >= self._per_class or self._attempts >= self._max_attempts
+
+    @property
+    def closed(self) -> bool:
+        """Whether no further attempt, made already or not, could change the data set."""
+        return self._accepted >= self._most_rows or self._attempts >= self._most_attempts
 
     def decide(self, rows: int, measure: Callable[[str], Measurements], withheld: Sequence[int] = ()) -> None:
         """Decide on the next block.
 
         Args:
             rows: Attempts in the block.
-            measure: Gives the block's measurements by an encoder; not called when the class is done already.
+            measure: Gives the block's measurements by an encoder; not called when the class is closed already.
             withheld: Attempts, counted within the block, whose pictures the model's safety checker made black: they
                 are rejected, and no threshold is taken from them.
 
@@ -133,7 +132,7 @@ class ClassDecisions:
         self._rows.append(rows)
         self._seen += rows
         self.blocks += 1
-        measured = {} if self.done else {key: measure(key) for key in {each.encoder for each in self._judges}}
+        measured = {} if self.closed else {key: measure(key) for key in {each.encoder for each in self._judges}}
         self._waiting.append((measured, frozenset(withheld)))
         if self._seen < self._needs:
             return
@@ -142,55 +141,6 @@ class ClassDecisions:
         waiting, self._waiting = self._waiting, []
         for each, black in waiting:
             self._decide_block(self._rows[len(self._codes)], each, black)
-
-    def take_over(self, known: DecidedBlock, read: Reader) -> bool:
-        """Take what was decided on the next block before, where deciding again would give just that.
-
-        Args:
-            known: Decided by the same filters, on the same measurements.
-            read: Gives measurements of a block of the class by its place and an encoder; called when a later block is
-                judged by a filter that compares with earlier ones.
-
-        Returns:
-            Whether it was taken; if not, nothing has changed.
-        """
-        if self._waiting or self._seen < self._needs:
-            return False
-        if self.done:
-            self.decide(len(known.codes), _not_measured)
-            return True
-        if known.thresholds != self.thresholds or known.before != self._memory.hashes[-1]:
-            return False
-        if not np.array_equal(np.minimum(known.codes, _ACCEPTED), self._beyond(known.codes == _ACCEPTED)):
-            return False
-        rows = len(known.codes)
-        self._rows.append(rows)
-        self._seen += rows
-        self.blocks += 1
-        self._accepted += int((known.codes == _ACCEPTED).sum())
-        self._judged += int((known.codes >= _ACCEPTED).sum())
-        self._attempts += rows
-        self._codes.append(known.codes)
-        self._scores.append(known.scores)
-        self._memory.taken_over(known.after, read)
-        return True
-
-    def _beyond(self, accepted: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Where the next block ends to be judged, for which of its attempts are accepted: codes (N,), 0 for judged."""
-        before = self._accepted + np.cumsum(accepted) - accepted
-        attempts = self._attempts + np.arange(len(accepted))
-        last = np.where(attempts >= self._max_attempts, _BEYOND_MAX, _ACCEPTED)
-        return np.where(before >= self._per_class, _BEYOND_TARGET, last)
-
-    @property
-    def decided_blocks(self) -> int:
-        """Blocks that are decided on; those seen after them wait."""
-        return len(self._codes)
-
-    def decided_block(self, index: int) -> DecidedBlock:
-        """What was decided on one of the decided blocks."""
-        before, after = self._memory.hashes[index : index + 2]
-        return DecidedBlock(self._codes[index], self._scores[index], self.thresholds, before, after)
 
     def _learn(self) -> None:
         for each in self._judges:
@@ -207,8 +157,7 @@ class ClassDecisions:
     def _decide_block(self, rows: int, measured: Mapping[str, Measurements], withheld: frozenset[int]) -> None:
         codes = np.zeros(rows, np.int8)
         scores = np.full((rows, len(self._judges)), np.nan, np.float32)
-        if not self.done:
-            self._memory.recall(lambda index: self._codes[index] == _ACCEPTED)
+        if not self.closed:
             for each in self._judges:
                 each.judge.begin(measured[each.encoder])
         for row in range(rows):
@@ -216,12 +165,11 @@ class ClassDecisions:
             self._attempts += 1
         self._codes.append(codes)
         self._scores.append(scores)
-        self._memory.decided(codes == _ACCEPTED, measured)
 
     def _decide_row(self, row: int, scores: NDArray[np.float32], withheld: bool) -> int:
-        if self._accepted >= self._per_class:
+        if self._accepted >= self._most_rows:
             return _BEYOND_TARGET
-        if self._attempts >= self._max_attempts:
+        if self._attempts >= self._most_attempts:
             return _BEYOND_MAX
         self._judged += 1
         if withheld:
@@ -295,10 +243,6 @@ def files_read(classes: Sequence[ClassDecisions]) -> dict[str, list[Mapping[str,
             known = found.setdefault(name, [])
             known += [file] if file not in known else []
     return found
-
-
-def _not_measured(_: str) -> Measurements:
-    raise AssertionError("a class that is done is judged no further")
 
 
 def score_names(filter_names: Sequence[str]) -> list[str]:

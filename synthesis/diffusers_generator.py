@@ -6,6 +6,7 @@ import inspect
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from synthesis.library_errors import is_shortage, library_errors
 from synthesis.pipeline_loading import denoiser_name, load_pipeline
 from synthesis.quiet import quiet
 from synthesis.runtime import Runtime
+from synthesis.side_by_side import SideBySide
 from synthesis.token_limits import tokens_of, unknown_parts
 
 TRIAL_STEPS = 2  # when the compiled network is compared
@@ -30,7 +32,7 @@ class DiffusersGenerator:
     Attributes:
         source: Its files and settings.
         pipeline: The loaded pipeline.
-        micro_batch: Pictures drawn at once; halved for good when memory runs out.
+        micro_batch: Images drawn at once, in one call or side by side; halved for good when memory runs out.
         vae_slicing: Whether latents are decoded one by one; true for good when memory runs out.
     """
 
@@ -53,7 +55,10 @@ class DiffusersGenerator:
         self.vae_slicing = runtime.vae_slicing
         # On a CPU the weights stay float32 and autocast computes in bfloat16: the noise and the sampler's sums keep
         # full precision, and a seed means the same noise in either precision.
-        self._autocast = not runtime.accelerated and runtime.dtype == "bfloat16"
+        self._autocast = runtime.on_cpu and runtime.dtype == "bfloat16"
+        self._exact, self._on_cpu, self._compiled = runtime.exact, runtime.on_cpu, runtime.compile
+        self._both_sides = runtime.arithmetic >= 3
+        self._side_by_side: SideBySide | None = None
         dtype = torch.float32 if self._autocast else getattr(torch, runtime.dtype)
         self.pipeline = load_pipeline(source, runtime, dtype)
         self._tokens = tokens_of(self.pipeline, source)
@@ -121,20 +126,18 @@ class DiffusersGenerator:
         withheld: list[int] = []
         done = 0
         while done < len(prompts):
-            part = slice(done, done + self.micro_batch)
+            part = slice(done, done + self._at_once)
             try:
-                drawn = self._draw(list(prompts[part]), seeds[part])
+                drawn = self._draw_part(list(prompts[part]), seeds[part])
             except (RuntimeError, MemoryError) as error:
                 self._spare(error)
                 continue
             except (ValueError, TypeError) as error:
-                if not self.source.options:
-                    raise
-                raise InputError(f"model {self.source.name!r} does not take generator.options "
-                                 f"{dict(self.source.options)}: {one_line(error)[:160]}") from error
-            pictures.append(drawn.pictures)
-            withheld += [done + row for row in drawn.withheld]
-            done += len(drawn.pictures)
+                raise self._refused(error) from error
+            pictures += [each.pictures for each in drawn]
+            for each in drawn:
+                withheld += [done + row for row in each.withheld]
+                done += len(each.pictures)
         whole = np.concatenate(pictures) if pictures else np.empty((0, *self.size, 3), np.uint8)
         return Drawn(whole, tuple(withheld))
 
@@ -146,9 +149,24 @@ class DiffusersGenerator:
                     self._unknown.add(part)
                     log.warning("model %s does not know %r, and draws %r without it", self.source.name, part, text[:60])
 
-    def _draw(self, prompts: list[str], seeds: Sequence[int]) -> Drawn:
-        with self._computing(), quiet():
-            answer = self.pipeline(output_type="np", **self._call(prompts, seeds, self.source.steps))
+    @property
+    def _at_once(self) -> int:
+        return 1 if self._exact and (self._compiled or not self._on_cpu) else self.micro_batch
+
+    def _draw_part(self, prompts: list[str], seeds: Sequence[int]) -> list[Drawn]:
+        with quiet():  # here, since threads have its settings in common
+            if not (self._exact and self._on_cpu):
+                return [self._draw(self.pipeline, prompts, seeds)]
+            found = self._side_by_side
+            if found is None or found.count != self._at_once or found.pipeline is not self.pipeline:
+                if found is not None:
+                    found.close()
+                found = self._side_by_side = SideBySide(self.pipeline, self._at_once)
+            return found.draw(lambda pipeline, prompt, seed: self._draw(pipeline, [prompt], [seed]), prompts, seeds)
+
+    def _draw(self, pipeline: Any, prompts: list[str], seeds: Sequence[int]) -> Drawn:  # noqa: ANN401
+        with self._computing():
+            answer = pipeline(output_type="np", **self._call(prompts, seeds, self.source.steps))
         drawn = np.asarray(answer.images, dtype=np.float32)
         if not np.isfinite(drawn).all():
             raise RunError("the generator gave numbers that are not finite; set runtime.dtype to float32")
@@ -161,6 +179,8 @@ class DiffusersGenerator:
 
         options: dict[str, object] = dict(self.source.options)
         sizes = {"height": self.source.height, "width": self.source.width}
+        if self._both_sides and (sizes["height"] or sizes["width"]):
+            sizes = dict(zip(sizes, self.size, strict=True))
         options |= {name: value for name, value in sizes.items() if value is not None}
         if isinstance(options.get("negative_prompt"), str):
             options["negative_prompt"] = [options["negative_prompt"]] * len(prompts)  # some take no other form
@@ -178,6 +198,8 @@ class DiffusersGenerator:
         ways.enter_context(torch.no_grad())  # not inference_mode: under it autocast casts every weight anew each step
         if self._autocast:
             ways.enter_context(torch.autocast("cpu", dtype=torch.bfloat16))
+        if self._exact and not self._on_cpu:
+            ways.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
         return ways
 
     def _try(self) -> None:
@@ -211,7 +233,7 @@ class DiffusersGenerator:
         if self.source.draws_tokens or name is None:
             raise InputError(f"runtime.compile true cannot be had: model {self.source.name!r} is a "
                              f"{type(self.pipeline).__name__}, of which nothing is compiled here; set it to false")
-        count = self.micro_batch
+        count = 1 if self._exact else self.micro_batch
         asked = self._call([""] * count, range(count), min(TRIAL_STEPS, self.source.steps))
         with self._computing(), quiet():
             compile_checked(
@@ -220,12 +242,9 @@ class DiffusersGenerator:
 
     def _spare(self, error: RuntimeError | MemoryError) -> None:
         """Need less memory from now on, where the lack of it was the error."""
-        text = str(error).lower()
-        if isinstance(error, RunError) or not (
-            isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
-        ):
+        if isinstance(error, RunError) or not is_shortage(error):
             raise error
-        if self.micro_batch == 1:
+        if self._at_once == 1:
             raise RunError(f"not even one picture fits into memory: {one_line(error)[:120]}") from error
         vae = getattr(self.pipeline, "vae", None)
         if vae is not None and hasattr(vae, "enable_slicing") and not self.vae_slicing:
@@ -236,6 +255,15 @@ class DiffusersGenerator:
             self.micro_batch = max(1, self.micro_batch // 2)
             log.warning("out of memory: micro_batch is now %d", self.micro_batch)
         _empty_cache()
+
+    def _refused(self, error: ValueError | TypeError) -> Exception:
+        """What to raise where the pipeline does not take what it is asked for."""
+        if self.source.options:
+            return InputError(f"model {self.source.name!r} does not take generator.options "
+                              f"{dict(self.source.options)}: {one_line(error)[:160]}")
+        if isinstance(error, InputError) or not isinstance(error, ValueError):
+            return error
+        return InputError(f"model {self.source.name!r} does not draw what it is asked for: {one_line(error)[:200]}")
 
     def _native_size(self) -> tuple[int, int]:
         if self.source.draws_tokens:

@@ -11,12 +11,13 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from synthesis.blocks import Blocks
+from synthesis.drawn_texts import NEEDED, what_holds
 from synthesis.errors import InputError
 from synthesis.evaluating import RealPair, real_images
 from synthesis.filter_control import run_recipe
 from synthesis.filter_judging import Attempts
 from synthesis.filter_scene import place_of
+from synthesis.frozen import blocks_of
 from synthesis.identity import ID_LENGTH, canonical
 from synthesis.images import decode
 
@@ -109,7 +110,7 @@ class RunAttempts:
         if not decided.is_file():
             raise InputError(f"{str(run)!r} has no decisions.parquet; run its recipe to the end first")
         accepted = set(pq.read_table(decided, columns=["id"], filters=[("accepted", "=", True)])["id"].to_pylist())
-        every = Attempts.of(Blocks(run, recipe.runtime.block_size, recipe.output.image_format), 2**62)
+        every = Attempts.of(blocks_of(run), 2**62)
         ids = [one for table in every.read(["id"]) for one in table.column("id").to_pylist()]
         mask = np.array([one in accepted for one in ids], np.bool_)
         if not mask.any():
@@ -127,10 +128,10 @@ class RunAttempts:
         wanted = sorted(set(rows))
         held, images, captions = set(wanted), [], []
         start = 0
-        for table in self.attempts.read(["image", "captions"]):
+        for table in self.attempts.read(["image", *NEEDED]):
             for offset in range(len(table)):
                 if start + offset in held:
-                    row = table.slice(offset, 1).to_pylist()[0]
+                    row = what_holds(table.slice(offset, 1).to_pylist()[0])
                     images.append(decode(row["image"]["bytes"]))
                     captions.append(tuple(row["captions"]))
             start += len(table)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from eval.markdown import row
 from synthesis.downstream import TaskFindings
 from synthesis.downstream_arms import BOTH, DUPLICATED, HELD_OUT, REAL, SYNTHETIC, UNFILTERED
 from synthesis.downstream_arms import RANDOM as RANDOM_KEEP
@@ -55,7 +56,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
     def __str__(self) -> str:
-        return "\n".join(f"| {' | '.join(cells)} |" for cells in (self.head, ["---"] * len(self.head), *self.rows))
+        return "\n".join(map(row, (self.head, ["---"] * len(self.head), *self.rows)))
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class RealPair(Protocol):
         name: File name or row number.
         label: Class, or "" where the data names none.
         captions: At least one.
-        open: Opens the picture.
+        open: Opens the image as RGB.
     """
 
     @property
@@ -199,7 +199,7 @@ def opened(pair: RealPair) -> Image.Image:
         picture = pair.open()
         picture.load()
     except (OSError, SyntaxError, ValueError) as error:  # what PIL raises for broken files
-        raise InputError(f"real picture {pair.name!r} cannot be read ({one_line(error)[:120]}); repair it or take it "
+        raise InputError(f"real picture {pair.name!r} cannot be read ({one_line(error)[:240]}); repair it or take it "
                          "out of the data") from error
     return picture
 

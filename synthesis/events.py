@@ -62,12 +62,14 @@ class Planned:
         counts: One per class, nothing judged yet.
         max_attempts: Most attempts of a class.
         resumed: Whether the run directory held blocks.
+        notes: What a user should know before the first image, a sentence each.
     """
 
     identity: str
     counts: tuple[ClassCount, ...]
     max_attempts: int
     resumed: bool
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from itertools import zip_longest
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import TYPE_CHECKING, BinaryIO
+
+from prompts.entailment import held
 
 if TYPE_CHECKING:
     from prompts import Expander, Prompt
@@ -47,16 +50,22 @@ def json_line(prompt: Prompt) -> str:
     """
     captions = [_quoted(caption) for caption in prompt.captions]
     return (f'{{"text": {captions[0]}, "label": {_quoted(prompt.label)}, "captions": [{", ".join(captions)}], '
-            f'"scene": {prompt.scene}, "source": {_quoted(prompt.source)}}}\n')
+            f'"scene": {_scene(prompt.scene)}, "source": {_quoted(prompt.source)}}}\n')
+
+
+def _scene(text: str) -> str:
+    return text if text.isprintable() else json.dumps(json.loads(text), separators=(",", ":"))
 
 
 def _quoted(text: str) -> str:
     # of the two, which agree on such text, this one is twice as fast
-    return encode_basestring_ascii(text) if text.isascii() else encode_basestring(text)
+    return encode_basestring(text) if text.isprintable() and not text.isascii() else encode_basestring_ascii(text)
 
 
 def _text_line(text: str) -> str:
-    return f"{text}\n" if text.isprintable() else f"{' '.join(text.split())}\n"
+    if text.isprintable():
+        return f"{text}\n"
+    return " ".join("".join(sign for sign in text if sign.isprintable() or sign.isspace()).split()) + "\n"
 
 
 class Lines:
@@ -98,7 +107,8 @@ class Lines:
             self._tally.add((prompt.label, caption) for prompt in prompts for caption in prompt.captions)
         elif self._tally is not None:
             self._tally.add((prompt.label, prompt.text) for prompt in prompts)
-        return "".join(map(_text_line, texts) if self._text_only else map(json_line, prompts)).encode()
+        lines = map(_text_line, texts) if self._text_only else map(json_line, map(held, prompts))
+        return "".join(lines).encode()
 
 
 @contextmanager

@@ -8,11 +8,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from synthesis.drawn_texts import RULE
 from synthesis.errors import InputError
 from synthesis.export_files import README, Output
 from synthesis.export_guard import TestGuard
 from synthesis.export_licence import licence_digest, licence_of
-from synthesis.export_marker import Marker, check_same
+from synthesis.export_marker import TEXTS, Marker, check_same, digest_of
 from synthesis.export_merge import MergeRule
 from synthesis.export_plan import Plan
 from synthesis.export_readme import readme
@@ -79,10 +80,11 @@ def export(
     licence = licence_of(folder, rows, real, stated)
     with locked(folder):
         out = Output(folder, [*exporter.own, LEFT_OUT, README])
-        content = {"run": rows.content(), "terrasynth": version("terrasynth"), "licence": licence_digest(licence)}
+        content = {"run": rows.content(), "terrasynth": version("terrasynth"), "licence": licence_digest(licence),
+                   TEXTS: RULE}
         if real is not None:
             content["real"] = real.content()
-        if marker is not None and marker.content == content and marker.extent == out.extent():
+        if marker is not None and marker.content == content and _as_written(marker, out):
             return Exported(folder, marker.rows, marker.left_out, False, licence)
         rule = ByPrompt(shares or {UNSPLIT: 1.0}, seed) if real is None else _merge_rule(rows, real, ratio)
         Marker(made_from).save(folder)
@@ -94,8 +96,14 @@ def export(
             file.write(readme(plan, exporter, out, shares, notes, licence).encode())
         counts = {split: plan.total(split) for split in plan.splits}
         left_out = dict(sorted(plan.reasons.items()))
-        Marker(made_from, content, counts, left_out, out.finish()).save(folder)
+        extent = out.finish()
+        Marker(made_from, content, counts, left_out, extent, digest_of(out.hashes_of())).save(folder)
     return Exported(folder, counts, left_out, True, licence, notes)
+
+
+def _as_written(marker: Marker, out: Output) -> bool:
+    """Whether the files are those that the marker speaks of, by their content."""
+    return marker.extent == out.extent() and marker.digest == digest_of(out.hashes_there())
 
 
 def _check_options(
@@ -138,6 +146,7 @@ def _plan(rows: RunRows, rule: SplitRule, out: Output, real: RealRows | None) ->
 def _merge_rule(rows: RunRows, real: RealRows, ratio: float | None) -> MergeRule:
     pairs = real.pairs
     if not any(pair.split == "test" for pair in pairs):
+        real.check()  # the guard opens them all
         return MergeRule(real, ratio, None)
     _, first = next(rows.batches(["image"]))
     height, width, _ = decode(first[0]["image"]["bytes"]).shape

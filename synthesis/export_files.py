@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,8 @@ from typing import BinaryIO
 
 from synthesis.errors import disk_errors
 from synthesis.export_rows import as_json
-from synthesis.files import TEMPORARY, replacing
+from synthesis.files import TEMPORARY, open_new, replacing
+from synthesis.finished import sha256
 
 README = "README.md"
 
@@ -39,7 +41,7 @@ class Output:
         """
         self.folder = folder
         self._own = re.compile("|".join(f"(?:{pattern})" for pattern in own))
-        self._written: set[str] = set()
+        self._written: dict[str, str] = {}
         with disk_errors(str(folder)):
             for leftover in self._present(TEMPORARY):
                 (folder / (leftover + TEMPORARY)).unlink()
@@ -52,9 +54,10 @@ class Output:
             RunError: The disk is full.
             InputError: The folder cannot be written to.
         """
-        self._note(name)
+        self._check(name)
         with replacing(self.folder / name) as file:
             yield file
+        self._written[name] = sha256(self.folder / name)
 
     def picture(self, name: str, data: bytes) -> None:
         """Write a small file of many: moved into place whole, but flushed to the disk with all others by `finish`.
@@ -63,14 +66,16 @@ class Output:
             RunError: The disk is full.
             InputError: The folder cannot be written to.
         """
-        self._note(name)
+        self._check(name)
+        self._written[name] = hashlib.sha256(data).hexdigest()
         path = self.folder / name
         with disk_errors(str(path)):
             if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
                 return
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_name(path.name + TEMPORARY)
-            temporary.write_bytes(data)
+            with open_new(temporary) as file:
+                file.write(data)
             os.replace(temporary, path)
 
     def finish(self) -> dict[str, int]:
@@ -94,15 +99,22 @@ class Output:
         """Bytes of the files that were written under names that match, where `*` stands for anything."""
         return sum((self.folder / name).stat().st_size for name in self._written if fnmatchcase(name, pattern))
 
+    def hashes_of(self, pattern: str = "*") -> dict[str, str]:
+        """SHA-256 of the files that were written under names that match, by name; see `size_of`."""
+        return {name: hashed for name, hashed in sorted(self._written.items()) if fnmatchcase(name, pattern)}
+
+    def hashes_there(self) -> dict[str, str]:
+        """SHA-256 of all files of the export that are there, by name; reads them."""
+        return {name: sha256(self.folder / name) for name in self._present()}
+
     def extent(self) -> dict[str, int]:
         """How many `files` of the export there are, their `bytes`, and of these those of the `card`."""
         sizes = {name: (self.folder / name).stat().st_size for name in self._present()}
         return {"files": len(sizes), "bytes": sum(sizes.values()), "card": sizes.get(README, 0)}
 
-    def _note(self, name: str) -> None:
+    def _check(self, name: str) -> None:
         if not self._own.fullmatch(name):
             raise ValueError(f"{name!r} is none of the names that this export declares as its own")
-        self._written.add(name)
 
     def _present(self, ending: str = "") -> Iterator[str]:
         """Names of own files that are there; those with `ending` behind them, without it."""

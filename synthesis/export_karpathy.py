@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import ClassVar
+from functools import lru_cache
+from typing import Any, ClassVar
+from urllib.parse import quote
 
-from prompts.wording import words
+from prompts.ontology import load_ontology
+from prompts.wording import find_label, words
 from synthesis.export_files import JsonList, Output
 from synthesis.export_plan import Plan
 from synthesis.export_rows import as_json
 
+MOST_BYTES = 180  # of a class in a file name, of which most file systems take 255 in all
+_UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]")
 SPLIT_NAMES = {"train": "train", "validation": "val", "test": "test"}
 
 
 class KarpathyExporter:
     """`images/` and one `dataset_NAME.json` with all splits.
 
-    A picture's file is called CLASS_ID: those who read this format know a class by its file name.
+    A picture's file is called CLASS_ID: those who read this format know a class by its file name. An entry whose class
+    a file name cannot say, or no reader would take from it, has the key `class` besides.
     """
 
     name = "karpathy"
@@ -36,7 +43,8 @@ class KarpathyExporter:
             file.write(b'{"images": ')
             images = JsonList(file)
             for row in plan.rows():
-                name = f"{row.label}_{row.file_name}"
+                called, entry = named(row.label)
+                name = f"{called}_{row.file_name}"
                 out.picture(f"images/{name}", row.picture)
                 numbers = range(sentence, sentence + len(row.captions))
                 images.add({
@@ -48,7 +56,18 @@ class KarpathyExporter:
                     ],
                     "split": SPLIT_NAMES[row.split],
                     "sentids": list(numbers),
-                })
+                } | entry)
                 sentence = numbers.stop
             images.close()
             file.write(f', "dataset": {as_json(plan.run.name)}}}\n'.encode())
+
+
+@lru_cache
+def named(label: str) -> tuple[str, dict[str, Any]]:
+    """A class as a file name can hold it, and what an entry says of the class besides."""
+    called = _UNSAFE.sub(lambda match: quote(match[0], safe=""), label)
+    while len(called.encode()) > MOST_BYTES:
+        called = called[: len(called) * 9 // 10]
+    ontology = load_ontology("open")
+    is_told = called == label and (not label or find_label(label, ontology.classes, ontology) is not None)
+    return called, {} if is_told else {"class": label}

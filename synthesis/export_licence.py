@@ -59,11 +59,11 @@ def combined(parts: Sequence[Source], stated: Statement | None = None) -> Licenc
 
 def licence_text(licence: Licence) -> str:
     """The end of an export's README, from its heading on."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from eval.markdown import markdown_environment
 
-    environment = Environment(loader=PackageLoader("synthesis"), undefined=StrictUndefined, autoescape=False)
     merged = any(part.role == REAL for part in licence.sources)
-    return HEADING + "\n" + environment.get_template("export_licence.md.j2").render(licence=licence, merged=merged)
+    template = markdown_environment("synthesis").get_template("export_licence.md.j2")
+    return HEADING + "\n" + template.render(licence=licence, merged=merged)
 
 
 def licence_digest(licence: Licence) -> str:

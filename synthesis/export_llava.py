@@ -13,7 +13,7 @@ from synthesis.export_questions import Question, questions
 from synthesis.export_rows import Row
 
 BASIS = {True: "prompt", False: "caption"}
-"""What answers rest on: of a synthetic picture the prompt, of a real one what people wrote of it."""
+"""What answers rest on: of a synthetic picture the drawn text, of a real one what people wrote of it."""
 
 REQUESTS = (
     "Describe the image in one sentence.",
@@ -61,7 +61,7 @@ def entry(row: Row) -> dict[str, Any]:
     request = REQUESTS[hashlib.blake2b(row.id.encode()).digest()[0] % len(REQUESTS)]
     asked = [Question("caption", f"<image>\n{request}", row.text)]
     if synthetic:
-        asked += questions(row.id, row.label, row.scene, row.captions)
+        asked += questions(row.id, row.label, row.scene, row.text)
     turns = [{"from": speaker, "value": said} for one in asked
              for speaker, said in (("human", one.text), ("gpt", one.answer))]
     return {"id": row.id, "image": f"{row.split}/{row.file_name}", "conversations": turns,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from synthesis.errors import InputError
-from synthesis.files import TEMPORARY, write_file
-from synthesis.identity import differences
+from synthesis.errors import InputError, one_line
+from synthesis.files import TEMPORARY
+from synthesis.identity import differences, digest
+from synthesis.records import RecordError, read_record, write_record
 
 MARKER = "terrasynth-export.json"
-FORMAT = "terrasynth export 1"
+FORMAT = "terrasynth export 2"
+READ_FORMATS = (FORMAT, "terrasynth export 1")  # of the first, neither the record nor the files have a hash
+CARD = "README.md"
+TEXTS = "texts"  # in its content: the rule by which captions and scenes were cut down to the drawn texts
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Marker:
         content: Hash of each source when the export ended; empty while it is unfinished.
         rows: Rows by split.
         left_out: How many rows are in no split, by reason.
+        digest: Hash of the hashes of these but for the card, which a push writes anew; "" in a marker of an earlier
+            version.
         extent: How many `files` there are beside this one and `licence.json`, their `bytes`, and those of the `card`.
     """
 
@@ -33,6 +38,7 @@ class Marker:
     rows: Mapping[str, int] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
     extent: Mapping[str, int] = field(default_factory=dict)
+    digest: str = ""
 
     @property
     def finished(self) -> bool:
@@ -41,7 +47,7 @@ class Marker:
 
     def save(self, folder: Path) -> None:
         """Write it into a folder."""
-        write_file(folder / MARKER, json.dumps({"format": FORMAT} | asdict(self), indent=2, ensure_ascii=False) + "\n")
+        write_record(folder / MARKER, {"format": FORMAT} | asdict(self))
 
     @classmethod
     def load(cls, folder: Path) -> Marker | None:
@@ -55,13 +61,29 @@ class Marker:
             _check_empty(folder)
             return None
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            if found.pop("format") != FORMAT:
-                raise ValueError("another format")
-            return cls(**found)
-        except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-            raise InputError(f"{str(path)!r} was not written by this version of terrasynth; choose another --out"
+            found = read_record(path)
+            if found.pop("format", None) not in READ_FORMATS:
+                raise InputError(f"{str(path)!r} was not written by this version of terrasynth; choose another --out")
+            marker = cls(**found)
+            marker._check()
+        except (RecordError, TypeError) as error:
+            raise InputError(f"{str(path)!r} cannot be believed ({one_line(error)[:160]}); export into an empty folder"
                              ) from error
+        return marker
+
+    def _check(self) -> None:
+        for name in ("made_from", "content", "rows", "left_out", "extent"):
+            value = getattr(self, name)
+            counts = name in ("rows", "left_out", "extent")
+            if not isinstance(value, dict) or (counts and not all(map(_is_count, value.values()))):
+                raise RecordError(f"{name} {value!r} is impossible")
+        if not isinstance(self.digest, str):
+            raise RecordError(f"digest {self.digest!r} is impossible")
+
+
+def digest_of(hashes: Mapping[str, str]) -> str:
+    """Hash of the hashes of an export's files by name, the card's left out."""
+    return digest({name: hashed for name, hashed in hashes.items() if name != CARD})
 
 
 def check_same(marker: Marker, made_from: Mapping[str, Any], folder: Path) -> None:
@@ -74,6 +96,10 @@ def check_same(marker: Marker, made_from: Mapping[str, Any], folder: Path) -> No
     if found:
         raise InputError(f"{str(folder)!r} holds an export that was made otherwise ({'; '.join(found)}); choose "
                          "another --out, or give the options it was made with")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _check_empty(folder: Path) -> None:

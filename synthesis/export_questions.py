@@ -1,8 +1,8 @@
-"""Questions about a picture, with the answers that its scene gives.
+"""Questions about a picture, with the answers that the drawn text gives.
 
-A scene is what the prompt was written from: it says what was asked for, not what is in the picture. Nothing is asked
-that the scene leaves open. Absent is what it counts as "no", and what names another class of the ontology and what this
-class never has. Every row has as many answers "Yes" as "No".
+A scene is what the text says: what was asked for, not what is in the picture. Nothing is asked that the text leaves
+open, so that nothing is said to be absent but what the text says there is none of. Every row has as many answers "Yes"
+as "No".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from prompts.ontology import PROFILES, ClassSpec, Ontology, load_ontology
 from prompts.scene import NUMBERS, Scene, SceneObject
-from prompts.wording import plural, singular, words
+from prompts.wording import load_class_words, normalised, plural, singular, words
 
 T = TypeVar("T")
 MOST = 2
@@ -42,21 +42,23 @@ class Question:
     answer: str
 
 
-def questions(key: str, label: str, scene: str, captions: Sequence[str]) -> list[Question]:
+def questions(key: str, label: str, scene: str, text: str) -> list[Question]:
     """Questions about one row, in an order that says nothing.
 
     Args:
         key: Decides which are asked, and their order.
-        label: Scene class.
-        scene: What `Scene.to_json` wrote; nothing is asked about another JSON object but the class.
-        captions: Of the row; an article counts as "one" only where no caption speaks of more.
+        label: Scene class; it is asked for only where the text names it.
+        scene: What `Scene.to_json` wrote, cut down to the text (`prompts.entailment`); nothing but the class is asked
+            about another JSON object.
+        text: What was drawn; an article counts as "one" only where it speaks of no more.
     """
-    found = [Question("class", f"What kind of scene does the image show? {BRIEFLY}", _name(label).capitalize())]
-    found += _class_yes_no(key, label)
+    found = _class(key, label, text)
     known = _scene(scene)
     if known is not None:
+        counted = _counted(known, text)
         found += _presence(key, known)
-        found += _first(key, "count", [_count(thing) for thing in _counted(known, captions)])
+        found += _first(key, "count", [_count(thing) for thing in counted])
+        found += _number(key, counted)
         found += _first(key, "relation", _relations(known))
     return _shuffled(key, "order", found)
 
@@ -68,14 +70,25 @@ def _scene(text: str) -> Scene | None:
         return None  # "{}", or what an expander of somebody else's keeps there
 
 
-def _class_yes_no(key: str, label: str) -> list[Question]:
-    ontology = _ontology(label)
-    if ontology is None:
+def _class(key: str, label: str, text: str) -> list[Question]:
+    """What the scene is called, and by one name that is right and one that is not."""
+    if not _names(label, text):
         return []
-    others = _shuffled(key, "other class", _other_names(label))[:1]
-    asked = [(ontology.classes[label].name, YES), *((name, NO) for name in others)]
-    return [Question("class", f"Would you call this scene {name!r}? Answer yes or no.", answer)
-            for name, answer in asked] if len(asked) == 2 else []
+    found = [Question("class", f"What kind of scene does the image show? {BRIEFLY}", _name(label).capitalize())]
+    others = [name for name in _other_names(label) if not set(words(name)) & set(words(text))]
+    if not others:
+        return found
+    asked = [(_name(label), YES), (_shuffled(key, "other class", others)[0], NO)]
+    return found + [Question("class", f"Would you call this scene {name!r}? Answer yes or no.", answer)
+                    for name, answer in asked]
+
+
+def _names(label: str, text: str) -> bool:
+    """Whether a text calls a class by one of its names."""
+    known = [words for words in map(load_class_words, PROFILES) if words.knows(label)]
+    if not known:
+        return f" {_name(label)} ".lower() in f" {normalised(text)} "
+    return any(words.names(label, text) for words in known)
 
 
 @lru_cache
@@ -85,40 +98,27 @@ def _other_names(label: str) -> list[str]:
 
 
 def _presence(key: str, scene: Scene) -> list[Question]:
+    """As many things that are there as are said to be absent."""
     there = sorted({thing.noun for thing in scene.objects if thing.number != 0})
-    stated = sorted({thing.noun for thing in scene.objects if thing.number == 0} - set(there))
-    absent = _shuffled(key, "stated", stated) + _shuffled(key, "foreign", _foreign(scene))
+    absent = sorted({thing.noun for thing in scene.objects if thing.number == 0} - set(there))
     asked = min(MOST, len(there), len(absent))
     return [
         *(Question("presence", _is_there(noun), YES) for noun in _shuffled(key, "there", there)[:asked]),
-        *(Question("absence", _is_there(noun), NO) for noun in absent[:asked]),
+        *(Question("absence", _is_there(noun), NO) for noun in _shuffled(key, "absent", absent)[:asked]),
     ]
 
 
-def _foreign(scene: Scene) -> list[str]:
-    """What names another class and is in no third, and what neither this scene nor its class ever has."""
-    there = {singular(word) for thing in scene.objects for word in words(thing.noun)}
-    return [noun for noun, own in _foreign_to(scene.label) if not there & own]
-
-
-@lru_cache
-def _foreign_to(label: str) -> list[tuple[str, set[str]]]:
-    """Such nouns, each with its words; nothing of classes that mention this one or are mentioned."""
-    ontology = _ontology(label)
-    if ontology is None:
+def _number(key: str, counted: Sequence[SceneObject]) -> list[Question]:
+    """Whether there are so many of a thing that there is more than one of: once the right number, once one near it."""
+    several = [thing for thing in counted if (thing.number or 0) > 1]
+    if not several:
         return []
-    own = {singular(word) for profile in PROFILES if label in load_ontology(profile).classes
-           for word in _vocabulary(load_ontology(profile).classes[label])}
-    named = {noun for other in _unlike(ontology, label) for noun in _named_by(other)} & _in_one_class(ontology)
-    found = [(noun, {singular(word) for word in words(noun)}) for noun in sorted(named)]
-    return [(noun, own_words) for noun, own_words in found if not own & own_words]
-
-
-def _in_one_class(ontology: Ontology) -> set[str]:
-    """Nouns that the scenes of a single class can have."""
-    often = Counter(noun for spec in ontology.classes.values()
-                    for noun in {noun for thing in spec.objects.values() for noun in thing.noun})
-    return {noun for noun, classes in often.items() if classes == 1}
+    thing = _shuffled(key, "number", several)[0]
+    right = thing.number or 0
+    near = [number for number in _WORDS if number != right and 1 < number <= right + 2]
+    wrong = _shuffled(key, "wrong number", near)[0]
+    return [Question("count", f"Are there {_WORDS[number]} {_form(thing.noun)} in the image? Answer yes or no.", answer)
+            for number, answer in ((right, YES), (wrong, NO))]
 
 
 def _unlike(ontology: Ontology, label: str) -> list[ClassSpec]:
@@ -129,19 +129,9 @@ def _unlike(ontology: Ontology, label: str) -> list[ClassSpec]:
             and not set(words(other.name)) & set(words(spec.name))]
 
 
-def _named_by(spec: ClassSpec) -> set[str]:
-    names = {singular(word) for word in [spec.name, *spec.synonyms]}
-    return {noun for noun in next(iter(spec.objects.values())).noun if singular(noun) in names}
-
-
-def _vocabulary(spec: ClassSpec) -> set[str]:
-    spoken = [spec.name, *spec.synonyms, *(noun for thing in spec.objects.values() for noun in thing.noun)]
-    return {word for phrase in spoken for word in words(phrase)}
-
-
-def _counted(scene: Scene, captions: Sequence[str]) -> list[SceneObject]:
+def _counted(scene: Scene, text: str) -> list[SceneObject]:
     often = Counter(thing.noun for thing in scene.objects)
-    several = any(NUMBERS.get(word, 0) > 1 for caption in captions for word in words(caption))
+    several = any(NUMBERS.get(word, 0) > 1 for word in words(text))
     return [thing for thing in scene.objects
             if thing.number and thing.number in _WORDS and often[thing.noun] == 1 and not _mass(thing.noun)
             and not (several and thing.count == "a")]
@@ -210,9 +200,14 @@ def _always_plural(noun: str) -> bool:
 
 
 @lru_cache
+def _profile(label: str) -> str:
+    """The first whose ontology knows a class; "" for none."""
+    return next((profile for profile in PROFILES if label in load_ontology(profile).classes), "")
+
+
 def _ontology(label: str) -> Ontology | None:
-    """The first that knows a class."""
-    return next((found for profile in PROFILES if label in (found := load_ontology(profile)).classes), None)
+    profile = _profile(label)
+    return load_ontology(profile) if profile else None
 
 
 def _name(label: str) -> str:

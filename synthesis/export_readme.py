@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from synthesis.card import content_note
 from synthesis.export_files import Output
 from synthesis.export_licence import licence_text
 from synthesis.export_plan import Plan
@@ -31,13 +32,12 @@ def readme(
         notes: What else is to be said.
         licence: What it is under.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from eval.markdown import markdown_environment
 
-    environment = Environment(loader=PackageLoader("synthesis"), undefined=StrictUndefined, autoescape=False)
     made: Counter[str] = Counter()
     for (_, label), count in plan.synthetic.items():
         made[label] += count
-    text = environment.get_template("export.md.j2").render(
+    text = markdown_environment("synthesis").get_template("export.md.j2").render(
         name=plan.run.name,
         format=exporter.name,
         run=plan.run,
@@ -68,9 +68,9 @@ def _header(plan: Plan, exporter: Exporter, out: Output, licence: Licence) -> di
     }
     if exporter.data_files is not None:
         files = [{"split": split, "path": exporter.data_files.format(split=split)} for split in plan.splits]
-        # `datasets` keeps what it prepared under a hash of this header: the rows tell a data set that has grown.
         header["configs"] = [{"config_name": "default", "data_files": files}]
-        header["dataset_info"] = {"splits": [
+        hashes = {name: hashed for one in files for name, hashed in out.hashes_of(one["path"]).items()}
+        header["dataset_info"] = {"description": content_note(hashes), "splits": [
             {"name": one["split"], "num_bytes": out.size_of(one["path"]), "num_examples": plan.total(one["split"])}
             for one in files
         ]}

@@ -88,6 +88,15 @@ class RealRows:
         """Hash of names, splits, classes and captions; the pictures are not opened for it."""
         return digest([one.described() for one in self.sets])
 
+    def check(self) -> None:
+        """Open every picture once, so that an export does not stop halfway at one that is broken.
+
+        Raises:
+            InputError: A picture is broken.
+        """
+        for pair in self.pairs:
+            opened(pair)
+
     def rows(self, split: str | None) -> Iterator[Row]:
         """The rows of a split, or of all; each picture as a PNG file, in the size that it has.
 

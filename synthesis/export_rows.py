@@ -12,10 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 from PIL import Image
 
-from synthesis.errors import InputError, RunError, one_line
+from synthesis.blocks import UNREADABLE
+from synthesis.drawn_texts import NEEDED, what_holds
+from synthesis.errors import InputError, RefusedError, RunError, one_line, refusal
+from synthesis.finished import noted_hashes, sha256
+from synthesis.plain_yaml import YamlError, read_yaml
 
 UNSPLIT = "train"
 SPLITS = (UNSPLIT, "validation", "test")
@@ -120,17 +123,27 @@ class RunRows:
         return sum(pq.read_metadata(shard).num_rows for shard in self._shards)
 
     def content(self) -> str:
-        """SHA-256 over the shards, 64 hexadecimal digits: equal for equal rows that were written in equal parts."""
+        """SHA-256 over the shards, 64 hexadecimal digits: equal for equal rows that were written in equal parts.
+
+        Raises:
+            RunError: A shard is not what the run noted when it ended, or that note is damaged.
+        """
         total = hashlib.sha256()
+        noted = noted_hashes(self.root)
         for shard in self._shards:
-            with shard.open("rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
+            found = sha256(shard)
+            if noted.get(f"data/{shard.name}", found) != found:
+                raise RunError(f"{shard} is not what the run wrote; `terrasynth verify {self.root} --repair` writes it "
+                               "again from the blocks")
+            total.update(bytes.fromhex(found))
         return total.hexdigest()
 
     def batches(self, columns: Sequence[str] | None = None, wanted: bytes | None = None) -> Iterator[
         tuple[int, list[dict[str, Any]]]
     ]:
         """Rows as plain data, a row group at a time, each with the place of its first row.
+
+        Captions and scenes come as far as the drawn text implies them, whichever version wrote the run.
 
         Args:
             columns: Which; None for all.
@@ -140,17 +153,21 @@ class RunRows:
             RunError: A shard is damaged, or the run went on meanwhile.
         """
         start = 0
+        read = None if columns is None else list(dict.fromkeys([*columns, *_beside(columns)]))
         for shard in self._shards:
             self.check_unchanged()
             try:
-                with pq.ParquetFile(shard) as file:
+                with pq.ParquetFile(shard, page_checksum_verification=True) as file:
                     for group in range(file.num_row_groups):
                         rows = file.metadata.row_group(group).num_rows
                         if wanted is None or any(wanted[start : start + rows]):
-                            yield start, file.read_row_group(group, columns, use_threads=False).to_pylist()
+                            found = file.read_row_group(group, read, use_threads=False).to_pylist()
+                            yield start, [_held(row, columns) for row in found]
                         start += rows
-            except (pa.ArrowException, OSError) as error:
+            except UNREADABLE as error:
                 self.check_unchanged()
+                if why := refusal(error):
+                    raise RefusedError(f"{shard} cannot be read: {why}") from error
                 raise RunError(f"{shard} cannot be read ({one_line(error)[:120]}); `terrasynth verify --repair` "
                                "says what helps") from error
         self.check_unchanged()
@@ -169,6 +186,19 @@ class RunRows:
         return [(path.name, stat.st_size, stat.st_mtime_ns) for path, stat in found]
 
 
+def _beside(columns: Sequence[str]) -> Sequence[str]:
+    """The columns without which captions and scene cannot be read."""
+    return NEEDED if {"captions", "scene"} & set(columns) else ()
+
+
+def _held(row: dict[str, Any], columns: Sequence[str] | None) -> dict[str, Any]:
+    """What holds of a row, in the columns that were asked for."""
+    if columns is None:
+        return what_holds(row)
+    held = what_holds(row) if _beside(columns) else row
+    return {name: held[name] for name in columns}
+
+
 def suffix_of(image: Mapping[str, Any]) -> str:
     """The suffix of a stored picture (`bytes` and `path`), without the dot."""
     return Path(str(image["path"])).suffix[1:]
@@ -181,8 +211,8 @@ def as_json(value: object) -> str:
 
 def _recipe(root: Path) -> dict[str, Any]:
     try:
-        found = yaml.safe_load((root / "recipe.yaml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        found = read_yaml(root / "recipe.yaml")
+    except (OSError, YamlError) as error:
         raise InputError(f"{str(root)!r} has no readable recipe.yaml ({one_line(error)[:120]}); give the folder of a "
                          "finished run") from error
     if not isinstance(found, dict) or "name" not in found:

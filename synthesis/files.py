@@ -1,19 +1,24 @@
-"""Files that are either whole or absent: written beside their place, flushed to the disk, then moved into it."""
+"""Files that are either whole or absent: written beside their place, flushed to the disk, then moved into it.
+
+No link is followed on the way: a file is opened as new, or as the regular file that it has to be.
+"""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO
 
 from synthesis.errors import InputError, disk_errors
 
-TEMPORARY = ".tmp"
+TEMPORARY, LOCK = ".tmp", ".lock"
 
 
 @contextmanager
@@ -28,11 +33,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     with disk_errors(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("wb") as file:
+            with open_new(temporary) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            if path.is_file() and _same_bytes(temporary, path):
+            if path.is_file() and not path.is_symlink() and _same_bytes(temporary, path):
                 temporary.unlink()
                 return
             os.replace(temporary, path)
@@ -41,6 +46,16 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
+
+
+def open_new(path: Path) -> BinaryIO:
+    """Open a file for writing that was not there; what lies in its place, a link too, goes first.
+
+    Raises:
+        OSError: A folder is in its place, or it cannot be made.
+    """
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "wb")
 
 
 def write_file(path: Path, data: bytes | str) -> None:
@@ -52,7 +67,8 @@ def write_file(path: Path, data: bytes | str) -> None:
 def remove_leftovers(folder: Path) -> None:
     """Remove what a killed process was still writing."""
     for leftover in sorted(folder.rglob(f"*{TEMPORARY}")):
-        leftover.unlink()
+        if leftover.is_symlink() or not leftover.is_dir():
+            leftover.unlink()
 
 
 @contextmanager
@@ -79,11 +95,12 @@ def reading(run: Path) -> Iterator[None]:
     Raises:
         InputError: A process is writing there.
     """
-    lock = run / ".lock"
-    if not lock.is_file():
+    try:
+        lock = _open_lock(run, os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         yield
         return
-    with lock.open("rb") as file:
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -118,17 +135,33 @@ def free_bytes(place: Path) -> int:
     return shutil.disk_usage(_existing(place)).free
 
 
-def _lock_file(run: Path) -> TextIO:
+def _lock_file(run: Path) -> BinaryIO:
     try:
         run.mkdir(parents=True, exist_ok=True)
-        return (run / ".lock").open("w")
+        return _open_lock(run, os.O_RDWR | os.O_CREAT)
     except FileNotFoundError as error:
         raise InputError(f"cannot make {str(run)!r}: {error.strerror}; choose another folder") from error
 
 
+def _open_lock(run: Path, flags: int) -> BinaryIO:
+    """The lock of a run, as a regular file of its own: a link would lock, and could make, a file elsewhere."""
+    path = run / LOCK
+    try:
+        # O_NONBLOCK: opening a pipe would wait for its other end
+        handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise InputError(f"{str(path)!r} is a link, and a run is locked by a file of its own; remove it") from error
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise InputError(f"{str(path)!r} is no regular file, and a run is locked by one; remove it")
+    return os.fdopen(handle, "rb")
+
+
 def _holds_something(run: Path) -> bool:
     # A process that was killed before it had written its recipe leaves these two behind.
-    return any(entry.name != ".lock" and entry.suffix != TEMPORARY for entry in run.iterdir())
+    return any(entry.name != LOCK and entry.suffix != TEMPORARY for entry in run.iterdir())
 
 
 def _existing(place: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from synthesis.errors import InputError
 from synthesis.filter_base import ClassJudge, FilterSettings, Measurements, Source, one_of
+from synthesis.unread import known_by, knows_class
 
 if TYPE_CHECKING:
     from eval import Encoder
@@ -31,6 +32,8 @@ class AlignmentFilter(FilterSettings):
         quantile: Or: the score below which this share (0 .. 1) of the class's first attempts lies.
         calibrate_on: How many first attempts these are; they are all drawn before the first is judged.
     """
+
+    asks: ClassVar[Literal["", "encoder", "classifier"]] = "encoder"
 
     kind: Literal["alignment"] = "alignment"
     encoder: str = DEFAULT_ENCODER
@@ -89,9 +92,23 @@ class AlignmentFilter(FilterSettings):
                     f"pass_real {self.pass_real}: the calibration.json of encoder {self.encoder!r} was measured with "
                     f"weights {measured}, and these are {loaded}; calibrate again, or use min_score"
                 )
+        if self.pass_real is not None:
+            self._check_classes(labels)
         if self.quantile is None:
             for label in labels:
                 self.threshold(label, model)
+
+    def _check_classes(self, labels: Sequence[str]) -> None:
+        """Refuse the scores of real pairs of other classes as the scale of a class that the encoder cannot read."""
+        knowledge = known_by(self.encoder)
+        strangers = [label for label in labels if knowledge is not None and not knows_class(knowledge, label)]
+        if strangers:
+            more = f" and {len(strangers) - 1} more" if len(strangers) > 1 else ""
+            raise InputError(
+                f"pass_real {self.pass_real}: encoder {self.encoder!r} of the alignment filter never met the class "
+                f"{strangers[0]!r}{more} and cannot read its name, so scores of other classes say nothing about it; "
+                "name another encoder, or use min_score or quantile"
+            )
 
     @override
     def judge(self, label: str, model: Encoder, scratch: Path) -> ClassJudge:

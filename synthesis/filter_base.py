@@ -92,13 +92,7 @@ class ClassJudge(ABC):
         """Whether an attempt with this score may stay."""
 
     def keep(self, row: int) -> None:  # noqa: B027 - most filters remember nothing
-        """The row was accepted by every filter. A judge that remembers it remembers nothing but its measurements."""
-
-    def recall(self, accepted: Measurements) -> None:
-        """Measurements of attempts that were accepted, later than those known so far and before the next `begin`."""
-        self.begin(accepted)
-        for row in range(len(accepted.alignment)):
-            self.keep(row)
+        """The row of the block was accepted by every filter; called once for each accepted row, in order of k."""
 
 
 class FilterSettings(BaseModel, ABC):
@@ -107,11 +101,14 @@ class FilterSettings(BaseModel, ABC):
     Attributes:
         places: Fields that name a model or a file; of a local one only the last part of the path is ever shown.
         against_copies: The filter is there for variety, not for quality; its control looks at variety too.
+        asks: Role of its model where texts or classes are given to it: "encoder" reads texts, "classifier" knows
+            classes, "" does neither.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     places: ClassVar[tuple[str, ...]] = ("encoder",)
     against_copies: ClassVar[bool] = False
+    asks: ClassVar[Literal["", "encoder", "classifier"]] = ""
 
     kind: str
 

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
-from synthesis.blocks import Blocks
 from synthesis.decisions import WITHHELD, ClassDecisions, Decision, NamedJudge
 from synthesis.errors import InputError
 from synthesis.files import locked
 from synthesis.filter_base import FilterSettings
 from synthesis.filter_judging import NEEDED_REAL, Attempts, judge_attempts, keep_metrics, network_name
+from synthesis.frozen import blocks_of
 from synthesis.identity import digest
+from synthesis.plain_yaml import YamlError, parse_yaml
 from synthesis.recipe import Recipe
 from synthesis.reporting import ITS_FILE, describe_files
 from synthesis.scoring import Encoders
@@ -141,8 +141,8 @@ def parse_tried(recipe: Recipe, tried: Sequence[str]) -> list[FilterSettings]:
     for each in tried:
         kind, _, text = each.partition("=")
         try:
-            values = yaml.safe_load(text or "{}")
-        except yaml.YAMLError:
+            values = parse_yaml(text or "{}")
+        except YamlError:
             values = None
         if not isinstance(values, dict):
             raise InputError(f"--try {each!r} is not of the form KIND={{key: value}}; for instance "
@@ -183,7 +183,7 @@ def control_filters(
     if repeats < fewest_repeats(5):
         raise InputError(f"repeats {repeats}: with fewer than {fewest_repeats(5)} random keeps no difference could be "
                          "told from chance; raise it")
-    attempts = Attempts.of(Blocks(run, recipe.runtime.block_size, recipe.output.image_format), limit)
+    attempts = Attempts.of(blocks_of(run), limit)
     if not attempts.labels:
         raise InputError(f"{str(run)!r} holds no attempts under blocks/; run its recipe first")
     with locked(run):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -12,11 +12,12 @@ from pydantic import Field
 from typing_extensions import override
 
 from synthesis.filter_base import THUMBNAIL, ClassJudge, FilterSettings, Measurements, Source
+from synthesis.scratch import scratch_file
 
 if TYPE_CHECKING:
     from eval import Encoder
 
-CHUNK_ROWS = 4096
+CHUNK_BYTES = 2**15  # of a class in memory, and read at once
 
 
 class DuplicateFilter(FilterSettings):
@@ -48,9 +49,9 @@ class DuplicateFilter(FilterSettings):
 class _DuplicateJudge(ClassJudge):
     def __init__(self, max_similarity: float, scratch: Path) -> None:
         self.threshold = max_similarity
-        # The accepted embeddings live in an unnamed file: memory stays flat however long the run, and a kill leaves
-        # nothing behind.
-        self._accepted = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - lives as long as the judge
+        self._scratch = scratch_file(scratch)
+        self._places: list[tuple[int, int]] = []  # of accepted embeddings in that file, in the order of acceptance
+        self._recent = bytearray()  # the last ones, not written yet
         self._rows: NDArray[np.float64] = np.empty((0, 0))
         self._closest: NDArray[np.float64] = np.empty(0)
 
@@ -58,10 +59,8 @@ class _DuplicateJudge(ClassJudge):
     def begin(self, measurements: Measurements) -> None:
         self._rows = measurements.embeddings.astype(np.float64)
         self._closest = np.full(len(self._rows), -np.inf)
-        width = self._rows.shape[1]
-        self._accepted.seek(0)
-        while chunk := self._accepted.read(CHUNK_ROWS * width * 4):
-            earlier = np.frombuffer(chunk, np.float32).reshape(-1, width).astype(np.float64)
+        for chunk in self._chunks():
+            earlier = np.frombuffer(chunk, np.float32).reshape(-1, self._rows.shape[1]).astype(np.float64)
             np.maximum(self._closest, (self._rows @ earlier.T).max(axis=1), out=self._closest)
 
     @override
@@ -77,12 +76,13 @@ class _DuplicateJudge(ClassJudge):
     @override
     def keep(self, row: int) -> None:
         np.maximum(self._closest, self._rows @ self._rows[row], out=self._closest)
-        self._append(self._rows[row].astype(np.float32))
+        self._recent += self._rows[row].astype(np.float32).tobytes()
+        if len(self._recent) >= CHUNK_BYTES:
+            self._places.append(self._scratch.append(bytes(self._recent)))
+            self._recent.clear()
 
-    @override
-    def recall(self, accepted: Measurements) -> None:
-        self._append(accepted.embeddings)
-
-    def _append(self, embeddings: NDArray[np.float32]) -> None:
-        self._accepted.seek(0, 2)
-        self._accepted.write(embeddings.tobytes())
+    def _chunks(self) -> Iterator[bytes]:
+        for start, size in self._places:
+            yield self._scratch.read(start, size)
+        if self._recent:
+            yield bytes(self._recent)

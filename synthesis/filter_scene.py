@@ -35,6 +35,7 @@ class SceneFilter(FilterSettings):
     """
 
     places: ClassVar[tuple[str, ...]] = ("classifier",)
+    asks: ClassVar[Literal["", "encoder", "classifier"]] = "classifier"
 
     kind: Literal["scene"] = "scene"
     classifier: str = DEFAULT_CLASSIFIER

@@ -1,33 +1,82 @@
 """Is there anything to do? A finished run notes what it was asked for and what it wrote.
 
-Asking for the same again then takes a look at each file's name, size and time instead of reading every block. Only a
-file that was changed without a trace in the file system is missed here; `terrasynth verify` reads everything.
+Asking for the same again then takes a look at each file's name, size, times and inode instead of reading every block.
+These are compared with what was noted, never with each other or with the clock, which may go back. Only a file that was
+changed without a trace in the file system is missed here; `terrasynth verify` reads everything.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from synthesis.blocks import UNREADABLE
 from synthesis.card_evaluation import PLACES
 from synthesis.decisions import ClassDecisions, files_read
+from synthesis.drawn_texts import RULE
+from synthesis.errors import RunError, one_line
 from synthesis.events import ClassCount
-from synthesis.files import write_file
 from synthesis.identity import canonical, digest
+from synthesis.records import RecordError, read_record, run_error, write_record
 
 if TYPE_CHECKING:
     from synthesis.job import Job
 
+log = logging.getLogger("terrasynth")
 FILE = "finished.json"
 DECISIONS, DATA = "decisions.parquet", "data/train-*.parquet"
 PAGES = ("README.md", "report/index.html", "report/report.json")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run noted when it ended.
+
+    Attributes:
+        asked: Hash of what it was asked for, `asked_for`.
+        ledger: Hash of the names, sizes, times and inodes of the files that decide and of those that were written; in a
+            note of a version that wrote no hash of the note, of names and sizes of the first.
+        counts: How its classes ended.
+        written: SHA-256 of each file of the data set, by name.
+    """
+
+    asked: str
+    ledger: str
+    counts: tuple[ClassCount, ...]
+    written: Mapping[str, str]
+
+    @classmethod
+    def read(cls, root: Path) -> Finished:
+        """The note of a run.
+
+        Raises:
+            FileNotFoundError: It has none.
+            RecordError: The note cannot be believed.
+            RefusedError: It may be whole and cannot be read.
+        """
+        try:
+            note = _Note.model_validate(read_record(root / FILE))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise RecordError(f"{where} {str(first['input'])[:60]!r} is impossible: {first['msg'].lower()}") from error
+        counts = tuple(ClassCount(**count.model_dump()) for count in note.counts)
+        for count in counts:
+            if count.accepted > count.attempted:
+                raise RecordError(f"{count.accepted} of {count.attempted} attempts of class {count.label!r} were "
+                                  "accepted, which is impossible")
+        return cls(note.asked, note.ledger, counts, dict(note.written))
 
 
 def asked_for(job: Job, classes: Sequence[ClassDecisions]) -> str:
@@ -45,6 +94,7 @@ def asked_for(job: Job, classes: Sequence[ClassDecisions]) -> str:
         "measured by": list(job.encoders.keys),
         "thresholds": limits,
         "files": files_read(classes),
+        "texts": RULE,
         "version": version("terrasynth"),
     })
 
@@ -57,32 +107,51 @@ def finished_counts(job: Job, asked: str) -> tuple[ClassCount, ...] | None:
         asked: `asked_for` it.
     """
     try:
-        noted = json.loads((job.root / FILE).read_text(encoding="utf-8"))
-        since = (job.root / FILE).stat().st_ctime_ns
-        if noted["asked"] != asked or any(changed >= since for changed in _changes(job.root)):
+        noted = Finished.read(job.root)
+        if noted.asked != asked or noted.ledger != _ledger(job.root, (job.root / FILE).stat().st_ctime_ns):
             return None
-        there = noted["ledger"] == _ledger(job.root) and noted["written"].keys() == set(_written(job.root))
-        return tuple(ClassCount(**count) for count in noted["counts"]) if there else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # without a note that can be read, the blocks are
+        fits = noted.written.keys() == set(_written(job.root)) and _fits(job, noted.counts)
+        return noted.counts if fits else None
+    except FileNotFoundError:
+        return None
+    except (OSError, RecordError, RunError) as error:
+        log.warning("%s is not used (%s): every block is read", job.root / FILE, one_line(error)[:200])
+        return None
 
 
-def note_finished(job: Job, asked: str, counts: Sequence[ClassCount]) -> None:
+def note_finished(job: Job, asked: str, counts: Sequence[ClassCount], written: Mapping[str, str]) -> None:
     """Note that everything is there, with a hash of each file of the data set.
 
     Args:
         job: The run.
         asked: `asked_for` it.
         counts: How they ended.
+        written: `written_hashes` of it.
     """
-    note = {
-        "asked": asked,
-        "ledger": _ledger(job.root),
-        "counts": [asdict(count) for count in counts],
-        "written": {name: sha256(job.root / name) for name in _written(job.root)},
-    }
-    write_file(job.root / FILE, json.dumps(note, indent=1) + "\n")
-    os.utime(job.root / FILE)  # an equal note stays where it is, and has to be newer than all it speaks of
+    note = Finished(asked, _ledger(job.root), tuple(counts), written)
+    content = {"asked": note.asked, "ledger": note.ledger, "counts": [asdict(count) for count in note.counts],
+               "written": dict(note.written)}
+    write_record(job.root / FILE, content, indent=1)
+    os.utime(job.root / FILE)  # an equal note stays where it is, and its time tells what was written in the same moment
+
+
+def written_hashes(root: Path) -> dict[str, str]:
+    """SHA-256 of the decisions and of each shard of the data set, by name."""
+    return {name: sha256(root / name) for name in _written(root)}
+
+
+def noted_hashes(root: Path) -> Mapping[str, str]:
+    """SHA-256 of the files of the data set as the run noted them when it ended, by name; none where it was stopped.
+
+    Raises:
+        RunError: The note cannot be believed.
+    """
+    try:
+        return Finished.read(root).written
+    except FileNotFoundError:
+        return {}
+    except RecordError as error:
+        raise run_error(root / FILE, error, "`terrasynth verify --repair` writes it again") from error
 
 
 def forget_finished(job: Job) -> None:
@@ -96,15 +165,42 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _ledger(root: Path) -> str:
-    """Names and sizes of everything below `blocks/` and `scores/`."""
+def _fits(job: Job, counts: Sequence[ClassCount]) -> bool:
+    """Whether counts are of the run's classes and targets, and of the rows that its data set has."""
+    wanted = [(label, job.target_of(label)[0]) for label in job.classes]
+    if [(count.label, count.target) for count in counts] != wanted:
+        return False
+    try:
+        rows = sum(int(pq.read_metadata(path).num_rows) for path in job.root.glob(DATA))
+    except UNREADABLE:
+        return False
+    return rows == sum(count.accepted for count in counts)
+
+
+def _ledger(root: Path, noted_at: int | None = None) -> str:
+    """Hash of the names, sizes, times and inodes of all files that a note speaks of.
+
+    Args:
+        root: The run directory.
+        noted_at: Time of the note in ns. A file of the very same time may have been changed since without showing it,
+            so that its hash comes out otherwise.
+
+    Raises:
+        OSError: A file that has to be there is not.
+    """
+    for name in PAGES:
+        (root / name).stat()  # written anew by `push`, too
+    places = [root / name for name in PLACES if (root / name).is_file()]
     found = hashlib.sha256()
-    for entry in sorted(_files(root), key=lambda each: each.path):
-        found.update(f"{os.path.relpath(entry.path, root)}\0{entry.stat().st_size}\0".encode())
+    for path in sorted([*_files(root), *(root / name for name in _written(root)), *places]):
+        stat = path.stat()
+        stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+        fresh = " fresh" if stat.st_ctime_ns == noted_at else ""
+        found.update(f"{path.relative_to(root)}\0{stamp}{fresh}\0".encode("utf-8", "surrogateescape"))
     return found.hexdigest()[:16]
 
 
-def _files(root: Path) -> Iterator[os.DirEntry[str]]:
+def _files(root: Path) -> Iterator[Path]:
     folders = [root / "blocks", root / "scores"]
     while folders:
         folder = folders.pop()
@@ -115,7 +211,7 @@ def _files(root: Path) -> Iterator[os.DirEntry[str]]:
                 if entry.is_dir():
                     folders.append(Path(entry.path))
                 else:
-                    yield entry
+                    yield Path(entry.path)
 
 
 def _written(root: Path) -> list[str]:
@@ -123,14 +219,26 @@ def _written(root: Path) -> list[str]:
     return [DECISIONS, *shards]
 
 
-def _changes(root: Path) -> Iterator[int]:
-    """When the files that count were last changed, in a clock that no copy and no `touch` can set back.
+_Number = Annotated[int, Field(ge=0)]
+_Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
-    Raises:
-        OSError: One that has to be there is not.
-    """
-    yield from (entry.stat().st_ctime_ns for entry in _files(root))
-    yield from ((root / name).stat().st_ctime_ns for name in _written(root))
-    yield from ((root / name).stat().st_ctime_ns for name in PLACES if (root / name).is_file())
-    for name in PAGES:
-        (root / name).stat()  # written anew by `push`, too
+
+class _Count(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    label: str
+    attempted: _Number
+    accepted: _Number
+    target: _Number
+
+
+class _Note(BaseModel):
+    """What `finished.json` may say."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    asked: _Digest
+    ledger: _Digest
+    counts: list[_Count]
+    written: dict[str, _Hash]

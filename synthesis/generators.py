@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from prompts.addresses import shown
 from synthesis.conditioning import CAPTION_ALONE, Conditioning, read_conditioning
 from synthesis.errors import InputError, one_line
 from synthesis.lora import Lora, find_lora
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).parent / "weights"
 TOKEN_PIPELINE = "Txt2ImgMHNPipeline"  # of ours, so diffusers cannot find it by name; draws tokens, not by steps
+MOST_GUIDANCE, MOST_LORA_SCALE = 100, 100  # far beyond all that draws a picture
 Option = bool | int | float | str
 log = logging.getLogger("terrasynth")
 
@@ -43,7 +45,7 @@ class Generator(Protocol):
 
     Attributes:
         source: Its files and settings.
-        micro_batch: Pictures drawn at once; falls when memory runs out.
+        micro_batch: Images drawn at once; falls when memory runs out.
         vae_slicing: Whether latents are decoded one by one; becomes true when memory runs out.
     """
 
@@ -154,6 +156,8 @@ def find_generator(
     """
     from eval import models
 
+    _check_number("guidance", guidance, 0, MOST_GUIDANCE)
+    _check_number("lora_scale", lora_scale, -MOST_LORA_SCALE, MOST_LORA_SCALE)
     found = models.resolve(reference, [WEIGHTS])
     if found.embedded or found.local:
         folder = Path(found.location)
@@ -177,6 +181,12 @@ def find_generator(
         name, revision, folder, pipeline, steps, float(guidance), scheduler, height, width, dict(options or {}), added,
         _conditioning(folder, added, gsd), _latent_side(folder),
     )
+
+
+def _check_number(name: str, value: float, low: float, high: float) -> None:
+    """Refuse what would make every picture black, and what is no number."""
+    if not low <= value <= high:
+        raise InputError(f"{name} {value:g} is out of range; give a number from {low:g} to {high:g}")
 
 
 def _conditioning(folder: Path, lora: Lora | None, gsd: float | None) -> Conditioning:
@@ -249,6 +259,7 @@ def load_generator(
     lora: str | None = None,
     lora_scale: float = 1.0,
     gsd: float | None = None,
+    exact: bool | Literal["auto"] = "auto",
 ) -> Generator:
     """Load a text-to-image generator.
 
@@ -259,13 +270,14 @@ def load_generator(
         scheduler: "auto" for the pipeline's own, or the name of a diffusers scheduler class.
         device: "auto" or a torch device.
         dtype: "auto", "float32", "bfloat16" or "float16".
-        micro_batch: Pictures drawn at once; halved when memory runs out.
+        micro_batch: Images drawn at once; halved when memory runs out.
         height: Pixels; None for the model's own.
         width: Pixels; None for the model's own.
         options: Further arguments of the pipeline's call, such as {"top_k": 100}.
         lora: Folder, or Hub id with optional @revision, of a LoRA for it.
         lora_scale: Factor of what the LoRA adds to the weights.
         gsd: Metres a pixel that the model is told, where it was tuned with them; see `source.conditioning`.
+        exact: Draw each image in a call of its own on one thread, so that portions move no pixel; "auto" on a CPU.
 
     Raises:
         InputError: The model, the LoRA, the scheduler, the device, the dtype or an option does not exist.
@@ -278,7 +290,9 @@ def load_generator(
     source = find_generator(
         reference, steps, guidance, scheduler, height, width, options, lora, lora_scale, gsd
     )
-    settings = RuntimeSettings.model_validate({"device": device, "dtype": dtype, "micro_batch": micro_batch})
+    settings = RuntimeSettings.model_validate(
+        {"device": device, "dtype": dtype, "micro_batch": micro_batch, "exact": exact}
+    )
     return open_generator(source, Runtime.resolve(settings, None, source.draws_tokens, source.latent_side))
 
 
@@ -302,7 +316,7 @@ def _fetch(identifier: str, revision: str | None) -> Path:
     from diffusers import DiffusionPipeline
     from huggingface_hub import constants, hf_hub_download
 
-    log.warning("model %s: asking %s", identifier, constants.ENDPOINT)
+    log.warning("model %s: asking %s", identifier, shown(constants.ENDPOINT))
     try:
         index = Path(hf_hub_download(identifier, "model_index.json", revision=revision))
         if _pipeline_class(index.parent, identifier) == TOKEN_PIPELINE:

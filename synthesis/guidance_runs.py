@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from synthesis.errors import InputError
 from synthesis.evaluating import JudgedRun, Judges, judge_run
 from synthesis.filter_base import THUMBNAIL
+from synthesis.frozen import frozen_of
 from synthesis.identity import differences
 from synthesis.recipe import Recipe
 from synthesis.run_pictures import RunPictures
@@ -48,8 +48,8 @@ class RunRecord:
         for name in ("recipe.yaml", "identity.json"):
             if not (run / name).is_file():
                 raise InputError(f"{str(run)!r} has no {name}; give the folder of a run")
-        content = json.loads((run / "identity.json").read_text("utf-8"))
-        return cls(run, Recipe.load(run / "recipe.yaml"), content["identity"], content["parts"])
+        found = frozen_of(run).identity
+        return cls(run, Recipe.load(run / "recipe.yaml"), found.hash, found.parts)
 
     @property
     def guidance(self) -> float:

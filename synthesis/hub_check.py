@@ -110,6 +110,8 @@ def _plain(value: Any, tokens: dict[str, Any]) -> Any:  # noqa: ANN401 - a cell
     """A cell as what `==` compares: a picture as its pixels."""
     from datasets import Image
 
+    if isinstance(value, list):
+        return [_plain(each, tokens) for each in value]
     if not isinstance(value, dict) or value.keys() != {"path", "bytes"}:
         return value
     picture = Image().decode_example(value, tokens)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import yaml
 
+from prompts.addresses import has_secrets
 from synthesis.card import published, refreshed
+from synthesis.drawn_texts import says_more
 from synthesis.errors import InputError, RunError, one_line
 from synthesis.files import TEMPORARY, write_file
+from synthesis.finished import noted_hashes
+from synthesis.frozen import frozen_of
 from synthesis.hub_check import read_back
 from synthesis.hub_files import CARD, LocalFile, check_shard, shards_of
 from synthesis.licence_sources import load_licence, save_licence
@@ -32,7 +35,7 @@ class RunFolder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.identity = _identity(root)
+        self.identity = frozen_of(root).identity.hash
 
     def check(self, card: str) -> int:
         """See `Folder`."""
@@ -40,7 +43,14 @@ class RunFolder:
         if not shards:
             raise InputError(f"{str(self.root)!r} has no data/train-*.parquet, so there is nothing to push; run it "
                              "first")
+        if has_secrets(_recipe(self.root)):
+            raise InputError(f"recipe.yaml of {str(self.root)!r} holds an address with credentials or a query, and a "
+                             "push publishes it; run again, which writes it without")
+        if any(map(says_more, shards)):
+            raise InputError(f"{str(self.root)!r} has captions or scenes that say more than the texts that were drawn; "
+                             "run again, which cuts them down and draws nothing")
         rows = sum(check_shard(self.root, shard) for shard in shards)
+        self._check_noted()
         told = _rows_told(card)
         if told is not None and told != rows:
             raise RunError(f"the card of {str(self.root)!r} tells of {told} rows and data/ holds {rows}; run again, "
@@ -85,22 +95,24 @@ class RunFolder:
             found.append("nothing of blocks/ and scores/ is published: the run is needed to grow the data set")
         return found
 
-
-def _identity(root: Path) -> str:
-    try:
-        return str(json.loads((root / "identity.json").read_text(encoding="utf-8"))["identity"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{str(root)!r} is no run: identity.json cannot be read ({one_line(error)[:80]}); give the "
-                         "folder that `terrasynth run` or `terrasynth export` wrote") from error
+    def _check_noted(self) -> None:
+        noted, there = noted_hashes(self.root), {file.path: file for file in self.files()}
+        for name, hashed in noted.items():
+            if name not in there or there[name].sha256 != hashed:
+                raise RunError(f"{self.root / name} is {'not what the run wrote' if name in there else 'missing'}; "
+                               f"`terrasynth verify {self.root} --repair` writes it again from the blocks")
 
 
 def local_folders(root: Path) -> list[str]:
     """Folders of this machine that the recipe names: they are published with it."""
+    return sorted({text for text in _texts(_recipe(root)) if Path(text).is_absolute()})
+
+
+def _recipe(root: Path) -> object:
     try:
-        tree = yaml.safe_load((root / "recipe.yaml").read_text(encoding="utf-8"))
+        return yaml.safe_load((root / "recipe.yaml").read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise InputError(f"{str(root)!r} is no run: recipe.yaml cannot be read ({one_line(error)[:80]})") from error
-    return sorted({text for text in _texts(tree) if Path(text).is_absolute()})
 
 
 def _texts(node: object) -> Iterator[str]:

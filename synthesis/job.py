@@ -5,28 +5,37 @@ Everything that can be wrong is found here, before the first picture and before 
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
-from synthesis.blocks import Attempt, Blocks
-from synthesis.errors import InputError, RunError, nearest, one_line
+from prompts.addresses import without_secrets
+from synthesis.blocks import AGAIN, UNREADABLE, Attempt, Blocks, damaged, drawn_by, drawn_of
+from synthesis.errors import InputError, RunError, nearest
 from synthesis.files import check_writable, free_bytes, locked, remove_leftovers, write_file
+from synthesis.frozen import FILE as FROZEN
+from synthesis.frozen import Frozen
 from synthesis.generators import Generator, find_generator, open_generator
 from synthesis.identity import Identity, differences
 from synthesis.images import encode_all
+from synthesis.keeping import kept_rows, recorded_recipe, says_kept
+from synthesis.machine import this_machine
 from synthesis.prompt_checks import PromptDrops, checked, prompt_drops
-from synthesis.recipe import Recipe
+from synthesis.recipe import LARGEST_AUTO, KeptRows, Recipe
+from synthesis.records import RecordError, run_error
+from synthesis.runtime import FILE as RUNTIME
 from synthesis.runtime import Runtime
 from synthesis.scoring import Encoders
+from synthesis.unread import Unread, readers_of, refuse, unread_by
 
 if TYPE_CHECKING:
     from prompts import Expander, Prompt
@@ -34,7 +43,9 @@ if TYPE_CHECKING:
 # Prompts of a class that are checked against the generator's token limit before the first picture; later ones are
 # checked when their block is drawn.
 CHECKED_PROMPTS = 256
-FROZEN = "identity.json"
+CHECKED_WORDS = 64  # prompts of a class in which words are looked for that a model never read
+OBSOLETE = "checkpoint.bin"  # of versions that kept a record of decisions
+log = logging.getLogger("terrasynth")
 ENCODING_THREADS = 4  # beside a device that draws; compression of large pictures is then what takes longest
 
 
@@ -49,6 +60,7 @@ class DrawnBlock:
         named: Their ids and seeds.
         pictures: uint8 (N, H, W, 3).
         withheld: Rows that the model's safety checker made black.
+        drawn: By what and how, `Runtime.drawn`.
     """
 
     label: str
@@ -56,6 +68,7 @@ class DrawnBlock:
     prompts: list[Prompt]
     named: list[tuple[str, int]]
     pictures: NDArray[np.uint8]
+    drawn: Mapping[str, Any]
     withheld: tuple[int, ...] = ()
 
 
@@ -63,50 +76,73 @@ class Job:
     """A recipe, resolved.
 
     Attributes:
-        recipe: The recipe.
+        recipe: The recipe, with what only the run can decide: the size of a block, and what is kept of a larger target.
         root: The run directory, which may not exist yet.
         expander: Writes the prompts, and checks them where the recipe says so.
-        classes: The labels to make, in the expander's order.
+        classes: The labels to make, and those of which the run keeps rows, in the expander's order.
         source: The generator's files and settings.
         identity: Hash of what decides the pictures.
         runtime: Device, precision and portions.
         encoders: What the filters measure with.
         blocks: The ledger.
-        names: By what rows call the filters.
+        unread: What its models never met in training, in the first prompts of each class.
     """
 
-    def __init__(self, recipe: Recipe, root: Path) -> None:
+    def __init__(self, recipe: Recipe, root: Path, shrink: bool = False) -> None:
         """Resolve a recipe.
 
+        Args:
+            recipe: What to make.
+            root: The run directory.
+            shrink: Give up what the run has beyond a target that is smaller than before.
+
         Raises:
-            InputError: A model, an expander, a class, a device or a calibration does not exist, or the run directory
-                cannot be used.
+            InputError: A model, an expander, a class, a device or a calibration does not exist, the run directory
+                cannot be used, or the target cannot be met.
+            RunError: A record of the run is damaged.
         """
         from prompts.registry import load_expander_for
 
         check_writable(root)
+        _check_target(recipe, root)
         settings = recipe.generator
-        self.recipe = recipe
         self.root = root
         wanted = None if recipe.prompts.classes == "all" else recipe.prompts.classes
         expander: Expander = load_expander_for(wanted, recipe.prompts.expander, **recipe.prompts.options)
-        self.classes = _choose(recipe.prompts.classes, expander.classes)
+        asked = _choose(recipe.prompts.classes, expander.classes)
         self.source = find_generator(
             settings.model, settings.steps, settings.guidance, settings.scheduler, settings.height, settings.width,
             settings.options, settings.lora, settings.lora_scale, settings.conditioning.gsd,
         )
         self.expander = checked(expander, recipe.prompts.checks, self.source)
         self.identity = Identity.of(recipe.seed, self.source.identity(), self.expander.identity())
-        self.blocks = Blocks(root, recipe.runtime.block_size, recipe.output.image_format)
+        self._expected = recipe.identity
+        block_size = recipe.runtime.block_size
+        if block_size == "auto":
+            block_size = _block_size(root) or min(LARGEST_AUTO, recipe.target.per_class)
+        self._frozen = Frozen(self.identity, block_size, recipe.output.image_format)
         self._check_frozen()
+        self._shrink, self._wanted, self._asked = shrink, recipe, asked
+        kept = self._has_beyond()
+        if kept:
+            log.warning("%s: %s", root, says_kept(kept, recipe.target))
+        self.recipe = recipe.model_copy(update={
+            "target": recipe.target.model_copy(update={"kept": kept}),
+            "runtime": recipe.runtime.model_copy(update={"block_size": block_size}),
+        })
+        self.classes = tuple(label for label in expander.classes if label in asked or label in kept)
+        self.blocks = Blocks(root, block_size, recipe.output.image_format, self.identity)
+        self._recorded = self._runtime_so_far()
         self.runtime = Runtime.resolve(
-            recipe.runtime, Runtime.load(root), self.source.draws_tokens, self.source.latent_side
+            recipe.runtime, self._recorded, self.source.draws_tokens, self.source.latent_side
         )
-        self.encoders = Encoders(recipe, self.runtime.device)
+        self._draws = False
+        self.encoders = Encoders(self.recipe, self.runtime.device)
         self.encoders.check(self.classes)
         if not self.blocks.any():
             self.encoders.check_size(*self.generator.size)
             self.check_tokens(self.generator, CHECKED_PROMPTS)
+        self.unread = self._unread()
         self._check_disk()
 
     @cached_property
@@ -124,12 +160,21 @@ class Job:
         with locked(self.root), self.runtime.threads_set():
             self._check_frozen()
             remove_leftovers(self.root)
-            resolved = self.recipe.tree() | {"identity": self.identity.hash}
+            (self.root / OBSOLETE).unlink(missing_ok=True)
+            resolved = without_secrets(self.recipe.tree() | {"identity": self.identity.hash})
             write_file(self.root / "recipe.yaml", yaml.safe_dump(resolved, sort_keys=False))
-            frozen = {"identity": self.identity.hash, "parts": self.identity.parts, **self._frozen_settings()}
-            write_file(self.root / FROZEN, json.dumps(frozen, indent=2, sort_keys=True) + "\n")
-            self.runtime.save(self.root)
+            self._frozen.save(self.root)
+            if self._runtime_so_far() != self._recorded or self._has_beyond() != self.recipe.target.kept:
+                raise RunError(f"{str(self.root)!r} was changed by another process meanwhile; run the same command "
+                               "again")
+            if self._recorded is None or not (self.root / RUNTIME).is_file():
+                (self._recorded or self.runtime).save(self.root, self.identity.hash)
             yield
+
+    def target_of(self, label: str) -> tuple[int, int, KeptRows | None]:
+        """Of a class: the rows wanted, the most attempts, and what is kept beyond them; no rows where only kept."""
+        target = self.recipe.target
+        return (target.per_class if label in self._asked else 0), target.max_attempts, target.kept.get(label)
 
     def prompts(self, label: str, start: int, count: int) -> list[Prompt]:
         """The prompts of attempts `start` .. `start + count - 1` of a class."""
@@ -146,6 +191,7 @@ class Job:
 
     def draw(self, label: str, index: int) -> DrawnBlock:
         """Draw one block."""
+        self._begin_drawing()
         size = self.blocks.block_size
         ks = range(index * size, (index + 1) * size)
         prompts = self.prompts(label, ks.start, size)
@@ -153,7 +199,7 @@ class Job:
         named = [self.identity.attempt(label, k) for k in ks]
         drawn = self.generator.draw(self.read_texts(label, prompts), [seed for _, seed in named])
         self._note_portions()
-        return DrawnBlock(label, index, prompts, named, drawn.pictures, drawn.withheld)
+        return DrawnBlock(label, index, prompts, named, drawn.pictures, self.runtime.drawn, drawn.withheld)
 
     def store(self, block: DrawnBlock) -> None:
         """Encode, measure and write a block."""
@@ -179,20 +225,11 @@ class Job:
         ]
         key = self.encoders.primary
         measured = key and self.encoders.measure(key, images, [each.text for each in attempts])
-        self.blocks.write(block.label, block.index, attempts, key, measured or None, block.withheld)
+        self.blocks.write(block.label, block.index, attempts, key, measured or None, block.withheld, block.drawn)
 
     def read_texts(self, label: str, prompts: Sequence[Prompt]) -> list[str]:
         """What the generator reads for prompts of a class: their texts, as it was tuned to have them written."""
         return [self.source.conditioning.render(prompt.text, label) for prompt in prompts]
-
-    def check_block(self, label: str, index: int) -> None:
-        """Check that a block on the disk is whole and holds this run's attempts.
-
-        Raises:
-            RunError: It is not or does not; the message names the file.
-        """
-        size = self.blocks.block_size
-        self.blocks.check(label, index, (self.attempt_id(label, k) for k in range(index * size, (index + 1) * size)))
 
     def check_tokens(self, generator: Generator, count: int) -> None:
         """Check the first prompts of every class against the generator's token limit.
@@ -227,6 +264,20 @@ class Job:
                     f"{limit}: {text[:60]!r}...; shorten it"
                 )
 
+    def _unread(self) -> tuple[Unread, ...]:
+        """What the models never met, in the first prompts of the classes of which nothing is drawn yet.
+
+        Raises:
+            InputError: There is something, and the recipe refuses it.
+        """
+        count = min(CHECKED_WORDS, self.recipe.target.per_class)
+        texts = {label: [] if self.blocks.exists(label, 0) else [each.text for each in self.prompts(label, 0, count)]
+                 for label in self.classes}
+        found = tuple(unread_by(readers_of(self.recipe, self.source.folder), texts))
+        if self.recipe.unknown == "refuse":
+            refuse(found)
+        return found
+
     def _check_disk(self) -> None:
         target = self.recipe.target
         rows = target.per_class * len(self.classes)
@@ -240,42 +291,125 @@ class Job:
                 f"{free / 2**20:.0f} MiB are free; free some space or lower target.per_class"
             )
 
-    def _frozen_settings(self) -> dict[str, object]:
-        return {"block_size": self.recipe.runtime.block_size, "image_format": self.recipe.output.image_format}
-
     def _check_frozen(self) -> None:
-        expected = self.recipe.identity
+        expected = self._expected
         if expected is not None and expected != self.identity.hash:
             raise InputError(
                 f"the recipe was written for identity {expected} and resolves to {self.identity.hash}: its seed, "
                 "prompts or model have changed; remove the line `identity:` to make other pictures"
             )
-        path = self.root / FROZEN
-        if not path.is_file():
-            return
         try:
-            frozen = json.loads(path.read_text(encoding="utf-8"))
-            parts, fixed = frozen["parts"], {key: frozen[key] for key in self._frozen_settings()}
-        except (ValueError, KeyError) as error:
-            raise RunError(f"{path} cannot be read ({one_line(error)}); restore it or start a new run") from error
-        changed = differences(parts, self.identity.parts)
+            found = Frozen.read(self.root)
+        except FileNotFoundError:
+            self._check_block_size()
+            return
+        except RecordError as error:
+            raise run_error(self.root / FROZEN, error, "restore it, or `terrasynth verify` says what helps") from error
+        changed = differences(found.identity.parts, self.identity.parts)
         if changed:
             raise InputError(
                 f"{str(self.root)!r} holds pictures of another identity: {'; '.join(changed)}; "
                 "undo the change or choose another --out"
             )
-        settled = differences(fixed, self._frozen_settings())
+        settled = differences(found.settings, self._frozen.settings)
         if settled:
             raise InputError(
                 f"{'; '.join(settled)}: this is fixed for the life of the run {str(self.root)!r}; "
                 "undo the change or choose another --out"
             )
 
+    def _check_block_size(self) -> None:
+        """Where the record of it is lost: blocks of another size would be taken for damaged ones."""
+        drawn = _rows_of_a_block(self.root)
+        if drawn is not None and drawn != self._frozen.block_size:
+            raise InputError(f"runtime.block_size {self._frozen.block_size} is not that of the blocks in "
+                             f"{str(self.root)!r}, which hold {drawn} attempts; set it to {drawn}")
+
+    def _has_beyond(self) -> dict[str, KeptRows]:
+        """What the run has beyond what is asked for, and keeps."""
+        return {} if self._shrink else kept_rows(self.root, self._wanted, self._asked, self.attempt_id)
+
+    def _runtime_so_far(self) -> Runtime | None:
+        """The runtime that drew the blocks of the run, as recorded, or where that is lost as they have it.
+
+        None where there are no blocks, so that it is chosen for this machine, and where nothing says it.
+
+        Raises:
+            RunError: What is recorded cannot be believed, or is not how a block was drawn.
+        """
+        first = self.blocks.first()
+        if first is None:
+            return None
+        recorded, drawn = Runtime.load(self.root, self.identity.hash), drawn_of(first)
+        if recorded is None:
+            return Runtime.of_blocks(drawn_by(self.root))
+        if drawn is not None and not recorded.drew(drawn):
+            raise RunError(f"{self.root / RUNTIME} says that the run was drawn otherwise than {first} says of itself "
+                           f"({recorded.unlike(drawn)}); run again with --repair: it is written again as the blocks "
+                           "have it")
+        return recorded
+
+    def _begin_drawing(self) -> None:
+        """Before the first image of this process: say and record where it will be drawn in another way.
+
+        Raises:
+            InputError: It would be, and the recipe says that drawing is exact.
+        """
+        if self._draws:
+            return
+        self._draws = True
+        here = this_machine(self.runtime.device)
+        if not self.blocks.any():
+            self.runtime = replace(self.runtime, **vars(here), others=())
+            self.runtime.save(self.root, self.identity.hash)
+            return
+        if self._recorded is None:
+            changed = [f"{RUNTIME} is lost, and the blocks do not say how they were drawn"]
+        else:
+            self.runtime, changed = self.runtime.going_on(self._recorded, here)
+        if not changed:
+            return
+        if self.recipe.runtime.exact is True:
+            raise InputError(
+                f"runtime.exact is true, and this machine draws otherwise than what drew {str(self.root)!r} so far: "
+                f"{'; '.join(changed)}; go on there, or with `--set runtime.exact=auto`, which records both"
+            )
+        log.warning("%s goes on in another way, or on another machine, than it was drawn so far (%s): an image may "
+                    "differ by a gray level from what it would have been; runtime.json and each block say which drew "
+                    "it", self.root, "; ".join(changed))
+        self.runtime.save(self.root, self.identity.hash)
+
     def _note_portions(self) -> None:
         noted = self.runtime.with_portions(self.generator.micro_batch, self.generator.vae_slicing)
         if noted != self.runtime:
             self.runtime = noted
-            self.runtime.save(self.root)
+            self.runtime.save(self.root, self.identity.hash)
+
+
+def _check_target(recipe: Recipe, root: Path) -> None:
+    target, before = recipe.target, recorded_recipe(root)
+    known = before is not None and before.target == target  # of a version that began such a run
+    if target.max_attempts < target.per_class and not known:
+        raise InputError(f"target.max_attempts {target.max_attempts} is below target.per_class {target.per_class}, so "
+                         "that no class could reach its target; raise the one or lower the other")
+
+
+def _block_size(root: Path) -> int | None:
+    """Attempts of a block of a run, as recorded or else as drawn; None where nothing was drawn."""
+    try:
+        return Frozen.read(root).block_size
+    except (FileNotFoundError, RecordError):  # which `Job` names, where it is damaged
+        return _rows_of_a_block(root)
+
+
+def _rows_of_a_block(root: Path) -> int | None:
+    path = min((root / "blocks").glob("*/*.parquet"), default=None)
+    if path is None:
+        return None
+    try:
+        return int(pq.read_metadata(path).num_rows) or None
+    except UNREADABLE as error:
+        raise damaged(path, error, AGAIN) from error
 
 
 def _choose(wanted: str | Sequence[str], known: Sequence[str]) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from synthesis.errors import InputError, RunError, one_line
-from synthesis.files import write_file
 from synthesis.licences import Licence, Source, Statement, inherit
+from synthesis.records import RecordError, read_record, write_record
 
 if TYPE_CHECKING:
     from synthesis.recipe import Recipe
@@ -94,10 +93,10 @@ def load_licence(
     if not path.is_file():
         return rule(sources if sources is not None else _sources_of_run(root), None)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_record(path)
         remembered = [Source(**each) for each in content["sources"]]
         stated = Statement(**content["stated"]) if content["stated"] else None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (RecordError, KeyError, TypeError) as error:
         raise RunError(f"{path} cannot be read ({one_line(error)}); remove it, run again and state the licence "
                        "again") from error
     sources = remembered if sources is None else sources
@@ -110,11 +109,11 @@ def save_licence(root: Path, licence: Licence) -> None:
     """Write `licence.json`: the sources, and what was stated and by whom."""
     stated = None
     if licence.stated_by:
-        stated = asdict(Statement(licence.licence, licence.licence_name, licence.licence_link, licence.stated_by))
+        stated = asdict(Statement(licence.licence, licence.licence_name, licence.licence_link, licence.stated_by,
+                                  licence.reason))
     sources = [{key: value for key, value in asdict(each).items() if value or key != "identity"}
                for each in licence.sources]
-    content = {"sources": sources, "stated": stated}
-    write_file(root / FILE, json.dumps(content, indent=2) + "\n")
+    write_record(root / FILE, {"sources": sources, "stated": stated})
 
 
 def whoever() -> str:

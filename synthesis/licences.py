@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from prompts.addresses import shown
 from synthesis.errors import InputError, nearest
 
 ATTRIBUTION, SHARE_ALIKE = "attribution", "share-alike"
@@ -54,6 +55,8 @@ UNSORTED = (
 )
 OTHER, UNSTATED = "other", "not-stated-yet"
 _NAME = re.compile(r"[a-z0-9][a-z0-9.+_-]*")
+_FOR_RESEARCH = re.compile(r"research|academic|non-?commercial|(?:^|[-_.])nc(?:[-_.]|$)")
+LONGEST_REASON = 500
 
 
 @dataclass(frozen=True)
@@ -100,12 +103,14 @@ class Statement:
         licence_name: Needed with "other", as the Hub wants it.
         licence_link: Needed with "other": an address, or the name of a file in the repository.
         by: Who stated it.
+        reason: Why it may be looser than what the sources ask for; "" where it is not meant to be.
     """
 
     licence: str
     licence_name: str = ""
     licence_link: str = ""
     by: str = ""
+    reason: str = ""
 
     def __post_init__(self) -> None:
         """Check it against the rules of the Hub.
@@ -128,6 +133,12 @@ class Statement:
         if self.licence == OTHER and not _NAME.fullmatch(self.licence_name):
             raise InputError(f"licence name {self.licence_name!r} is no identifier; use small letters, digits, '-' "
                              "and '.', such as 'research-only'")
+        if self.licence_link != shown(self.licence_link):
+            raise InputError(f"licence link {self.licence_link} holds credentials or a key, and the card publishes it; "
+                             "give an address without")
+        if len(self.reason) > LONGEST_REASON or not self.reason.isprintable():
+            raise InputError(f"the reason for a looser licence has {len(self.reason)} signs; give one line of at most "
+                             f"{LONGEST_REASON}")
 
 
 @dataclass(frozen=True)
@@ -140,6 +151,7 @@ class Licence:
         licence_name: Its name, where the identifier is "other".
         licence_link: Where it can be read, or "".
         stated_by: Who stated it; "" where it is inherited.
+        reason: Why it was stated though it is looser than what the sources ask for; "" where it is not.
         missing: Why there is none yet; "" where there is one.
     """
 
@@ -149,6 +161,7 @@ class Licence:
     licence_link: str = ""
     stated_by: str = ""
     missing: str = ""
+    reason: str = ""
 
     def header(self) -> dict[str, str]:
         """Its keys of a card's YAML header; the Hub takes name and link with "other" alone."""
@@ -168,15 +181,20 @@ def inherit(sources: Sequence[Source], stated: Statement | None = None) -> Licen
 
     Args:
         sources: What it was made with, at least one.
-        stated: What the user states; may be stricter than the sources, and says what those of unknown licence do not.
+        stated: What the user states; may be stricter than the sources, and says what those without a licence do not.
+            What is looser than a source, or may be, needs a reason.
 
     Raises:
-        InputError: The statement leaves out a restriction of a source.
+        InputError: The statement leaves out what a source asks for, or may ask for, and gives no reason.
     """
     needed = _union(sources)
     if stated is not None:
-        _check(stated, sources, needed)
-        return Licence(tuple(sources), stated.licence, stated.licence_name, stated.licence_link, stated.by)
+        looser = _looser(stated, sources, needed)
+        if looser and not stated.reason:
+            raise InputError(f"{looser}, or give --licence-reason TEXT if you may license it so: it is recorded and "
+                             "published with the licence")
+        return Licence(tuple(sources), stated.licence, stated.licence_name, stated.licence_link, stated.by,
+                       reason=stated.reason if looser else "")
     unknown = [each for each in sources if each.restrictions is None]
     if unknown:
         listed = "; ".join(f"{each.role} {each.name!r}: {each.described}" for each in unknown)
@@ -205,13 +223,24 @@ def _narrowest(sources: Sequence[Source], needed: Restrictions) -> str | None:
     return next((name for name in _CREATIVE_COMMONS if name.endswith("-4.0") and KNOWN[name] == needed), None)
 
 
-def _check(stated: Statement, sources: Sequence[Source], needed: Restrictions) -> None:
+def _looser(stated: Statement, sources: Sequence[Source], needed: Restrictions) -> str:
+    """How a statement falls short of a source, or may; nothing where it does not."""
     if stated.licence not in KNOWN:
-        return  # what its text says is the user's to answer for
-    left_out = needed - KNOWN[stated.licence]
+        return ""  # what its text says is the user's to answer for
+    given = KNOWN[stated.licence]
+    left_out = needed - given
     if left_out:
         first = next(each for each in sources if each.restrictions and each.restrictions & left_out)
         fitting = inherit([each for each in sources if each.restrictions is not None])
         advice = f"state {fitting.licence}" if not fitting.missing else "state `other` with a text that does"
-        raise InputError(f"licence {stated.licence!r} leaves out {', '.join(sorted(left_out))}, which {first.role} "
-                         f"{first.name!r} asks for ({first.described}); {advice} or a stricter one")
+        return (f"licence {stated.licence!r} leaves out {', '.join(sorted(left_out))}, which {first.role} "
+                f"{first.name!r} asks for ({first.described}); {advice} or a stricter one")
+    for each in sources:
+        if not each.licence or each.restrictions is not None or each.licence == stated.licence:
+            continue
+        # Nobody here knows the licence; its name may say that it is for research, and then no less will do.
+        if _FOR_RESEARCH.search(f"{each.licence} {each.licence_name}".lower()) and NON_COMMERCIAL in given:
+            continue
+        return (f"licence {stated.licence!r} may be looser than that of {each.role} {each.name!r} ({each.described}); "
+                "state `other` with a text that keeps to it")
+    return ""

@@ -16,6 +16,8 @@ from synthesis.mhn_sampling import generate_tokens
 
 FETCHED = ["model_index.json", "*/*.json", "*/*.safetensors", "*/*.txt"]
 FETCH_OPTIONS = ("revision", "token", "cache_dir", "force_download", "local_files_only")
+TEMPERATURES = (0.01, 100.0)
+MOST_GUIDANCE = 100
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 
 
@@ -84,9 +86,10 @@ class Txt2ImgMHNPipeline(DiffusionPipeline):
         temperature = self.config.temperature if temperature is None else temperature
         top_k = self.config.top_k if top_k is None else top_k
         top_p = self.config.top_p if top_p is None else top_p
-        if not isinstance(top_k, int) or temperature <= 0 or top_k < 0 or not 0 < top_p <= 1:
-            raise ValueError(f"temperature={temperature} has to be above 0, top_k={top_k} a whole number of at least "
-                             f"0, top_p={top_p} in (0, 1]")
+        low, high = TEMPERATURES
+        if not isinstance(top_k, int) or not low <= temperature <= high or top_k < 0 or not 0 < top_p <= 1:
+            raise ValueError(f"temperature={temperature} has to be from {low:g} to {high:g}, top_k={top_k} a whole "
+                             f"number of at least 0, top_p={top_p} in (0, 1]")
         return temperature, top_k, top_p
 
     @torch.no_grad()
@@ -109,7 +112,8 @@ class Txt2ImgMHNPipeline(DiffusionPipeline):
             prompt: One text or several; each distinct one is read once.
             num_images_per_prompt: Pictures of each text, one after the other in the result.
             guidance_scale: Classifier-free guidance (Ho & Salimans, 2022) on logits; at most 1 is none.
-            temperature: > 0; None for the model's own. So for the next two.
+            temperature: 0.01 to 100: beyond, logits in float32 all become equal or infinite. None for the model's own,
+                as for the next two.
             top_k: Draw from the k most likely tokens; 0 for all.
             top_p: Draw from the most likely tokens that have this probability together; in (0, 1].
             generator: One a picture, or one for all, on the CPU or the network's device; None for the global one.
@@ -123,8 +127,8 @@ class Txt2ImgMHNPipeline(DiffusionPipeline):
             ValueError: An argument is outside its range.
         """
         temperature, top_k, top_p = self.check_sampling(temperature, top_k, top_p)
-        if guidance_scale < 0 or num_images_per_prompt < 1:
-            raise ValueError(f"guidance_scale={guidance_scale} has to be at least 0, "
+        if not 0 <= guidance_scale <= MOST_GUIDANCE or num_images_per_prompt < 1:
+            raise ValueError(f"guidance_scale={guidance_scale} has to be from 0 to {MOST_GUIDANCE}, "
                              f"num_images_per_prompt={num_images_per_prompt} at least 1")
         if output_type not in OUTPUT_TYPES:
             raise ValueError(f"output_type={output_type!r} is unknown; use one of {', '.join(OUTPUT_TYPES)}")

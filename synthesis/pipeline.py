@@ -7,13 +7,13 @@ from pathlib import Path
 
 from synthesis.block_work import BlockWork
 from synthesis.card import write_card
-from synthesis.checkpoint import Checkpoint
 from synthesis.decisions import ClassDecisions, write_decisions
+from synthesis.drawn_texts import LeftOut
 from synthesis.events import Event, Finished, Listener, Planned, RunResult, Writing
-from synthesis.finished import asked_for, finished_counts, forget_finished, note_finished
+from synthesis.finished import asked_for, finished_counts, forget_finished, note_finished, written_hashes
 from synthesis.job import Job
 from synthesis.recipe import Recipe
-from synthesis.reporting import write_run_report
+from synthesis.reporting import drawn_unread, write_run_report
 from synthesis.shards import write_shards
 
 
@@ -22,6 +22,7 @@ def run(
     out: str | Path,
     on_event: Listener | None = None,
     should_stop: Callable[[], bool] | None = None,
+    shrink: bool = False,
 ) -> RunResult:
     """Make the data set of a recipe, or carry on with it: the same call resumes, grows and judges again.
 
@@ -30,6 +31,8 @@ def run(
         out: The run directory.
         on_event: Is told what happens, as typed events.
         should_stop: Is asked between blocks; True ends the run early with what is there.
+        shrink: Give up what the run has beyond a target that is smaller than before; without it nothing that a run
+            has is taken away by a smaller target.
 
     Returns:
         How it ended; `missed` names the classes short of their target.
@@ -40,24 +43,22 @@ def run(
     """
     tell: Callable[[Event], None] = on_event or (lambda event: None)
     stop = should_stop or (lambda: False)
-    recipe.target.check()
-    job = Job(recipe, Path(out))
+    job = Job(recipe, Path(out), shrink)
     with job.opened():
         classes = [
-            ClassDecisions(
-                label, job.encoders.judges(label, job.root), recipe.target.per_class, recipe.target.max_attempts
-            )
-            for label in job.classes
+            ClassDecisions(label, job.encoders.judges(label, job.root), *job.target_of(label)) for label in job.classes
         ]
         asked = asked_for(job, classes)
-        tell(Planned(job.identity.hash, tuple(c.count for c in classes), recipe.target.max_attempts, job.blocks.any()))
+        tell(Planned(job.identity.hash, tuple(c.count for c in classes), recipe.target.max_attempts, job.blocks.any(),
+                     tuple(line for one in job.unread for line in one.lines())))
         counts, drawn, stopped = finished_counts(job, asked), 0, False
         if counts is None:
             forget_finished(job)
             drawn, stopped = _make(job, classes, tell, stop)
+            written = _write_results(job, classes, tell)
             counts = tuple(each.count for each in classes)
             if not stopped:
-                note_finished(job, asked, counts)
+                note_finished(job, asked, counts, written)
     result = RunResult(job.root, job.identity.hash, counts, drawn, stopped)
     tell(Finished(result))
     return result
@@ -66,22 +67,19 @@ def run(
 def _make(
     job: Job, classes: list[ClassDecisions], tell: Callable[[Event], None], stop: Callable[[], bool]
 ) -> tuple[int, bool]:
-    """Draw and decide until every class is done or a stop is asked for, and write what came of it.
+    """Draw and decide until every class is done or a stop is asked for.
 
     Returns:
         Pictures drawn, and whether it was stopped.
     """
-    stopped, checkpoint = False, Checkpoint.of(job, classes)
-    with BlockWork(job, tell, checkpoint) as work:
+    stopped = False
+    with BlockWork(job, tell) as work:
         for each in _in_turn(work, classes):
             if stop():
                 stopped = True
                 break
             work.advance(each)
-            checkpoint.save(classes)
         work.settle()
-    checkpoint.save(classes, now=True)
-    _write_results(job, classes, tell)
     return work.drawn, stopped
 
 
@@ -97,12 +95,17 @@ def _in_turn(work: BlockWork, classes: list[ClassDecisions]) -> Iterator[ClassDe
                 yield each
 
 
-def _write_results(job: Job, classes: list[ClassDecisions], tell: Callable[[Event], None]) -> None:
+def _write_results(job: Job, classes: list[ClassDecisions], tell: Callable[[Event], None]) -> dict[str, str]:
+    """Write decisions, data set, report and card; returns the hashes of the files of the first two."""
     tell(Writing("decisions"))
     write_decisions(job.root / "decisions.parquet", classes, job.recipe.filter_names, job.attempt_id)
     tell(Writing("data"))
-    write_shards(job, classes)
+    left_out = LeftOut()
+    write_shards(job, classes, left_out)
+    written = written_hashes(job.root)
     tell(Writing("report"))
-    write_run_report(job, classes)
+    unread = drawn_unread(job, classes)
+    write_run_report(job, classes, left_out, unread)
     tell(Writing("card"))
-    write_card(job, classes)
+    write_card(job, classes, written, left_out, unread)
+    return written

@@ -99,7 +99,7 @@ def _placed(pipeline: Any, runtime: Runtime) -> Any:  # noqa: ANN401
         pipeline.to(runtime.device)
     if runtime.arithmetic >= 2:
         cache_texts(pipeline)
-        if vae is not None and not runtime.accelerated:
+        if vae is not None and runtime.on_cpu:
             vae.to(memory_format=torch.channels_last)  # for the U-Net it is slower
     return pipeline
 

@@ -31,6 +31,7 @@ class Plan:
         bytes_per_picture: Measured: one stored picture.
         free_bytes: Free on the disk of the run directory.
         runtime: Device, precision and portions.
+        notes: What a user should know before the first image, a sentence each.
     """
 
     identity: str
@@ -42,6 +43,7 @@ class Plan:
     bytes_per_picture: int
     free_bytes: int
     runtime: Runtime
+    notes: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> tuple[float, float]:
@@ -65,7 +67,6 @@ def plan(recipe: Recipe, out: str | Path | None = None) -> Plan:
         InputError: Something the user has to correct.
         RunError: The disk is too small.
     """
-    recipe.target.check()
     with tempfile.TemporaryDirectory() as nowhere:
         job = Job(recipe, Path(out) if out is not None else Path(nowhere))
         with job.runtime.threads_set():
@@ -83,6 +84,7 @@ def plan(recipe: Recipe, out: str | Path | None = None) -> Plan:
             bytes_per_picture=size,
             free_bytes=free_bytes(job.root),
             runtime=job.runtime,
+            notes=tuple(line for one in job.unread for line in one.lines()),
         )
 
 
@@ -113,7 +115,8 @@ def _timed(work: Callable[[], list[bytes]]) -> tuple[list[bytes], float]:
 
 def _missing(job: Job, label: str) -> tuple[int, int, int]:
     """Pictures of a class that exist, and that are still to be drawn at least and at most; blocks are whole."""
-    size, target = job.blocks.block_size, job.recipe.target
+    size = job.blocks.block_size
+    wanted, attempts, _ = job.target_of(label)
     present = sum(1 for _ in job.blocks.path(label, 0).parent.glob("*.parquet"))
-    least, most = -(-target.per_class // size), -(-target.max_attempts // size)
+    least, most = -(-wanted // size), -(-attempts // size) if wanted else 0
     return present * size, max(0, min(least, most) - present) * size, max(0, most - present) * size

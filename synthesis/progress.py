@@ -6,6 +6,9 @@ import sys
 from typing import TextIO
 
 from synthesis.events import BlockDone, ClassCount, ClassDone, Event, Finished, Planned, Writing
+from synthesis.terminal import control
+
+ERASED = "\r\x1b[2K"  # a terminal's line, to be written anew
 
 
 class Progress:
@@ -22,11 +25,13 @@ class Progress:
     def __call__(self, event: Event) -> None:
         """Print what an event says."""
         match event:
-            case Planned(identity=identity, counts=counts, max_attempts=most, resumed=resumed):
+            case Planned(identity=identity, counts=counts, max_attempts=most, resumed=resumed, notes=notes):
                 self._counts, self._most = {count.label: count for count in counts}, most
                 wanted = sum(count.target for count in counts)
                 began = "continuing" if resumed else "starting"
                 self._line(f"{began}: {wanted} pictures of {len(counts)} classes, identity {identity}")
+                for note in notes:
+                    self._line(f"note: {note}")
             case BlockDone(count=count, drawn=drawn, seconds=seconds):
                 self._counts[count.label] = count
                 if drawn:
@@ -73,13 +78,15 @@ class Progress:
 
     def _update(self, text: str) -> None:
         if self._live:
-            print(f"\r\x1b[2K{text}", end="", file=self._stream, flush=True)
+            control(self._stream, ERASED)
+            print(text, end="", file=self._stream, flush=True)
         else:
             self._line(text)
 
     def _line(self, text: str) -> None:
         if self._live:
-            print(f"\r\x1b[2K{text}", file=self._stream, flush=True)
+            control(self._stream, ERASED)
+            print(text, file=self._stream, flush=True)
         elif text:
             print(text, file=self._stream, flush=True)
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthesis.errors import RunError, one_line
-from synthesis.files import write_file
 from synthesis.generators import GeneratorSource
+from synthesis.identity import canonical
+from synthesis.records import RecordError, read_record, write_record
 from synthesis.token_limits import prompt_tokens
 
 if TYPE_CHECKING:
@@ -94,15 +95,19 @@ def prompt_drops(
         notes.update(expander.notes(label, seed, count))
         seen += expander.seen(label, seed, count)
     found = PromptDrops(seen, dict(drops.most_common()), dict(notes.most_common()))
-    write_file(path, json.dumps({"asked": asked, **asdict(found)}, indent=2) + "\n")
+    write_record(path, {"asked": asked, **asdict(found)})
     return found
 
 
 def _read(path: Path, asked: Mapping[str, object]) -> PromptDrops | None:
     """The counts in a file, if they are those of what is asked."""
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-        return PromptDrops(tree["seen"], tree["drops"], tree["notes"]) if tree["asked"] == asked else None
-    except (ValueError, KeyError, TypeError) as error:
+        tree = read_record(path)
+        seen, drops, notes, noted = (tree[name] for name in ("seen", "drops", "notes", "asked"))
+        for count in [seen, *drops.values(), *notes.values()]:
+            if not isinstance(count, int) or count < 0:
+                raise RecordError(f"a count of {count!r} is impossible")
+    except (RecordError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path} cannot be read ({one_line(error)}); remove it and run again: the prompts are counted "
                        "again") from error
+    return PromptDrops(seen, drops, notes) if noted == json.loads(canonical(asked)) else None

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from synthesis.errors import InputError
 from synthesis.evaluating import RealPair, RealPictures, real_pictures
 from synthesis.judges import check_classes, load_judges
+from synthesis.plain_yaml import YamlError, read_yaml
 from synthesis.protocol_figures import clip_score
 from synthesis.protocols import (
     Asked,
@@ -221,9 +221,9 @@ def _run_settings(run: Path, judges: Mapping[str, dict[str, object]]) -> dict[st
     from eval.picture_encoders import load_picture_encoder
 
     try:
-        recipe = yaml.safe_load((run / "recipe.yaml").read_text("utf-8"))
+        recipe = read_yaml(run / "recipe.yaml")
         filters = list(recipe.get("filters") or [])
-    except (OSError, AttributeError, yaml.YAMLError) as error:
+    except (OSError, AttributeError, YamlError) as error:
         raise InputError(f"{str(run)!r} has no readable recipe.yaml, so its filters are unknown; give a run") from error
     for settings in filters:
         for key in ("encoder", "classifier"):

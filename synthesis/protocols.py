@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synthesis.errors import InputError, one_line
+from eval import markdown
+from synthesis.errors import InputError
 from synthesis.evaluating import RealPair
 from synthesis.files import write_file
+from synthesis.frozen import frozen_of
 from synthesis.run_pictures import RunPictures
 
 if TYPE_CHECKING:
@@ -105,12 +107,12 @@ class ProtocolResult:
     def markdown(self) -> str:
         """The table, and what it rests on."""
         table = ["| figure | value | null | ceiling (real) | how |", "|---|---|---|---|---|"]
-        table += [f"| {row.name} | {row.value} | {row.null} | {row.ceiling} | {row.how} |" for row in self.rows]
+        table += [markdown.row((row.name, row.value, row.null, row.ceiling, row.how)) for row in self.rows]
         parts = [f"# Protocol {self.protocol}", "\n".join(table)]
         for title, lines in (("Followed", self.follows), ("Different", self.differs)):
             if lines:
                 parts.append("\n".join([f"## {title}", "", *(f"- {line}" for line in lines)]))
-        settings = [f"- {key}: {value}" for key, value in self.settings.items()]
+        settings = [f"- {key}: {markdown.plain(value)}" for key, value in self.settings.items()]
         return "\n\n".join([*parts, "\n".join(["## Settings", "", *settings])]) + "\n"
 
     def lines(self) -> list[str]:
@@ -162,7 +164,7 @@ def draw(
     from synthesis.pipeline import run
     from synthesis.recipe import Recipe
 
-    rows = [{"label": ALL, "text": one.text, "scene": {CLASS: one.label}} for one in asked]
+    rows = [{"label": ALL, "text": one.text, "scene": {CLASS: one.label}} for one in asked]  # of the run's identity
     prompts = out / "prompts.jsonl"
     write_file(prompts, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     recipe = Recipe.parse({
@@ -172,7 +174,7 @@ def draw(
     })
     run(recipe, out / "pictures", on_event)
     made = RunPictures.read(out / "pictures", count)
-    labels = tuple(str(json.loads(scene)[CLASS]) for scene in made.scenes)
+    labels = tuple(one.label for one in asked[: len(made.ids)])  # without a filter row k is of text k
     return RunPictures(made.images, made.ids, made.texts, labels, made.scenes, made.sources)
 
 
@@ -180,13 +182,11 @@ def identity_of(run: Path) -> dict[str, Any]:
     """Identity of a run's pictures with its parts: seed, generator with the hash of its files, prompts.
 
     Raises:
-        InputError: It cannot be read.
+        InputError: It is no run.
+        RunError: The record cannot be believed.
     """
-    try:
-        found = json.loads((run / "identity.json").read_text("utf-8"))
-        return {"identity": found["identity"], **found["parts"]}
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{str(run)!r} has no readable identity.json ({one_line(error)}); give a run") from error
+    found = frozen_of(run).identity
+    return {"identity": found.hash, **found.parts}
 
 
 def labelled(pairs: Sequence[RealPair], split: str) -> Sequence[RealPair]:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prompts.addresses import shown
 from synthesis.errors import InputError, RunError, one_line
 from synthesis.files import locked, reading
 from synthesis.hub_files import CARD, MANIFEST, LocalFile, with_manifest
@@ -130,12 +131,12 @@ def push(root: Path, settings: PushSettings, say: Callable[[str], None] = lambda
         folder = folder_at(root)
         ready = _prepare(folder, settings)
         if not settings.offline:
-            say(f"contacting {endpoint} about the data set {settings.repository}")
+            say(f"contacting {shown(endpoint)} about the data set {settings.repository}")
         if settings.stated is not None and not settings.dry:
             settings = replace(settings, stated=replace(settings.stated, by=hub.user()))
             ready = _prepare(folder, settings, ready)
         plan = _plan(folder, settings, ready, None if settings.offline else hub.look())
-        url = f"{endpoint}/datasets/{settings.repository}"
+        url = f"{shown(endpoint)}/datasets/{settings.repository}"
         if settings.dry:
             return PushResult(plan, url)
         for note in plan.notes:

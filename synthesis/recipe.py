@@ -6,16 +6,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from prompts.checks import CheckSettings
-from synthesis.errors import InputError, nearest, one_line
+from synthesis.errors import InputError, RefusedError, nearest, one_line
 from synthesis.filters import FILTERS, AnyFilter
+from synthesis.generators import MOST_GUIDANCE, MOST_LORA_SCALE
+from synthesis.plain_yaml import YamlError, parse_yaml, read_yaml
 
 SHIPPED = Path(__file__).parent / "recipes"
-Positive = Annotated[int, Field(gt=0)]
+# Far beyond what is useful, and near enough that nothing overflows, and no memory is asked for that no machine has.
+MOST_ROWS, MOST_AT_ONCE, MOST_STEPS, MOST_PIXELS = 10**9, 4096, 10_000, 16_384
+MOST_CLASSES, MOST_FILTERS, MOST_OPTIONS, MOST_TEXT = 100_000, 64, 64, 4096
+SMALLEST_AUTO, LARGEST_AUTO = 1, 16  # attempts of a block, where the recipe leaves that to the run
+SHOWN_MISTAKES, SHOWN_TEXT = 5, 120
+_MEMBERS = frozenset({"constrained-int", "constrained-str", "constrained-list", "constrained-float", "bool", "float"})
+Count = Annotated[int, Field(gt=0, le=MOST_ROWS)]
+AtOnce = Annotated[int, Field(gt=0, le=MOST_AT_ONCE)]
+Pixels = Annotated[int, Field(gt=0, le=MOST_PIXELS)]
+ImageFormat = Literal["png", "webp", "jpeg"]
+Reference = Annotated[str, Field(min_length=1, max_length=MOST_TEXT)]
+Option = bool | Annotated[int, Field(ge=-(2**63), lt=2**63)] | float | Annotated[str, Field(max_length=MOST_TEXT)]
 
 
 class _Settings(BaseModel):
@@ -30,7 +42,7 @@ class ConditioningSettings(_Settings):
         gsd: Ground sampling distance of the wanted pictures in metres a pixel; None for the one it was tuned with.
     """
 
-    gsd: float | None = Field(default=None, gt=0)
+    gsd: float | None = Field(default=None, gt=0, le=100_000)
 
 
 class GeneratorSettings(_Settings):
@@ -49,16 +61,16 @@ class GeneratorSettings(_Settings):
         options: Further arguments of the pipeline's call, such as {top_k: 100} for a generator that draws tokens.
     """
 
-    model: str
-    lora: str | None = None
-    lora_scale: float = 1.0
-    steps: Positive = 20
-    guidance: float = Field(default=3.0, ge=0)
-    scheduler: str = "auto"
-    height: Positive | None = None
-    width: Positive | None = None
+    model: Reference
+    lora: Reference | None = None
+    lora_scale: float = Field(default=1.0, ge=-MOST_LORA_SCALE, le=MOST_LORA_SCALE)
+    steps: int = Field(default=20, gt=0, le=MOST_STEPS)
+    guidance: float = Field(default=3.0, ge=0, le=MOST_GUIDANCE)
+    scheduler: str = Field(default="auto", max_length=MOST_TEXT)
+    height: Pixels | None = None
+    width: Pixels | None = None
     conditioning: ConditioningSettings = ConditioningSettings()
-    options: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    options: dict[str, Option] = Field(default_factory=dict, max_length=MOST_OPTIONS)
 
     @model_validator(mode="after")
     def _scaled_lora(self) -> GeneratorSettings:
@@ -79,7 +91,7 @@ class PromptSettings(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     expander: str = "grammar"
-    classes: Literal["all"] | list[str] = "all"
+    classes: Literal["all"] | Annotated[list[str], Field(max_length=MOST_CLASSES)] = "all"
     checks: CheckSettings | None = None
 
     @field_validator("classes")
@@ -95,26 +107,35 @@ class PromptSettings(BaseModel):
         return dict(self.model_extra or {})
 
 
+class KeptRows(_Settings):
+    """What a run has of a class and keeps.
+
+    Attributes:
+        rows: Rows of its data set.
+        attempts: Attempts up to the last of them, that one included.
+    """
+
+    rows: int = Field(gt=0, le=MOST_ROWS)
+    attempts: int = Field(gt=0, le=MOST_ROWS)
+
+
 class TargetSettings(_Settings):
     """How much is wanted.
 
     Attributes:
-        per_class: Accepted pictures per class.
+        per_class: Accepted images per class.
         max_attempts: Attempts per class after which a class that has fewer is reported as missed.
+        kept: Written by a run into its `recipe.yaml` where it was asked for less than it has: by class, what it keeps.
     """
 
-    per_class: Positive = 20
-    max_attempts: Positive = 80
+    per_class: Count = 20
+    max_attempts: Count = 80
+    kept: dict[str, KeptRows] = Field(default_factory=dict)
 
-    def check(self) -> None:
-        """Check that the target can be reached; a recipe of a run that exists is read whether it can or not.
-
-        Raises:
-            InputError: More is wanted than attempts are allowed.
-        """
-        if self.max_attempts < self.per_class:
-            raise InputError(f"target.per_class {self.per_class} is more than target.max_attempts {self.max_attempts}: "
-                             "no class can have so many; lower the one or raise the other")
+    def most_rows(self, label: str) -> int:
+        """Most rows of a class that the data set may have."""
+        kept = self.kept.get(label)
+        return max(self.per_class, kept.rows if kept else 0)
 
 
 class OutputSettings(_Settings):
@@ -125,28 +146,33 @@ class OutputSettings(_Settings):
         rows_per_shard: Rows of one file of `data/`.
     """
 
-    image_format: Literal["png", "webp", "jpeg"] = "png"
-    rows_per_shard: Positive = 1000
+    image_format: ImageFormat = "png"
+    rows_per_shard: Count = 1000
 
 
 class RuntimeSettings(_Settings):
     """Where and in what portions the work is done; nothing here changes an id, a prompt or a seed.
 
     Attributes:
-        block_size: Attempts made and stored together; fixed for the life of a run.
-        micro_batch: Pictures drawn at once, "auto" for what suits the device.
+        block_size: Attempts made and stored together, fixed for the life of a run. "auto" is `target.per_class`, and
+            16 at most.
+        micro_batch: Images drawn at once, "auto" for what suits the device.
         device: "auto", or a torch device such as "cuda:0".
-        dtype: "auto" for the fastest that the device does well.
+        dtype: "auto" for what the device computes well: bfloat16 where it has units for it.
+        exact: Draw each image in a call of its own and on one thread, so that neither `micro_batch` nor the number of
+            threads moves a pixel. "auto" does so on a CPU, where images are drawn side by side instead of in a batch,
+            but for a generator that draws tokens. True also refuses to go on with a run on another machine.
         attention: "sdpa" is torch's own and what "auto" takes; "xformers" needs the extra `gpu` and a CUDA device.
         compile: Whether torch compiles the network, after comparing it with the uncompiled one.
         offload: "model" keeps on the GPU only the part of the pipeline that computes, where memory is short.
         executor: Where blocks are made; "local" is this process.
     """
 
-    block_size: Positive = 16
-    micro_batch: Literal["auto"] | Positive = "auto"
-    device: str = "auto"
+    block_size: Literal["auto"] | AtOnce = "auto"
+    micro_batch: Literal["auto"] | AtOnce = "auto"
+    device: str = Field(default="auto", max_length=32)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    exact: Literal["auto"] | bool = "auto"
     attention: Literal["auto", "sdpa", "xformers"] = "auto"
     compile: bool = False
     offload: Literal["none", "model"] = "none"
@@ -165,18 +191,21 @@ class Recipe(_Settings):
         target: How many pictures.
         output: How they are stored.
         runtime: Where and how the work is done.
+        unknown: What to do about words and classes that a model never met in training (`synthesis.unread`): "warn" says
+            so before the first image and in report and card, "refuse" stops before the first image.
         identity: Written by a run into its `recipe.yaml`; when given, a run whose models or prompts resolve to
             another identity is refused.
     """
 
-    name: str = Field(default="terrasynth", pattern=r"^[\w.-]+$")
-    seed: int = Field(default=0, ge=0)
+    name: str = Field(default="terrasynth", pattern=r"^[\w.-]+$", max_length=96)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     generator: GeneratorSettings
     prompts: PromptSettings = PromptSettings()
-    filters: list[AnyFilter] = Field(default_factory=list)
+    filters: list[AnyFilter] = Field(default_factory=list, max_length=MOST_FILTERS)
     target: TargetSettings = TargetSettings()
     output: OutputSettings = OutputSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+    unknown: Literal["warn", "refuse"] = "warn"
     identity: str | None = None
 
     @classmethod
@@ -188,7 +217,8 @@ class Recipe(_Settings):
             overrides: "a.b=value" texts, the value read as YAML; they win over the file.
 
         Raises:
-            InputError: No such recipe, broken YAML, an unknown key or a value out of range.
+            InputError: No such recipe, YAML that is broken or without bounds, a key that is unknown or stands twice,
+                or a value out of range.
         """
         path = Path(source)
         if not path.is_file() and (SHIPPED / f"{source}.yaml").is_file():
@@ -197,8 +227,10 @@ class Recipe(_Settings):
             known = ", ".join(sorted(shipped.stem for shipped in SHIPPED.glob("*.yaml")))
             raise InputError(f"recipe {str(source)!r} is no file and no shipped recipe; shipped: {known}")
         try:
-            tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            tree = read_yaml(path)
+        except RefusedError as error:
+            raise InputError(str(error)) from error
+        except (OSError, YamlError) as error:
             raise InputError(f"recipe {str(source)!r} cannot be read: {one_line(error)}; it has to be YAML") from error
         if not isinstance(tree, dict):
             raise InputError(f"recipe {str(source)!r} holds no settings; start it with `generator: {{model: ldm-ucm}}`")
@@ -222,11 +254,15 @@ class Recipe(_Settings):
                 line = _explain(detail)
                 place = _place(detail)
                 lines[place] = f"{lines[place]} or {line.split(': input should be ')[-1]}" if lines[place] else line
-            raise InputError("; ".join(lines.values())) from error
+            shown, more = list(lines.values())[:SHOWN_MISTAKES], len(lines) - SHOWN_MISTAKES
+            raise InputError("; ".join([*shown, *([f"and {more} more mistakes"] if more > 0 else [])])) from error
 
     def tree(self) -> dict[str, Any]:
         """Plain data that `parse` turns into an equal recipe."""
-        return self.model_dump(exclude_none=True)
+        tree = self.model_dump(exclude_none=True)
+        if not tree["target"]["kept"]:
+            del tree["target"]["kept"]
+        return tree
 
     @property
     def filter_names(self) -> list[str]:
@@ -250,9 +286,9 @@ def _split(override: str) -> tuple[str, Any]:
     if not found or not key:
         raise InputError(f"{override!r} is not of the form key=value; for instance target.per_class=50")
     try:
-        return key, yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{override!r}: the value is not YAML: {one_line(error)}") from error
+        return key, parse_yaml(text)
+    except YamlError as error:
+        raise InputError(f"{override[:200]!r}: the value is not YAML: {one_line(error)}") from error
 
 
 def _set(tree: dict[str, Any], override: str) -> None:
@@ -278,7 +314,7 @@ def _index(node: Sequence[Any], key: str, override: str) -> int:
 def _place(detail: ErrorDetails) -> str:
     # pydantic names the members of a union inside the location: "literal['all']", "constrained-int", a filter's kind.
     parts = [str(part) for part in detail["loc"] if part not in FILTERS]
-    return ".".join(part for part in parts if "[" not in part and part != "constrained-int") or "recipe"
+    return ".".join(part for part in parts if "[" not in part and part not in _MEMBERS)[:SHOWN_TEXT] or "recipe"
 
 
 def _explain(detail: ErrorDetails) -> str:
@@ -297,7 +333,8 @@ def _explain(detail: ErrorDetails) -> str:
         return f"{where} names no kind; filters: {', '.join(FILTERS)}"
     if kind == "value_error":
         return f"{where}: {context['error']}"
-    return f"{where} {value!r} is wrong: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+    shown = repr(value) if len(repr(value)) <= SHOWN_TEXT else f"{repr(value)[:SHOWN_TEXT]}..."
+    return f"{where} {shown} is wrong: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
 
 
 def _known_keys(location: Sequence[str | int]) -> list[str]:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthesis.decisions import NOT_JUDGED, ClassDecisions, Decision, files_read
+from synthesis.drawn_texts import LeftOut
 from synthesis.errors import disk_errors
 from synthesis.files import write_file
 from synthesis.filters import AnyFilter
 from synthesis.images import contact_sheet, decode, encode
+from synthesis.unread import Unread, readers_of, unread_by
 
 if TYPE_CHECKING:
     from eval.charts import ScoreHistogram
@@ -47,7 +49,9 @@ class Example:
     decision: Decision
 
 
-def write_run_report(job: Job, classes: Sequence[ClassDecisions]) -> None:
+def write_run_report(
+    job: Job, classes: Sequence[ClassDecisions], left_out: LeftOut, unread: Sequence[Unread]
+) -> None:
     """Write `report/`: the page, its figures and contact sheets, and the card's picture of each class."""
     from eval import RunReport, write_report
 
@@ -57,7 +61,7 @@ def write_run_report(job: Job, classes: Sequence[ClassDecisions]) -> None:
         name=recipe.name,
         identity=job.identity.hash,
         generator=f"{job.source.name}, revision {job.source.revision}",
-        settings=_settings(job, classes),
+        settings=_settings(job, classes) | _texts(left_out) | _unread(unread),
         classes=tuple(_class_row(each) for each in classes),
         histograms=_histograms(recipe.filter_names, classes),
         accepted=_sheet_items(examples(job, classes, accepted=True, count=SHOWN)),
@@ -101,9 +105,31 @@ def _settings(job: Job, classes: Sequence[ClassDecisions]) -> dict[str, object]:
         "block size": recipe.runtime.block_size,
         "device": runtime.device,
         "dtype": runtime.dtype,
-        "micro-batch": runtime.micro_batch,
-        "torch": runtime.torch,
+        "exact": runtime.exact,
+        **({} if runtime.exact else {"micro-batch": runtime.micro_batch}),
+        "computed on": runtime.described,
     }
+
+
+def _texts(left_out: LeftOut) -> dict[str, object]:
+    if not left_out.rows:
+        return {}
+    return {"said more than their text": f"{left_out.rows} rows; {left_out.captions} captions left out"}
+
+
+def _unread(found: Sequence[Unread]) -> dict[str, object]:
+    return {f"met by {one.reader.name}": "; ".join(one.lines()) for one in found if one.lines()}
+
+
+def drawn_unread(job: Job, classes: Sequence[ClassDecisions]) -> list[Unread]:
+    """What the run's models never met, over the texts of all attempts."""
+    texts = {each.label: _drawn_texts(job, each.label, each.blocks) for each in classes}
+    return unread_by(readers_of(job.recipe, job.source.folder), texts)
+
+
+def _drawn_texts(job: Job, label: str, blocks: int) -> Iterator[str]:
+    for index in range(blocks):
+        yield from job.blocks.read(label, index, ["text"]).column("text").to_pylist()
 
 
 def _class_row(decided: ClassDecisions) -> ClassRow:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from synthesis.errors import InputError
+from synthesis.blocks import UNREADABLE
+from synthesis.errors import InputError, RefusedError, RunError, one_line, refusal
 from synthesis.images import decode
 
 COLUMNS = ["id", "image", "text", "label", "scene", "prompt_source", "seed"]
@@ -53,14 +56,12 @@ class RunPictures:
 
         Raises:
             InputError: No data set there, or no row in it.
+            RunError: A shard is damaged.
         """
         shards = sorted((run / "data").glob("train-*.parquet"))
         if not shards:
             raise InputError(f"{str(run)!r} has no data/train-*.parquet; give the folder of a finished run")
-        batches = (
-            batch for shard in shards for batch in pq.ParquetFile(shard).iter_batches(batch_size=100, columns=COLUMNS)
-        )
-        rows = list(islice((row for batch in batches for row in batch.to_pylist()), limit))
+        rows = list(islice((row for shard in shards for row in _rows_of(shard)), limit))
         if not rows:
             raise InputError(f"the data set of {str(run)!r} has no rows; loosen its filters and run it again")
         columns = {name: tuple(row[name] for row in rows) for name in COLUMNS if name != "image"}
@@ -68,3 +69,15 @@ class RunPictures:
             np.stack([decode(row["image"]["bytes"]) for row in rows]), columns["id"], columns["text"],
             columns["label"], columns["scene"], columns["prompt_source"], columns["seed"],
         )
+
+
+def _rows_of(shard: Path) -> Iterator[dict[str, Any]]:
+    try:
+        with pq.ParquetFile(shard, page_checksum_verification=True) as file:
+            for batch in file.iter_batches(batch_size=100, columns=COLUMNS):
+                yield from batch.to_pylist()
+    except UNREADABLE as error:
+        if why := refusal(error):
+            raise RefusedError(f"{shard} cannot be read: {why}") from error
+        raise RunError(f"{shard} cannot be read ({one_line(error)[:120]}); `terrasynth verify --repair` says what helps"
+                       ) from error

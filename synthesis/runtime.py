@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
 
-from synthesis.errors import InputError, RunError, one_line
-from synthesis.files import write_file
-from synthesis.recipe import RuntimeSettings
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from synthesis.devices import best_device, check_attention, check_device, check_offload, choose_dtype, first_micro_batch
+from synthesis.errors import one_line
+from synthesis.identity import canonical
+from synthesis.machine import Machine, this_machine
+from synthesis.recipe import MOST_AT_ONCE, RuntimeSettings
+from synthesis.records import RecordError, read_record, run_error, write_record
 
 FILE = "runtime.json"
 # Which way numbers are computed where several round differently. 1: texts in the batch of their pictures. 2: each text
-# alone, once; on a CPU, the decoder's channels last. A run keeps the way that it began with.
-ARITHMETIC = 2
+# alone, once; on a CPU, the decoder's channels last. 3: a side that the recipe leaves out is the model's own, where
+# before pipelines of diffusers ignored the other one, too. A run keeps the way that it began with.
+ARITHMETIC = 3
 DTYPES = ("float32", "bfloat16", "float16")
-# Largest first micro-batch; running out of memory halves it.
-CPU_MICRO_BATCH, ACCELERATOR_MICRO_BATCH = 8, 16
-SMALL_LATENTS = 32  # up to this side, 16 pictures at once are safe on a CPU too, where no error comes before the kill
-TOKEN_MICRO_BATCH = 32  # one token of many pictures costs little more than one token of one
+MOST_THREADS = 4096
+WAY = ("dtype", "attention", "compile", "arithmetic", "exact")
+MACHINE = ("processor", "instructions", "torch")
+PORTIONS = ("micro_batch", "threads", "vae_slicing")
+_ABSENT = "put it back, or remove it: what the blocks say of how they were drawn is then taken"
 
 
 @dataclass(frozen=True)
@@ -32,15 +37,19 @@ class Runtime:
     Attributes:
         device: Torch device.
         dtype: "float32", "bfloat16" or "float16"; on a CPU, "bfloat16" is autocast over float32 weights.
-        micro_batch: Pictures drawn at once.
-        threads: Threads torch computes with.
-        torch: Version of torch.
-        measured: Seconds of the trial step by dtype, where "auto" chose by measurement; else empty.
+        micro_batch: Images drawn at once, in one call of the pipeline or, where drawing is exact, side by side.
+        threads: Threads that one call computes with.
+        torch: Version of torch that drew last.
+        measured: Seconds by dtype, in a record of a version that chose the dtype by the clock; else empty.
         attention: "sdpa" or "xformers".
         compile: Whether torch compiles the network.
         offload: "model" where only the part of the pipeline that computes is on the GPU, else "none".
         vae_slicing: Whether latents are decoded one by one, because memory ran out.
         arithmetic: Which way numbers are computed, see `ARITHMETIC`; a record that does not say is of the first.
+        exact: Whether each image is drawn in a call of its own, on one thread, so that no portion matters.
+        processor: Name of the processor that drew last; "" in a record of a version that did not say.
+        instructions: The instruction sets that it used; "" as above.
+        others: Other ways and machines that drew blocks of the run before, as `drawn` has them.
     """
 
     device: str
@@ -54,6 +63,10 @@ class Runtime:
     offload: str = "none"
     vae_slicing: bool = False
     arithmetic: int = 1
+    exact: bool = False
+    processor: str = ""
+    instructions: str = ""
+    others: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def resolve(cls, settings: RuntimeSettings, recorded: Runtime | None = None, draws_tokens: bool = False,
@@ -75,53 +88,182 @@ class Runtime:
         if device == "auto":
             device = recorded.device if recorded else best_device()
         check_device(device)
-        dtype, measured = str(settings.dtype), dict(recorded.measured) if recorded else {}
+        dtype: str = settings.dtype
         if dtype == "auto":
-            dtype, measured = (recorded.dtype, measured) if recorded else choose_dtype(device)
-        micro_batch = settings.micro_batch
-        if micro_batch == "auto":
-            micro_batch = recorded.micro_batch if recorded else first_micro_batch(device, draws_tokens, latent_side)
+            dtype = recorded.dtype if recorded else choose_dtype(device)
         attention: str = settings.attention
         if attention == "auto":
             attention = recorded.attention if recorded else "sdpa"
         check_attention(attention, device)
         check_offload(settings.offload, device)
-        threads = recorded.threads if recorded else torch.get_num_threads()
+        exact = settings.exact
+        if exact == "auto":
+            # A token of one image costs as much as one of many; an image of a diffusion model does not.
+            exact = recorded.exact if recorded else device.startswith("cpu") and not draws_tokens
+        portions = first_micro_batch(device, draws_tokens, latent_side)
+        if exact:  # portions decide nothing, so what this machine has is taken, whatever another one had
+            portions, threads = (min(portions, torch.get_num_threads()) if device.startswith("cpu") else 1), 1
+        else:
+            portions = recorded.micro_batch if recorded else portions
+            threads = recorded.threads if recorded else torch.get_num_threads()
+        micro_batch = portions if settings.micro_batch == "auto" else settings.micro_batch
+        machine = recorded.machine if recorded else this_machine(device)
         return cls(
-            device, dtype, micro_batch, threads, str(torch.__version__), measured, attention, settings.compile,
-            settings.offload, recorded.vae_slicing if recorded else False,
-            recorded.arithmetic if recorded else ARITHMETIC,
+            device, dtype, micro_batch, threads, machine.torch, dict(recorded.measured) if recorded else {}, attention,
+            settings.compile, settings.offload, recorded.vae_slicing if recorded else False,
+            recorded.arithmetic if recorded else ARITHMETIC, exact, machine.processor, machine.instructions,
+            recorded.others if recorded else (),
         )
 
     @classmethod
-    def load(cls, run: Path) -> Runtime | None:
+    def load(cls, run: Path, identity: str | None = None) -> Runtime | None:
         """The recorded runtime of a run, or None when it has none yet.
 
-        Raises:
-            RunError: The record is damaged.
-        """
-        path = run / FILE
-        if not path.is_file():
-            return None
-        try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise RunError(
-                f"{path} cannot be read ({one_line(error)}); remove it to choose the runtime anew"
-            ) from error
+        Args:
+            run: The run directory.
+            identity: Of the run; None where it is not known.
 
-    def save(self, run: Path) -> None:
-        """Record the runtime in a run directory."""
-        write_file(run / FILE, json.dumps(asdict(self), indent=2) + "\n")
+        Raises:
+            RunError: The record cannot be believed.
+        """
+        try:
+            return cls.read(run, identity)
+        except FileNotFoundError:
+            return None
+        except RecordError as error:
+            raise run_error(run / FILE, error, _ABSENT) from error
+
+    @classmethod
+    def read(cls, run: Path, identity: str | None = None) -> Runtime:
+        """The recorded runtime of a run; see `load`.
+
+        Raises:
+            FileNotFoundError: It has none.
+            RecordError: The record cannot be believed.
+        """
+        content = read_record(run / FILE)
+        written_for = content.pop("identity", None)
+        if None not in (identity, written_for) and identity != written_for:
+            raise RecordError(f"it is of a run with identity {written_for}, and this one has {identity}")
+        return cls.parse(content)
+
+    @classmethod
+    def parse(cls, content: Mapping[str, Any]) -> Self:
+        """A runtime from plain data.
+
+        Raises:
+            RecordError: A value that no runtime has, or one is missing.
+        """
+        try:
+            values = _Record.model_validate(content).model_dump(exclude_unset=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "record"
+            raise RecordError(f"{where} {first['input']!r} is impossible: {one_line(ValueError(first['msg']))}"[:200]
+                              ) from error
+        return cls(**{**values, "others": tuple(values.get("others", ()))})
+
+    @classmethod
+    def of_block(cls, drawn: Mapping[str, Any]) -> Self | None:
+        """A runtime from what a block says of itself; None where it says something else than this version reads."""
+        try:
+            return cls.parse({"micro_batch": 1, "threads": 1} | dict(drawn))
+        except RecordError:
+            return None
+
+    @classmethod
+    def of_blocks(cls, drawn: Iterable[Mapping[str, Any]]) -> Self | None:
+        """A runtime from what all blocks of a run say; None where none says it."""
+        ways: dict[str, Mapping[str, Any]] = {}
+        for each in drawn:
+            ways.setdefault(canonical({name: each.get(name) for name in (*WAY, *MACHINE)}), each)
+        found = [each for each in ways.values() if cls.of_block(each) is not None]
+        if not found:
+            return None
+        names = ("device", *WAY, *MACHINE)
+        first, others = cls.of_block(found[0]), tuple({name: each[name] for name in names} for each in found[1:])
+        return None if first is None else replace(first, others=others)
+
+    def save(self, run: Path, identity: str | None = None) -> None:
+        """Record the runtime in a run directory.
+
+        Args:
+            run: The directory.
+            identity: Of the run, so that the record of another run is told from this one's; None to leave it out.
+        """
+        content = asdict(self) | {"others": [dict(each) for each in self.others], "identity": identity}
+        if not content["measured"]:
+            del content["measured"]
+        write_record(run / FILE, content)
 
     def with_portions(self, micro_batch: int, vae_slicing: bool) -> Runtime:
         """The same runtime after memory ran out."""
         return replace(self, micro_batch=micro_batch, vae_slicing=vae_slicing)
 
     @property
+    def machine(self) -> Machine:
+        """What drew last."""
+        return Machine(self.processor, self.instructions, self.torch)
+
+    @property
+    def drawn(self) -> dict[str, Any]:
+        """What a block says of how it was drawn; portions only where they decide something."""
+        names = ("device", *WAY, *MACHINE, *(() if self.exact else PORTIONS))
+        return {name: getattr(self, name) for name in names}
+
+    def drew(self, drawn: Mapping[str, Any]) -> bool:
+        """Whether a block that says this of itself can be of this run."""
+        names = (*WAY, *MACHINE)
+        ways = (vars(self), *self.others)
+        return any(all(each.get(name) == drawn.get(name) for name in names) for each in ways)
+
+    def unlike(self, drawn: Mapping[str, Any]) -> str:
+        """In what a block was drawn otherwise than this runtime draws, in words."""
+        names = (*WAY, *MACHINE)
+        found = [f"{name}: {drawn.get(name)} in the block, {getattr(self, name)} here" for name in names
+                 if drawn.get(name) != getattr(self, name)]
+        return "; ".join(found)[:300]
+
+    def going_on(self, recorded: Runtime, here: Machine) -> tuple[Runtime, list[str]]:
+        """This runtime as it is recorded from the next image on, and in what it differs from what drew before.
+
+        Args:
+            recorded: What drew the blocks that there are.
+            here: The machine that draws now.
+        """
+        old, new = recorded.drawn, replace(self, **vars(here)).drawn
+        differences = [f"{name}: {old[name]} -> {new[name]}" for name in WAY if old[name] != new[name]]
+        differences += recorded.machine.differences(here)
+        if not recorded.processor:
+            differences.append(f"processor: not recorded -> {here.processor}")
+        if not differences:
+            return self, []
+        names = ("device", *WAY, *MACHINE)
+        earlier = [*recorded.others, {name: old[name] for name in names}]
+        others = tuple(each for each in earlier if any(each.get(name) != new[name] for name in names))
+        return replace(self, **vars(here), others=others), differences
+
+    @property
+    def described(self) -> str:
+        """What drew the images, on one line."""
+        own = f"{self.device}, {self.dtype}{', exact' if self.exact else ''}, torch {self.torch}"
+        names = f" ({self.processor}: {self.instructions})" if self.processor else ""
+        others = [f"{each['dtype']}, torch {each['torch']} ({each['processor'] or 'not recorded'}: "
+                  f"{each['instructions'] or 'not recorded'})" for each in self.others]
+        return f"{own}{names}{'; other images: ' if others else ''}{'; '.join(others)}"
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the CPU draws; it decides how an image is computed."""
+        return self.device.startswith("cpu")
+
+    @property
     def accelerated(self) -> bool:
-        """Whether something else than the CPU draws, so that the CPU has time for other work meanwhile."""
-        return not self.device.startswith("cpu")
+        """Whether something else than the CPU draws, so that the CPU has time for other work meanwhile.
+
+        It decides when work is done and must not decide how.
+        """
+        return not self.on_cpu
 
     @contextmanager
     def threads_set(self) -> Iterator[None]:
@@ -136,101 +278,53 @@ class Runtime:
             torch.set_num_threads(before)
 
 
-def best_device() -> str:
-    """The fastest device of this machine: "cuda", "mps" or "cpu"."""
+def set_threads(count: int) -> None:
+    """Let torch compute with so many threads in this thread: each one has a number of its own."""
     import torch
 
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    torch.set_num_threads(count)
 
 
-def check_device(device: str) -> None:
-    """Check that a device exists here.
-
-    Raises:
-        InputError: It does not.
-    """
-    import torch
-
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"device {device!r} cannot be used: {one_line(error)[:120]}; use auto, which is {best_device()!r} here"
-        ) from error
+_Dtype = Literal["float32", "bfloat16", "float16"]
+_Attention = Literal["sdpa", "xformers"]
+_Device = Annotated[str, Field(pattern=r"^[a-z]+(:\d{1,3})?$")]
+_Arithmetic = Annotated[int, Field(ge=1, le=ARITHMETIC)]
+_Text = Annotated[str, Field(max_length=400)]
 
 
-def check_attention(attention: str, device: str) -> None:
-    """Check that a kind of attention can be had.
+class _Other(BaseModel):
+    """One of `Runtime.others`."""
 
-    Raises:
-        InputError: It cannot.
-    """
-    from importlib.util import find_spec
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    if attention != "xformers":
-        return
-    lacking = []
-    if not device.startswith("cuda"):
-        lacking.append(f"pictures are drawn on {device!r}, and it needs a CUDA device")
-    if find_spec("xformers") is None:
-        lacking.append("the package is not installed; pip install 'terrasynth[gpu]'")
-    if lacking:
-        raise InputError(f"runtime.attention 'xformers' cannot be had: {'; '.join(lacking)}; or set it to auto")
+    device: _Device
+    dtype: _Dtype
+    attention: _Attention
+    compile: bool
+    arithmetic: _Arithmetic
+    exact: bool
+    processor: _Text
+    instructions: _Text
+    torch: _Text
 
 
-def check_offload(offload: str, device: str) -> None:
-    """Check that a kind of offloading has something to do.
+class _Record(BaseModel):
+    """What `runtime.json` may say."""
 
-    Raises:
-        InputError: It has not.
-    """
-    if offload != "none" and device.startswith("cpu"):
-        raise InputError(f"runtime.offload {offload!r} cannot be had: pictures are drawn on the CPU, and it spares the "
-                         "memory of a GPU; set it to none")
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-
-def first_micro_batch(device: str, draws_tokens: bool = False, latent_side: int | None = None) -> int:
-    """Pictures to try at once on a device."""
-    if draws_tokens:
-        return TOKEN_MICRO_BATCH
-    small = latent_side is not None and latent_side <= SMALL_LATENTS
-    return ACCELERATOR_MICRO_BATCH if small or not device.startswith("cpu") else CPU_MICRO_BATCH
-
-
-def choose_dtype(device: str) -> tuple[Literal["float32", "bfloat16", "float16"], dict[str, float]]:
-    """The fastest precision that a device does well, and on a CPU the seconds that decided it.
-
-    bfloat16 has to win by a tenth: a draw is no reason to compute less precisely.
-    """
-    import torch
-
-    if device.startswith("cuda"):
-        return ("bfloat16" if torch.cuda.is_bf16_supported() else "float16"), {}
-    if device != "cpu":
-        return "float32", {}
-    seconds = _trial_steps()
-    measured = {name: round(value, 5) for name, value in seconds.items()}
-    return ("bfloat16" if seconds["bfloat16"] < 0.9 * seconds["float32"] else "float32"), measured
-
-
-def _trial_steps(repeats: int = 25) -> dict[str, float]:
-    """Seconds of one UNet-like step (convolution and matrix product) on the CPU by dtype.
-
-    The best of many, taken in turn: another process that is busy for a moment must not decide.
-    """
-    import torch
-
-    convolution = torch.nn.Conv2d(128, 128, 3, padding=1)
-    linear = torch.nn.Linear(512, 512)
-    maps, tokens = torch.ones(8, 128, 16, 16), torch.ones(8, 256, 512)
-    best = {"float32": float("inf"), "bfloat16": float("inf")}
-    for _ in range(repeats):
-        for name in best:
-            with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=name == "bfloat16"):
-                start = time.perf_counter()
-                linear(tokens)
-                convolution(maps)
-                best[name] = min(best[name], time.perf_counter() - start)
-    return best
+    device: _Device
+    dtype: _Dtype
+    micro_batch: Annotated[int, Field(ge=1, le=MOST_AT_ONCE)]
+    threads: Annotated[int, Field(ge=1, le=MOST_THREADS)]
+    torch: _Text
+    measured: dict[str, float] = Field(default_factory=dict)
+    attention: _Attention = "sdpa"
+    compile: bool = False
+    offload: Literal["none", "model"] = "none"
+    vae_slicing: bool = False
+    arithmetic: _Arithmetic = 1
+    exact: bool = False
+    processor: _Text = ""
+    instructions: _Text = ""
+    others: list[_Other] = Field(default_factory=list)

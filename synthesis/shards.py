@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from synthesis.decisions import ClassDecisions, score_names
+from synthesis.drawn_texts import LeftOut, what_holds
 from synthesis.files import replacing
 
 if TYPE_CHECKING:
@@ -25,8 +26,13 @@ GROUP_ROWS, GROUP_BYTES = 100, 100 * 2**20
 READ = ["id", "k", "image", "text", "captions", "label", "seed", "prompt_source", "scene"]
 
 
-def write_shards(job: Job, decided: Iterable[ClassDecisions]) -> list[Path]:
+def write_shards(job: Job, decided: Iterable[ClassDecisions], left_out: LeftOut | None = None) -> list[Path]:
     """Write `data/`: whole shards at a time, leaving identical ones alone and removing those no longer needed.
+
+    Args:
+        job: The run.
+        decided: Its classes.
+        left_out: Counts what captions and scenes said beyond the drawn texts.
 
     Returns:
         The shards, in order.
@@ -35,7 +41,7 @@ def write_shards(job: Job, decided: Iterable[ClassDecisions]) -> list[Path]:
         RunError: The disk is full, or a block is damaged.
     """
     names = score_names(job.recipe.filter_names)
-    rows = accepted_rows(job, decided, names)
+    rows = (what_holds(row, left_out) for row in accepted_rows(job, decided, names))
     schema = _schema(names)
     written: list[Path] = []
     while (first := next(rows, None)) is not None:
@@ -49,7 +55,7 @@ def write_shards(job: Job, decided: Iterable[ClassDecisions]) -> list[Path]:
 
 
 def accepted_rows(job: Job, decided: Iterable[ClassDecisions], names: list[str]) -> Iterator[dict[str, Any]]:
-    """The rows of the data set in order; at most one block a class is in memory."""
+    """The accepted rows in order, as the blocks have them; at most one block a class is in memory."""
     return in_turn([_class_rows(job, each, names) for each in decided])
 
 

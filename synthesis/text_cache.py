@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class TextCache:
         self._limit = limit_bytes
         self._rows: OrderedDict[tuple[str, ...], Rows] = OrderedDict()
         self._held = 0
+        self._one = Lock()  # images that are drawn side by side ask at the same time
 
     def __call__(self, *args: Any, **kwargs: Any) -> Rows:  # noqa: ANN401 - the wrapped method's own
         """What the wrapped method would give: tensors whose first axis counts texts, or None."""
@@ -54,11 +56,12 @@ class TextCache:
         if not all(map(_plain, asked.values())):
             return self._encode(*args, **kwargs)
         guided = bool(asked.pop(GUIDED))
-        rows = [self._row(text, asked) for text in texts]
-        if guided:
-            null = self._null(texts[0], asked)
-            rows = [tuple(own if empty is None else empty for own, empty in zip(row, null, strict=True))
-                    for row in rows]
+        with self._one:
+            rows = [self._row(text, asked) for text in texts]
+            if guided:
+                null = self._null(texts[0], asked)
+                rows = [tuple(own if empty is None else empty for own, empty in zip(row, null, strict=True))
+                        for row in rows]
         return tuple(_stacked(column) for column in zip(*rows, strict=True))
 
     def _null(self, text: str, asked: Mapping[str, Any]) -> Rows:

@@ -5,7 +5,7 @@ Everything streams: one block of each class is in memory, and some twenty bytes 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from synthesis.files import reading
 from synthesis.verify_blocks import block_faults, layout_faults, score_faults
 from synthesis.verify_data import data_faults, hash_faults, read_decisions
 from synthesis.verify_export import export_faults
-from synthesis.verify_faults import Fault, RunRecord, read_record
-from synthesis.verify_pages import card_faults, drops_faults, report_faults
+from synthesis.verify_faults import Fault
+from synthesis.verify_pages import card_faults, other_record_faults, report_faults
+from synthesis.verify_record import RunRecord, read_record
 
 
 @dataclass
@@ -60,21 +61,24 @@ def verify(root: str | Path, fast: bool = False, into: Verification | None = Non
             return
         if into is not None:
             into.counts = run.counts
-        named = set()
-        for fault in _all_faults(run, fast):
+        named = set[str]()
+        for fault in _all_faults(run, fast, named):
             named.add(fault.file)
             yield fault
-        yield from (fault for fault in hash_faults(run) if fault.file not in named)
 
 
-def _all_faults(run: RunRecord, fast: bool) -> Iterator[Fault]:
+def _all_faults(run: RunRecord, fast: bool, named: Collection[str]) -> Iterator[Fault]:
+    """The faults of a run; `named` is the files that have had one by now."""
     yield from layout_faults(run)
     yield from block_faults(run, fast)
     decisions, faults = read_decisions(run)
     yield from faults
     yield from score_faults(run)
-    yield from drops_faults(run)
+    yield from other_record_faults(run)
     if decisions is not None:
         yield from data_faults(run, decisions, fast)
-        yield from card_faults(run, decisions)
+        yield from card_faults(run, decisions, fast)
         yield from report_faults(run, decisions)
+    yield from run.later
+    # a file that differs from its hash was most likely named with a better reason before
+    yield from (fault for fault in hash_faults(run, decisions) if fault.file not in named)

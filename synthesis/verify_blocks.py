@@ -9,16 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
-from synthesis.blocks import SCHEMA, SIDE_SCHEMA
-from synthesis.errors import one_line
+from synthesis.blocks import SCHEMA, SIDE_SCHEMA, UNREADABLE, drawn_in
+from synthesis.errors import RefusedError, one_line
 from synthesis.files import TEMPORARY
-from synthesis.verify_faults import DAMAGED, Fault, Remedy, RunRecord
+from synthesis.verify_faults import (
+    DAMAGED,
+    DamagedError,
+    Fault,
+    Remedy,
+    parquet,
+    refused,
+    unreadable_content,
+)
+from synthesis.verify_record import RunRecord, lost_runtime
 from synthesis.verify_rewriting import wrong_with_bytes
 
 _ENCODER = re.compile(r"[0-9a-f]{16}|")
+# What Pillow raises for bytes that are no picture: some formats are recognized by errors of any kind.
+NO_PICTURE = (OSError, ValueError, SyntaxError, TypeError, EOFError, MemoryError, Image.DecompressionBombError)
 FILE_NAME = re.compile(r"\d{5,}\.parquet")
 
 
@@ -46,10 +56,19 @@ def block_faults(run: RunRecord, fast: bool) -> Iterator[Fault]:
                 yield missing_block(run, label, missing)
             expected = index + 1
             run.count("blocks")
-            what = next(wrong_with_block(run, path, label, index, fast), None)
+            try:
+                what = next(wrong_with_block(run, path, label, index, fast), None)
+            except RefusedError as error:
+                run.broken.add((label, index))
+                yield refused(run.relative(path), error)
+                continue
             if what is not None:
                 run.broken.add((label, index))
                 yield Fault(run.relative(path), what, Remedy.DRAW)
+    if run.unlike:
+        name, how = next(iter(run.unlike.items()))
+        yield lost_runtime(run.root, f"says otherwise than {len(run.unlike)} blocks how they were drawn, such as "
+                                     f"{name} ({how})")
 
 
 def missing_block(run: RunRecord, label: str, index: int) -> Fault:
@@ -69,40 +88,53 @@ def score_faults(run: RunRecord) -> Iterator[Fault]:
                 yield Fault(run.relative(path), "scores of a block that is not there", Remedy.MOVE)
             continue
         run.count("files of scores")
-        what = next(_wrong_with_scores(run, path, label, index), None)
+        try:
+            what = next(_wrong_with_scores(run, path, label, index), None)
+        except RefusedError as error:
+            yield refused(run.relative(path), error)
+            continue
         if what is not None:
             yield Fault(run.relative(path), what, Remedy.MEASURE)
 
 
 def wrong_with_block(run: RunRecord, path: Path, label: str, index: int, fast: bool) -> Iterator[str]:
-    """What is wrong with a block, the worst first."""
+    """What is wrong with a block, the worst first.
+
+    Raises:
+        RefusedError: It may be whole and cannot be read.
+    """
     try:
-        table = pq.ParquetFile(path, page_checksum_verification=True).read()
-    except (pa.ArrowException, OSError, ValueError) as error:
-        yield f"cannot be read ({one_line(error)[:120]})"
+        table = parquet(path)
+        yield from _wrong_with_table(table, SCHEMA)
+        yield from _wrong_with_rows(run, table, label, index)
+        yield from _wrong_with_drawing(run, table, run.relative(path))
+        if not fast:
+            yield from _wrong_with_pictures(run, table)
+            if what := wrong_with_bytes(path, table, SCHEMA):
+                yield what
+    except DamagedError as error:
+        yield one_line(error)
         return
-    yield from _wrong_with_table(table, SCHEMA)
-    yield from _wrong_with_rows(run, table, label, index)
-    if not fast:
-        yield from _wrong_with_pictures(run, table)
-        if what := wrong_with_bytes(path, table, SCHEMA):
-            yield what
+    except UNREADABLE as error:
+        yield one_line(unreadable_content(path, error))
+        return
     run.count("attempts", len(table))
 
 
 def _wrong_with_scores(run: RunRecord, path: Path, label: str, index: int) -> Iterator[str]:
     try:
-        table = pq.ParquetFile(path, page_checksum_verification=True).read()
-    except (pa.ArrowException, OSError, ValueError) as error:
-        yield f"cannot be read ({one_line(error)[:120]})"
-        return
-    yield from _wrong_with_table(table, SIDE_SCHEMA)
-    if _encoder(table) != path.parts[-3]:
-        yield f"measured by {_encoder(table)!r}, not by {path.parts[-3]!r}"
-    if table.column("id").to_pylist() != [name for name, _ in _named(run, label, index)]:
-        yield "holds scores of other attempts than its place"
-    if what := wrong_with_bytes(path, table, SIDE_SCHEMA):
-        yield what
+        table = parquet(path)
+        yield from _wrong_with_table(table, SIDE_SCHEMA)
+        if _encoder(table) != path.parts[-3]:
+            yield f"measured by {_encoder(table)!r}, not by {path.parts[-3]!r}"
+        if table.column("id").to_pylist() != [name for name, _ in _named(run, label, index)]:
+            yield "holds scores of other attempts than its place"
+        if what := wrong_with_bytes(path, table, SIDE_SCHEMA):
+            yield what
+    except DamagedError as error:
+        yield one_line(error)
+    except UNREADABLE as error:
+        yield one_line(unreadable_content(path, error))
 
 
 def _wrong_with_table(table: pa.Table, schema: pa.Schema) -> Iterator[str]:
@@ -152,6 +184,17 @@ def _wrong_with_rows(run: RunRecord, table: pa.Table, label: str, index: int) ->
             return
 
 
+def _wrong_with_drawing(run: RunRecord, table: pa.Table, name: str) -> Iterator[str]:
+    """What the block says of how it was drawn; where the run's record says otherwise, that is the record's fault."""
+    try:
+        drawn = drawn_in(table.schema.metadata or {})
+    except ValueError as error:
+        yield one_line(error)
+        return
+    if drawn is not None and run.runtime is not None and not run.runtime.drew(drawn):
+        run.unlike[name] = run.runtime.unlike(drawn)
+
+
 def _wrong_with_pictures(run: RunRecord, table: pa.Table) -> Iterator[str]:
     sizes = set()
     for k, value in zip(table.column("k").to_pylist(), table.column("image").to_pylist(), strict=True):
@@ -159,7 +202,9 @@ def _wrong_with_pictures(run: RunRecord, table: pa.Table) -> Iterator[str]:
             with Image.open(io.BytesIO(value["bytes"]), formats=[run.image_format]) as picture:
                 picture.load()
                 sizes.add(picture.size)
-        except (OSError, ValueError, SyntaxError, TypeError) as error:
+        except NO_PICTURE as error:
+            if isinstance(error, MemoryError):
+                raise
             yield f"the picture of attempt {k} is no {run.image_format} ({one_line(error)[:80]})"
             return
     if len(sizes) > 1:

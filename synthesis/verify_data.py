@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -14,13 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from synthesis.blocks import UNREADABLE
 from synthesis.decisions import NOT_JUDGED, score_names
-from synthesis.errors import one_line
+from synthesis.drawn_texts import what_holds
+from synthesis.errors import RefusedError, one_line
 from synthesis.finished import FILE as FINISHED
-from synthesis.finished import sha256
+from synthesis.finished import Finished
+from synthesis.records import RecordError
 from synthesis.shards import READ, in_turn
 from synthesis.verify_blocks import FILE_NAME, missing_block
-from synthesis.verify_faults import Fault, Remedy, RunRecord
+from synthesis.verify_faults import Fault, Remedy, refused, unreadable, unreadable_content
+from synthesis.verify_record import RunRecord
 
 DECISIONS = "decisions.parquet"
 PART = 100  # rows in memory at a time
@@ -65,22 +68,40 @@ class Decisions:
         return sum(each.rows for each in self.classes.values())
 
 
-def hash_faults(run: RunRecord) -> Iterator[Fault]:
-    """The files of the data set against the hashes that the run noted when it ended."""
-    if not (run.root / FINISHED).is_file():
-        return
+def hash_faults(run: RunRecord, decisions: Decisions | None) -> Iterator[Fault]:
+    """What the run noted when it ended: hashes of the files of the data set, and how its classes ended."""
     try:
-        written = json.loads((run.root / FINISHED).read_text(encoding="utf-8"))["written"]
-        wanted = {str(name): str(hashed) for name, hashed in written.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        yield Fault(FINISHED, f"cannot be read ({one_line(error)[:120]})", Remedy.WRITE)
+        noted = Finished.read(run.root)
+    except FileNotFoundError:
         return
-    for name, hashed in wanted.items():
+    except RefusedError as error:
+        yield refused(FINISHED, error)
+        return
+    except RecordError as error:
+        yield Fault(FINISHED, f"cannot be believed ({one_line(error)[:160]})", Remedy.WRITE)
+        return
+    for name, hashed in noted.written.items():
         path = run.root / name
-        if path.is_file() and sha256(path) != hashed:
-            yield Fault(name, f"is not what the run wrote (its hash begins with {sha256(path)[:8]}, not {hashed[:8]})",
+        if not path.is_file():
+            continue
+        try:
+            found = run.hash_of(path)
+        except RefusedError as error:
+            yield refused(name, error)
+            continue
+        if found != hashed:
+            yield Fault(name, f"is not what the run wrote (its hash begins with {found[:8]}, not {hashed[:8]})",
                         Remedy.WRITE)
-    run.count("hashes", len(wanted))
+    run.count("hashes", len(noted.written))
+    if decisions is None:
+        return
+    for count in noted.counts:
+        decided = decisions.classes.get(count.label)
+        rows = 0 if decided is None else decided.rows
+        if count.accepted != rows:
+            yield Fault(FINISHED, f"says that {count.accepted} of class {count.label!r} were accepted where {rows} "
+                                  "were", Remedy.WRITE)
+            return
 
 
 def read_decisions(run: RunRecord) -> tuple[Decisions | None, list[Fault]]:
@@ -90,16 +111,19 @@ def read_decisions(run: RunRecord) -> tuple[Decisions | None, list[Fault]]:
         return None, [Fault(DECISIONS, "missing", Remedy.WRITE)]
     classes: dict[str, Decided] = {}
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-        names = tuple(each.name for each in file.schema_arrow.field("scores").type)
-        if run.recipe is not None and sorted(names) != sorted(score_names(run.recipe.filter_names)):
-            return None, [Fault(DECISIONS, "has scores of other filters than the recipe", Remedy.WRITE)]
-        for batch in file.iter_batches(PART):
-            what = _add(run, classes, names, batch)
-            if what:
-                return None, [Fault(DECISIONS, what, Remedy.WRITE)]
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        return None, [Fault(DECISIONS, f"cannot be read ({one_line(error)[:120]})", Remedy.WRITE)]
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            names = tuple(each.name for each in file.schema_arrow.field("scores").type)
+            if run.recipe is not None and sorted(names) != sorted(score_names(run.recipe.filter_names)):
+                return None, [Fault(DECISIONS, "has scores of other filters than the recipe", Remedy.WRITE)]
+            for batch in file.iter_batches(PART):
+                what = _add(run, classes, names, batch)
+                if what:
+                    return None, [Fault(DECISIONS, what, Remedy.WRITE)]
+    except (*UNREADABLE, KeyError, AttributeError, TypeError) as error:
+        found = unreadable(path, error)
+        if isinstance(found, RefusedError):
+            return None, [refused(DECISIONS, found)]
+        return None, [Fault(DECISIONS, one_line(found), Remedy.WRITE)]
     return Decisions(classes, names), list(_against_blocks(run, classes))
 
 
@@ -122,8 +146,8 @@ def _add(run: RunRecord, classes: dict[str, Decided], names: tuple[str, ...], ba
     for label, (ks, scores) in kept.items():
         classes[label].accepted.append(np.array(ks, np.int64))
         classes[label].scores.append(np.array(scores, np.float32).reshape(len(ks), len(names)))
-        if run.recipe is not None and classes[label].rows > run.recipe.target.per_class:
-            return f"class {label!r} has more accepted attempts than the recipe's {run.recipe.target.per_class}"
+        if run.recipe is not None and classes[label].rows > (most := run.recipe.target.most_rows(label)):
+            return f"class {label!r} has more accepted attempts than the recipe's {most}"
     run.count("decisions", len(batch))
     return ""
 
@@ -153,7 +177,11 @@ def data_faults(run: RunRecord, decisions: Decisions, fast: bool) -> Iterator[Fa
         path = run.root / "data" / f"train-{number:05d}.parquet"
         count = min(size or left, left)
         rows = islice(expected, count)
-        what = "missing" if not path.is_file() else _wrong_with_shard(path, rows, count, constant, fast)
+        try:
+            what = "missing" if not path.is_file() else _wrong_with_shard(path, rows, count, constant, fast)
+        except RefusedError as error:
+            what = ""
+            yield refused(run.relative(path), error)
         if what:
             yield Fault(run.relative(path), what, Remedy.WRITE)
         for _ in rows:  # those that the comparison did not come to
@@ -168,26 +196,41 @@ def data_faults(run: RunRecord, decisions: Decisions, fast: bool) -> Iterator[Fa
 def _wrong_with_shard(
     path: Path, expected: Iterator[dict[str, Any]], count: int, constant: dict[str, Any], fast: bool
 ) -> str:
-    """What is wrong with a shard, or nothing."""
+    """What is wrong with a shard, or nothing.
+
+    Raises:
+        RefusedError: It may be whole and cannot be read.
+    """
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-        if file.metadata.num_rows != count:
-            return f"holds {file.metadata.num_rows} rows, not {count}"
-        if b"huggingface" not in (file.schema_arrow.metadata or {}):
-            return "has lost the metadata that make `image` a picture"
-        place = 0
-        for batch in file.iter_batches(PART, columns=["id"] if fast else None):
-            for row in batch.to_pylist():
-                wanted = next(expected)
-                different = [name for name in wanted if row.get(name) != wanted[name]]
-                different += [name for name in CONSTANT if row.get(name) != constant.setdefault(name, row.get(name))]
-                if different:
-                    return (f"row {place} is not what its block and {DECISIONS} say: {', '.join(different)} "
-                            f"of {wanted['id']}")
-                place += 1
-    except (pa.ArrowException, OSError, ValueError) as error:
-        return f"cannot be read ({one_line(error)[:120]})"
-    return ""
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            if file.metadata.num_rows != count:
+                return f"holds {file.metadata.num_rows} rows, not {count}"
+            if b"huggingface" not in (file.schema_arrow.metadata or {}):
+                return "has lost the metadata that make `image` a picture"
+            place = more = 0
+            for batch in file.iter_batches(PART, columns=["id"] if fast else None):
+                for row in batch.to_pylist():
+                    wanted = next(expected)
+                    different = [name for name in wanted if row.get(name) != wanted[name]]
+                    different += [name for name in CONSTANT
+                                  if row.get(name) != constant.setdefault(name, row.get(name))]
+                    if different and _says_more(row, wanted, different):
+                        more += 1
+                    elif different:
+                        return (f"row {place} is not what its block and {DECISIONS} say: {', '.join(different)} "
+                                f"of {wanted['id']}")
+                    place += 1
+    except UNREADABLE as error:
+        return one_line(unreadable_content(path, error))
+    return f"has {more} rows whose captions or scene say more than the text that was drawn" if more else ""
+
+
+def _says_more(row: Mapping[str, Any], wanted: Mapping[str, Any], different: Sequence[str]) -> bool:
+    """Whether all that is wrong with a row is that it was written before captions and scenes were cut down."""
+    if not set(different) <= {"captions", "scene"}:
+        return False
+    held = what_holds(row)
+    return all(held[name] == wanted[name] for name in ("captions", "scene"))
 
 
 def _expected(run: RunRecord, decisions: Decisions, fast: bool) -> Iterator[dict[str, Any]]:
@@ -216,8 +259,15 @@ def _class_rows(
             yield row
 
 
-def _stored(run: RunRecord, label: str, index: int) -> list[dict[str, Any]]:
+def _stored(run: RunRecord, label: str, index: int) -> list[dict[str, Any]] | None:
+    """The rows of a block, or None where it cannot be read a second time: its shard has nothing to do with that."""
     path = run.root / "blocks" / label / f"{index:05d}.parquet"
     columns = [name for name in READ if name != "k"]
-    rows: list[dict[str, Any]] = pq.ParquetFile(path).read(columns=columns).to_pylist()
+    try:
+        with pq.ParquetFile(path) as file:
+            rows = [what_holds(row) for row in file.read(columns=columns).to_pylist()]
+    except UNREADABLE as error:
+        run.broken.add((label, index))
+        run.later.append(refused(run.relative(path), unreadable(path, error)))
+        return None
     return rows

@@ -12,13 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from synthesis.errors import InputError, one_line
+from synthesis.drawn_texts import RULE
+from synthesis.errors import InputError, RefusedError, one_line
 from synthesis.export_files import README
-from synthesis.export_marker import MARKER, Marker
+from synthesis.export_marker import MARKER, TEXTS, Marker, digest_of
 from synthesis.files import TEMPORARY
 from synthesis.finished import sha256
 from synthesis.licence_sources import FILE as LICENCE
-from synthesis.verify_faults import Fault, Remedy
+from synthesis.verify_blocks import NO_PICTURE
+from synthesis.verify_faults import Fault, Remedy, refused, unreadable
 
 AGAIN = "remove it and run the same `terrasynth export` again"
 OURS = (MARKER, LICENCE, ".lock")  # not of the extent that the marker tells
@@ -41,34 +43,54 @@ def export_faults(folder: Path, counts: dict[str, int], any_card: bool = False) 
     if marker is None or not marker.finished:
         yield Fault(MARKER, "says that the export did not end", Remedy.USER, "run the same `terrasynth export` again")
         return
-    files, size = 0, 0
+    if marker.content.get(TEXTS) != RULE:
+        yield Fault(MARKER, "is of a version whose captions and scenes say more than the texts that were drawn",
+                    Remedy.USER, "run the same `terrasynth export` again")
+    files, size, complete, hashes = 0, 0, True, dict[str, str]()
     for path in sorted(each for each in folder.rglob("*") if each.is_file() and each.name not in OURS):
         name = path.relative_to(folder).as_posix()
         if path.suffix == TEMPORARY:
             yield Fault(name, "left over by a process that was killed", Remedy.USER, AGAIN)
             continue
         files, size = files + 1, size + path.stat().st_size
-        what = _wrong_with(path)
+        try:
+            what = _wrong_with(path)
+            hashes[name] = sha256(path)
+        except RefusedError as error:
+            yield refused(name, error)
+            complete = False
+            continue
         if what:
             yield Fault(name, what, Remedy.USER, AGAIN)
+            complete = False
     counts["files"] = files
     wanted = marker.extent.get("files"), marker.extent.get("bytes")
     if any_card and (folder / README).is_file():
         size += marker.extent.get("card", 0) - (folder / README).stat().st_size
+    if complete and marker.digest and (files, size) == wanted and marker.digest != digest_of(hashes):
+        yield Fault(MARKER, "speaks of other files: each is whole, and one is not what was written, or lies where "
+                            "another belongs", Remedy.USER, AGAIN)
     if (files, size) != wanted:
         yield Fault(MARKER, f"speaks of {wanted[0]} files with {wanted[1]} bytes, and there are {files} with {size}",
                     Remedy.USER, "run the same `terrasynth export` again")
 
 
 def _wrong_with(path: Path) -> str:
-    """What is wrong with a file, or nothing."""
+    """What is wrong with a file, or nothing.
+
+    Raises:
+        RefusedError: It may be whole and cannot be read.
+    """
     check = KINDS.get(path.suffix.lower())
     if check is None:
         return ""
     try:
         check(path)
         return _wrong_with_hash(path) if path.suffix == ".tar" else ""
-    except (OSError, ValueError, SyntaxError, KeyError, TypeError, pa.ArrowException, tarfile.TarError) as error:
+    except (*NO_PICTURE, KeyError, AttributeError, RecursionError, pa.ArrowException, tarfile.TarError) as error:
+        found = unreadable(path, error)
+        if isinstance(found, RefusedError):
+            raise found from error
         return f"is damaged ({one_line(error)[:120]})"
 
 
@@ -89,10 +111,11 @@ def _lines(path: Path) -> None:
 
 
 def _parquet(path: Path) -> None:
-    file = pq.ParquetFile(path, page_checksum_verification=True)
-    for batch in file.iter_batches(100):
-        for value in batch.column("image").to_pylist():
-            _picture(io.BytesIO(value["bytes"]))
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        for batch in file.iter_batches(100):
+            for row in batch.to_pylist():
+                for value in row["images"] if "images" in row else [row["image"]]:
+                    _picture(io.BytesIO(value["bytes"]))
 
 
 def _tar(path: Path) -> None:

@@ -2,57 +2,84 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import yaml
 from PIL import Image
 
-from synthesis.errors import one_line
+from synthesis.card import content_note
+from synthesis.card_header import split_card
+from synthesis.errors import RefusedError, RunError, one_line
+from synthesis.finished import Finished
+from synthesis.licence_sources import FILE as LICENCE
 from synthesis.prompt_checks import DROPS
+from synthesis.records import RecordError, read_record
+from synthesis.verify_blocks import NO_PICTURE
 from synthesis.verify_data import Decisions
-from synthesis.verify_faults import Fault, Remedy, RunRecord
+from synthesis.verify_faults import DamagedError, Fault, Remedy, refused, unreadable
+from synthesis.verify_record import RunRecord
 
 CARD, REPORT, PAGE = "README.md", "report/report.json", "report/index.html"
 
 
-def card_faults(run: RunRecord, decisions: Decisions) -> Iterator[Fault]:
-    """The card's header, and the number of rows in it."""
+def card_faults(run: RunRecord, decisions: Decisions, fast: bool) -> Iterator[Fault]:
+    """The card's header, and the rows and, unless `fast`, the content that it speaks of."""
     path = run.root / CARD
-    if not path.is_file():
-        yield Fault(CARD, "missing", Remedy.WRITE)
-        return
     try:
-        header = yaml.safe_load(path.read_text(encoding="utf-8").split("---\n")[1])
+        header, _ = split_card(_text(path), path, "")
         configured = [each["config_name"] for each in header["configs"]]
         described = header.get("dataset_info")
         rows = sum(split["num_examples"] for split in described["splits"]) if described else decisions.rows
-    except (OSError, ValueError, IndexError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        content = described.get("description") if described else None
+        if not configured or rows != decisions.rows:
+            yield Fault(CARD, f"speaks of {rows} rows where {decisions.rows} were accepted", Remedy.WRITE)
+        elif not fast and content is not None and content != content_note(_hashes(run)):
+            yield Fault(CARD, "speaks of data files of another content, so that `load_dataset` may give rows that it "
+                              "kept", Remedy.WRITE)
+    except FileNotFoundError:
+        yield Fault(CARD, "missing", Remedy.WRITE)
+    except RefusedError as error:
+        yield refused(CARD, error)
+    except (RunError, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
         yield Fault(CARD, f"its header cannot be read ({one_line(error)[:120]})", Remedy.WRITE)
-        return
-    if not configured or rows != decisions.rows:
-        yield Fault(CARD, f"speaks of {rows} rows where {decisions.rows} were accepted", Remedy.WRITE)
+
+
+def _hashes(run: RunRecord) -> dict[str, str]:
+    """SHA-256 of the shards as the run noted them, which may be damaged by now; where it was stopped, as they are."""
+    try:
+        noted = Finished.read(run.root).written
+        return {name.removeprefix("data/"): found for name, found in noted.items() if name.startswith("data/")}
+    except (FileNotFoundError, RecordError, RefusedError):
+        return {path.name: run.hash_of(path) for path in sorted((run.root / "data").glob("train-*.parquet"))}
 
 
 def report_faults(run: RunRecord, decisions: Decisions) -> Iterator[Fault]:
     """The report's page, figures and pictures."""
-    page = run.root / PAGE
-    if not page.is_file():
+    try:
+        if not _text(run.root / PAGE).rstrip().endswith("</html>"):
+            yield Fault(PAGE, "ends in the middle", Remedy.WRITE)
+    except FileNotFoundError:
         yield Fault(PAGE, "missing", Remedy.WRITE)
-    elif not page.read_bytes().rstrip().endswith(b"</html>"):
-        yield Fault(PAGE, "ends in the middle", Remedy.WRITE)
+    except RefusedError as error:
+        yield refused(PAGE, error)
+    except DamagedError as error:
+        yield Fault(PAGE, one_line(error), Remedy.WRITE)
     yield from _report_figures(run, decisions)
     for path in sorted((run.root / "report").glob("*.png")):
         try:
             with Image.open(path) as picture:
                 picture.load()
-        except (OSError, ValueError, SyntaxError) as error:
-            yield Fault(run.relative(path), f"is no picture ({one_line(error)[:80]})", Remedy.WRITE)
+        except NO_PICTURE as error:
+            found = unreadable(path, error)
+            if isinstance(found, RefusedError):
+                yield refused(run.relative(path), found)
+            else:
+                yield Fault(run.relative(path), f"is no picture ({one_line(error)[:80]})", Remedy.WRITE)
 
 
 def _report_figures(run: RunRecord, decisions: Decisions) -> Iterator[Fault]:
-    tree = _json(run, REPORT)
+    tree = _record(run, REPORT)
     if isinstance(tree, Fault):
         yield tree
         return
@@ -69,16 +96,36 @@ def _report_figures(run: RunRecord, decisions: Decisions) -> Iterator[Fault]:
                             f"{wanted.get(label, 0)} were", Remedy.WRITE)
 
 
-def drops_faults(run: RunRecord) -> Iterator[Fault]:
-    """The counts of prompts that checks dropped, where there are any."""
-    if (run.root / DROPS).is_file() and isinstance(found := _json(run, DROPS), Fault):
-        yield found
+def other_record_faults(run: RunRecord) -> Iterator[Fault]:
+    """The counts of prompts that checks dropped, and where the licence comes from, where there are any."""
+    for name in (DROPS, LICENCE):
+        if (run.root / name).exists() and isinstance(found := _record(run, name), Fault):
+            yield found
 
 
-def _json(run: RunRecord, name: str) -> Any:  # noqa: ANN401 - what a JSON file holds, or the fault
+def _record(run: RunRecord, name: str) -> dict[str, Any] | Fault:
+    """What a JSON file holds, or the fault."""
     try:
-        return json.loads((run.root / name).read_text(encoding="utf-8"))
+        return read_record(run.root / name)
     except FileNotFoundError:
         return Fault(name, "missing", Remedy.WRITE)
-    except (OSError, ValueError) as error:
+    except RefusedError as error:
+        return refused(name, error)
+    except RecordError as error:
         return Fault(name, f"cannot be read ({one_line(error)[:120]})", Remedy.WRITE)
+
+
+def _text(path: Path) -> str:
+    """A text file in UTF-8.
+
+    Raises:
+        FileNotFoundError: It is not there.
+        DamagedError: It holds something else.
+        RefusedError: It may be whole and cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError, MemoryError) as error:
+        raise unreadable(path, error) from error

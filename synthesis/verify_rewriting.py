@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from typing_extensions import Buffer, override
 
-from synthesis.blocks import WRITTEN
+from synthesis.blocks import DRAWN, ENCODER, WITHHELD, WRITTEN
 
-METADATA = {b"encoder", b"ARROW:schema"}
+METADATA, OPTIONAL = {ENCODER, b"ARROW:schema"}, {DRAWN, WITHHELD}
 _WRITER = re.compile(r"parquet-cpp-arrow version \d+(\.\d+)*\S*")
 
 
@@ -63,12 +63,12 @@ def wrong_with_bytes(path: Path, table: pa.Table, schema: pa.Schema) -> str | No
         table: What was read from it.
         schema: As such files are written; reading renames the items of lists.
     """
-    metadata = pq.ParquetFile(path).metadata
+    metadata = pq.read_metadata(path)
     try:
         writer, keys = metadata.created_by, set(metadata.metadata or {})
     except UnicodeDecodeError:
         return "its footer does not say what wrote it"
-    if keys != METADATA or not _WRITER.fullmatch(writer):
+    if keys - OPTIONAL != METADATA or not _WRITER.fullmatch(writer):
         return f"its footer names the writer {writer[:40]!r} and the metadata {sorted(keys)}"[:160]
     if not writer.endswith(f" {pa.__version__}"):
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import islice
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import yaml
 
 from synthesis.card import header
 from synthesis.decisions import score_names
+from synthesis.frozen import Frozen
 from synthesis.identity import Identity
 from synthesis.images import encode
 from synthesis.licence_sources import save_licence
@@ -36,7 +36,7 @@ def write_run(root: Path, rows: int, per_shard: int = 100, sources=MIT, seed: in
         path.unlink()
     recipe = {"name": "tiny", "seed": seed, "generator": {"model": "tiny"}, "prompts": {"expander": "grammar"}}
     (root / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    (root / "identity.json").write_text(json.dumps({"identity": identity.hash}))
+    Frozen(identity, 4, "png").save(root)
     licence = inherit(sources)
     save_licence(root, licence)
     fields = yaml.safe_dump(header(root, "tiny", rows, licence), sort_keys=False)
@@ -56,8 +56,8 @@ def _row(identity: Identity, number: int) -> dict:
     text = f"a {label}, “seen” from above, no. {number}"
     return {
         "id": name, "image": {"bytes": encode(_picture(number), "png"), "path": None}, "text": text,
-        "captions": [text, f"{label}; again, no. {number}"], "label": label, "generator": "tiny", "revision": "0",
-        "seed": seed, "guidance": 1.0, "steps": 2, "prompt_source": "grammar", "scene": "{}",
+        "captions": [text, f"A {label}, seen from above, no. {number}."], "label": label, "generator": "tiny",
+        "revision": "0", "seed": seed, "guidance": 1.0, "steps": 2, "prompt_source": "grammar", "scene": "{}",
         "scores": dict.fromkeys(score_names([])), "synthetic": True,
     }
 

@@ -34,7 +34,8 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 
 
 def ablate(base: HopfieldSettings, loop: LoopSettings, splits: dict[str, PictureSet], device: torch.device,
-           needs: Mapping[str, Path], out: Path, resume: bool = True) -> Outcome:
+           needs: Mapping[str, Path], out: Path, resume: bool = True,
+           more: Mapping[str, object] | None = None) -> Outcome:
     """Train every variant for the same steps from the same seed; `out/ablations.json` has what each reached on `val`.
 
     Args:
@@ -45,6 +46,7 @@ def ablate(base: HopfieldSettings, loop: LoopSettings, splits: dict[str, Picture
         needs: Folders of the `tokenizer` and of the `classifier`.
         out: Folder of the result; a variant whose training is complete there is not trained again.
         resume: False starts anew.
+        more: What decides the weights beside settings and loop, see `train`.
 
     Returns:
         The outcome of the base.
@@ -56,7 +58,8 @@ def ablate(base: HopfieldSettings, loop: LoopSettings, splits: dict[str, Picture
         torch.manual_seed(loop.seed)
         task = HopfieldTask(splits, settings, device, needs["tokenizer"], needs["classifier"],
                             cache=out / "tokens.safetensors")
-        outcomes[name] = train(task, loop, out / name.replace(" / ", " over ").replace(" ", "-"), resume)
+        decides = {**(more or {}), "model": settings.model_dump(mode="json")}
+        outcomes[name] = train(task, loop, out / name.replace(" / ", " over ").replace(" ", "-"), resume, more=decides)
         rows.append({
             "name": name, "changed": dict(changed), "cross_entropy": outcomes[name].figures["cross_entropy"],
             "minutes": outcomes[name].minutes, "steps": outcomes[name].steps,

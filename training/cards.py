@@ -67,6 +67,7 @@ def finish(out: Path, made: Mapping[str, Path], pairs: PairSet, settings: Finish
         settings: How much is measured.
     """
     settings = settings or FinishSettings()
+    pairs = pairs.with_class()  # what is measured here is measured by class
     embedded = {name: _copy(folder, out / "embedded" / name) for name, folder in made.items() if name not in PARTS}
     from eval import load_encoder
     from eval.calibration import calibrate

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from typing_extensions import override
 
-from training.drawing import draw_captions, judge_captions
+from training.drawing import draw_captions, judge_captions, known_classes
 from training.going_on import check_same_shape
 from training.loop import Losses, Task
 from training.pictures import PictureSet, random_dihedral, to_float
@@ -84,6 +84,7 @@ class DiffusionTask(Task):
         self.vae.to(device).eval().requires_grad_(False)
         self.classifier = AutoModelForImageClassification.from_pretrained(classifier, dtype=torch.float32)
         self.classifier.to(device).eval().requires_grad_(False)
+        known_classes(splits["val"], self.classifier)  # before anything is trained
         texts = [caption for captions in splits["train"].captions for caption in captions]
         self.tokenizer = train_tokenizer(texts, settings.vocabulary, settings.tokens)
         self.text_encoder = CLIPTextModel(CLIPTextConfig(

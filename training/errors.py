@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class InputError(ValueError):
     """A preset, a data folder or a setting that the user has to correct; one line with value, cause and fix."""
+
+
+class ImageError(OSError):
+    """An image that cannot be used as it is: broken, too large, or of a kind whose colors nobody stated; one line."""
+
+
+SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Tell a lack of memory or of file handles from a file that is broken."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SHORTAGE)

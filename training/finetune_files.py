@@ -11,6 +11,7 @@ from typing import Any
 from diffusers import ConfigMixin
 
 from eval.models import PICKLED_SUFFIXES
+from synthesis.records import RecordError, read_record, write_record
 from training.errors import InputError
 from training.saving import save_model
 
@@ -59,7 +60,10 @@ def check_same_training(out: Path, work: Path, identity: dict[str, object], resu
     path = work / IDENTITY
     now = json.loads(json.dumps(identity))
     if path.is_file() and resume:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            before = read_record(path)
+        except RecordError as error:
+            raise InputError(f"{path} cannot be believed ({error}); use --restart to begin anew") from error
         differing = [name for name in now if before.get(name) != now[name]]
         if differing:
             name = differing[0]
@@ -73,7 +77,7 @@ def check_same_training(out: Path, work: Path, identity: dict[str, object], resu
             if isinstance(value, list):
                 shutil.rmtree(out / name, ignore_errors=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
+    write_record(path, now, indent=1)
 
 
 def _short(value: object) -> str:

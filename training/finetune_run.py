@@ -16,9 +16,11 @@ from training.finetune_place import Place, these_processes, this_device
 from training.finetune_settings import FinetuneSettings
 from training.finetune_validation import Validation
 from training.finetune_views import Pictures, read_split
+from training.knowledge import write_knowledge
 from training.latent_cache import cache_key
 from training.loop import LoopSettings, Outcome, train
 from training.presets import Preset, checked
+from training.same_training import resolved
 
 if TYPE_CHECKING:
     from training.data import PairSet
@@ -36,8 +38,8 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
     Raises:
         InputError: Base, data or a setting is wrong, or `out` holds a training of something else.
     """
+    from training.data import report_skipped
     from training.finetune_card import write_card
-    from training.release import report_skipped
 
     task_kind, settings_kind = _kind(preset.family)
     settings = checked(settings_kind, preset.model, "model")
@@ -46,6 +48,7 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
     processes = these_processes()
     device = this_device()
     work = out / WORK
+    loop = resolved(loop, device, work / "checkpoint" if resume else None)
     place = Place(device, loop.mixed_precision, loop.seed, Path(settings.cache or work / "cache"))
     _check_precision(settings, place)
     with processes.main_process_first():  # the others find in the Hub's cache and in ours what the first one left
@@ -67,11 +70,15 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
             "base": {"name": base.name, "revision": base.revision}, "size": task.size, "steps": outcome.steps,
             "minutes": round(outcome.minutes, 1), "best_step": outcome.best_step, "val": outcome.figures, **before,
             "hardware": _hardware(device, processes.num_processes), "left_out": len(pairs.skipped),
+            "data": list(pairs.sources),
             "pictures": {name: len(pictures) for name, pictures in splits.items()},
             "trained_parameters": sum(p.numel() for network in task.networks().values() for p in network.parameters()),
         }
         (work / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         write_card(out, base, record)
+        met = splits["train"].pairs
+        write_knowledge(out, (text for pair in met for text in pair.captions), (pair.label for pair in met),
+                        None if settings.method == "lora" else base.folder)
     return outcome
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from synthesis.evaluating import opened
 from training.data import Pair, Skipped
 from training.errors import InputError
 from training.finetune_settings import FinetuneSettings
@@ -74,7 +75,7 @@ class Pictures:
 
     def open(self, rows: Sequence[int], size: int) -> NDArray[np.uint8]:
         """Pictures as they are judged: the middle, upright; `uint8` (N, size, size, 3)."""
-        return np.stack([View().of(self.pairs[row].open(), size) for row in rows])
+        return np.stack([View().of(opened(self.pairs[row]), size) for row in rows])
 
 
 def read_split(pairs: Sequence[Pair], split: str, skipped: list[Skipped]) -> Pictures:
@@ -90,11 +91,11 @@ def read_split(pairs: Sequence[Pair], split: str, skipped: list[Skipped]) -> Pic
         try:
             picture = pair.open()
         except (OSError, SyntaxError, ValueError) as error:  # what PIL raises for broken files
-            skipped.append(Skipped(pair.name, f"unreadable picture: {error}"))
+            skipped.append(Skipped(pair.name, f"unreadable image: {error}"))
             continue
         digest.update(f"{picture.size}".encode() + picture.tobytes())
         kept.append(pair)
     if not kept:
         last = skipped[-1]
-        raise InputError(f"none of {len(pairs)} pictures could be read; the last was {last.name}: {last.reason}")
+        raise InputError(f"none of {len(pairs)} images could be read; the last was {last.name}: {last.reason}")
     return Pictures(tuple(kept), digest.hexdigest())

@@ -23,7 +23,7 @@ from typing_extensions import override
 
 from synthesis.hopfield_transformer import HopfieldTransformer
 from synthesis.mhn_pipeline import Txt2ImgMHNPipeline
-from training.drawing import draw_captions, judge_captions
+from training.drawing import draw_captions, judge_captions, known_classes
 from training.loop import Losses, Task
 from training.pictures import PictureSet, dihedral, to_float
 from training.progress import Progress
@@ -96,6 +96,8 @@ class HopfieldTask(Task):
         self.vqvae.to(device).eval().requires_grad_(False)
         self.classifier = AutoModelForImageClassification.from_pretrained(classifier, dtype=torch.float32)
         self.classifier.to(device).eval().requires_grad_(False)
+        if settings.val_pictures:
+            known_classes(splits["val"], self.classifier)  # before anything is trained
         texts = [caption for captions in splits["train"].captions for caption in captions]
         self.tokenizer = train_tokenizer(texts, settings.vocabulary, settings.tokens)
         patch = 2 ** (len(self.vqvae.config.block_out_channels) - 1)

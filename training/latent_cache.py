@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from synthesis.evaluating import opened
 from training.pictures import to_float
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 Rows = dict[str, torch.Tensor]
 BATCH = 8
+PLACE = "place"
+log = logging.getLogger("terrasynth")
 
 
 def cache_key(**parts: object) -> str:
@@ -31,7 +35,9 @@ def cache_key(**parts: object) -> str:
 
 
 class TensorCache:
-    """Rows of tensors in `safetensors` shards of equal length; a shard that exists is never made again.
+    """Rows of tensors in `safetensors` shards of equal length; a shard that is whole is never made again.
+
+    Each says which rows of which cache it holds, so that one in the place of another is noticed.
 
     Args:
         folder: Where the shards are; its name holds the key.
@@ -52,8 +58,28 @@ class TensorCache:
     def missing(self) -> list[range]:
         """The rows of the shards that are not there yet."""
         starts = range(0, self.rows, self.shard)
-        return [range(first, min(first + self.shard, self.rows)) for number, first in enumerate(starts)
-                if not self._path(number).is_file()]
+        shards = [range(first, min(first + self.shard, self.rows)) for first in starts]
+        return [rows for number, rows in enumerate(shards) if not self._holds(number, rows)]
+
+    def _holds(self, number: int, rows: range) -> bool:
+        """Whether a shard is there and of its place; one of an earlier version, which does not say, is taken so."""
+        path = self._path(number)
+        if not path.is_file():
+            return False
+        try:
+            with safe_open(path, framework="pt") as file:
+                lengths = {file.get_slice(name).get_shape()[0] for name in file.keys()}  # noqa: SIM118 - not a mapping
+                place = (file.metadata() or {}).get(PLACE, self._place(number))
+        except SafetensorError as error:
+            log.warning("%s is damaged (%s) and made again", path, error)
+            return False
+        if lengths != {len(rows)} or place != self._place(number):
+            log.warning("%s holds other rows than its place and is made again", path)
+            return False
+        return True
+
+    def _place(self, number: int) -> str:
+        return f"{self.folder.name}/{number}"
 
     def make(self, encode: Callable[[range], Rows], on_shard: Callable[[int], None] | None = None) -> None:
         """Make what is missing, a shard at a time.
@@ -66,7 +92,9 @@ class TensorCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self._path(rows.start // self.shard)
             partial = path.with_suffix(f".{os.getpid()}.tmp")
-            save_file({name: value.cpu().contiguous() for name, value in encode(rows).items()}, partial)
+            partial.unlink(missing_ok=True)
+            save_file({name: value.cpu().contiguous() for name, value in encode(rows).items()}, partial,
+                      metadata={PLACE: self._place(rows.start // self.shard)})
             os.replace(partial, path)
             if on_shard is not None:
                 on_shard(rows.stop)
@@ -142,7 +170,7 @@ class LatentCache:
         """`mean` and `std`, (rows, V, C, h, w)."""
         made: list[Rows] = []
         for row in rows:
-            picture = self.pairs[row].open()
+            picture = opened(self.pairs[row])
             seen = torch.stack([torch.from_numpy(view.of(picture, self.size)) for view in self.views[row]])
             with self.autocast():
                 parts = [encode_pictures(self.vae, part) for part in seen.split(BATCH)]

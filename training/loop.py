@@ -7,11 +7,11 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -20,7 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import nn
 
 from training.errors import InputError
+from training.finetune_place import these_processes
 from training.progress import Progress
+from training.same_training import COMPLETE, check_resumable, made_from, note_complete, resolved
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -45,7 +47,9 @@ class LoopSettings(BaseModel):
     clip_norm: float = Field(default=1.0, gt=0)
     optimiser: Literal["adamw", "adamw8bit"] = Field(default="adamw", description="8 bits need the extra 8bit")
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
-    mixed_precision: Literal["no", "fp16", "bf16"] = "bf16"
+    mixed_precision: Literal["auto", "no", "fp16", "bf16"] = Field(
+        default="auto", description="auto is bf16 where the processor or GPU has units for it; fp16 on older GPUs"
+    )
     validate_every: int = Field(default=500, gt=0)
     preview_every: int = Field(default=1000, gt=0)
     checkpoint_every: int = Field(default=500, gt=0)
@@ -150,7 +154,8 @@ class _Average:
             self.model.restore(self.tensors)
 
 
-def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True, work: Path | None = None) -> Outcome:
+def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True, work: Path | None = None,
+          more: Mapping[str, object] | None = None) -> Outcome:
     """Train `task` and leave the best averaged weights (by `val` score) in `out`.
 
     `work/checkpoint` holds the state to resume from, `work/logs` the tensorboard events, `work/previews` pictures.
@@ -162,15 +167,22 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True, wo
         out: Folder of the result; made where it does not exist.
         resume: False starts anew and drops what is there.
         work: Folder of everything but the result; None for `out`.
+        more: What decides the weights and the loop does not know, such as a hash of the data, JSON-able: a checkpoint
+            of a training where it was otherwise is refused.
 
     Returns:
         Steps and minutes spent, the step of the best checkpoint and its `val` figures.
+
+    Raises:
+        InputError: The checkpoint is of another training, or damaged.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
     from accelerate.utils import ProjectConfiguration, set_seed
 
     work = work or out
+    checkpoint = work / "checkpoint"
+    settings = resolved(settings, these_processes().device, checkpoint if resume else None)
     AcceleratorState._reset_state()  # the library keeps the precision of a process's first training for all others
     accelerator = Accelerator(
         mixed_precision=settings.mixed_precision,
@@ -191,8 +203,9 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True, wo
     ledger = _Ledger()
     accelerator.register_for_checkpointing(average.model, ledger)
     accelerator.init_trackers(out.name)
-    checkpoint = work / "checkpoint"
-    if resume and (checkpoint / "complete").is_file():
+    made = made_from(settings, more or {}, accelerator.num_processes)
+    if resume and (checkpoint / COMPLETE).is_file():
+        check_resumable(checkpoint, made)
         accelerator.load_state(str(checkpoint))
     average.model.to(accelerator.device)
 
@@ -235,7 +248,8 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True, wo
         ledger.step += 1
         ledger.seconds = time.monotonic() - clock
         if not all(math.isfinite(value) for value in shown.values()):
-            raise FloatingPointError(f"step {ledger.step}: a loss is not finite ({dict(shown)}); lower learning_rate")
+            raise FloatingPointError(f"step {ledger.step}: a loss is not finite ({dict(shown)}); lower learning_rate "
+                                     "and begin anew with --restart")
         progress.step(ledger.step, done(), ledger.seconds, shown)
         if ledger.step % 20 == 0:
             accelerator.log(dict(shown), step=ledger.step)
@@ -248,21 +262,21 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True, wo
             with average.swapped(), torch.no_grad():
                 _preview(task, ledger.step, work)
         if last or ledger.step % settings.checkpoint_every == 0:
-            _save_checkpoint(accelerator, checkpoint)
+            _save_checkpoint(accelerator, checkpoint, made)
     accelerator.end_training()
     progress.close()
     return Outcome(ledger.step, ledger.seconds / 60, ledger.best_step, ledger.figures)
 
 
-def _save_checkpoint(accelerator: Accelerator, checkpoint: Path) -> None:
+def _save_checkpoint(accelerator: Accelerator, checkpoint: Path, made: Mapping[str, Any]) -> None:
     """Every process writes its part; the mark of completeness is gone before the first and back after the last."""
     if accelerator.is_main_process:
-        (checkpoint / "complete").unlink(missing_ok=True)
+        (checkpoint / COMPLETE).unlink(missing_ok=True)
     accelerator.wait_for_everyone()
     accelerator.save_state(str(checkpoint))
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        (checkpoint / "complete").touch()
+        note_complete(checkpoint, made)
 
 
 def _agreed(value: float, accelerator: Accelerator) -> float:

@@ -52,29 +52,30 @@ def square(picture: Image.Image, size: int) -> np.ndarray:
 
 
 def load_pictures(pairs: Sequence[Pair], size: int, label_names: tuple[str, ...], skipped: list[Skipped]) -> PictureSet:
-    """Decode pictures; a broken one is added to `skipped` by name and left out.
+    """Decode pictures; one that is broken, too large or of an unstated kind is added to `skipped` by name and left out.
 
     Args:
         pairs: The pairs of one split.
         size: Side in pixels after `square`.
         label_names: Classes in index order.
-        skipped: Receives what could not be read.
+        skipped: Receives what could not be read, unless it is there already.
 
     Raises:
         InputError: Not one picture could be read.
     """
     index = {name: i for i, name in enumerate(label_names)}
-    pixels, kept = [], []
+    pixels, kept, known = [], [], set(skipped)
     for pair in pairs:
         try:
             pixels.append(square(pair.open(), size))
-        except (OSError, SyntaxError, ValueError) as error:  # what PIL raises for broken files
-            skipped.append(Skipped(pair.name, f"unreadable picture: {error}"))
+        except (OSError, SyntaxError, ValueError) as error:  # an opener of somebody else's may raise what PIL does
+            if (left_out := Skipped(pair.name, f"unreadable image: {error}")) not in known:
+                skipped.append(left_out)
             continue
         kept.append(pair)
     if not kept:
-        last = skipped[-1]
-        raise InputError(f"none of {len(pairs)} pictures could be read; the last was {last.name}: {last.reason}")
+        raise InputError(f"none of {len(pairs)} images could be read; the last was {pairs[-1].name}: "
+                         f"{left_out.reason}")
     stacked = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
     labels = torch.tensor([index.get(pair.label, -1) for pair in kept])
     return PictureSet(stacked, labels, tuple(pair.captions for pair in kept), label_names)

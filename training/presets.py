@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from synthesis.plain_yaml import YamlError, read_yaml
 from training.errors import InputError
 
 FOLDER = Path(__file__).parent / "presets"
@@ -102,7 +102,12 @@ def load_preset(name: str, overrides: Mapping[str, Any] | None = None) -> Preset
         close = difflib.get_close_matches(name, known, 1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise InputError(f"preset {name!r} does not exist{hint}; there are: {', '.join(known)}")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        content = read_yaml(path)
+    except (OSError, YamlError) as error:
+        raise InputError(f"preset {name!r} cannot be read: {error}; it has to be YAML") from error
+    if not isinstance(content, dict):
+        raise InputError(f"preset {name!r} holds no settings")
     for key, value in (overrides or {}).items():
         *parents, last = key.split(".")
         place = content

@@ -6,6 +6,9 @@ import sys
 import time
 from collections.abc import Mapping
 
+from synthesis.progress import ERASED
+from synthesis.terminal import control
+
 
 class Progress:
     """Prints step, losses, steps a second and ETA to standard error.
@@ -34,7 +37,9 @@ class Progress:
         left = seconds / fraction - seconds if fraction > 0 else 0.0
         values = " ".join(f"{name.split('/')[-1]} {value:.4g}" for name, value in losses.items())
         line = f"{self.name}: step {step} ({fraction:.0%}) {rate:.2f} steps/s, {left / 60:.1f} min left, {values}"
-        print(f"\r\033[K{line}" if self.live else line, end="" if self.live else "\n", file=sys.stderr, flush=True)
+        if self.live:
+            control(sys.stderr, ERASED)
+        print(line, end="" if self.live else "\n", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """End the live line."""

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.errors import InputError
+from training.knowledge import write_knowledge
 from training.presets import Preset, checked, load_preset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import torch
 
     from training.data import PairSet
     from training.loop import LoopSettings, Outcome, Task
+    from training.pictures import PictureSet
 
 BASE = "base"
 FROM_A_BASE = ("finetune", "distil")
+READING = ("clip", "diffusion", "hopfield")  # families of models that read captions
+KNOWING = (*READING, "scene")  # and that know classes: what they met is written beside their weights
+LEARN_CLASSES = ("scene", "chain")
 
 
-def run_preset(preset: str, data: str | Path, out: Path, minutes: float | None = None, resume: bool = True,
-               overrides: Mapping[str, Any] | None = None, base: str | None = None) -> None:
+def run_preset(preset: str, data: str | Path | Sequence[str | Path], out: Path, minutes: float | None = None,
+               resume: bool = True, overrides: Mapping[str, Any] | None = None, base: str | None = None) -> None:
     """Train what a preset names and write it to `out`; the same command resumes.
 
     Args:
         preset: Name of a preset, or path of a YAML file.
-        data: Image-caption data as `training.data.read_pairs` takes it.
+        data: Image-caption data as `training.data.read_pairs` takes it; one data set or several.
         out: Folder of the result. A chain makes one folder a stage in it.
         minutes: Time budget; a chain divides it among its stages in the preset's proportions.
         resume: False starts anew.
@@ -39,11 +45,12 @@ def run_preset(preset: str, data: str | Path, out: Path, minutes: float | None =
     Raises:
         InputError: The preset, the data or a setting is wrong.
     """
-    from training.data import read_pairs
+    from training.data import read_pairs, report_skipped
 
     chosen = with_base(preset, load_preset(preset, overrides), base)
     pairs = read_pairs(data)
     report_skipped(pairs)
+    check_classes(preset, chosen.family, pairs)
     if chosen.family != "chain":
         loop = {**chosen.loop, **({"minutes": minutes} if minutes else {})}
         train_one(chosen.model_copy(update={"loop": loop}), pairs, out, {}, resume)
@@ -76,20 +83,23 @@ def with_base(name: str, preset: Preset, base: str | None) -> Preset:
     return preset.model_copy(update={"needs": preset.needs | ({BASE: base} if base else {})})
 
 
-def report_skipped(pairs: PairSet) -> None:
-    """Say on standard error what was left out, by name for the first twenty, and how much in all."""
-    import sys
+def check_classes(name: str, family: str, pairs: PairSet) -> None:
+    """Check that the data names classes, if the preset learns them.
 
-    for skipped in pairs.skipped[:20]:
-        print(f"left out {skipped.name}: {skipped.reason}", file=sys.stderr)
-    if pairs.skipped:
-        print(f"{len(pairs.skipped)} rows or captions left out, {len(pairs.pairs)} pairs kept", file=sys.stderr)
+    Raises:
+        InputError: It names fewer than two.
+    """
+    if family in LEARN_CLASSES and len(pairs.labels) < 2:
+        named = f"one class, {pairs.labels[0]!r}" if pairs.labels else "no classes"
+        raise InputError(f"preset {name!r} learns scene classes, and the data names {named}; give data with a class in "
+                         "each row (or, for RSICD, its lists txtclasses_rsicd), or tune with the preset lora or full")
 
 
 def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path], resume: bool) -> Outcome:
     """Train one model; `training.json` beside it records preset, outcome, hardware and what was left out."""
     import torch
 
+    from training.data import report_skipped
     from training.loop import LoopSettings, train
     from training.pictures import load_splits
 
@@ -99,27 +109,63 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
 
         return finetune(preset, settings, pairs, out, resume)
     needs = {role: _needed(reference, made) for role, reference in preset.needs.items()}
+    if preset.family == "scene":
+        pairs = pairs.with_class()
     splits = load_splits(pairs, preset.load_size)
     if settings.batch_size > len(splits["train"]):
         raise InputError(f"loop.batch_size {settings.batch_size} is more than the {len(splits['train'])} training "
                          "pictures; make it smaller")
     report_skipped(pairs)
+    more = _decides(preset, splits, needs)
     torch.manual_seed(settings.seed)  # the libraries draw their initial weights from the global generator
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with _attention(device):
         if preset.family == "ablations":
-            outcome = run_ablations(preset, settings, splits, device, needs, out, resume)
+            outcome = run_ablations(preset, settings, splits, device, needs, out, resume, more)
         else:
-            outcome = train(make_task(preset, splits, device, needs, out), settings, out, resume)
+            resume = resume and not _needs_changed(out / "checkpoint", more, made)
+            outcome = train(make_task(preset, splits, device, needs, out), settings, out, resume, more=more)
     record = {
         "preset": preset.model_dump(exclude={"stages", "finish"}), "steps": outcome.steps,
         "minutes": round(outcome.minutes, 1), "best_step": outcome.best_step, "val": outcome.figures,
         "hardware": f"{torch.cuda.get_device_name() if device.type == 'cuda' else 'CPU'}, "
                     f"{torch.get_num_threads()} threads, torch {torch.__version__}",
         "pictures": {name: len(split) for name, split in splits.items()}, "left_out": len(pairs.skipped),
+        "data": list(pairs.sources),
     }
     (out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+    if preset.family in KNOWING:
+        captions = (text for own in splits["train"].captions for text in own)
+        write_knowledge(out, captions if preset.family in READING else None, splits["train"].class_names())
     return outcome
+
+
+def _decides(preset: Preset, splits: Mapping[str, PictureSet], needs: Mapping[str, Path]) -> dict[str, object]:
+    """What decides the trained weights beside the loop."""
+    from training.same_training import data_digest, model_digest
+
+    return {
+        "family": preset.family, "model": preset.model, "load_size": preset.load_size,
+        "needs": {role: model_digest(folder) for role, folder in needs.items()},
+        "classes": list(splits["train"].label_names), "data": data_digest(splits),
+    }
+
+
+def _needs_changed(checkpoint: Path, more: Mapping[str, object], made: Mapping[str, Path]) -> bool:
+    """Whether an earlier stage of a chain was trained further, so that this one has to begin anew; says so."""
+    from synthesis.records import RecordError, read_record
+    from training.same_training import COMPLETE, FILE
+
+    if not made or not (checkpoint / COMPLETE).is_file():
+        return False
+    try:
+        before = read_record(checkpoint / FILE)["made from"]["needs"]
+    except (OSError, RecordError, KeyError, TypeError):
+        return False
+    if before == more["needs"]:
+        return False
+    print(f"{checkpoint.parent.name} begins anew: what it needs was trained further", file=sys.stderr)
+    return True
 
 
 def make_task(preset: Preset, splits: dict[str, Any], device: torch.device, needs: Mapping[str, Path],
@@ -157,12 +203,13 @@ def make_task(preset: Preset, splits: dict[str, Any], device: torch.device, need
 
 
 def run_ablations(preset: Preset, settings: LoopSettings, splits: dict[str, Any], device: torch.device,
-                  needs: Mapping[str, Path], out: Path, resume: bool) -> Outcome:
+                  needs: Mapping[str, Path], out: Path, resume: bool, more: Mapping[str, object]) -> Outcome:
     """The ablations of the Hopfield generator; the outcome is that of the base setting."""
     from training.ablations import ablate
     from training.hopfield import HopfieldSettings
 
-    return ablate(checked(HopfieldSettings, preset.model, "model"), settings, splits, device, needs, out, resume)
+    return ablate(checked(HopfieldSettings, preset.model, "model"), settings, splits, device, needs, out, resume,
+                  more)
 
 
 def _needed(reference: str, made: Mapping[str, Path]) -> Path:

@@ -91,7 +91,8 @@ def recipe(options: argparse.Namespace, classes: int) -> Recipe:
         "prompts": {"expander": "grammar", "classes": list(load_expander("grammar").classes)[:classes]},
         "filters": FILTERS,
         "target": {"per_class": block, "max_attempts": block},
-        "runtime": {"block_size": block, "micro_batch": block, "device": options.device, "dtype": options.dtype},
+        "runtime": {"block_size": block, "micro_batch": block, "device": options.device, "dtype": options.dtype,
+                    "exact": False},  # the loop beside it draws in batches, too
     })
 
 

@@ -113,3 +113,11 @@ def test_parsing_by_hand():
     assert sentence("", "an used ship", ()) == "A used ship."
     assert not fits("with a crane beside it", plural=True)
     assert not fits("close to each other", plural=False)
+
+
+def test_many_clauses_are_not_put_into_every_order(tmp_path):
+    clauses = " ".join(f"with {name} trees" for name in "abcdefghijkl")
+    path = tmp_path / "c.txt"
+    path.write_text(f"river\tA river {clauses}.\n")
+    (prompt,) = load_expander("captions", path=path).expand("river", 0, 0, 1)
+    assert all("trees" in caption for caption in prompt.captions)

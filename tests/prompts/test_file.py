@@ -58,6 +58,10 @@ def test_the_formats_say_the_same_and_share_an_identity(tmp_path):
     ("p.jsonl", '{"label":"a","text":3}', r"p\.jsonl:1: text 3 must be text"),
     ("p.jsonl", '{"label":"../a","text":"b"}', r"p\.jsonl:1: label '\.\./a' must be text without slashes"),
     ("p.jsonl", '{"label":7,"text":"b"}', r"p\.jsonl:1: label 7 must be text"),
+    ("p.jsonl", '{"label":"a","text":"' + "x" * 10_001 + '"}', r"p\.jsonl:1: text has 10,001 signs and 10,000 are the"),
+    ("p.txt", "é" * 101 + "\tb", r"p\.txt:1: label 'é+'? ?.*at most 200 bytes"),
+    ("p.txt", "a\u202eb\tc", r"p\.txt:1: label 'a\\u202eb' must be text without slashes and control characters"),
+    ("p.jsonl", '{"label":"a","text":"b","scene":{"a":' + "[" * 100_000 + "}}", r"p\.jsonl:1: line (?:has a|is not)"),
     ("p.jsonl", '{"label":"a","txet":"b"}', r"p\.jsonl:1: field 'txet' is unknown \(nearest: 'text'\)"),
     ("p.jsonl", '{"label":"a","text":"b","captions":{}}', r"p\.jsonl:1: captions \{\} must be a list"),
     ("p.jsonl", '{"label":"a","text":"b","scene":[]}', r"p\.jsonl:1: scene \[\] must be a JSON object"),
@@ -95,3 +99,13 @@ def test_errors_of_the_file_and_the_options(tmp_path):
         load_expander("grammer")
     with pytest.raises(InputError, match="class 'c' is unknown to the file expander"):
         load_expander("file", path=good).expand("c", 0, 0, 1)
+
+
+def test_limits_hold_up_to_themselves(tmp_path):
+    text, label = "x" * 10_000, "é" * 100
+    path = write(tmp_path, "p.jsonl", json.dumps({"label": label, "text": text, "captions": [text]}))
+    assert load_expander("file", path=path).expand(label, 0, 0, 1)[0].text == text
+    with path.open("r+b") as file:
+        file.truncate(256 * 2**20 + 1)
+    with pytest.raises(InputError, match=r"has 268,435,457 bytes and 268,435,456 are the most; split it"):
+        load_expander("file", path=path)

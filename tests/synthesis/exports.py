@@ -40,10 +40,11 @@ def run_rows(per_class: int, classes=CLASSES, image_format="png") -> list[dict]:
         for label in classes:
             own = prompts[label][k]
             place = CLASSES.index(label) * 1000 + k
+            text = f"{own.text} {ODD[place % len(ODD)]}"
             rows.append({
                 "id": f"{place:016x}", "image": {"bytes": encode(picture(place), image_format),
                                                  "path": f"{place:016x}.{image_format}"},
-                "text": own.text, "captions": [*own.captions, ODD[place % len(ODD)]], "label": label,
+                "text": text, "captions": [text, *own.captions], "label": label,
                 "generator": "tiny", "revision": "r", "seed": 2**62 + place, "guidance": 3.0, "steps": 2,
                 "prompt_source": own.source, "scene": own.scene,
                 "scores": {"alignment": 0.5 if k else None, "duplicate": 0.25 if k > 2 else None}, "synthetic": True,

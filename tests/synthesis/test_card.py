@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 
 import datasets
@@ -15,9 +16,10 @@ from synthesis import run
 from synthesis.card import TAIL, published, refreshed
 from synthesis.card_evaluation import evaluation_tables
 from synthesis.errors import RunError
+from synthesis.licence_sources import load_licence
 from synthesis.licences import Source, Statement, inherit
 from synthesis.recipe import Recipe
-from tests.synthesis.helpers import rows
+from tests.synthesis.helpers import resealed, rows
 
 LICENCE = inherit([Source("generator", "tiny", "mit", found="its card")])
 
@@ -84,9 +86,8 @@ def test_a_stated_licence_and_an_evaluation_get_into_the_end(made):
 
 
 def test_the_next_run_keeps_what_was_stated(made, tree):
-    state = json.loads((made / "licence.json").read_text())
-    state["stated"] = asdict(Statement("cc-by-4.0", by="somebody"))
-    (made / "licence.json").write_text(json.dumps(state))
+    sources = load_licence(made).sources
+    resealed(made / "licence.json", {"stated": asdict(Statement("cc-by-4.0", by="somebody"))})
     (made / "evaluation").mkdir()
     (made / "evaluation" / "report.json").write_text(json.dumps({"figures": _evaluation()}))
     tree["target"]["per_class"] = 3
@@ -94,8 +95,7 @@ def test_the_next_run_keeps_what_was_stated(made, tree):
     text = (made / "README.md").read_text()
     assert "stated by somebody" in text
     assert "| beach | 1.00 | 2 |" in text
-    assert refreshed(text, made, inherit([Source(**each) for each in state["sources"]],
-                                         Statement("cc-by-4.0", by="somebody"))) == text
+    assert refreshed(text, made, inherit(sources, Statement("cc-by-4.0", by="somebody"))) == text
 
 
 def test_an_evaluation_that_cannot_be_read_is_told(tmp_path):
@@ -121,3 +121,21 @@ def test_on_the_hub_it_has_its_name():
     text = 'load_dataset("PATH", split="train")'
     assert published(text, "user/tiny", "main") == 'load_dataset("user/tiny", split="train")'
     assert published(text, "user/tiny", "v2") == 'load_dataset("user/tiny", revision="v2", split="train")'
+
+
+def test_names_of_classes_do_nothing_in_a_card(tree, tmp_path):
+    labels = ["a|b|c", "<img src=x onerror=alert(1)>", "[x](http://h)", "no`code`"]
+    path = tmp_path / "p.jsonl"
+    prompts = [{"text": f"a {label}", "label": label.replace("/", "")} for label in labels]
+    path.write_text("".join(json.dumps(row) + "\n" for row in prompts))
+    tree |= {"prompts": {"expander": "file", "path": str(path)}, "filters": [],
+             "target": {"per_class": 1, "max_attempts": 4}}
+    run(Recipe.parse(tree), tmp_path / "run")
+    text = (tmp_path / "run" / "README.md").read_text()
+    assert "<img" not in text
+    lines = [line for line in text.splitlines() if line.startswith("| ") and line.endswith(" 100 % |")]
+    assert len(lines) == 4
+    assert all(len(re.findall(r"(?<!\\)\|", line)) == 6 for line in lines)
+    assert "](http" not in text.replace("\\](", "").replace("](report", "")
+    report = (tmp_path / "run" / "report" / "index.html").read_text()
+    assert "<img src=x" not in report

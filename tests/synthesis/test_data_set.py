@@ -46,7 +46,7 @@ def test_shards_have_the_wanted_rows_and_small_groups(made, tree, tmp_path):
 
 def test_shards_that_are_no_longer_needed_go(made, tree):
     tree["target"]["per_class"] = 3
-    run(Recipe.parse(tree), made)
+    run(Recipe.parse(tree), made, shrink=True)
     assert [pq.read_metadata(shard).num_rows for shard in sorted((made / "data").iterdir())] == [6, 3]
 
 
@@ -63,3 +63,18 @@ def test_a_grown_run_is_not_taken_for_what_it_was(tree, tmp_path, streaming):
         run(Recipe.parse(tree), tmp_path / "run")
         assert texts() == [row["text"] for row in rows(tmp_path / "run")]
         assert len(texts()) == 3 * target
+
+
+def test_row_groups_are_small_in_bytes(made, tree, tmp_path, monkeypatch):
+    import synthesis.shards
+
+    size = max(len(row["image"]["bytes"]) for row in rows(made))
+    monkeypatch.setattr(synthesis.shards, "GROUP_BYTES", 2 * size)
+    tree["output"] = {"rows_per_shard": 6}
+    run(Recipe.parse(tree), tmp_path / "small")
+    metadata = pq.read_metadata(tmp_path / "small" / "data" / "train-00000.parquet")
+    groups = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    assert sum(groups) == 6
+    assert max(groups) <= 3
+    assert len(groups) >= 2
+    assert [row["id"] for row in rows(tmp_path / "small")] == [row["id"] for row in rows(made)]

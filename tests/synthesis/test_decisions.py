@@ -1,12 +1,11 @@
 """Decisions on made-up measurements, where the right answer is known."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from synthesis.decisions import ClassDecisions, NamedJudge
-from synthesis.filters import AlignmentFilter, ClassJudge, DuplicateFilter, Measurements
+from synthesis.filters import AlignmentFilter, DuplicateFilter, Measurements
 
 
 def decide(alignment, embeddings, block, per_class, max_attempts, tmp_path, min_score=0.5, max_similarity=0.9):
@@ -69,86 +68,26 @@ def test_scores_are_given_by_outcome(tmp_path):
     assert decided.thresholds == {"alignment": 0.5, "duplicate": 0.9}
 
 
-BLOCK, BLOCKS = 4, 10
+@pytest.mark.parametrize("rows_a_chunk", [1, 2, 1000])
+def test_duplicates_are_found_across_many_chunks_of_many_classes(tmp_path, monkeypatch, rows_a_chunk):
+    """Every accepted picture of a class is compared with, and none of another class, wherever they are kept."""
+    import synthesis.filter_duplicate
 
-
-class Plain(DuplicateFilter):
-    """The same filter, whose judge is told of earlier pictures as of any others."""
-
-    def judge(self, label, model, scratch):
-        judge = super().judge(label, model, scratch)
-        judge.recall = lambda accepted: ClassJudge.recall(judge, accepted)
-        return judge
-
-
-class Stored:
-    """Made-up blocks of one class, and which of them are read."""
-
-    def __init__(self, changed=None):
-        rng = np.random.default_rng(0)
-        rows = rng.normal(size=(BLOCK * BLOCKS, 4))
-        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-        alignment = rng.uniform(0, 1, len(rows))
-        if changed is not None:
-            rows[changed * BLOCK : (changed + 1) * BLOCK] *= -1
-        self.all = Measurements(np.float32(alignment), np.float32(rows))
-        self.read = []
-
-    def __call__(self, index, key):
-        self.read.append(index)
-        return self.all.rows(index * BLOCK, (index + 1) * BLOCK)
-
-
-def fresh(per_class, scratch, kind=DuplicateFilter):
-    filters = [AlignmentFilter(min_score=0.5), kind(max_similarity=0.8)]
-    judges = [NamedJudge(each.kind, "key", each.judge("beach", None, Path(scratch))) for each in filters]
-    return ClassDecisions("beach", judges, per_class, BLOCK * BLOCKS - 2)
-
-
-def decide_all(decided, stored, notes=(), known=()):
-    """Take over the noted blocks that are `known`, where that is possible, and decide on the others."""
-    for index in range(BLOCKS):
-        if index not in known or not decided.take_over(notes[index], stored):
-            decided.decide(BLOCK, lambda key, index=index: stored(index, key))
-    return decided
-
-
-@pytest.mark.parametrize("kind", [DuplicateFilter, Plain])
-@pytest.mark.parametrize("known", [range(3), range(9), range(10), (0, 1, 3, 4, 7), (5,)], ids=str)
-@pytest.mark.parametrize("per_class", [3, 9, 100])
-def test_what_is_taken_over_is_remembered(tmp_path, per_class, known, kind):
-    stored = Stored()
-    whole = decide_all(fresh(per_class, tmp_path), stored)
-    notes = [whole.decided_block(index) for index in range(BLOCKS)]
-    again = decide_all(fresh(per_class, tmp_path, kind), stored, notes, known)
-    assert list(again) == list(whole)
-    assert again.count == whole.count
-    assert [again.decided_block(index).after for index in range(BLOCKS)] == [each.after for each in notes]
-    assert per_class == 3 or {each.reason for each in whole} >= {None, "alignment", "duplicate"}
-
-
-def test_nothing_is_read_where_nothing_is_left_to_judge(tmp_path):
-    whole = decide_all(fresh(9, tmp_path), Stored())
-    notes = [whole.decided_block(index) for index in range(BLOCKS)]
-    stored = Stored()
-    assert list(decide_all(fresh(9, tmp_path), stored, notes, range(BLOCKS))) == list(whole)
-    assert stored.read == []
-
-
-@pytest.mark.parametrize("changed", [0, 2])
-def test_blocks_that_were_judged_under_another_memory_are_not_taken_over(tmp_path, changed):
-    before = decide_all(fresh(100, tmp_path), Stored())
-    notes = [before.decided_block(index) for index in range(BLOCKS)]
-    stored, known = Stored(changed), set(range(BLOCKS)) - {changed}
-    again = decide_all(fresh(100, tmp_path), stored, notes, known)
-    whole = decide_all(fresh(100, tmp_path), Stored(changed))
-    assert list(again) == list(whole)
-    assert list(whole)[BLOCK * (changed + 1) :] != list(before)[BLOCK * (changed + 1) :]
-    assert set(range(changed)) <= set(stored.read), "what came before is remembered"
-
-
-def test_a_larger_target_goes_on_from_what_was_taken_over(tmp_path):
-    small = decide_all(fresh(3, tmp_path), Stored())
-    notes = [small.decided_block(index) for index in range(BLOCKS)]
-    again = decide_all(fresh(9, tmp_path), Stored(), notes, range(BLOCKS))
-    assert list(again) == list(decide_all(fresh(9, tmp_path), Stored()))
+    monkeypatch.setattr(synthesis.filter_duplicate, "CHUNK_BYTES", rows_a_chunk * 8 * 4)
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(24, 8))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    judges = {label: DuplicateFilter(max_similarity=0.99).judge(label, None, tmp_path) for label in "ab"}
+    for start in range(0, 24, 4):
+        for label, sign in (("a", 1), ("b", -1)):
+            block = (sign * rows[start : start + 4]).astype(np.float32)
+            judges[label].begin(Measurements(np.full(4, np.nan, np.float32), block))
+            for row in range(4):
+                assert judges[label].passes(judges[label].score(row))
+                judges[label].keep(row)
+    for label, sign in (("a", 1), ("b", -1)):
+        again = (sign * rows).astype(np.float32)
+        judges[label].begin(Measurements(np.full(24, np.nan, np.float32), again))
+        assert [judges[label].score(row) for row in range(24)] == pytest.approx([1.0] * 24, abs=1e-5)
+        judges[label].begin(Measurements(np.full(24, np.nan, np.float32), -again))
+        assert all(judges[label].passes(judges[label].score(row)) for row in range(24))

@@ -58,7 +58,7 @@ def test_wrong_input_is_one_line(terrasynth, made, tmp_path, arguments, words):
 
 
 def test_all_formats_are_there_and_have_the_protocol():
-    names = ("coco", "geotiff", "imagefolder", "karpathy", "llava", "parquet", "webdataset")
+    names = ("coco", "geotiff", "imagefolder", "karpathy", "llava", "messages", "parquet", "webdataset")
     assert exporter_names() == names
     for name in names:
         exporter = load_exporter(name)

@@ -240,8 +240,8 @@ def test_karpathy_numbers_and_tokens(tmp_path):
     assert [sentence["sentid"] for sentence in sentences] == list(range(len(sentences)))
     assert [image["imgid"] for image in content["images"]] == list(range(12))
     assert all(image["sentids"] == [one["sentid"] for one in image["sentences"]] for image in content["images"])
-    odd = next(sentence for sentence in sentences if sentence["raw"].startswith("He said"))
-    assert odd["tokens"] == ["he", "said", "half", "sand", "half", "water", "it", "naïve"]
+    odd = next(sentence for sentence in sentences if "He said" in sentence["raw"])
+    assert odd["tokens"][-8:] == ["he", "said", "half", "sand", "half", "water", "it", "naïve"]
 
 
 def test_geotiff_says_what_it_is_and_not_where(tmp_path):
@@ -249,7 +249,8 @@ def test_geotiff_says_what_it_is_and_not_where(tmp_path):
     from rasterio.errors import NotGeoreferencedWarning
 
     rows = run_rows(2)
-    rows[0]["scene"] = json.dumps({"gsd": 0.5})
+    text = f"{rows[0]['text']} At 0.5 m a pixel."
+    rows[0] |= {"text": text, "captions": [text], "scene": json.dumps({"gsd": 0.5})}
     run = write_run(tmp_path / "run", rows)
     exported(run, tmp_path / "out", "geotiff", None, {"gsd": 0.3})
     exported(run, tmp_path / "unstated", "geotiff", None)

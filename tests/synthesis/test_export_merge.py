@@ -99,8 +99,9 @@ def test_every_format_holds_both(tmp_path, real, name):
 def test_captions_of_the_test_split_are_refused(tmp_path, real):
     rows = run_rows(4)
     rows[0]["text"] = rows[0]["captions"][0] = "Real TEST beach 0 ."
-    rows[1]["captions"][2] = "real test lake 2!"
-    rows[2]["captions"][2] = "real train lake 2"
+    for row, split in ((rows[1], "test"), (rows[2], "train")):  # a caption that the text implies, beside it
+        text = f"Some trees. Real {split} lake 2!"
+        row |= {"text": text, "captions": [text, f"real {split} lake 2"], "scene": "{}"}
     done = merged(write_run(tmp_path / "run", rows), tmp_path / "out", real)
     assert done.left_out == {SAID: 2}
     assert set(listed(tmp_path / "out")) == {rows[0]["id"], rows[1]["id"]}

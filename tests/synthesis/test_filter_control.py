@@ -17,6 +17,8 @@ from synthesis.filter_control import NOTHING, TOGETHER, control_filters, parse_t
 from synthesis.filter_control_page import write_control
 from synthesis.filter_judging import Attempts, judge_attempts
 from synthesis.filters import DuplicateFilter, QualityFilter, SceneFilter
+from synthesis.frozen import Frozen
+from synthesis.identity import Identity
 from synthesis.images import decode, encode
 from tests.synthesis.conftest import CLASSES
 from tests.synthesis.helpers import fingerprint
@@ -69,17 +71,19 @@ def planted(models, tmp_path_factory):
     judge = load_encoder(models.other_encoder)
     scores = judge.encode_images(pictures) @ judge.encode_texts(list(TEXTS)).T
     texts = [TEXTS[row.argmin() if greys else row.argmax()] for row, greys in zip(scores, bad, strict=True)]
+    identity = Identity.of(0, {"model": "none"}, {"expander": "test"})
+    Frozen(identity, SIZE, "png").save(root)
     blocks = Blocks(root, SIZE, "png")
     for number, label in enumerate(CLASSES):
         for index in range(PER_CLASS // SIZE):
             start = number * PER_CLASS + index * SIZE
             blocks.write(label, index, [
-                Attempt(f"{row:016d}", row - number * PER_CLASS, label, encode(pictures[row], "png"), texts[row],
+                Attempt(identity.attempt(label, k)[0], k, label, encode(pictures[row], "png"), texts[row],
                         (texts[row],), row, "test", "{}")
-                for row in range(start, start + SIZE)
+                for row in range(start, start + SIZE) for k in [row - number * PER_CLASS]
             ], None, None)
     recipe = {
-        "name": "planted", "generator": {"model": "none"}, "identity": "0" * 16,
+        "name": "planted", "generator": {"model": "none"}, "identity": identity.hash,
         "filters": [{"kind": "quality", "measure": "colour", "min_score": 1}], "runtime": {"block_size": SIZE},
     }
     (root / "recipe.yaml").write_text(yaml.safe_dump(recipe))
@@ -229,6 +233,9 @@ def test_wrong_input_is_named(planted, models, tmp_path):
     with pytest.raises(InputError, match="repeats 99: with fewer than 200"):
         control(planted, models, repeats=99)
     (tmp_path / "recipe.yaml").write_text((planted / "recipe.yaml").read_text())
+    with pytest.raises(InputError, match=r"has no identity\.json, so it is no run"):
+        control(tmp_path, models)
+    (tmp_path / "identity.json").write_text((planted / "identity.json").read_text())
     with pytest.raises(InputError, match="holds no attempts"):
         control(tmp_path, models)
 

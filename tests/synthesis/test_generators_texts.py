@@ -119,3 +119,43 @@ def test_a_distilled_model_runs_with_its_own_scheduler(tmp_path):
     assert np.abs(drawn.astype(int) - np.stack([np.asarray(each) for each in expected])).max() <= 1
     assert generator.pipeline.encode_prompt.encoded == 3
     assert np.array_equal(generator.generate(TEXTS, SEEDS), drawn)
+
+
+def test_what_is_asked_beside_the_text_is_part_of_what_is_kept(folder):
+    """The same text under another `clip_skip` has other rows."""
+    from synthesis.text_cache import TextCache
+
+    def encode(prompt, do_classifier_free_guidance, clip_skip=None):
+        rows = torch.tensor([[len(text), clip_skip or 0] for text in prompt], dtype=torch.float32)
+        return rows, torch.zeros_like(rows) if do_classifier_free_guidance else None
+
+    cache = TextCache(encode)
+    for skip in (1, 2, 1):
+        rows, _ = cache(["a river"], False, clip_skip=skip)
+        assert rows.tolist() == [[7, skip]]
+    assert cache.encoded == 2
+
+
+def test_texts_are_read_once_though_many_ask_at_the_same_time(folder):
+    import threading
+
+    from synthesis.text_cache import TextCache
+
+    def encode(prompt, do_classifier_free_guidance):
+        rows = torch.tensor([[len(text)] for text in prompt], dtype=torch.float32)
+        return rows, torch.zeros_like(rows) if do_classifier_free_guidance else None
+
+    cache, wrong = TextCache(encode, limit_bytes=64), []
+
+    def ask():
+        for length in range(200):
+            rows, null = cache(["x" * (length % 20)], True)
+            if rows.tolist() != [[length % 20]] or null.tolist() != [[0]]:
+                wrong.append(length)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

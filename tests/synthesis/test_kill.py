@@ -140,3 +140,19 @@ def test_too_small_disk_is_noticed_before_the_first_picture(tree, tmp_path):
     with pytest.raises(RunError, match=r"disk full: 3000000000 pictures .* need at least"):
         run(Recipe.parse(tree), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_disk_that_holds_the_pictures_once_is_too_small(tree, tmp_path, monkeypatch):
+    """An accepted picture is stored in its block and in its shard."""
+    import synthesis.job
+    from synthesis.errors import RunError
+    from synthesis.job import Job
+
+    tree["filters"] = []
+    recipe = Recipe.parse(tree)
+    once = 15 * Job(recipe, tmp_path / "run").attempt_bytes()
+    monkeypatch.setattr(synthesis.job, "free_bytes", lambda place: int(1.5 * once))
+    with pytest.raises(RunError, match="disk full: 15 pictures"):
+        run(recipe, tmp_path / "run")
+    monkeypatch.setattr(synthesis.job, "free_bytes", lambda place: int(2.5 * once))
+    assert run(recipe, tmp_path / "run").accepted == 15

@@ -11,6 +11,7 @@ from synthesis.errors import InputError, RunError
 from synthesis.licence_sources import load_licence, read_card, save_licence, sources_of
 from synthesis.licences import KNOWN, Source, Statement, inherit
 from synthesis.recipe import Recipe
+from synthesis.records import SEAL
 
 
 def _sources(*licences):
@@ -47,7 +48,40 @@ def test_any_two_licences_give_one_at_least_as_strict_or_none():
 def test_what_is_not_known_leaves_it_open(unknown):
     found = inherit(_sources("mit", unknown))
     assert "model-1" in found.missing
-    assert inherit(_sources("mit", unknown), Statement("mit", by="me")).stated_by == "me"
+    reason = "I made the weights" if unknown else ""
+    stated = inherit(_sources("mit", unknown), Statement("mit", by="me", reason=reason))
+    assert (stated.stated_by, stated.reason) == ("me", reason)
+
+
+RESEARCH = Source("generator", "ldm", "other", "research-captions")
+
+
+@pytest.mark.parametrize("stated", ["mit", "apache-2.0", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "openrail"])
+@pytest.mark.parametrize("source", [RESEARCH, Source("LoRA", "l", "other", "non-commercial-use"),
+                                    Source("real data", "r", "deepfloyd-if-license")])
+def test_what_is_looser_than_a_licence_nobody_knows_needs_a_reason(source, stated):
+    with pytest.raises(InputError, match=rf"'{stated}' may be looser than that of .* give --licence-reason TEXT"):
+        inherit([*_sources("mit"), source], Statement(stated, by="me"))
+    found = inherit([*_sources("mit"), source], Statement(stated, by="me", reason="I own all of it."))
+    assert (found.licence, found.stated_by, found.reason) == (stated, "me", "I own all of it.")
+
+
+def test_what_keeps_to_a_licence_for_research_needs_no_reason():
+    for kept in (Statement("cc-by-nc-4.0"), Statement("cc-by-nc-sa-4.0"),
+                 Statement("other", "research-only", "LICENSE"),
+                 Statement("other", "research-captions", "LICENSE", reason="not needed")):
+        assert inherit([RESEARCH], kept).reason == ""
+    assert inherit([Source("generator", "m", "c-uda")], Statement("c-uda")).licence == "c-uda"
+
+
+def test_a_reason_is_kept_and_a_statement_without_one_no_longer_holds(tmp_path):
+    save_licence(tmp_path, inherit([RESEARCH], Statement("mit", by="me", reason="I own all of it.")))
+    assert json.loads((tmp_path / "licence.json").read_text())["stated"]["reason"] == "I own all of it."
+    assert load_licence(tmp_path).reason == "I own all of it."
+    content = json.loads((tmp_path / "licence.json").read_text())
+    del content["stated"]["reason"], content[SEAL]  # as earlier versions wrote it
+    (tmp_path / "licence.json").write_text(json.dumps(content))
+    assert load_licence(tmp_path).missing
 
 
 @pytest.mark.parametrize(
@@ -64,6 +98,7 @@ def test_what_goes_into_no_one_licence_is_for_the_user_to_state(licences):
 @pytest.mark.parametrize("source", ["cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-sa-4.0", "gpl-3.0", "openrail"])
 @pytest.mark.parametrize("stated", ["mit", "cc-by-4.0"])
 def test_a_statement_may_be_stricter_and_not_laxer(source, stated):
+    assert inherit(_sources(source), Statement(stated, reason="bought")).reason == "bought"
     with pytest.raises(InputError, match=f"'{stated}' leaves out .* which generator 'model-0' asks for"):
         inherit(_sources(source, ""), Statement(stated))
     assert inherit(_sources("mit"), Statement(source)).licence == source
@@ -77,6 +112,9 @@ def test_a_statement_may_be_stricter_and_not_laxer(source, stated):
         (("other",), "needs a name and a link"),
         (("mit", "mine", "https://example.org"), "leave --licence-name and --licence-link out"),
         (("other", "My Terms", "https://example.org"), "is no identifier"),
+        (("other", "mine", "https://user:pa55word@host/x"), r"link https://\*\*\*@host/x holds credentials"),
+        (("mit", "", "", "me", "x" * 501), "has 501 signs; give one line of at most 500"),
+        (("mit", "", "", "me", "a\x1b]0;b"), "give one line"),
     ],
 )
 def test_statements_follow_the_rules_of_the_hub(statement, words):
@@ -116,6 +154,10 @@ def test_a_run_remembers_what_was_stated(tmp_path):
     assert (len(changed.sources), changed.licence) == (3, "cc-by-4.0")
     stricter = load_licence(tmp_path, _sources("cc-by-nc-4.0"))
     assert (stricter.licence, stricter.stated_by) == ("cc-by-nc-4.0", "")
-    (tmp_path / "licence.json").write_text(json.dumps({"sources": 3}))
+    path = tmp_path / "licence.json"
+    path.write_text(path.read_text().replace("cc-by-4.0", "cc-by-5.0"))
+    with pytest.raises(RunError, match=r"licence\.json cannot be read .its content is not what was written"):
+        load_licence(tmp_path)
+    path.write_text(json.dumps({"sources": 3}))
     with pytest.raises(RunError, match=r"licence\.json cannot be read"):
         load_licence(tmp_path)

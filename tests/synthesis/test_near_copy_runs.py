@@ -9,7 +9,6 @@ import pytest
 from eval import ThumbnailEncoder
 from eval.quality_calibration import QualityCalibration
 from synthesis import run
-from synthesis.checkpoint import FILE as CHECKPOINT
 from synthesis.finished import FILE as FINISHED
 from synthesis.images import decode
 from synthesis.recipe import Recipe
@@ -96,7 +95,6 @@ def test_a_stopped_run_goes_on_with_one_file_for_all_its_attempts(made, referenc
     asked = []
     out = made(should_stop=lambda: len(asked) == 1 or bool(asked.append(0)))
     assert [row["accepted"] for row in decisions(out)] == [True] * (N // 2)
-    assert (out / CHECKPOINT).is_file()
     exchange(reference, features["own"])
     found = decisions(made())
     assert reasons(found) == ["near_copy"] * N

@@ -123,8 +123,8 @@ def test_prompts_fit_the_tokenizer_instead_of_being_refused(checked_tree, models
     assert all(tokens.count(prompt.text) <= 40 for prompt in prompts)
     unchecked = [one for label in job.classes for one in load_expander("grammar").expand(label, 0, 0, 60)]
     assert any(tokens.count(prompt.text) > 40 for prompt in unchecked)
-    scenes = {prompt.scene for prompt in prompts}
-    assert any(prompt.scene in scenes for prompt in unchecked if tokens.count(prompt.text) > 40)
+    scenes = {prompt.whole for prompt in prompts}
+    assert any(prompt.whole in scenes for prompt in unchecked if tokens.count(prompt.text) > 40)
     checked_tree["prompts"].pop("checks")
     with pytest.raises(InputError, match=r"tokens and 'short' reads 40"):
         Job(Recipe.parse(checked_tree), tmp_path / "run")

@@ -102,7 +102,8 @@ def test_mhn_gives_the_figures_of_its_formulas(generator, judges, tmp_path):
 def test_mhn_goes_on_grows_and_repeats_itself(generator, judges, tmp_path):
     first = mhn_protocol(generator, TEST, tmp_path, per_text=2, limit=3, **judges)
     blocks = {path: path.read_bytes() for path in (tmp_path / "pictures" / "blocks").rglob("*.parquet")}
-    assert {json.loads(scene)["class"] for scene in RunPictures.read(tmp_path / "pictures").scenes} == set(CLASSES)
+    classes = {pair.captions[0]: pair.label for pair in TEST}
+    assert {classes[text] for text in RunPictures.read(tmp_path / "pictures").texts} == set(CLASSES)
     assert mhn_protocol(generator, TEST, tmp_path, per_text=2, limit=3, **judges) == first
     grown = mhn_protocol(generator, TEST, tmp_path, per_text=2, **judges)
     assert grown.figures["n"] == 18

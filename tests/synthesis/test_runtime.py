@@ -13,10 +13,11 @@ from synthesis.errors import InputError
 from synthesis.generators import open_generator
 from synthesis.recipe import RuntimeSettings
 from synthesis.runtime import ARITHMETIC, Runtime, first_micro_batch
-from tests.synthesis.helpers import fingerprint
+from tests.synthesis.helpers import as_of_an_earlier_version, fingerprint
 from tests.tiny_pipelines import PIPELINES
 
 CPU = RuntimeSettings(device="cpu", dtype="float32")
+BATCHES = RuntimeSettings(device="cpu", dtype="float32", exact=False, micro_batch=16)
 TEXTS, SEEDS = ["a river and a bridge", "sparse forest", "two white tanks"], [1, 2, 3]
 
 
@@ -55,10 +56,14 @@ def test_a_run_keeps_the_way_of_computing_that_it_began_with(tree, tmp_path):
     path = tmp_path / "run" / "runtime.json"
     recorded = json.loads(path.read_text())
     assert recorded["arithmetic"] == ARITHMETIC
-    old = {key: recorded[key] for key in ("device", "dtype", "micro_batch", "threads", "torch", "measured")}
-    path.write_text(json.dumps(old))
+    as_of_an_earlier_version(tmp_path / "run")
+    old = {key: recorded[key] for key in ("device", "dtype", "micro_batch", "threads", "torch")}
+    path.write_text(json.dumps(old | {"measured": {}}))
     assert Runtime.load(tmp_path / "run").arithmetic == 1
-    run(recipe, tmp_path / "run")
+    assert run(recipe, tmp_path / "run").drawn == 0
+    assert json.loads(path.read_text()) == old | {"measured": {}}, "nothing was drawn"
+    grown = Recipe.parse(tree | {"target": {"per_class": 8, "max_attempts": 24}})
+    assert run(grown, tmp_path / "run").drawn > 0
     assert json.loads(path.read_text())["arithmetic"] == 1
 
 
@@ -88,13 +93,14 @@ class OutOfMemoryUntil:
 
 
 def test_latents_are_decoded_one_by_one_before_the_batch_falls(models):
-    generator = load_generator(str(models.generator), steps=2, device="cpu", dtype="float32")
+    source = load_generator(str(models.generator), steps=2, device="cpu", dtype="float32").source
+    generator = open_generator(source, Runtime.resolve(BATCHES))
     whole = generator.generate(TEXTS, SEEDS)
     generator.pipeline = OutOfMemoryUntil(generator.pipeline)
     sliced = generator.generate(TEXTS, SEEDS)
     assert np.abs(sliced.astype(int) - whole).max() <= 1
     assert (generator.pipeline.batches, generator.vae_slicing, generator.micro_batch) == ([3, 3], True, 16)
-    recorded = replace(Runtime.resolve(CPU), vae_slicing=True)
+    recorded = replace(Runtime.resolve(BATCHES), vae_slicing=True, micro_batch=16)
     again = open_generator(generator.source, Runtime.resolve(CPU, recorded))
     assert again.pipeline.vae.use_slicing
     assert np.array_equal(again.generate(TEXTS, SEEDS), sliced)
@@ -109,6 +115,7 @@ def test_a_run_notes_that_latents_are_decoded_one_by_one(tree, tmp_path, monkeyp
                 self.generator.pipeline = OutOfMemoryUntil(self.generator.pipeline)
             return super().draw(label, index)
 
+    tree["runtime"]["exact"] = False
     recipe = Recipe.parse(tree)
     with monkeypatch.context() as patch:
         patch.setattr("synthesis.pipeline.Job", Short)
@@ -195,3 +202,10 @@ def test_a_record_is_what_was_saved(tmp_path):
     runtime = Runtime.resolve(CPU)
     runtime.save(tmp_path)
     assert asdict(Runtime.load(tmp_path)) == asdict(runtime)
+
+
+def test_recorded_portions_are_kept_where_drawing_is_not_exact():
+    recorded = replace(Runtime.resolve(CPU.model_copy(update={"exact": False})), threads=3, micro_batch=5)
+    again = Runtime.resolve(CPU, recorded)
+    assert (again.threads, again.micro_batch, again.exact) == (3, 5, False)
+    assert Runtime.resolve(CPU.model_copy(update={"micro_batch": 2}), recorded).micro_batch == 2

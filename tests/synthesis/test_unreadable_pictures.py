@@ -11,6 +11,8 @@ from synthesis.blocks import Attempt, Blocks
 from synthesis.downstream_pools import real_pool
 from synthesis.errors import InputError
 from synthesis.export_guard import TestGuard
+from synthesis.frozen import Frozen
+from synthesis.identity import Identity
 from synthesis.images import encode
 from tests.synthesis.exports import picture, run_rows, write_run
 from training.data import read_pairs
@@ -56,7 +58,10 @@ def data(tmp_path):
 def run(tmp_path):
     """A run with one row of data and one block."""
     folder = write_run(tmp_path / "run", run_rows(1, ("beach",)))
-    attempt = Attempt("0" * 16, 0, "beach", encode(picture(0), "png"), "sand", ("sand",), 0, "test", "{}")
+    identity = Identity.of(0, {"model": "none"}, {"expander": "test"})
+    Frozen(identity, 1, "png").save(folder)
+    name, seed = identity.attempt("beach", 0)
+    attempt = Attempt(name, 0, "beach", encode(picture(0), "png"), "sand", ("sand",), seed, "test", "{}")
     Blocks(folder, 1, "png").write("beach", 0, [attempt], None, None)
     return folder
 

@@ -91,6 +91,15 @@ def spoil_a_picture(path):
     pq.write_table(spoilt, path, **WRITTEN)
 
 
+def change_a_seed(path):
+    """A block that is whole in itself, and says another seed of one attempt."""
+    table = pq.ParquetFile(path).read()
+    place = table.schema.get_field_index("seed")
+    seeds = [value + (row == 1) for row, value in enumerate(table.column("seed").to_pylist())]
+    changed = table.set_column(place, table.schema.field("seed"), pa.array(seeds, table.schema.field("seed").type))
+    pq.write_table(changed.replace_schema_metadata(pq.read_schema(path).metadata), path, **WRITTEN)
+
+
 def change_a_caption(path):
     table = pq.read_table(path, partitioning=None)
     texts = ["another text", *table.column("text").to_pylist()[1:]]
@@ -120,6 +129,7 @@ FAULTS = [
     (flip_in_a_picture, BLOCK, "cannot be read", "draw"),
     (flip_in_the_footer, BLOCK, "is not what its content gives", "draw"),
     (swap, BLOCK, "holds other attempts than its place", "draw"),
+    (change_a_seed, BLOCK, "column 'seed'", "draw"),
     (spoil_a_picture, BLOCK, "the picture of attempt 0 is no png", "draw"),
     (lambda path: path.unlink(), BLOCK, "missing", "draw"),
     (lambda path: path.unlink(), NEXT, "missing", "draw"),
@@ -139,10 +149,10 @@ FAULTS = [
     (deny_one, "report/report.json", "says that 5 of 'beach' were accepted where 6 were", "write"),
     (cut, "report/one-of-each.png", "is no picture", "write"),
     (empty, "identity.json", "cannot be trusted", "write"),
-    (empty, "runtime.json", "cannot be read", "user"),
-    (lambda path: path.unlink(), "runtime.json", "missing", "user"),
+    (empty, "runtime.json", "cannot be believed", "write"),
+    (lambda path: path.unlink(), "runtime.json", "missing", "write"),
     (empty, "recipe.yaml", "cannot be read", "user"),
-    (empty, "finished.json", "cannot be read", "write"),
+    (empty, "finished.json", "cannot be believed", "write"),
 ]
 
 

@@ -17,7 +17,7 @@ def flip(path, at):
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("name", ["parquet", "imagefolder", "webdataset", "coco", "llava"])
+@pytest.mark.parametrize("name", ["parquet", "imagefolder", "webdataset", "coco", "llava", "messages"])
 def test_a_whole_export_has_no_fault(source, tmp_path, name):
     exported(source, tmp_path / "out", name)
     looked = Verification()

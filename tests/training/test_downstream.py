@@ -18,6 +18,8 @@ from synthesis.downstream import Budget
 from synthesis.downstream_arms import ARMS
 from synthesis.downstream_figures import BETTER, HELPS, HURTS, SAME, UNJUDGED, WORSE
 from synthesis.downstream_pools import Pool
+from synthesis.frozen import Frozen
+from synthesis.identity import Identity
 from synthesis.images import encode
 from synthesis.recipe import Recipe
 from tests.tiny import tiny_pictures
@@ -113,15 +115,18 @@ def run_folder(tmp_path_factory):
     recipe = Recipe.parse({"name": "tiny", "prompts": {"expander": "grammar", "classes": ["river"]},
                            "generator": {"model": "ldm-ucm"}, "runtime": {"block_size": 4}})
     (run / "recipe.yaml").write_text(yaml.safe_dump(recipe.tree()), "utf-8")
+    identity = Identity.of(0, {"model": "ldm-ucm"}, {"expander": "grammar"})
+    Frozen(identity, 4, "png").save(run)
     blocks, decided = Blocks(run, 4, "png"), []
     for place, label in enumerate(("desert", "river")):
         pictures = tiny_pictures(4, SIZE, place)
+        ids = [identity.attempt(label, k)[0] for k in range(4)]
         attempts = [
-            Attempt(f"{label}{k}", k, label, encode(picture, "png"), f"a {label}", (f"a {label}",), k, "grammar", "{}")
+            Attempt(ids[k], k, label, encode(picture, "png"), f"a {label}", (f"a {label}",), k, "grammar", "{}")
             for k, picture in enumerate(pictures)
         ]
         blocks.write(label, 0, attempts, None, None)
-        decided += [{"id": f"{label}{k}", "accepted": k % 2 == 0} for k in range(4)]
+        decided += [{"id": ids[k], "accepted": k % 2 == 0} for k in range(4)]
     pq.write_table(pa.Table.from_pylist(decided), run / "decisions.parquet")
     return run
 

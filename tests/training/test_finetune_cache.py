@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
+from tests.synthesis.helpers import exchange
 from tests.tiny_pipelines import SIZE, sd
 from tests.training.finetuning import make_task, write_pictures
 from training.finetune_settings import FinetuneSettings
@@ -70,6 +72,29 @@ def test_a_shard_that_is_missing_is_made_and_the_others_are_left(tmp_path):
     TensorCache(tmp_path / "c", 10, 4).make(encode)
     assert asked[3:] == [range(4, 8)]
     assert [TensorCache(tmp_path / "c", 10, 4).read(row)["x"].item() for row in range(10)] == list(range(10))
+
+
+def test_a_shard_that_is_damaged_or_of_another_place_is_made_again(tmp_path, caplog):
+    def encode(rows):
+        asked.append(rows)
+        return {"x": torch.tensor(list(rows)).float()}
+
+    asked: list = []
+    cache = TensorCache(tmp_path / "c", 12, 4)
+    cache.make(encode)
+    exchange(tmp_path / "c" / "00000.safetensors", tmp_path / "c" / "00001.safetensors")
+    TensorCache(tmp_path / "c", 12, 4).make(encode)
+    assert asked[3:] == [range(4), range(4, 8)]
+    assert "00000.safetensors holds other rows than its place" in caplog.text
+    path = tmp_path / "c" / "00002.safetensors"
+    path.write_bytes(path.read_bytes()[:-3])
+    TensorCache(tmp_path / "c", 12, 4).make(encode)
+    assert asked[5:] == [range(8, 12)]
+    save_file({"x": torch.zeros(3)}, path)  # without a place, as earlier versions wrote it, and too short
+    cache = TensorCache(tmp_path / "c", 12, 4)
+    cache.make(encode)
+    assert asked[6:] == [range(8, 12)]
+    assert [cache.read(row)["x"].item() for row in range(12)] == list(range(12))
 
 
 def test_cached_texts_are_what_the_encoder_says(base, tmp_path):

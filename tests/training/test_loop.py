@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from training.data import read_pairs
 from training.loop import LoopSettings, learning_rate_factor, rows_of_step, train
@@ -137,3 +138,44 @@ def test_two_processes_step_like_one_with_the_double_batch(real, tmp_path):
     assert (tmp_path / "two" / "checkpoint" / "random_states_1.pkl").is_file()  # there really was a second process
     one, two = (load_file(tmp_path / name / "checkpoint" / "model.safetensors") for name in ("one", "two"))
     assert all(torch.allclose(one[key], two[key], atol=1e-5) for key in one)
+
+
+def test_every_micro_batch_of_a_step_has_noise_of_its_own(real, tmp_path):
+    seeds = []
+
+    class Watched(SceneTask):
+        def batch(self, rows, generator):
+            seeds.append(generator.initial_seed())
+            return super().batch(rows, generator)
+
+    torch.manual_seed(0)
+    task = Watched(load_splits(read_pairs(real), 40), SceneSettings(**TINY), torch.device("cpu"))
+    train(task, _settings(max_steps=3, accumulate=2), tmp_path)
+    assert len(seeds) == 6
+    assert len(set(seeds)) == 6
+
+
+def test_biases_and_norms_do_not_decay_and_gradients_are_clipped(real, tmp_path):
+    """Of a loss a million times as large, the gradients at each step are no longer than `clip_norm`."""
+    lengths, groups = [], []
+
+    class Loud(SceneTask):
+        def losses(self, player, batch, progress):
+            return {"cross_entropy": 1e6 * super().losses(player, batch, progress)["cross_entropy"]}
+
+    def look(optimiser, *_):
+        groups[:] = [(group["weight_decay"], {parameter.ndim > 1 for parameter in group["params"]})
+                     for group in optimiser.param_groups]
+        found = [p.grad.flatten() for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
+        lengths.append(float(torch.cat(found).norm()))
+
+    hook = register_optimizer_step_pre_hook(look)
+    try:
+        torch.manual_seed(0)
+        task = Loud(load_splits(read_pairs(real), 40), SceneSettings(**TINY), torch.device("cpu"))
+        train(task, _settings(max_steps=3, clip_norm=0.5, weight_decay=0.3), tmp_path)
+    finally:
+        hook.remove()
+    assert len(lengths) == 3
+    assert all(length == pytest.approx(0.5, rel=1e-3) for length in lengths)
+    assert groups == [(0.3, {True}), (0.0, {False})]

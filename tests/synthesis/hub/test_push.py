@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 
 import datasets
@@ -10,13 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from synthesis.errors import InputError, RunError
+from synthesis.finished import sha256
 from synthesis.hub_check import read_back
 from synthesis.push import PushSettings, push
+from synthesis.records import write_record
 from tests.hub_faults import Fault, fault_at, random_faults
 from tests.hub_kills import push_through_kills
 from tests.hub_runs import write_run
 from tests.hub_server import TOKEN, published
-from tests.synthesis.helpers import fingerprint, rows
+from tests.synthesis.helpers import exchange, fingerprint, rows
 
 REPO = PushSettings("user/tiny")
 SHARDS = [f"data/train-{index:05d}.parquet" for index in range(4)]
@@ -284,8 +287,29 @@ def test_shards_that_are_not_fit_to_go(hub, made):
     assert hub.asked == []
 
 
+def test_shards_that_are_not_what_the_run_wrote_are_not_published(hub, made):
+    written = {name: sha256(made / name) for name in SHARDS}
+    note = {"asked": "0" * 16, "ledger": "0" * 16, "counts": [], "written": written}
+    write_record(made / "finished.json", note)
+    assert push(made, REPO).compared == 6
+    there = published(hub)
+    exchange(made / SHARDS[1], made / SHARDS[2])
+    with pytest.raises(RunError, match=r"train-00001\.parquet is not what the run wrote; .*--repair` writes it again"):
+        push(made, REPO)
+    exchange(made / SHARDS[1], made / SHARDS[2])
+    write_record(made / "finished.json", note | {"asked": "nothing"})
+    with pytest.raises(RunError, match=r"finished\.json cannot be believed"):
+        push(made, REPO)
+    (made / "finished.json").unlink()
+    identity = json.loads((made / "identity.json").read_text())
+    (made / "identity.json").write_text(json.dumps(identity | {"identity": "0" * 16}))
+    with pytest.raises(RunError, match=r"identity\.json cannot be believed"):
+        push(made, REPO)
+    assert published(hub) == there
+
+
 def test_a_folder_that_is_no_run(tmp_path):
-    with pytest.raises(InputError, match="is no run"):
+    with pytest.raises(InputError, match="it is no run"):
         push(tmp_path, REPO)
     (tmp_path / "terrasynth-export.json").write_text("{}")
     with pytest.raises(InputError, match="was not written by this version of terrasynth"):

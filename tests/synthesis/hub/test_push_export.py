@@ -23,13 +23,14 @@ from tests.hub_faults import Fault, fault_at, random_faults
 from tests.hub_kills import push_through_kills
 from tests.hub_server import TOKEN, published
 from tests.synthesis.exports import exported, run_rows, write_real, write_run
-from tests.synthesis.helpers import fingerprint
+from tests.synthesis.helpers import fingerprint, resealed
 from training.data import read_pairs
 
 REPO = PushSettings("user/tiny")
 NOT_SENT = {"terrasynth-export.json", "licence.json", ".lock", "left-out.jsonl"}  # the last one is empty here
 ONE_SPLIT = {"train": 1.0}
-FORMATS = ("parquet", "imagefolder", "webdataset", "coco", "karpathy", "llava", "geotiff")
+FORMATS = ("parquet", "imagefolder", "webdataset", "coco", "karpathy", "llava", "messages", "geotiff")
+READ_BY_NAME = ("parquet", "imagefolder", "webdataset", "messages", "geotiff")
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +63,7 @@ def test_what_is_published_is_the_export_and_how_to_load_it(hub, kept, tmp_path,
     assert all(theirs[path] == mine[path] for path in set(mine) & set(theirs) - {"README.md"})
     card = DatasetCard(theirs["README.md"].decode())
     assert card.data.license == "cc-by-4.0"
-    assert ('load_dataset("user/tiny", split="train")' in card.text) == (name in ("parquet", "imagefolder",
-                                                                                  "webdataset", "geotiff"))
+    assert ('load_dataset("user/tiny", split="train")' in card.text) == (name in READ_BY_NAME)
     assert "hf download user/tiny --repo-type dataset --local-dir FOLDER" in card.text
     assert (result.plan.rows, result.compared, len(result.plan.notes)) == (12, 3, name in ("coco", "karpathy", "llava"))
     assert push(tmp_path / "out", REPO).commit == ""
@@ -71,7 +71,7 @@ def test_what_is_published_is_the_export_and_how_to_load_it(hub, kept, tmp_path,
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-@pytest.mark.parametrize("name", ["parquet", "imagefolder", "webdataset", "geotiff"])
+@pytest.mark.parametrize("name", READ_BY_NAME)
 def test_datasets_loads_what_arrived(hub, kept, tmp_path, name, streaming):
     exported(kept / "run", tmp_path / "out", name, {"train": 0.5, "test": 0.5})
     push(tmp_path / "out", REPO)
@@ -81,8 +81,12 @@ def test_datasets_loads_what_arrived(hub, kept, tmp_path, name, streaming):
     assert set(loaded) == {"train", "test"}
     assert found.keys() == rows.keys()
     for key, row in found.items():
-        picture = row["png"] if name == "webdataset" else row["image"]
-        captions = row["json"]["captions"] if name == "webdataset" else row["captions"]
+        if name == "webdataset":
+            picture, captions = row["png"], row["json"]["captions"]
+        elif name == "messages":
+            picture, captions = row["images"][0], [row["messages"][1]["content"], *rows[key]["captions"][1:]]
+        else:
+            picture, captions = row["image"], row["captions"]
         assert np.array_equal(np.asarray(picture), decode(rows[key]["image"]["bytes"]))
         assert captions == rows[key]["captions"]
 
@@ -228,14 +232,21 @@ def test_a_damaged_export_is_refused(hub, out, tmp_path):
         push(out, REPO)
     picture.write_bytes(whole)
     marker = out / "terrasynth-export.json"
-    content = json.loads(marker.read_text())
-    marker.write_text(json.dumps(content | {"content": {}}))
+    content = marker.read_text()
+    resealed(marker, {"content": {}})
     with pytest.raises(InputError, match="did not end; run the same `terrasynth export` again"):
         push(out, REPO)
-    marker.write_text(json.dumps(content | {"rows": {"train": 13}}))
+    marker.write_text(content.replace('"files": 1', '"files": 2'))
+    with pytest.raises(InputError, match=r"cannot be believed \(its content is not what was written.* empty folder"):
+        push(out, REPO)
+    marker.write_text(content)
+    resealed(marker, {"rows": 14})
+    with pytest.raises(InputError, match=r"cannot be believed \(rows 14 is impossible\)"):
+        push(out, REPO)
+    resealed(marker, {"rows": {"train": 13}})
     with pytest.raises(RunError, match="tells of other rows"):
         push(out, REPO)
-    marker.write_text(json.dumps(content))
+    marker.write_text(content)
     (out / "licence.json").unlink()
     with pytest.raises(InputError, match=r"has no licence.json.* `terrasynth export` again"):
         push(out, REPO)

@@ -54,7 +54,7 @@ def test_imagefolder(tmp_path, kind):
                 writer.writerows(rows)
     data = read_pairs(tmp_path)
     assert sorted((p.name, p.split) for p in data.pairs) == [
-        ("a.png", "train"), ("a.png", "val"), ("b.png", "train"), ("b.png", "val")
+        ("train/a.png", "train"), ("train/b.png", "train"), ("validation/a.png", "val"), ("validation/b.png", "val")
     ]
     assert data.pairs[0].captions == ("picture a.png",)
 
@@ -92,8 +92,8 @@ def test_broken_pictures_missing_files_and_empty_captions_are_named_and_counted(
     reasons = {s.name: s.reason for s in data.skipped}
     assert set(reasons) == {"good.png", "empty.png", "blank.png", "broken.png", "missing.png"}
     assert reasons["good.png"] == "1 of 2 captions empty"
-    assert reasons["missing.png"] == "the picture file does not exist"
-    assert reasons["broken.png"].startswith("unreadable picture")
+    assert reasons["missing.png"] == "the image file does not exist"
+    assert reasons["broken.png"].startswith("unreadable image")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_wrong_rows_are_named_by_line(tmp_path, content, message):
 
 
 def test_unknown_layouts_say_what_is_needed(tmp_path):
-    with pytest.raises(InputError, match=r"has no pairs\.jsonl, dataset\*\.json, metadata\.jsonl or Parquet"):
+    with pytest.raises(InputError, match=r"has no pairs\.jsonl, dataset\*\.json, metadata\.jsonl, .* or what save"):
         read_pairs(tmp_path)
     with pytest.raises(InputError, match="does not exist; give a folder"):
         read_pairs(tmp_path / "nothing")

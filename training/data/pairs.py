@@ -1,0 +1,106 @@
+"""Image-caption pairs, as every reader of real data gives them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+SHOWN = 20
+Opener = Callable[[], Image.Image]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One real image with its captions.
+
+    Attributes:
+        name: File name or row number, unique in its `PairSet`; a report of a broken image calls it so.
+        label: Scene class, or "" if the data names none.
+        split: "train", "val" or "test".
+        captions: At least one caption, white space trimmed.
+        open: Opens the image as an RGB `PIL.Image`, upright, transparent pixels black; raises `OSError` if it is
+            broken.
+        source: Index of its data set in `PairSet.sources`.
+        gsd: Ground sampling distance in meters per pixel; None if the data states none.
+        before: For change captions: opens the earlier image of the same place, while `open` gives the later one.
+    """
+
+    name: str
+    label: str
+    split: str
+    captions: tuple[str, ...]
+    open: Opener = field(repr=False, compare=False)
+    source: int = 0
+    gsd: float | None = None
+    before: Opener | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A row that was left out, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass
+class PairSet:
+    """Image-caption pairs together with what had to be left out.
+
+    Attributes:
+        pairs: The pairs, data set by data set, in the order of their files.
+        skipped: Rows and captions that were left out, each once.
+        notes: What a user should know of how the data was read, one sentence each.
+        sources: Names of the data sets, without a path of this machine.
+    """
+
+    pairs: list[Pair]
+    skipped: list[Skipped]
+    notes: list[str] = field(default_factory=list)
+    sources: tuple[str, ...] = ()
+    _said: tuple[int, int] = field(default=(0, 0), repr=False, compare=False)
+
+    def split(self, name: str) -> list[Pair]:
+        """The pairs of one split ("train", "val" or "test"), in file order."""
+        return [pair for pair in self.pairs if pair.split == name]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The distinct scene classes, sorted."""
+        return tuple(sorted({pair.label for pair in self.pairs if pair.label}))
+
+    def with_class(self) -> PairSet:
+        """The pairs that name a class; the others are listed as left out."""
+        pairs = [pair for pair in self.pairs if pair.label]
+        rest = [Skipped(pair.name, "names no class") for pair in self.pairs if not pair.label]
+        return PairSet(pairs, merged(self.skipped, rest), self.notes, self.sources, self._said)
+
+    def news(self) -> list[str]:
+        """Lines on notes and left-out rows that no earlier call gave: the first twenty rows by name, then a count."""
+        notes, rows = self.notes[self._said[0] :], self.skipped[self._said[1] :]
+        self._said = (len(self.notes), len(self.skipped))
+        lines = [f"note: {printable(note)}" for note in notes]
+        lines += [f"left out {printable(row.name)}: {printable(row.reason)}" for row in rows[:SHOWN]]
+        if rows:
+            lines.append(f"{len(self.skipped)} rows or captions left out, {len(self.pairs)} pairs kept")
+        return lines
+
+
+def report_skipped(pairs: PairSet) -> None:
+    """Say on standard error, once, how the data was read and what was left out."""
+    for line in pairs.news():
+        print(line, file=sys.stderr)
+
+
+def merged(skipped: Iterable[Skipped], further: Iterable[Skipped]) -> list[Skipped]:
+    """Left-out rows without repetition, in order."""
+    return list(dict.fromkeys([*skipped, *further]))
+
+
+def printable(text: str) -> str:
+    """Text of foreign data on one line, with what a terminal would obey shown as an escape."""
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

@@ -1,0 +1,166 @@
+"""Read image-caption data of one or several sources, each in whichever of the known layouts it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from PIL import Image
+
+from training.data.class_names import one_name, renamed
+from training.data.layouts import rows_of
+from training.data.pairs import Pair, PairSet, Skipped, merged
+from training.data.rows import Row, captions_of, gsd_of, label_of, split_of, text_of
+from training.data.settings import Source, sources_of
+from training.errors import InputError
+
+NO_FILE, EMPTY = "the image file does not exist", "no caption"
+
+
+def read_pairs(source: str | Path | Sequence[str | Path], columns: Mapping[str, str | None] | None = None) -> PairSet:
+    """Read image-caption data.
+
+    Images are not opened. Of several sources, classes that the open ontology knows under several names get one name,
+    and row names begin with the name of their data set.
+
+    Args:
+        source: One data set or several: a folder with `pairs.jsonl`, captions in JSON (Karpathy-style, LEVIR-CC,
+            NWPU-Captions), an imagefolder with `metadata.jsonl`, `.csv` or `.parquet`, Parquet files, WebDataset tar
+            files or what `save_to_disk` leaves; one such file; a Hub id; or a data YAML (docs/data.md).
+        columns: Role -> column: which one is the `image`, the `captions`, the `label`, the `gsd`; None says that there
+            is none.
+
+    Returns:
+        The pairs, and the rows left out (no caption, no such file) with the reason.
+
+    Raises:
+        InputError: `source` has none of these layouts, a row is not as it should be, or nothing is left of it.
+        RunError: There is no memory or no file handle left.
+
+    Example:
+        >>> read_pairs("no/../such/folder")
+        Traceback (most recent call last):
+        ...
+        training.errors.InputError: data 'no/../such/folder' does not exist; give a folder, ...
+    """
+    named = [source] if isinstance(source, str | Path) else list(source)
+    sources = [found for one in named for found in sources_of(one, columns or {})]
+    if not sources:
+        raise InputError("no data is named; give a folder, a file or a Hub id")
+    if len(sources) == 1:
+        return _read(sources[0])
+    return _joined(sources)
+
+
+def _read(source: Source) -> PairSet:
+    notes: list[str] = []
+    name, rows = rows_of(source, notes)
+    pairs, skipped = _collect(rows, source)
+    if not pairs:
+        first = f" (first: {skipped[0].name}: {skipped[0].reason})" if skipped else ""
+        raise InputError(f"the data has no usable image-caption pair; {len(skipped)} rows were left out{first}")
+    return PairSet(pairs, merged(skipped, ()), notes, (name,))
+
+
+def _joined(sources: Sequence[Source]) -> PairSet:
+    """Several data sets as one."""
+    places = [str(Path(source.place).resolve()) if Path(source.place).exists() else source.place for source in sources]
+    for place, source in zip(places, sources, strict=True):
+        if places.count(place) > 1:
+            raise InputError(f"data {source.place!r} is named twice; name it once")
+    parts = []
+    for source in sources:
+        try:
+            parts.append(_read(source))
+        except InputError as error:
+            raise InputError(f"data {source.place!r}: {error}") from error
+    names = _distinct([part.sources[0] for part in parts])
+    common, said = one_name([part.labels for part in parts])
+    whole = PairSet([], [], [note for part in parts for note in part.notes], names)
+    if said:
+        whole.notes.append(f"classes of one meaning go under one name: {said}")
+    for index, (name, part, own) in enumerate(zip(names, parts, common, strict=True)):
+        whole.pairs += [replace(pair, name=f"{name}/{pair.name}", label=renamed(pair.label, own), source=index)
+                        for pair in part.pairs]
+        whole.skipped += [Skipped(f"{name}/{row.name}", row.reason) for row in part.skipped]
+    return whole
+
+
+def _collect(rows: Iterable[Row], source: Source) -> tuple[list[Pair], list[Skipped]]:
+    """Check rows and put those of one image together."""
+    pairs: list[Pair] = []
+    paths: list[str] = []
+    skipped: list[Skipped] = []
+    known: dict[str, int] = {}
+    unused: dict[str, int] = {}
+    for row in rows:
+        split = split_of(row.split, row.folder_split, source.splits, row.where)
+        captions, empty = captions_of(row.captions, row.where)
+        name = text_of(row.name, "the file name", row.where)
+        pair = Pair(name, label_of(row.label, row.where), split or "", tuple(captions), row.open or _nothing,
+                    gsd=gsd_of(row.gsd, row.where) or source.gsd, before=row.before)
+        if split is None:
+            unused[str(row.split)] = unused.get(str(row.split), 0) + 1
+        elif row.open is None:
+            skipped.append(Skipped(name, NO_FILE))
+        elif empty or not captions:
+            skipped.append(Skipped(name, f"{empty} of {empty + len(captions)} captions empty" if empty else EMPTY))
+        if split is None or row.open is None or not captions:
+            continue
+        first = known.setdefault(row.path, len(pairs)) if row.path else len(pairs)
+        if first == len(pairs):
+            pairs.append(pair)
+            paths.append(row.path)
+        elif why := _differs(pairs[first], pair):
+            skipped.append(Skipped(name, why))
+        else:  # lists with one caption a row
+            pairs[first] = replace(pairs[first], captions=tuple(dict.fromkeys([*pairs[first].captions, *captions])))
+    skipped += [Skipped(f"split {name}", f"{count} rows left out as asked") for name, count in unused.items()]
+    return _with_unique_names(pairs, paths), skipped
+
+
+def _nothing() -> Image.Image:
+    raise InputError("a row without an image was opened")
+
+
+def _differs(first: Pair, second: Pair) -> str:
+    """Why two rows of one image do not go together; "" where they do."""
+    if first.split != second.split:
+        return f"the same image is in split {first.split} already"
+    if second.label and first.label != second.label:
+        return f"the same image is of class {first.label!r} already"
+    return ""
+
+
+def _with_unique_names(pairs: Sequence[Pair], paths: Sequence[str]) -> list[Pair]:
+    """Pairs with a name each: of images that are called alike in several folders, as much of the path as tells."""
+    counts: dict[str, int] = {}
+    for pair in pairs:
+        counts[pair.name] = counts.get(pair.name, 0) + 1
+    if len(counts) == len(pairs):
+        return list(pairs)
+    taken = {name for name, count in counts.items() if count == 1}
+    found = []
+    for pair, path in zip(pairs, paths, strict=True):
+        name = pair.name
+        parts = Path(path).parts
+        length = len(Path(name).parts)
+        while name in taken or counts.get(name, 0) > 1:
+            length += 1
+            name = "/".join(parts[-length:]) if length <= len(parts) else f"{pair.name} ({length - len(parts) + 1})"
+        taken.add(name)
+        found.append(replace(pair, name=name))
+    return found
+
+
+def _distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of which none is another's."""
+    found: list[str] = []
+    for name in names:
+        number, own = 1, name
+        while own in found:
+            number += 1
+            own = f"{name}-{number}"
+        found.append(own)
+    return tuple(found)

@@ -1,0 +1,116 @@
+"""A data YAML: where a data set is, and what nobody can know of it but its user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from training.data.images import ImageRule
+from training.data.rows import Columns
+from training.data.text_files import parse_yaml, read_text
+from training.errors import InputError
+from training.presets import first_problem
+
+SUFFIXES = (".yaml", ".yml")
+UNSTATED = ImageRule()
+Role = Literal["image", "captions", "label", "gsd"]
+Band = Annotated[int, Field(ge=1, strict=True)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+
+class DataSettings(BaseModel):
+    """What a data YAML says of a data set.
+
+    Attributes:
+        data: Folder, file or Hub id; a path is relative to the YAML file.
+        config: Configuration of a data set that has several.
+        columns: Role -> column; null for none.
+        splits: The data's own name of a split -> train, val or test; null leaves its rows out.
+        folders: Further folders that images may lie in.
+        bands: The bands, from 1, that are red, green and blue, or the one that is gray.
+        range: The values of deep samples that become 0 and 255.
+        gsd: Ground sampling distance in meters per pixel of rows that name none.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: str = Field(min_length=1)
+    config: str | None = None
+    columns: dict[Role, str | None] = {}
+    splits: dict[str, Literal["train", "val", "test"] | None] = {}
+    folders: tuple[str, ...] = ()
+    bands: tuple[Band] | tuple[Band, Band, Band] | None = None
+    range: tuple[Number, Number] | None = None
+    gsd: Number | None = Field(default=None, gt=0)
+
+    @field_validator("range")
+    @classmethod
+    def _rises(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] >= value[1]:
+            raise ValueError("two numbers are needed, the lower one first")
+        return value
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set to read.
+
+    Attributes:
+        place: Folder, file or Hub id.
+        columns: Role -> column; None for none.
+        splits: The data's own name of a split -> "train", "val" or "test"; None leaves its rows out.
+        config: Configuration of a data set that has several; None for its only or default one.
+        folders: Further folders that images may lie in.
+        rule: What is stated of pixels.
+        gsd: Ground sampling distance in meters per pixel of rows that name none; None for unknown.
+    """
+
+    place: str
+    columns: Columns
+    splits: Mapping[str, str | None]
+    config: str | None = None
+    folders: Sequence[Path] = ()
+    rule: ImageRule = UNSTATED
+    gsd: float | None = None
+
+
+def sources_of(source: str | Path, columns: Columns) -> list[Source]:
+    """The data sets that a user names: a place, or a data YAML, which holds one description or a list of them.
+
+    Args:
+        source: Folder, file, Hub id, or the path of a YAML file.
+        columns: Role -> column, for what is no YAML file.
+
+    Raises:
+        InputError: The YAML file is wrong.
+    """
+    path = Path(source)
+    if path.suffix not in SUFFIXES or not path.is_file():
+        return [Source(str(source), columns, {})]
+    content = parse_yaml(read_text(path, path.name), path.name)
+    entries = content if isinstance(content, list) else [content]
+    if not entries:
+        raise InputError(f"{path.name} names no data set; write `data: FOLDER`")
+    return [_source(entry, path, number if isinstance(content, list) else None)
+            for number, entry in enumerate(entries, 1)]
+
+
+def _source(entry: object, path: Path, number: int | None) -> Source:
+    where = path.name if number is None else f"{path.name}, entry {number}"
+    if not isinstance(entry, dict):
+        raise InputError(f"{where}: {entry!r:.60} describes no data set; write `data: FOLDER` and what else is needed")
+    try:
+        found = DataSettings.model_validate(entry)
+    except ValidationError as error:
+        raise InputError(f"{where}: {first_problem(error)}") from None
+    below = path.parent / found.data
+    for folder in found.folders:
+        if not (path.parent / folder).is_dir():
+            raise InputError(f"{where}: folders: {folder!r:.80} is no folder; a path is relative to the YAML file")
+    columns = {str(role): column for role, column in found.columns.items()}
+    return Source(str(below) if below.exists() else found.data, columns, found.splits, found.config,
+                  [path.parent / folder for folder in found.folders], ImageRule(found.bands, found.range), found.gsd)
