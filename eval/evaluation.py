@@ -31,6 +31,7 @@ from eval.floors import as_many_real
 from eval.frechet import FeatureStatistics, FrechetFloor
 from eval.judged import Judged, check_pictures, judge
 from eval.metrics import bootstrap_mean, derangement, per_class_accuracy, share_of
+from eval.realism_figures import Coded, Realism, RealismFigures, realism_figures
 from eval.retrieval import Retrieval, measure_retrieval
 from eval.scores import inception_score, inception_score_of_all
 from eval.tables import notes_of, rows_of
@@ -58,6 +59,8 @@ class Evaluation:
         coverage: Precision, recall, density and coverage on features of the classifier.
         further: Distances on the features of further networks, in the order in which they were given.
         missing: What could not be measured, and why.
+        realism: Whether texture and spectrum tell the pictures from the reference pictures.
+        coded: The same of reference pictures that the generator's autoencoder coded and decoded.
     """
 
     n: int
@@ -73,6 +76,8 @@ class Evaluation:
     coverage: CoverageFigures | None = None
     further: tuple[Distances, ...] = ()
     missing: tuple[NotMeasured, ...] = ()
+    realism: Realism | None = None
+    coded: Realism | None = None
 
     def to_json(self) -> dict[str, object]:
         """Nested plain data, ready for `json.dump`."""
@@ -97,7 +102,7 @@ def evaluate(
     classifier: SceneClassifier, reference_images: NDArray[np.uint8] | None = None,
     reference_texts: Sequence[str] | None = None, reference_labels: Sequence[str] | None = None,
     reference_statistics: FeatureStatistics | None = None, reference_floor: FrechetFloor | None = None,
-    picture_encoders: Sequence[PictureEncoder] = (), seed: int = 0,
+    picture_encoders: Sequence[PictureEncoder] = (), coded: Coded | None = None, seed: int = 0,
 ) -> Evaluation:
     """Measure recognition, alignment, diversity and distance to real pictures.
 
@@ -119,6 +124,7 @@ def evaluate(
             give a Frechet distance alone. That they are of this classifier is for the caller to check.
         reference_floor: Real against real, as it was measured when those statistics were.
         picture_encoders: Further networks for Frechet distance, KID and coverage.
+        coded: The reference pictures, coded and decoded by the autoencoder of the generator.
         seed: Of bootstrap, shuffling and splits.
 
     Raises:
@@ -139,12 +145,13 @@ def evaluate(
     see = partial(judge, encoder=encoder, classifier=classifier, picture_encoders=picture_encoders)
     judged = see(images, texts, labels)
     real = None if reference_images is None else see(reference_images, reference_texts, reference_labels)
-    return measure(judged, real, seed, reference_statistics, reference_floor)
+    realism = realism_figures(images, reference_images, coded, seed)
+    return measure(judged, real, seed, reference_statistics, reference_floor, realism)
 
 
 def measure(
     judged: Judged, real: Judged | None, seed: int, reference_statistics: FeatureStatistics | None = None,
-    reference_floor: FrechetFloor | None = None,
+    reference_floor: FrechetFloor | None = None, realism: RealismFigures | None = None,
 ) -> Evaluation:
     """The figures of `evaluate`, from what the networks said.
 
@@ -154,6 +161,7 @@ def measure(
         seed: Of bootstrap, shuffling and splits.
         reference_statistics: As in `evaluate`.
         reference_floor: As in `evaluate`.
+        realism: What texture and spectrum say, which no network sees; None where nobody looked.
 
     Raises:
         ValueError: Judged pictures without texts or labels.
@@ -171,6 +179,7 @@ def measure(
         missing += (NotMeasured("CMMD", reason, judged.encoder),)
     else:
         cmmd = compare_embeddings(judged.embeddings, real.embeddings, judged.encoder, seed)
+    texture = realism or RealismFigures()
     retrieval: RetrievalFigures | None = None
     diversity: tuple[DiversityFigures, ...] = ()
     if len(judged) > 1:
@@ -184,7 +193,8 @@ def measure(
             ("retrieval", judged.encoder), ("Vendi score", judged.encoder), ("Vendi score", judged.classifier)))
     return Evaluation(
         len(judged), seed, _scene(judged, real), _alignment(judged, real, seed), distances.frechet, diversity,
-        retrieval, _inception(judged, real, seed), distances.kid, cmmd, distances.coverage, further, missing,
+        retrieval, _inception(judged, real, seed), distances.kid, cmmd, distances.coverage, further,
+        missing + texture.missing, texture.generated, texture.coded,
     )
 
 

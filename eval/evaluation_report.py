@@ -21,6 +21,7 @@ from eval.findings import Finding
 from eval.guidance_sweep import SweepPoint, sweep_charts
 from eval.perceptual_hash import turned
 from eval.report import TEMPLATES
+from eval.spectrum_chart import spectrum_svg
 from eval.tables import notes_of, rows_of
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def write_evaluation_report(folder: Path, report: EvaluationReport) -> Path:
         classes=report.confusion.accuracy(), matrices=_matrices(report), mistakes=_mistakes(report),
         real_classes={} if report.real_confusion is None else report.real_confusion.accuracy(),
         charts=[(histogram, histogram_svg(histogram)) for histogram in report.histograms],
-        sweep_charts=sweep_charts(report.sweep) if report.sweep else [],
+        spectrum=_spectrum(report.evaluation), sweep_charts=sweep_charts(report.sweep) if report.sweep else [],
     )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n", "utf-8")
@@ -225,6 +226,16 @@ def _matrices(report: EvaluationReport) -> list[tuple[str, Confusion, str]]:
         (title, each, confusion_svg(each, title.lower()) if len(each.seen) <= MOST_CLASSES else "")
         for title, each in named if each is not None
     ]
+
+
+def _spectrum(evaluation: Evaluation) -> str:
+    found, coded = evaluation.realism, evaluation.coded
+    if found is None:
+        return ""
+    curves = {"real": ("real pictures", found.spectrum.real), "generated": ("these pictures", found.spectrum.generated)}
+    if coded is not None:
+        curves["coded"] = ("real pictures, coded and decoded", coded.spectrum.generated)
+    return spectrum_svg(found.spectrum.frequency, curves)
 
 
 def _mistakes(report: EvaluationReport) -> list[tuple[str, str, str, str]]:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from eval.floors import AtEqualSize
     from eval.memorisation import Memorisation
 
+GRID = 3.0
+"""Decibels of a grid peak above that of real pictures from which on it is seen."""
+
 LEAST = 30
 """Pictures of a class below which its accuracy alone says little."""
 
@@ -50,6 +53,7 @@ def findings(
     for each in (Distances(evaluation.frechet, evaluation.kid, evaluation.coverage, ()), *evaluation.further):
         found += _distances(each)
     found += _diversity(evaluation)
+    found += _realism(evaluation)
     if generated is not None:
         found += _classes(generated, real)
     if copies is not None:
@@ -66,6 +70,23 @@ def _recognition(evaluation: Evaluation) -> Iterator[Finding]:
     if real is not None:
         yield _beside(own, real, "Scene accuracy", "easier to name than real pictures, which does not make them "
                       "alike")
+
+
+def _realism(evaluation: Evaluation) -> Iterator[Finding]:
+    found, coded = evaluation.realism, evaluation.coded
+    if found is None:
+        return
+    own, beside = found.coarse, ""
+    if coded is not None and coded.coarse.low > coded.coarse.null_high:
+        beside = (" Real pictures that its autoencoder coded and decoded are told apart too, "
+                  f"{coded.coarse.accuracy:.3f}: no training of the denoiser mends that.")
+    text = (f"By texture alone {own.accuracy:.3f} [{own.low:.3f}, {own.high:.3f}] of these and real pictures are told "
+            f"apart, of real ones among themselves {own.null:.3f} (n = {own.n} against {own.n}).")
+    yield Finding("worse" if own.low > own.null_high else "fine", text + beside)
+    grid = {period: value for period, value in found.spectrum.peaks.items() if value > GRID}
+    if grid:
+        peaks = " and ".join(f"{value:+.1f} dB at a period of {period} px" for period, value in grid.items())
+        yield Finding("worse", f"The pictures carry a grid: {peaks} above real pictures.")
 
 
 def _alignment(evaluation: Evaluation) -> Iterator[Finding]:

@@ -10,7 +10,6 @@ All images of one comparison have the same size and came to it the same way: wha
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,15 +38,15 @@ class ToldApart:
 
     Attributes:
         fine: Whether it was given the many measures or the few.
-        accuracy: Share of all images named right by a classifier that did not see them; each side counts half.
+        accuracy: Share of images named right by a classifier that did not see them.
         low: Lower end of its 95 % interval (Wilson, over images).
         high: Upper end.
         null: Mean of the same for random halves of the real images against each other.
         null_low: Smallest of these.
         null_high: Largest.
-        n: Generated images.
-        n_real: Real images.
-        seed: Seed of folds and halves.
+        n: Generated images, and as many real ones: of the larger number a random sample.
+        n_halves: Real images in each half.
+        seed: Seed of the sample, of folds and of halves.
     """
 
     fine: bool
@@ -58,7 +57,7 @@ class ToldApart:
     null_low: float
     null_high: float
     n: int
-    n_real: int
+    n_halves: int
     seed: int
 
 
@@ -161,27 +160,23 @@ def tell_apart(images: NDArray[np.uint8], real: NDArray[np.uint8], fine: bool = 
         raise InputError(f"{len(images)} images against {len(real)} real ones: telling them apart needs {LEAST} and "
                          f"{2 * LEAST} at the least")
     own, others = texture_features(images, fine), texture_features(real, fine)
-    sides = _sides(own, others, seed)
-    figure = share_of(np.concatenate(sides))
     random = np.random.default_rng([seed, 1])
+    n = min(len(own), len(others))  # of unequal numbers, a classifier that sees nothing names the larger
+    chosen = [np.sort(random.permutation(len(side))[:n]) for side in (own, others)]
+    figure = share_of(_hits(own[chosen[0]], others[chosen[1]], seed))
     null = []
     for _ in range(halves):
         order = random.permutation(len(others))
         half = len(others) // 2
-        null.append(_balanced(_sides(others[order[:half]], others[order[half:]], seed)))
-    return ToldApart(fine, _balanced(sides), figure.low, figure.high, float(np.mean(null)), min(null), max(null),
-                     len(images), len(real), seed)
+        null.append(float(_hits(others[order[:half]], others[order[half:2 * half]], seed).mean()))
+    return ToldApart(fine, figure.value, figure.low, figure.high, float(np.mean(null)), min(null), max(null),
+                     n, len(others) // 2, seed)
 
 
-def _sides(one: Floats, other: Floats, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _hits(one: Floats, other: Floats, seed: int) -> NDArray[np.bool_]:
     from eval.probe import cross_validated
 
-    hits = cross_validated(np.concatenate([one, other]), ["generated"] * len(one) + ["real"] * len(other), FOLDS, seed)
-    return hits[:len(one)], hits[len(one):]
-
-
-def _balanced(sides: Sequence[NDArray[np.bool_]]) -> float:
-    return float(np.mean([side.mean() for side in sides]))
+    return cross_validated(np.concatenate([one, other]), ["generated"] * len(one) + ["real"] * len(other), FOLDS, seed)
 
 
 def compare_spectra(images: NDArray[np.uint8], real: NDArray[np.uint8]) -> Spectrum:

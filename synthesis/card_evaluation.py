@@ -53,6 +53,25 @@ def _figures(found: Mapping[str, Any]) -> list[list[str]]:
         real = "" if not floor else f"{floor['mean']:.2f} (n = {floor['n']} against {floor['n']})"
         rows.append(["Frechet distance, squared", f"{frechet['distance']:.2f}", interval, "", real,
                      f"{frechet['n']} against {frechet['n_reference']}", _network(frechet["network"])])
+    for what, key in (("", "realism"), ("real pictures, coded and decoded: ", "coded")):
+        if found.get(key):
+            rows += _realism(what, found[key])
+    return rows
+
+
+def _realism(what: str, found: Mapping[str, Any]) -> list[list[str]]:
+    network = _network(found["network"]) or "texture measures"
+    rows = []
+    for each in (found["coarse"], found["fine"]):
+        name = f"{what}told apart by texture, {'72' if each['fine'] else '18'} measures"
+        rows.append([name, f"{each['accuracy']:.3f}", f"{each['low']:.3f} to {each['high']:.3f}", "0.500 (a guess)",
+                     f"{each['null']:.3f}", f"{each['n']} against {each['n']}", network])
+    spectrum = found["spectrum"]
+    counts = f"{spectrum['n']} against {spectrum['n_real']}"
+    peaks = " / ".join(f"{value:+.1f}" for value in spectrum["peaks"].values())
+    rows.append([f"{what}fine half of the spectrum", f"{spectrum['fine']:+.1f} dB", "", "", "0 dB", counts, network])
+    rows.append([f"{what}grid peaks at {' / '.join(spectrum['peaks'])} px", f"{peaks} dB", "", "", "0 dB", counts,
+                 network])
     return rows
 
 

@@ -88,7 +88,7 @@ class _JudgeCommand(click.Command):
 
 @click.command(cls=_JudgeCommand)
 @click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--real", type=click.Path(path_type=Path), help="Real image-caption data; adds the Frechet distance.")
+@click.option("--real", type=click.Path(path_type=Path), help="Real image-caption data; adds distances and realism.")
 @click.option("--split", default="test", show_default=True, help="Split of the real data.")
 @click.option("--encoder", default="clip-ucm-b", show_default=True, help="Scores pictures against texts.")
 @click.option("--classifier", default="scene-ucm", show_default=True, help="Names scenes; gives the features.")
@@ -115,7 +115,7 @@ def judge(
     """Judge the data set in RUN with models that did not choose its rows."""
     from eval.feature_cache import cache_folder
     from synthesis.against_reference import against_reference
-    from synthesis.evaluating import Judges, judge_run, write_evaluation
+    from synthesis.evaluating import Judges, judge_run, realism_of, write_evaluation
     from synthesis.evaluation_page import collect, find_copies, write_page
     from synthesis.guidance_runs import RunRecord, check_sweep, sweep_points
     from synthesis.run_pictures import RunPictures
@@ -127,7 +127,8 @@ def judge(
     pictures = RunPictures.read(run_directory, limit)
     others = None if real is None else readers.pictures(real, split, limit, pictures.size)
     judges = Judges.load(encoder, classifier, features, cache_folder(cache))
-    found = judge_run(pictures, judges, seed, None if others is None else judges.of_real(others))
+    found = judge_run(pictures, judges, seed, None if others is None else judges.of_real(others),
+                      None if others is None else realism_of(pictures, others, run_directory, seed))
     for line in [found.evaluation.table()] if table else found.evaluation.lines():
         click.echo(line)
     distances = []

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from eval import CachedClassifier, CachedEncoder, Evaluation
     from eval.judged import Judged
+    from eval.realism_figures import RealismFigures
 
 LEAST, LEAST_REAL = 2, 4
 
@@ -129,7 +130,8 @@ class JudgedRun:
     evaluation: Evaluation
 
 
-def judge_run(pictures: RunPictures, judges: Judges, seed: int, real: Judged | None = None) -> JudgedRun:
+def judge_run(pictures: RunPictures, judges: Judges, seed: int, real: Judged | None = None,
+              realism: RealismFigures | None = None) -> JudgedRun:
     """Scene accuracy, alignment with its null, and with real pictures distances with their floors.
 
     Args:
@@ -137,6 +139,7 @@ def judge_run(pictures: RunPictures, judges: Judges, seed: int, real: Judged | N
         judges: The networks.
         seed: Decides bootstrap, shuffling and splits.
         real: What the networks said of real pictures.
+        realism: What texture and spectrum say beside them.
 
     Raises:
         InputError: Too few pictures, or a class that the classifier does not know.
@@ -145,7 +148,7 @@ def judge_run(pictures: RunPictures, judges: Judges, seed: int, real: Judged | N
 
     check_numbers(len(pictures.images), real)
     judged = judges.of_run(pictures)
-    return JudgedRun(pictures, judged, real, measure(judged, real, seed))
+    return JudgedRun(pictures, judged, real, measure(judged, real, seed, realism=realism))
 
 
 def check_numbers(n: int, real: Judged | None) -> None:
@@ -157,6 +160,21 @@ def check_numbers(n: int, real: Judged | None) -> None:
     if real is not None and (n < LEAST or len(real) < LEAST_REAL):
         raise InputError(f"{n} pictures against {len(real)} real ones: a Frechet distance needs {LEAST} and "
                          f"{LEAST_REAL} at the least")
+
+
+def realism_of(pictures: RunPictures, real: RealPictures, run: Path, seed: int) -> RealismFigures:
+    """What texture and spectrum say of a run's pictures, and of real ones that its autoencoder coded and decoded.
+
+    Args:
+        pictures: Of the run.
+        real: Real pictures at their size.
+        run: The run directory, which names the generator.
+        seed: Of folds and halves.
+    """
+    from eval.realism_figures import realism_figures
+    from synthesis.coded_images import coded_images
+
+    return realism_figures(pictures.images, real.images, coded_images(run, real.images), seed)
 
 
 def stack(pictures: Sequence[Image.Image], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -103,3 +103,13 @@ def test_what_cannot_be_compared_is_refused() -> None:
         texture_features(np.zeros((1, 16, 16, 3), np.uint8))
     with pytest.raises(InputError, match="needs 10"):
         tell_apart(natural(9, 0), natural(40, 1))
+
+
+
+def test_as_many_of_either_side_are_shown() -> None:
+    """Else a classifier that sees nothing names the larger side, and is right more often than not."""
+    found = tell_apart(natural(12, 0), natural(90, 1))
+    assert (found.n, found.n_halves) == (12, 45)
+    assert 0.2 < found.accuracy < 0.8
+    assert found.low <= found.accuracy <= found.high
+    assert tell_apart(blurred(natural(90, 0)), natural(20, 1)).n == 20

@@ -1,0 +1,96 @@
+"""Real images as the autoencoder of a run's generator gives them back: no denoiser can make its decoder do better."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthesis.errors import InputError, one_line
+from synthesis.quiet import quiet
+
+if TYPE_CHECKING:
+    from eval.figures import NotMeasured
+    from eval.realism_figures import Coded
+
+NAMES = ("vae", "vqvae", "movq")  # of a pipeline's autoencoder, as diffusers' pipelines and our own call it
+AT_ONCE = 4
+LIBRARY = "diffusers"
+
+
+def coded_images(run: Path, images: NDArray[np.uint8]) -> Coded | NotMeasured:
+    """Code and decode real images with the autoencoder of the generator that drew a run.
+
+    Nothing is fetched: a generator that is no longer on this machine, or is another by now, is not measured.
+
+    Args:
+        run: The run directory.
+        images: `uint8` (M, H, W, 3), at the size of the run's images.
+    """
+    from eval.figures import NotMeasured
+    from eval.realism_figures import CODED, Coded
+    from synthesis.guidance_runs import RunRecord
+
+    nothing: dict[str, object] = {"kind": "autoencoder of the generator"}
+    try:
+        record = RunRecord.read(run)
+        folder, name, revision = _generator(record.recipe.generator.model, str(record.parts["generator"]["revision"]))
+        network, part = _autoencoder(folder, name)
+        coded = np.concatenate([_code(network, images[start:start + AT_ONCE])
+                                for start in range(0, len(images), AT_ONCE)])
+        if coded.shape != images.shape:
+            raise InputError(f"it gives images of {coded.shape[2]} x {coded.shape[1]} px for those of "
+                             f"{images.shape[2]} x {images.shape[1]} px")
+    except (ValueError, KeyError, TypeError, OSError, RuntimeError) as error:
+        return NotMeasured(CODED, one_line(error)[:300], nothing)
+    return Coded(coded, {"model": f"{name} ({part})", "content": revision})
+
+
+def _generator(reference: str, revision: str) -> tuple[Path, str, str]:
+    """Folder, name and revision of a generator's files, without its LoRA, which changes no autoencoder."""
+    from huggingface_hub import try_to_load_from_cache
+
+    from eval import models
+    from synthesis.generators import WEIGHTS
+
+    revision = revision.partition("+")[0]
+    found = models.resolve(reference, [WEIGHTS])
+    if found.local:
+        if models.content_hash(found.folder) != revision:
+            raise InputError(f"the files of the generator {found.folder.name!r} have changed since it drew the run")
+        return found.folder, reference if found.embedded else found.folder.resolve().name, revision
+    index = try_to_load_from_cache(found.location, "model_index.json", revision=revision)
+    if not isinstance(index, str):
+        raise InputError(f"the generator {found.location!r} at {revision[:12]} is not in the cache of this machine")
+    return Path(index).parent, found.location, revision
+
+
+def _autoencoder(folder: Path, name: str) -> tuple[Any, str]:
+    import torch
+
+    from synthesis.components import load_networks, parts_of
+
+    index = json.loads((folder / "model_index.json").read_text("utf-8"))
+    parts = [part for part in parts_of(index, name) if part.name in NAMES and part.library == LIBRARY]
+    if not parts:
+        raise InputError(f"the generator {name!r} has no autoencoder of diffusers")
+    with quiet():
+        network = load_networks(folder, parts[:1], torch.float32, name).get(parts[0].name)
+    if network is None:
+        raise InputError(f"the generator {name!r} has no {parts[0].name}")
+    return network.eval(), parts[0].name
+
+
+def _code(network: Any, images: NDArray[np.uint8]) -> NDArray[np.uint8]:  # noqa: ANN401 - diffusers is untyped
+    import torch
+
+    pixels = torch.from_numpy(images.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1)
+    with torch.no_grad():
+        answer = network.encode(pixels)
+        latents = answer.latent_dist.mode() if hasattr(answer, "latent_dist") else answer.latents
+        decoded = network.decode(latents).sample
+    levels: NDArray[np.uint8] = np.rint((decoded.clamp(-1, 1).numpy() + 1) * 127.5).astype(np.uint8)
+    return levels.transpose(0, 2, 3, 1)
