@@ -117,16 +117,17 @@ for command in (models, expand, generate, plan, run, export_command(_all_pairs),
               help="Image-caption data: folder, file, Hub id, or data YAML; may be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Where models and checkpoints go.")
 @click.option("--base", help="What lora and full start from: embedded name, folder, or Hub id of a diffusers pipeline.")
+@click.option("--teacher", help="What autoencoder-distil learns from: folder or Hub id of an autoencoder of diffusers.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time budget.")
 @click.option("--resume/--restart", default=True, show_default=True, help="Carry on from the last checkpoint.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the preset.")
-def train(preset: str, data: Sequence[str], out: Path, base: str | None, minutes: float | None, resume: bool,
-          overrides: Sequence[str]) -> None:
+def train(preset: str, data: Sequence[str], out: Path, base: str | None, teacher: str | None, minutes: float | None,
+          resume: bool, overrides: Sequence[str]) -> None:
     """Train a model; PRESET `lora` tunes one of yours, `release` makes all the embedded ones again."""
     import training
     from synthesis.recipe import parse_overrides
 
-    training.run_preset(preset, data, out, minutes, resume, parse_overrides(overrides), base)
+    training.run_preset(preset, data, out, minutes, resume, parse_overrides(overrides), base, teacher)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

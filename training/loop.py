@@ -83,6 +83,10 @@ class Task(ABC):
         """Names of the networks that `player` optimises: all of them unless a task says otherwise."""
         return list(self.networks())
 
+    def rate(self, network: str) -> float:
+        """Learning rate of a network, by its name in `networks`, in units of the loop's."""
+        return 1.0
+
     @abstractmethod
     def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Tensors of the training pictures `rows` (int64 (B,)), augmented, on the task's device."""
@@ -196,7 +200,7 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True, wo
         # `forward`. `_reduce` averages the gradients instead.
         accelerator.prepare_model(network, evaluation_mode=True)
     optimisers = {
-        player: accelerator.prepare(_optimiser([networks[n] for n in task.player_networks(player)], settings))
+        player: accelerator.prepare(_optimiser(task, player, settings))
         for player in task.players
     }
     average = _Average(networks, settings.ema_decay)
@@ -220,7 +224,7 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True, wo
         rate = settings.learning_rate * learning_rate_factor(ledger.step, fraction, settings.warmup_steps)
         for optimiser in optimisers.values():
             for group in optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["rate"]
         shown: dict[str, float] = defaultdict(float)
         for micro in range(settings.accumulate):
             index = ledger.step * settings.accumulate + micro
@@ -319,10 +323,15 @@ def _reduce(parameters: Sequence[nn.Parameter], accelerator: Accelerator) -> Non
                 parameter.grad = accelerator.reduce(parameter.grad, reduction="mean")
 
 
-def _optimiser(networks: Sequence[nn.Module], settings: LoopSettings) -> torch.optim.Optimizer:
-    matrices = [p for network in networks for p in network.parameters() if p.requires_grad and p.ndim > 1]
-    vectors = [p for network in networks for p in network.parameters() if p.requires_grad and p.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+def _optimiser(task: Task, player: str, settings: LoopSettings) -> torch.optim.Optimizer:
+    """One group for each network and kind of parameter; vectors (biases, norms) have no weight decay."""
+    groups = []
+    for name in task.player_networks(player):
+        parameters = [p for p in task.networks()[name].parameters() if p.requires_grad]
+        for own, decay in (([p for p in parameters if p.ndim > 1], settings.weight_decay),
+                           ([p for p in parameters if p.ndim <= 1], 0.0)):
+            if own:
+                groups.append({"params": own, "rate": task.rate(name), "weight_decay": decay})
     if settings.optimiser == "adamw":
         return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
     try:

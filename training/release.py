@@ -24,13 +24,16 @@ if TYPE_CHECKING:
 
 BASE = "base"
 FROM_A_BASE = ("finetune", "distil")
+FROM_A_TEACHER = "autoencoder-distil"
+TEACHER = "teacher"
 READING = ("clip", "diffusion", "hopfield")  # families of models that read captions
 KNOWING = (*READING, "scene")  # and that know classes: what they met is written beside their weights
 LEARN_CLASSES = ("scene", "chain")
 
 
 def run_preset(preset: str, data: str | Path | Sequence[str | Path], out: Path, minutes: float | None = None,
-               resume: bool = True, overrides: Mapping[str, Any] | None = None, base: str | None = None) -> None:
+               resume: bool = True, overrides: Mapping[str, Any] | None = None, base: str | None = None,
+               teacher: str | None = None) -> None:
     """Train what a preset names and write it to `out`; the same command resumes.
 
     Args:
@@ -41,13 +44,14 @@ def run_preset(preset: str, data: str | Path | Sequence[str | Path], out: Path, 
         resume: False starts anew.
         overrides: Dotted key -> value, for a single training.
         base: Model that the training starts from, for the presets that need one.
+        teacher: Autoencoder that the training learns from, for the preset that needs one.
 
     Raises:
         InputError: The preset, the data or a setting is wrong.
     """
     from training.data import read_pairs, report_skipped
 
-    chosen = with_base(preset, load_preset(preset, overrides), base)
+    chosen = with_teacher(preset, with_base(preset, load_preset(preset, overrides), base), teacher)
     pairs = read_pairs(data)
     report_skipped(pairs)
     check_classes(preset, chosen.family, pairs)
@@ -83,6 +87,21 @@ def with_base(name: str, preset: Preset, base: str | None) -> Preset:
     return preset.model_copy(update={"needs": preset.needs | ({BASE: base} if base else {})})
 
 
+def with_teacher(name: str, preset: Preset, teacher: str | None) -> Preset:
+    """The preset with the autoencoder that it learns from among its needs.
+
+    Raises:
+        InputError: The preset needs a teacher and has none, or learns from none and is given one.
+    """
+    if preset.family != FROM_A_TEACHER:
+        if teacher is not None:
+            raise InputError(f"--teacher {teacher!r}: preset {name!r} learns from no other model; leave --teacher out")
+        return preset
+    if teacher is None and TEACHER not in preset.needs:
+        raise InputError(f"preset {name!r} needs --teacher: a folder, or a Hub id, of an autoencoder of diffusers")
+    return preset.model_copy(update={"needs": preset.needs | ({TEACHER: teacher} if teacher else {})})
+
+
 def check_classes(name: str, family: str, pairs: PairSet) -> None:
     """Check that the data names classes, if the preset learns them.
 
@@ -108,6 +127,10 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
         from training.finetune_run import finetune
 
         return finetune(preset, settings, pairs, out, resume)
+    if preset.family == FROM_A_TEACHER:
+        from training.autoencoder_distil_run import distil_autoencoder
+
+        return distil_autoencoder(preset, settings, pairs, out, resume)
     needs = {role: _needed(reference, made) for role, reference in preset.needs.items()}
     if preset.family == "scene":
         pairs = pairs.with_class()

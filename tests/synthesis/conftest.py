@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from synthesis.cli import main
 from synthesis.recipe import Recipe
 from tests.tiny import tiny_clip, tiny_pictures, tiny_scene
 from tests.tiny_mhn import save_tiny_mhn
@@ -50,19 +49,6 @@ def _calibrate(folder: Path) -> None:
     captions = [[f"a picture of a {label}"] for label in CLASSES for _ in range(20)]
     labels = [label for label in CLASSES for _ in range(20)]
     calibrate(encoder, tiny_pictures(60), captions, labels, "val").save(folder / "calibration.json")
-
-
-@pytest.fixture
-def terrasynth(capsys):
-    """Run a command; gives exit code, stdout and the lines of stderr."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err.splitlines()
-
-    return call
 
 
 @pytest.fixture

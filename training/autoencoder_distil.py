@@ -1,0 +1,309 @@
+"""An autoencoder of our own that speaks a published one's latent space (knowledge distillation, Hinton et al., 2015).
+
+The encoder learns the teacher's latents, the decoder the teacher's images of them, so that whatever was made for that
+latent space fits. Regression alone gives the mean of what is possible, which is a blur; a second training with a
+conditional discriminator (Isola et al., CVPR 2017; hinge loss and spectral normalization of Miyato et al., ICLR 2018)
+brings the fine half of the spectrum back. The teacher's images count as the true ones there.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderTiny
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+from typing_extensions import override
+
+from training.errors import InputError
+from training.finetune_views import Pictures
+from training.going_on import check_same_shape
+from training.latent_cache import TensorCache, cache_key
+from training.latent_views import LatentViews, ViewSettings, load_autoencoder, to_latents, to_pixels
+from training.loop import Losses, Task
+from training.pictures import to_channels_last, to_float
+from training.saving import save_model
+from training.sheets import tile
+
+SHARD = 64
+MOST_NOISE = 0.4  # deviation of what is added to latents, whose own is about 0.65
+CELL = 8  # pixels of an image per latent
+LARGEST_PSNR = 200.0  # more than a distance that float32 knows
+
+
+class AutoencoderDistilSettings(BaseModel):
+    """What a preset may set about distilling an autoencoder.
+
+    Attributes:
+        views: How training images are seen.
+        crop: Side in pixels of what one step looks at; a multiple of 8.
+        margin: Outer pixels of a crop that the losses leave out, since the teacher saw beyond them.
+        channels: Width of both halves, at every resolution.
+        encoder_blocks: Residual blocks of the encoder, from full to an eighth of the resolution.
+        decoder_blocks: Residual blocks of the decoder, from an eighth to full resolution.
+        mixed_share: Share of the decoder's targets whose latents are noised or mixed, since generated latents are not
+            quite real ones.
+        l1_weight: Weight of the mean absolute difference to the teacher's image.
+        mean_weight: Weight of the same for means over 4 x 4 pixels.
+        latent_weight: Weight of the encoder's mean squared difference to the teacher's latents; 0 leaves the encoder
+            as it is.
+        adversarial_weight: Weight of the discriminator's verdict; 0 for a regression to the end.
+        adversarial_start: Share of the training after which the discriminator joins.
+        discriminator_rate: Learning rate of the discriminator in units of the autoencoder's.
+        val_images: Images of `val` that checkpoints are judged by.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    views: ViewSettings = ViewSettings()
+    crop: int = Field(default=64, gt=0, multiple_of=CELL)
+    margin: int = Field(default=8, ge=0, multiple_of=CELL)
+    channels: int = Field(default=48, gt=0)
+    encoder_blocks: tuple[int, int, int, int] = (1, 2, 3, 3)
+    decoder_blocks: tuple[int, int, int, int] = (4, 4, 3, 1)
+    mixed_share: float = Field(default=0.3, ge=0, le=1)
+    l1_weight: float = 4.0
+    mean_weight: float = 2.0
+    latent_weight: float = 1.0
+    adversarial_weight: float = Field(default=0.05, ge=0)
+    adversarial_start: float = Field(default=0.6, ge=0, lt=1)
+    discriminator_rate: float = Field(default=2.0, gt=0)
+    val_images: int = Field(default=128, gt=0)
+
+
+class LatentDiscriminator(nn.Module):
+    """Judges an image by its patches, given its latents, and by its texture at full resolution.
+
+    Two heads: three strided convolutions down to the latents' resolution, where the latents are joined; and three
+    plain convolutions. All spectrally normalized.
+    """
+
+    def __init__(self, latent_channels: int = 4, width: int = 32) -> None:
+        super().__init__()
+
+        def conv(i: int, o: int, kernel: int, stride: int = 1) -> nn.Module:
+            return spectral_norm(nn.Conv2d(i, o, kernel, stride, (kernel - 1) // 2))
+
+        c = width
+        self.down = nn.Sequential(conv(3, c, 4, 2), nn.LeakyReLU(0.2), conv(c, 2 * c, 4, 2), nn.LeakyReLU(0.2),
+                                  conv(2 * c, 4 * c, 4, 2), nn.LeakyReLU(0.2))
+        self.joined = nn.Sequential(conv(4 * c + latent_channels, 4 * c, 3), nn.LeakyReLU(0.2), conv(4 * c, 1, 3))
+        self.texture = nn.Sequential(conv(3, c, 3), nn.LeakyReLU(0.2), conv(c, c, 3), nn.LeakyReLU(0.2), conv(c, 1, 3))
+
+    @override
+    def forward(self, pixels: torch.Tensor, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (N, 1, S/8, S/8) and (N, 1, S, S) of pixels (N, 3, S, S) with latents (N, C, S/8, S/8)."""
+        down = self.down(pixels)
+        patch: torch.Tensor = self.joined(torch.cat([down, latents], 1))
+        texture: torch.Tensor = self.texture(pixels)
+        return patch, texture
+
+
+class AutoencoderDistilTask(Task):
+    """A student `AutoencoderTiny` from random weights, or further from `initial`, and its discriminator.
+
+    Args:
+        splits: Images of `train` and `val`.
+        settings: See `AutoencoderDistilSettings`.
+        device: Where the networks are.
+        teacher: Folder of the published autoencoder.
+        cache: Folder for the teacher's outputs, which are made once.
+        initial: Folder of a student of the same shape to go on from.
+
+    Raises:
+        InputError: A crop does not fit, `initial` has another shape, or the teacher is no 8-fold autoencoder.
+    """
+
+    players = ("autoencoder", "discriminator")  # in this order, so that the second sees what the first has drawn
+
+    def __init__(self, splits: dict[str, Pictures], settings: AutoencoderDistilSettings, device: torch.device,
+                 teacher: Path, cache: Path, initial: Path | None = None) -> None:
+        if settings.crop > settings.views.size or settings.crop <= 2 * settings.margin:
+            raise InputError(f"model.crop {settings.crop} has to be more than twice model.margin {settings.margin} and "
+                             f"at most model.views.size {settings.views.size}")
+        self.splits, self.settings, self.device, self.size = splits, settings, device, settings.views.size
+        self.views = LatentViews(splits["train"], settings.views, teacher, cache, device)
+        channels, side = self.views.cache.read(0, 0)["latents"].shape[:2]
+        if side * CELL != settings.views.size:
+            raise InputError(f"the teacher makes {side} latents of {settings.views.size} pixels; one that is 8 times "
+                             "smaller is needed, such as those of Stable Diffusion")
+        self.model = AutoencoderTiny(
+            encoder_block_out_channels=(settings.channels,) * 4, num_encoder_blocks=settings.encoder_blocks,
+            decoder_block_out_channels=(settings.channels,) * 4, num_decoder_blocks=settings.decoder_blocks,
+            latent_channels=channels,
+        )
+        if initial is not None:
+            other = AutoencoderTiny.from_pretrained(initial, torch_dtype=torch.float32)
+            check_same_shape(self.model.config, other.config)
+            self.model.load_state_dict(other.state_dict())
+        to_channels_last(self.model, device)
+        if not settings.latent_weight:
+            self.model.encoder.requires_grad_(False)
+        self.discriminator = LatentDiscriminator(channels).to(device)
+        self._fake: torch.Tensor | None = None
+        self._progress = 0.0
+        key = cache_key(views=self.views.key, mixed=settings.mixed_share)
+        self._teacher = teacher
+        self.targets = TensorCache(cache / f"decoded-{key}", len(splits["train"]), SHARD)
+        self.targets.make(self._decode, lambda done: print(f"decoded {done} images", file=sys.stderr))
+        self.val_pixels, self.val_latents, self.val_targets = self._val(teacher)
+
+    def _decode(self, rows: range) -> dict[str, torch.Tensor]:
+        """The teacher's images of one view of each training image: as it is, noised, or mixed with another."""
+        teacher = load_autoencoder(self._teacher, self.device)
+        latents = torch.stack([disturbed(self.views.cache, row, self.settings) for row in rows])
+        decoded = to_pixels(teacher, latents.to(self.device)).clamp(-1, 1)
+        return {"latents": latents.half(), "pixels": to_bytes(decoded.cpu())}
+
+    @torch.no_grad()
+    def _val(self, teacher: Path) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        model = load_autoencoder(teacher, self.device)
+        val = self.splits["val"]
+        rows = np.linspace(0, len(val) - 1, min(self.settings.val_images, len(val))).round().astype(int).tolist()
+        pixels = to_float(torch.from_numpy(val.open(rows, self.size)).permute(0, 3, 1, 2))
+        latents = torch.cat([to_latents(model, part.to(self.device)).cpu() for part in pixels.split(16)])
+        targets = torch.cat([to_pixels(model, part.to(self.device)).cpu() for part in latents.split(16)])
+        return pixels, latents, targets.clamp(-1, 1)
+
+    @override
+    def __len__(self) -> int:
+        return len(self.splits["train"])
+
+    @override
+    def networks(self) -> dict[str, nn.Module]:
+        return {"autoencoder": self.model, "discriminator": self.discriminator}
+
+    @override
+    def player_networks(self, player: str) -> Sequence[str]:
+        return [player]
+
+    @override
+    def rate(self, network: str) -> float:
+        return self.settings.discriminator_rate if network == "discriminator" else 1.0
+
+    @override
+    def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        cells, room = self.settings.crop // CELL, self.size // CELL
+        parts: dict[str, list[torch.Tensor]] = {"latents": [], "target": [], "pixels": [], "code": []}
+        for row in rows.tolist():
+            view = int(torch.randint(self.settings.views.count, (1,), generator=generator))
+            places = torch.randint(room - cells + 1, (4,), generator=generator).tolist()
+            seen, drawn = self.views.cache.read(row, view), self.targets.read(row)
+            for source, (top, left), (code, pixels) in ((drawn, places[:2], ("latents", "target")),
+                                                        (seen, places[2:], ("code", "pixels"))):
+                parts[code].append(source["latents"][:, top:top + cells, left:left + cells].float())
+                part = source["pixels"][CELL * top:CELL * (top + cells), CELL * left:CELL * (left + cells)]
+                parts[pixels].append(to_float(part.permute(2, 0, 1)))
+        return {name: torch.stack(values).to(self.device, memory_format=torch.channels_last)
+                for name, values in parts.items()}
+
+    @override
+    def losses(self, player: str, batch: dict[str, torch.Tensor], progress: float) -> Losses:
+        settings, self._progress = self.settings, progress
+        if player == "discriminator":
+            if not self._adversarial or self._fake is None:
+                return {}
+            real = self.discriminator(_inner(batch["target"], settings.margin), self._code(batch))
+            fake = self.discriminator(self._fake, self._code(batch))
+            return {f"hinge_{name}": F.relu(1 - r).mean() + F.relu(1 + f).mean()
+                    for name, r, f in zip(("patch", "texture"), real, fake, strict=True)}
+        drawn = _inner(self.model.decode(batch["latents"]).sample, settings.margin)
+        target = _inner(batch["target"], settings.margin)
+        losses = {
+            "l1": settings.l1_weight * (drawn - target).abs().mean(),
+            "mean": settings.mean_weight * (F.avg_pool2d(drawn, 4) - F.avg_pool2d(target, 4)).abs().mean(),
+        }
+        if settings.latent_weight:
+            edge = settings.margin // CELL
+            code = _inner(self.model.encode(batch["pixels"]).latents, edge)
+            losses["latents"] = settings.latent_weight * F.mse_loss(code, _inner(batch["code"], edge))
+        if self._adversarial:
+            verdicts = self.discriminator(drawn, self._code(batch))
+            losses["adversarial"] = -settings.adversarial_weight * (verdicts[0].mean() + verdicts[1].mean())
+            self._fake = drawn.detach()
+        return losses
+
+    @property
+    def _adversarial(self) -> bool:
+        return self.settings.adversarial_weight > 0 and self._progress >= self.settings.adversarial_start
+
+    def _code(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        return _inner(batch["latents"], self.settings.margin // CELL)
+
+    @override
+    def validate(self) -> dict[str, float]:
+        """Distance to the teacher, as PSNR in dB, of decoded `val` latents; and how far the spectrum falls short."""
+        latents = torch.cat([to_latents(self.model, part.to(self.device)).cpu() for part in self.val_pixels.split(16)])
+        drawn = torch.cat([to_pixels(self.model, part.to(self.device)).cpu() for part in self.val_latents.split(16)])
+        own = torch.cat([to_pixels(self.model, part.to(self.device)).cpu() for part in latents.split(16)])
+        rows = slice(None, None, max(1, len(drawn) // 8))
+        self.drawn = torch.cat([sheet[rows][:8].clamp(-1, 1)
+                                for sheet in (self.val_pixels, self.val_targets, drawn, own)])
+        figures = {
+            "psnr_teacher": _psnr(drawn, self.val_targets), "psnr_real": _psnr(own, self.val_pixels),
+            "latents_mse": F.mse_loss(latents, self.val_latents).item(), "n": float(len(drawn)),
+            "fine_db": fine_half_db(drawn) - fine_half_db(self.val_targets),
+        }
+        # With an adversary the distance rises while the images get better, so the last state is the one to keep.
+        figures["score"] = LARGEST_PSNR + self._progress if self._adversarial else figures["psnr_teacher"]
+        return figures
+
+    @override
+    def preview(self) -> np.ndarray | None:
+        return tile(self.drawn, columns=min(8, len(self.drawn) // 4))
+
+    @override
+    def save(self, folder: Path) -> None:
+        save_model(self.model, folder)
+
+
+def disturbed(cache: TensorCache, row: int, settings: AutoencoderDistilSettings) -> torch.Tensor:
+    """Latents float32 (C, h, w) of one view of a training image; a pure function of (row, settings).
+
+    A share of them is noised, a third of which mixed with latents of another image on one side of a straight cut.
+    """
+    random = torch.Generator().manual_seed(settings.views.seed * 1_000_003 + row)
+    view = int(torch.randint(settings.views.count, (1,), generator=random))
+    latents = cache.read(row, view)["latents"].float()
+    chance, mix, strength = torch.rand(3, generator=random).tolist()
+    if chance >= settings.mixed_share:
+        return latents
+    if mix < 1 / 3:
+        other = row // SHARD * SHARD + int(torch.randint(row % SHARD + 1, (1,), generator=random))
+        cut = int(torch.randint(1, latents.shape[-1], (1,), generator=random))
+        latents[..., cut:] = cache.read(other, view)["latents"].float()[..., cut:]
+        return latents
+    noised: torch.Tensor = latents + MOST_NOISE * strength * torch.randn(latents.shape, generator=random)
+    return noised
+
+
+def fine_half_db(pixels: torch.Tensor) -> float:
+    """Mean power in dB of the fine half of the radial spectrum (above a quarter cycle per pixel), (N, 3, S, S)."""
+    gray = pixels.mean(1)
+    side = gray.shape[-1]
+    window = torch.hann_window(side, periodic=False)
+    power = torch.fft.fft2((gray - gray.mean((1, 2), keepdim=True)) * window[:, None] * window).abs().square().mean(0)
+    frequency = torch.fft.fftfreq(side)
+    radius = (frequency[:, None].square() + frequency.square()).sqrt()
+    return 10 * math.log10(power[(radius > 0.25) & (radius <= 0.5)].mean().item())
+
+
+def to_bytes(pixels: torch.Tensor) -> torch.Tensor:
+    """Float (N, 3, S, S) in [-1, 1] to `uint8` (N, S, S, 3)."""
+    return pixels.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def _inner(pixels: torch.Tensor, margin: int) -> torch.Tensor:
+    height, width = pixels.shape[-2:]
+    return pixels[..., margin:height - margin, margin:width - margin]
+
+
+def _psnr(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((10 * torch.log10(4 / (a.clamp(-1, 1) - b).square().mean((1, 2, 3)))).mean())

@@ -1,0 +1,124 @@
+"""Latents of several views of every image, made once by a published autoencoder and kept on disk.
+
+A view is a square part of an image, flipped or turned. Nothing is ever enlarged: a view spans at least as many pixels
+of the original as the model reads.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from training.data import Pair
+from training.finetune_views import TURNS, Pictures, View
+from training.latent_cache import TensorCache, cache_key
+from training.pictures import to_float
+
+SHARD = 64
+
+
+class ViewSettings(BaseModel):
+    """How images are seen in training.
+
+    Attributes:
+        size: Side in pixels of what the model reads.
+        count: Views per image; the first is the whole middle, upright.
+        min_scale: Smallest share of the image's shorter side that a view spans.
+        seed: Seed of where the views lie.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: int = Field(default=128, gt=0)
+    count: int = Field(default=8, gt=0)
+    min_scale: float = Field(default=0.6, gt=0, le=1)
+    seed: int = Field(default=0, ge=0)
+
+
+def views_in(row: int, side: int, settings: ViewSettings) -> list[View]:
+    """Views of the training image `row` whose shorter side has `side` pixels; a pure function."""
+    least = min(1.0, max(settings.min_scale, settings.size / side))
+    random = np.random.Generator(np.random.Philox(key=[settings.seed, row]))
+    views = []
+    for number in range(settings.count):
+        scale, left, top = random.uniform(least, 1.0), *random.uniform(size=2)
+        views.append(View(number % TURNS, float(scale), float(left), float(top)) if number else View())
+    return views
+
+
+def load_autoencoder(folder: Path, device: torch.device) -> Any:  # noqa: ANN401 - diffusers is untyped
+    """A frozen diffusers autoencoder of any kind, float32, convolutions in the layout that is fastest."""
+    import json
+
+    import diffusers
+
+    name = json.loads((folder / "config.json").read_text(encoding="utf-8"))["_class_name"]
+    model = getattr(diffusers, name).from_pretrained(folder, torch_dtype=torch.float32)
+    return model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def to_latents(autoencoder: Any, pixels: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - diffusers is untyped
+    """Latents float32 (N, C, h, w), scaled as a denoiser reads them, of float pixels (N, 3, S, S) in [-1, 1]."""
+    encoded = autoencoder.encode(pixels.contiguous(memory_format=torch.channels_last))
+    latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
+    config = autoencoder.config
+    scaled: torch.Tensor = (latents - (config.get("shift_factor") or 0.0)) * (config.get("scaling_factor") or 1.0)
+    return scaled
+
+
+@torch.no_grad()
+def to_pixels(autoencoder: Any, latents: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - diffusers is untyped
+    """Float pixels (N, 3, S, S), about [-1, 1], of latents (N, C, h, w) as a denoiser writes them."""
+    config = autoencoder.config
+    latents = latents / (config.get("scaling_factor") or 1.0) + (config.get("shift_factor") or 0.0)
+    decoded: torch.Tensor = autoencoder.decode(latents.contiguous(memory_format=torch.channels_last)).sample
+    return decoded
+
+
+class LatentViews:
+    """Views of N images and their latents, a shard at a time on disk.
+
+    Args:
+        images: The images of one split.
+        settings: How they are seen.
+        autoencoder: Folder of the autoencoder that encodes them.
+        cache: Folder for shards; a folder of its own is made in it for each combination of the above.
+        device: Where images are encoded.
+    """
+
+    def __init__(self, images: Pictures, settings: ViewSettings, autoencoder: Path, cache: Path,
+                 device: torch.device) -> None:
+        from eval.models import content_hash
+
+        self.images, self.settings, self._folder, self._device = images, settings, autoencoder, device
+        self.key = cache_key(pixels=images.digest, views=settings.model_dump(), vae=content_hash(autoencoder))
+        self.cache = TensorCache(cache / f"views-{self.key}", len(images), SHARD)
+        self.cache.make(self._encode, self._say)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def _say(self, done: int) -> None:
+        print(f"encoded {done} of {len(self)} images, {self.settings.count} views each", file=sys.stderr)
+
+    def _encode(self, rows: range) -> dict[str, torch.Tensor]:
+        autoencoder = load_autoencoder(self._folder, self._device)
+        latents, pixels = [], []
+        for row in rows:
+            seen = view_pixels(self.images.pairs[row], row, self.settings)
+            pixels.append(torch.from_numpy(seen))
+            floats = to_float(pixels[-1].permute(0, 3, 1, 2)).to(self._device)
+            latents.append(to_latents(autoencoder, floats).half().cpu())
+        return {"latents": torch.stack(latents), "pixels": torch.stack(pixels)}
+
+
+def view_pixels(pair: Pair, row: int, settings: ViewSettings) -> np.ndarray:
+    """The views of one image, `uint8` (V, S, S, 3)."""
+    image = pair.open()
+    return np.stack([view.of(image, settings.size) for view in views_in(row, min(image.size), settings)])
