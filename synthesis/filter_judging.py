@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from synthesis.blocks import Blocks
@@ -67,7 +68,7 @@ class Attempts:
         """The columns of each block in turn, as Arrow tables."""
         for (label, index), rows in zip(self.places, self.shown, strict=True):
             table = self.blocks.read(label, index, columns)
-            yield table if len(rows) == len(table) else table.take(rows)
+            yield table if len(rows) == len(table) else table.take(pa.array(rows, pa.int64()))
 
     def rows(self, numbers: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
         """The columns of single attempts, by their number in `labels`."""

@@ -163,7 +163,7 @@ def _prepare(folder: Folder, settings: PushSettings, checked: _Ready | None = No
     if licence.missing:
         raise InputError(
             f"the licence of {str(root)!r} has to be stated: {licence.missing}; read the terms of these sources and "
-            "state what you publish under, as in --licence cc-by-4.0"
+            "state what you publish under, as in --licence cc-by-nc-4.0"
         )
     text = folder.card(text, licence)
     on_the_hub = LocalFile(CARD, folder.published_card(text, settings.repository, settings.branch).encode())

@@ -327,7 +327,7 @@ def _explain(detail: ErrorDetails) -> str:
     if kind == "missing":
         return f"{where} is missing; it has to be given"
     if kind == "union_tag_invalid":
-        tag = context["tag"]
+        tag = str(context["tag"])[:SHOWN_TEXT]
         return f"{where}.kind {tag!r} is no filter{nearest(tag, FILTERS)}; filters: {', '.join(FILTERS)}"
     if kind == "union_tag_not_found":
         return f"{where} names no kind; filters: {', '.join(FILTERS)}"

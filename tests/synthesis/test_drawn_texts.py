@@ -33,12 +33,12 @@ def old(tree, tmp_path, monkeypatch):
         stored.update({(block.label, prompt.text): prompt for prompt in block.prompts})
         return drawn(self, block)
 
-    def uncut(self, label, index, attempts, encoder, measured, how):
+    def uncut(self, label, index, attempts, encoder, measured, *how):
         for attempt in attempts:
             prompt = stored[label, attempt.text]
             object.__setattr__(attempt, "captions", prompt.choices)
             object.__setattr__(attempt, "scene", prompt.whole)
-        write(self, label, index, attempts, encoder, measured, how)
+        write(self, label, index, attempts, encoder, measured, *how)
 
     drawn = synthesis.job.Job.store
     with monkeypatch.context() as before:

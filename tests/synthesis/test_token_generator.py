@@ -61,7 +61,7 @@ def test_options_reach_the_pipeline_and_the_identity(models):
     [
         ({"options": {"top_kk": 3}}, r"generator\.options\.top_kk is no option of a Txt2ImgMHNPipeline.*top_k"),
         ({"options": {"top_p": 0.0}}, r"generator\.options: .*top_p=0\.0 in \(0, 1\]"),
-        ({"options": {"temperature": -1.0}}, r"generator\.options: temperature=-1\.0 has to be above 0"),
+        ({"options": {"temperature": -1.0}}, r"generator\.options: temperature=-1\.0 has to be from 0\.01 to 100"),
         ({"options": {"top_k": "many"}}, r"generator\.options: .*top_k=many a whole number"),
         ({"options": {"top_k": 1.5}}, r"generator\.options: .*top_k=1\.5 a whole number"),
         ({"options": {"temperature": "hot"}}, r"generator\.options: "),

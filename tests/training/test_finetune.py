@@ -180,7 +180,7 @@ def test_the_command_writes_a_lora_its_card_and_no_path_of_this_machine(bases, d
     record = json.loads((out / ".training" / "training.json").read_text())
     assert f"| agreement with the caption (mean cosine) | {record['before']['clip_score']:.3f} |" in card
     assert {path.name for path in out.iterdir()} == {"pytorch_lora_weights.safetensors", "terrasynth.json", "README.md",
-                                                      ".training"}
+                                                      "knowledge.json", ".training"}
     texts = [path for path in out.rglob("*") if path.suffix in {".json", ".md"}]
     assert len(texts) >= 4
     assert not [path for path in texts if str(tmp_path.parent) in path.read_text()]

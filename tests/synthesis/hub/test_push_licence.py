@@ -62,7 +62,7 @@ def test_the_command_says_what_to_state(hub, unknown, terrasynth):
     code, _, lines = terrasynth("push", unknown, "--repo", "user/tiny")
     assert code == 2
     assert len(lines) == 1
-    assert "--licence cc-by-4.0" in lines[0]
-    code, out, _ = terrasynth("push", unknown, "--repo", "user/tiny", "--licence", "cc-by-4.0", "--dry-run")
+    assert "--licence cc-by-nc-4.0" in lines[0]
+    code, out, _ = terrasynth("push", unknown, "--repo", "user/tiny", "--licence", "cc-by-nc-4.0", "--dry-run")
     assert code == 0
-    assert "licence    cc-by-4.0 (stated)" in out
+    assert "licence    cc-by-nc-4.0 (stated)" in out
