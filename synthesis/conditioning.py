@@ -1,12 +1,14 @@
 """What a tuned model wants to be told beside the caption: one template renders it, in training and in sampling.
 
 A model that was tuned with a template carries it in `terrasynth.json` beside its weights:
-`{"template": "{caption} gsd {gsd} m, {label}", "gsd": 0.3, "base": "owner/model"}`.
+`{"template": "{caption} gsd {gsd} m, {label}", "gsd": 0.3, "base": "owner/model"}`. A part in square brackets is left
+out where its field is not known, as in `{caption}[ ; {label}][ ; {gsd} m]`: such a model was trained with and without.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import string
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from synthesis.errors import InputError, one_line
 
 FILE = "terrasynth.json"
 FIELDS = ("caption", "label", "gsd")
+OPTIONAL = re.compile(r"\[([^\[\]{}]*\{[^\[\]]*)\]")  # brackets around no field are plain text
 CAPTION_ALONE = "{caption}"
 
 
@@ -23,7 +26,8 @@ class Conditioning(BaseModel):
     """How a caption becomes the text that a model reads.
 
     Attributes:
-        template: Text with the fields {caption}, {label} and {gsd}; {caption} is needed.
+        template: Text with the fields {caption}, {label} and {gsd}; {caption} is needed. What stands in square
+            brackets is left out where a field in it is not known.
         gsd: Ground sampling distance in metres a pixel of the pictures that the model draws, where nothing else is
             asked for.
         base: The model that the weights beside it belong to; "" where they need none.
@@ -46,7 +50,7 @@ class Conditioning(BaseModel):
         unknown = [name for name in found if name not in FIELDS]
         if unknown:
             raise ValueError(f"the field {{{unknown[0]}}} is unknown; there are {{{'}, {'.join(FIELDS)}}}")
-        if "caption" not in found:
+        if not _has(OPTIONAL.sub("", template), "caption"):
             raise ValueError("the field {caption} is missing, so every picture would have the same text")
         if any(spec or conversion for _, _, spec, conversion in parts):
             raise ValueError("fields take no format; write {gsd} and the number comes with two digits")
@@ -54,7 +58,11 @@ class Conditioning(BaseModel):
 
     def asks(self, field: str) -> bool:
         """Whether the template has a field."""
-        return any(name == field for _, name, _, _ in string.Formatter().parse(self.template))
+        return _has(self.template, field)
+
+    def needs(self, field: str) -> bool:
+        """Whether the template has a field outside of square brackets."""
+        return _has(OPTIONAL.sub("", self.template), field)
 
     def render(self, caption: str, label: str = "", gsd: float | None = None) -> str:
         """The text for one picture.
@@ -68,19 +76,30 @@ class Conditioning(BaseModel):
             InputError: The template asks for a class or a distance that is not given.
         """
         distance = self.gsd if gsd is None else gsd
-        if self.asks("gsd") and distance is None:
+        if self.needs("gsd") and distance is None:
             raise InputError(f"conditioning.gsd is not set, and the template {self.template!r} asks for it; give the "
                              "metres a pixel, for instance 0.3")
-        if self.asks("label") and not label:
+        if self.needs("label") and not label:
             raise InputError(f"the caption {caption[:60]!r} has no class, and the template {self.template!r} asks for "
                              "one; leave {label} out of it")
         shown = "" if distance is None else f"{float(f'{distance:.2g}'):.6g}"
-        return self.template.format(caption=caption, label=label.replace("_", " "), gsd=shown)
+        values = {"caption": caption, "label": label.replace("_", " "), "gsd": shown}
+        template = OPTIONAL.sub(lambda part: part[1] if all(values[name] for name in _fields(part[1])) else "",
+                                self.template)
+        return template.format(**values)
 
     def save(self, folder: Path) -> None:
         """Write it beside a model's weights."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FILE).write_text(self.model_dump_json(indent=1, exclude_none=True) + "\n", encoding="utf-8")
+
+
+def _fields(template: str) -> list[str]:
+    return [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+
+
+def _has(template: str, field: str) -> bool:
+    return field in _fields(template)
 
 
 def read_conditioning(folder: Path) -> Conditioning:

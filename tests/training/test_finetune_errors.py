@@ -91,3 +91,20 @@ def test_a_wrong_file_is_named(tmp_path, content, message):
 def test_a_class_that_is_asked_for_has_to_be_there():
     with pytest.raises(SynthesisInputError, match=r"the caption 'x' has no class, and the template .* asks for one"):
         Conditioning(template="{caption}, {label}").render("x")
+
+
+@pytest.mark.parametrize(("label", "gsd", "text"), [
+    ("storage_tanks", 0.3, "x ; storage tanks ; 0.3 m"), ("", 0.3, "x ; 0.3 m"), ("river", None, "x ; river"),
+    ("", None, "x"),
+])
+def test_a_part_in_brackets_is_left_out_where_its_field_is_not_known(label, gsd, text):
+    conditioning = Conditioning(template="{caption}[ ; {label}][ ; {gsd} m]")
+    assert conditioning.render("x", label, gsd) == text
+    assert conditioning.asks("label")
+    assert not conditioning.needs("label")
+
+
+def test_brackets_around_no_field_are_text_and_a_caption_cannot_be_left_out():
+    assert Conditioning(template="[sat] {caption}").render("x") == "[sat] x"
+    with pytest.raises(ValueError, match=r"field \{caption\} is missing"):
+        Conditioning(template="a picture[ of {caption}]")
