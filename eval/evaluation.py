@@ -145,7 +145,8 @@ def evaluate(
     see = partial(judge, encoder=encoder, classifier=classifier, picture_encoders=picture_encoders)
     judged = see(images, texts, labels)
     real = None if reference_images is None else see(reference_images, reference_texts, reference_labels)
-    realism = realism_figures(images, reference_images, coded, seed)
+    realism = realism_figures(images, reference_images, coded, seed,
+                              NO_REFERENCE if reference_statistics is None else ONLY_STATISTICS)
     return measure(judged, real, seed, reference_statistics, reference_floor, realism)
 
 

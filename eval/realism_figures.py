@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.distances import NO_REFERENCE
 from eval.errors import InputError
 from eval.figures import Network, NotMeasured
 from eval.realism import VERSION, Spectrum, ToldApart, compare_spectra, tell_apart
@@ -61,7 +62,8 @@ class RealismFigures:
 
 
 def realism_figures(images: NDArray[np.uint8], real: NDArray[np.uint8] | None,
-                    coded: Coded | NotMeasured | None = None, seed: int = 0) -> RealismFigures:
+                    coded: Coded | NotMeasured | None = None, seed: int = 0,
+                    reason: str = NO_REFERENCE) -> RealismFigures:
     """Both figures, or why there is none.
 
     Args:
@@ -70,9 +72,10 @@ def realism_figures(images: NDArray[np.uint8], real: NDArray[np.uint8] | None,
             none.
         coded: These real ones, coded and decoded; or why they are not.
         seed: Of folds and halves.
+        reason: Why there are no real ones, where there are none.
     """
     if real is None:
-        return RealismFigures(missing=(NotMeasured(TOLD_APART, "no reference pictures", MEASURES),))
+        return RealismFigures(missing=(NotMeasured(TOLD_APART, reason, MEASURES),))
     generated = _measured(TOLD_APART, images, real, MEASURES, seed)
     found = generated if isinstance(generated, Realism) else None
     missing = [] if isinstance(generated, Realism) else [generated]

@@ -91,7 +91,8 @@ def test_every_figure_names_n_seed_and_network(models, reference):
     assert [entry["network"] for entry in content["diversity"]] == [models[name].identity() for name in models]
     names = ("scene accuracy", "CLIP score", "image to text R@1/5", "text to image R@1/5/10", "inception score",
              "Frechet distance", "KID", "precision", "recall", "density", "coverage", "CMMD", "Vendi score",
-             "mean distance", "Vendi score", "mean distance")
+             "mean distance", "Vendi score", "mean distance", "told apart, 18 measures", "told apart, 72 measures",
+             "fine spectrum", "grid peaks at 4/8 px")
     for line, name in zip(lines, names, strict=True):
         assert line.startswith(name + " ")
         assert f"n = {N}" in line
@@ -167,7 +168,8 @@ def test_statistics_in_place_of_pictures_give_the_distance_alone(models, referen
     assert found.frechet.distance == pytest.approx(whole.frechet.distance, rel=1e-6)
     assert (found.frechet.n_reference, found.frechet.floor) == (M, floor)
     assert (found.kid, found.cmmd, found.coverage) == (None,) * 3
-    assert [each.metric for each in found.missing] == ["KID", "precision, recall, density, coverage", "CMMD"]
+    assert [each.metric for each in found.missing] == ["KID", "precision, recall, density, coverage", "CMMD",
+                                                      "told apart"]
     assert all("only statistics" in each.reason for each in found.missing)
 
 
@@ -190,13 +192,14 @@ def test_what_cannot_be_measured_is_named_with_the_reason(models, reference):
     assert "not measured" in found.lines()[0]
     missing = {line.split("not measured")[0].strip(): line for line in found.lines() if "not measured (n = 1)" in line}
     assert set(missing) == {"Frechet distance", "KID", "CMMD", "precision, recall, density, coverage", "retrieval",
-                            "Vendi score"}
+                            "Vendi score", "told apart"}
     assert "no reference pictures; give real ones" in missing["KID"]
     assert "a single picture" in missing["retrieval"]
 
     few = {name: values[:5] for name, values in reference.items()}
     small = evaluate(tiny_pictures(3), TEXT[:3], LABEL[:3], **models, **few)
     assert {each.metric: each.reason for each in small.missing} == {
+        "told apart": "3 images against 5 real ones: telling them apart needs 10 and 20 at the least",
         "KID": "3 pictures and 5 real ones: it needs 4 of each",
         "precision, recall, density, coverage": "3 pictures and 5 real ones: 5 neighbours need 6 of each",
     }
