@@ -21,7 +21,7 @@ AT_ONCE = 4
 LIBRARY = "diffusers"
 
 
-def coded_images(run: Path, images: NDArray[np.uint8]) -> Coded | NotMeasured:
+def coded_images(run: Path, images: NDArray[np.uint8]) -> Coded | NotMeasured | None:
     """Code and decode real images with the autoencoder of the generator that drew a run.
 
     Nothing is fetched: a generator that is no longer on this machine, or is another by now, is not measured.
@@ -29,11 +29,16 @@ def coded_images(run: Path, images: NDArray[np.uint8]) -> Coded | NotMeasured:
     Args:
         run: The run directory.
         images: `uint8` (M, H, W, 3), at the size of the run's images.
+
+    Returns:
+        What came back, or why nothing did; None where the folder is no run, so that nobody knows its generator.
     """
     from eval.figures import NotMeasured
     from eval.realism_figures import CODED, Coded
     from synthesis.guidance_runs import RunRecord
 
+    if not (run / "recipe.yaml").is_file() or not (run / "identity.json").is_file():
+        return None
     nothing: dict[str, object] = {"kind": "autoencoder of the generator"}
     try:
         record = RunRecord.read(run)
@@ -44,8 +49,10 @@ def coded_images(run: Path, images: NDArray[np.uint8]) -> Coded | NotMeasured:
         if coded.shape != images.shape:
             raise InputError(f"it gives images of {coded.shape[2]} x {coded.shape[1]} px for those of "
                              f"{images.shape[2]} x {images.shape[1]} px")
-    except (ValueError, KeyError, TypeError, OSError, RuntimeError) as error:
+    except InputError as error:
         return NotMeasured(CODED, one_line(error)[:300], nothing)
+    except (ValueError, KeyError, TypeError, OSError, RuntimeError) as error:  # whose messages may hold paths
+        return NotMeasured(CODED, f"the autoencoder of the generator cannot be used ({type(error).__name__})", nothing)
     return Coded(coded, {"model": f"{name} ({part})", "content": revision})
 
 
@@ -57,7 +64,10 @@ def _generator(reference: str, revision: str) -> tuple[Path, str, str]:
     from synthesis.generators import WEIGHTS
 
     revision = revision.partition("+")[0]
-    found = models.resolve(reference, [WEIGHTS])
+    try:
+        found = models.resolve(reference, [WEIGHTS])
+    except ValueError as error:
+        raise InputError(f"the generator {Path(reference).name!r} is not on this machine") from error
     if found.local:
         if models.content_hash(found.folder) != revision:
             raise InputError(f"the files of the generator {found.folder.name!r} have changed since it drew the run")

@@ -9,6 +9,7 @@ import torch
 from diffusers import AutoencoderKL, VQModel
 
 from eval.figures import NotMeasured
+from eval.models import content_hash
 from synthesis import Recipe, run
 from synthesis.coded_images import coded_images
 from tests.tiny import tiny_pictures
@@ -61,7 +62,7 @@ def test_a_generator_that_is_another_by_now_is_not_asked(made, models):
     assert isinstance(found, NotMeasured)
     assert "the files of the generator 'own' have changed" in found.reason
     shutil.rmtree(generator)
-    assert "own" in coded_images(folder, REAL).reason
+    assert coded_images(folder, REAL).reason == "the generator 'own' is not on this machine"
 
 
 def test_a_generator_on_the_hub_is_not_fetched(made, models, monkeypatch):
@@ -78,5 +79,18 @@ def test_a_size_that_the_autoencoder_does_not_give_back_has_a_reason(made, model
     assert "px for those of 33 x 33 px" in found.reason
 
 
-def test_a_folder_that_is_no_run_has_a_reason(tmp_path):
-    assert "no recipe.yaml" in coded_images(tmp_path, REAL).reason
+def test_of_a_folder_that_is_no_run_nothing_is_said(tmp_path):
+    assert coded_images(tmp_path, REAL) is None
+
+
+def test_damaged_weights_are_a_reason_without_a_path(made, models):
+    folder, generator = made(models.generator)
+    weights = generator / "vae" / "diffusion_pytorch_model.safetensors"
+    identity = json.loads((folder / "identity.json").read_text())
+    weights.write_bytes(weights.read_bytes()[:-8])
+    recorded = json.dumps(identity).replace(identity["parts"]["generator"]["revision"], content_hash(generator))
+    (folder / "identity.json").write_text(recorded)
+    found = coded_images(folder, REAL)
+    assert isinstance(found, NotMeasured)
+    assert "cannot be used (" in found.reason
+    assert str(generator.parent) not in found.reason

@@ -22,7 +22,7 @@ def recipe(model, **changes):
     return Recipe.model_validate({
         "name": "t", "generator": {"model": str(model), "steps": 1, "guidance": 2.0},
         "prompts": {"expander": "grammar", "classes": ["beach", "forest"]},
-        "target": {"per_class": PER_CLASS, "max_attempts": 16},
+        "target": {"per_class": PER_CLASS, "max_attempts": 40},
         "runtime": {"block_size": 4, "dtype": "float32", "micro_batch": 2, "device": "cpu"},
     } | changes)
 
@@ -91,21 +91,21 @@ def test_filters_are_not_credited_with_them(some, tmp_path):
 
 
 def test_generate_writes_the_others_and_fails(terrasynth, some, tmp_path):
-    code, _, lines = terrasynth("generate", "a beach", "--count", "8", "--steps", "1", "--model", some,
+    code, _, lines = terrasynth("generate", "a beach", "--count", "16", "--steps", "1", "--model", some,
                                 "--device", "cpu", "--out", tmp_path / "out")
     assert code == 1
     assert "withheld" in lines[-1]
     written = [json.loads(line) for line in (tmp_path / "out" / "metadata.jsonl").read_text().splitlines()]
-    assert 0 < len(written) < 8
+    assert 0 < len(written) < 16
     assert {row["file_name"] for row in written} == {path.name for path in (tmp_path / "out").glob("*.png")}
     assert all(decode((tmp_path / "out" / row["file_name"]).read_bytes()).any() for row in written)
 
 
 def test_python_gets_them_with_their_rows(some, caplog):
     generator = load_generator(str(some), steps=1, device="cpu", dtype="float32", micro_batch=3)
-    drawn = generator.draw(["a beach"] * 8, range(8))
+    drawn = generator.draw(["a beach"] * 16, range(16))
     black = tuple(row for row, picture in enumerate(drawn.pictures) if not picture.any())
     assert black
     assert drawn.withheld == black
-    assert np.array_equal(generator.generate(["a beach"] * 8, range(8)), drawn.pictures)
-    assert f"made {len(black)} of 8 pictures black" in caplog.text
+    assert np.array_equal(generator.generate(["a beach"] * 16, range(16)), drawn.pictures)
+    assert f"made {len(black)} of 16 pictures black" in caplog.text
