@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 NUMBERS = {"no": 0, "a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
@@ -81,12 +82,33 @@ class Scene:
 
         Raises:
             ValueError: `text` is not JSON.
-            KeyError, TypeError: It lacks a field of a scene, or has one that a scene has not.
+            KeyError, TypeError: It lacks a field of a scene, has one that a scene has not, or one of another type.
         """
         data = json.loads(text)
         things = tuple(SceneObject(**{**one, "attributes": tuple(one["attributes"])}) for one in data.pop("objects"))
         relations = tuple(Relation(**one) for one in data.pop("relations"))
-        return cls(objects=things, relations=relations, **data)
+        found = cls(objects=things, relations=relations, **data)
+        parts: tuple[Scene | SceneObject | Relation, ...] = (found, *things, *relations)
+        for part in parts:
+            _check_types(part)
+        return found
+
+
+def _check_types(part: Scene | SceneObject | Relation) -> None:
+    for name, value in vars(part).items():
+        if name in ("objects", "relations"):
+            continue
+        right = _OTHER_TYPES.get(name)
+        if not (isinstance(value, str) if right is None else right(value)):
+            raise TypeError(f"{name} {value!r} has another type than in a scene")
+
+
+_OTHER_TYPES: dict[str, Callable[[object], bool]] = {
+    "number": lambda value: value is None or (isinstance(value, int) and not isinstance(value, bool)),
+    "attributes": lambda value: isinstance(value, tuple) and all(isinstance(one, str) for one in value),
+    "surroundings": lambda value: isinstance(value, bool),
+    "gsd": lambda value: value is None or (isinstance(value, int | float) and not isinstance(value, bool)),
+}
 
 
 def as_json(value: object) -> str:

@@ -1,6 +1,7 @@
 """Scenes, templates, ontology and draws, each for itself."""
 
 import hashlib
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -101,6 +102,21 @@ def test_a_scene_survives_json():
     assert Scene.from_json('{"label":"a","objects":[],"relations":[]}') == Scene("a", ())  # as older runs have it
     with pytest.raises(TypeError):
         Scene.from_json('{"label":"a","objects":[{"attributes":[],"wheels":2}],"relations":[]}')
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("label", 1.5), ("season", ["dry"]), ("gsd", "0.3"), ("gsd", True), ("objects.role", None), ("objects.noun", ["a"]),
+    ("objects.count", 2), ("objects.number", 2.5), ("objects.attributes", [1]), ("objects.surroundings", "no"),
+    ("objects.state", {}), ("relations.predicate", 3),
+])
+def test_a_scene_with_a_field_of_another_type_is_none(field, value):
+    tree = {"label": "a", "objects": [{"role": "tree", "noun": "tree", "attributes": []}],
+            "relations": [{"subject": "tree", "predicate": "beside", "object": "tree"}]}
+    assert Scene.from_json(json.dumps(tree)).objects[0].noun == "tree"
+    place, _, name = field.rpartition(".")
+    (tree[place][0] if place else tree)[name] = value
+    with pytest.raises(TypeError):
+        Scene.from_json(json.dumps(tree))
 
 
 def ontology(noun: str, count: str, **more: object) -> Ontology:

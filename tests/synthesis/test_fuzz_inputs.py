@@ -139,7 +139,7 @@ def faults(code, lines, out, places, work):
         yield f"exit {code} with {len(errors)} lines of error"
     if any("Traceback" in line or "Error: " in line for line in lines if line not in errors):
         yield "a traceback"
-    if errors and "unexpected" in errors[0]:
+    if errors and "please report it" in errors[0]:
         yield "nobody foresaw it"
     if any(not line.isprintable() for line in lines):
         yield "what a terminal would obey"
