@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -38,7 +38,7 @@ class ParquetExporter:
 
     def write(self, plan: Plan, out: Output) -> None:
         """Write `data/SPLIT-00000.parquet` and so on; a set that grows keeps all files but the last one's."""
-        schema = plan.schema()
+        schema = self._schema(plan)
         for split in plan.splits:
             rows = plan.rows(split)
             for index in range(-(-plan.total(split) // self._rows)):
@@ -47,11 +47,17 @@ class ParquetExporter:
                     pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=False,
                                      write_page_index=True) as writer,
                 ):
-                    for group in row_groups(islice(rows, self._rows)):
+                    for group in _groups(islice(rows, self._rows), self._columns):
                         writer.write_table(pa.Table.from_pylist(group, schema=schema))
 
+    def _schema(self, plan: Plan) -> pa.Schema:
+        return plan.schema()
 
-def row_groups(rows: Iterable[Row]) -> Iterator[list[dict[str, Any]]]:
+    def _columns(self, row: Row) -> dict[str, Any]:
+        return {**row.columns, "image": {"bytes": row.picture, "path": row.file_name}}
+
+
+def _groups(rows: Iterable[Row], columns: Callable[[Row], dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     """Rows as plain data, at most `GROUP_ROWS` and `GROUP_BYTES` at a time."""
     group: list[dict[str, Any]] = []
     held = 0
@@ -59,7 +65,7 @@ def row_groups(rows: Iterable[Row]) -> Iterator[list[dict[str, Any]]]:
         if group and (len(group) == GROUP_ROWS or held + len(row.picture) > GROUP_BYTES):
             yield group
             group, held = [], 0
-        group.append({**row.columns, "image": {"bytes": row.picture, "path": row.file_name}})
+        group.append(columns(row))
         held += len(row.picture)
     if group:
         yield group

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from synthesis.blocks import Blocks
+import pyarrow.parquet as pq
+
+from synthesis.blocks import AGAIN, UNREADABLE, Blocks, damaged
 from synthesis.errors import InputError
-from synthesis.identity import ID_LENGTH, Identity, digest
+from synthesis.identity import ID_LENGTH, Identity, differences, digest
 from synthesis.recipe import MOST_AT_ONCE, ImageFormat
 from synthesis.records import RecordError, read_record, run_error, write_record
 
@@ -61,6 +63,77 @@ class Frozen:
         if image_format not in get_args(ImageFormat):
             raise RecordError(f"image_format {_shown(image_format)} is impossible")
         return cls(Identity(parts, tree["identity"]), size, image_format)
+
+    def check(self, run: Path) -> None:
+        """Check that a run directory is of this, or that nothing was drawn there yet.
+
+        Raises:
+            InputError: It holds images of another identity, or blocks of another size or format.
+            RunError: Its record cannot be believed, or a block is damaged.
+            RefusedError: A file may be whole and cannot be read.
+        """
+        try:
+            found = Frozen.read(run)
+        except FileNotFoundError:
+            self._check_blocks(run)
+            return
+        except RecordError as error:
+            raise run_error(run / FILE, error, "restore it, or `terrasynth verify` says what helps") from error
+        changed = differences(found.identity.parts, self.identity.parts)
+        if changed:
+            raise InputError(
+                f"{str(run)!r} holds pictures of another identity: {'; '.join(changed)}; "
+                "undo the change or choose another --out"
+            )
+        settled = differences(found.settings, self.settings)
+        if settled:
+            raise InputError(
+                f"{'; '.join(settled)}: this is fixed for the life of the run {str(run)!r}; "
+                "undo the change or choose another --out"
+            )
+
+    def _check_blocks(self, run: Path) -> None:
+        """Where the record is lost: blocks of another size would be taken for damaged ones."""
+        drawn = _rows_of_a_block(run)
+        if drawn is not None and drawn != self.block_size:
+            raise InputError(f"runtime.block_size {self.block_size} is not that of the blocks in {str(run)!r}, which "
+                             f"hold {drawn} attempts; set it to {drawn}")
+
+
+def check_expected(expected: str | None, identity: Identity) -> None:
+    """Check that a recipe resolves to the identity that it names; None where it names none.
+
+    Raises:
+        InputError: It resolves to another.
+    """
+    if expected is not None and expected != identity.hash:
+        raise InputError(
+            f"the recipe was written for identity {expected} and resolves to {identity.hash}: its seed, "
+            "prompts or model have changed; remove the line `identity:` to make other pictures"
+        )
+
+
+def block_size_of(run: Path) -> int | None:
+    """Attempts of a block of a run, as recorded or else as drawn; None where nothing was drawn.
+
+    Raises:
+        RunError: A block is damaged.
+        RefusedError: A file may be whole and cannot be read.
+    """
+    try:
+        return Frozen.read(run).block_size
+    except (FileNotFoundError, RecordError):  # which `Frozen.check` names, where it is damaged
+        return _rows_of_a_block(run)
+
+
+def _rows_of_a_block(run: Path) -> int | None:
+    path = min((run / "blocks").glob("*/*.parquet"), default=None)
+    if path is None:
+        return None
+    try:
+        return int(pq.read_metadata(path).num_rows) or None
+    except UNREADABLE as error:
+        raise damaged(path, error, AGAIN) from error
 
 
 def frozen_of(run: Path) -> Frozen:

@@ -14,24 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
 from prompts.addresses import without_secrets
-from synthesis.blocks import AGAIN, UNREADABLE, Attempt, Blocks, damaged, drawn_by, drawn_of
+from synthesis.blocks import Attempt, Blocks, drawn_by, drawn_of
 from synthesis.errors import InputError, RunError, nearest
 from synthesis.files import check_writable, free_bytes, locked, remove_leftovers, write_file
-from synthesis.frozen import FILE as FROZEN
-from synthesis.frozen import Frozen
+from synthesis.frozen import Frozen, block_size_of, check_expected
 from synthesis.generators import Generator, find_generator, open_generator
-from synthesis.identity import Identity, differences
+from synthesis.identity import Identity
 from synthesis.images import encode_all
 from synthesis.keeping import kept_rows, recorded_recipe, says_kept
 from synthesis.machine import this_machine
 from synthesis.prompt_checks import PromptDrops, checked, prompt_drops
 from synthesis.recipe import LARGEST_AUTO, KeptRows, Recipe
-from synthesis.records import RecordError, run_error
 from synthesis.runtime import FILE as RUNTIME
 from synthesis.runtime import Runtime
 from synthesis.scoring import Encoders
@@ -116,12 +113,12 @@ class Job:
         )
         self.expander = checked(expander, recipe.prompts.checks, self.source)
         self.identity = Identity.of(recipe.seed, self.source.identity(), self.expander.identity())
-        self._expected = recipe.identity
         block_size = recipe.runtime.block_size
         if block_size == "auto":
-            block_size = _block_size(root) or min(LARGEST_AUTO, recipe.target.per_class)
+            block_size = block_size_of(root) or min(LARGEST_AUTO, recipe.target.per_class)
         self._frozen = Frozen(self.identity, block_size, recipe.output.image_format)
-        self._check_frozen()
+        check_expected(recipe.identity, self.identity)
+        self._frozen.check(root)
         self._shrink, self._wanted, self._asked = shrink, recipe, asked
         kept = self._has_beyond()
         if kept:
@@ -158,7 +155,7 @@ class Job:
             InputError: Another process holds it, or it belongs to another identity.
         """
         with locked(self.root), self.runtime.threads_set():
-            self._check_frozen()
+            self._frozen.check(self.root)
             remove_leftovers(self.root)
             (self.root / OBSOLETE).unlink(missing_ok=True)
             resolved = without_secrets(self.recipe.tree() | {"identity": self.identity.hash})
@@ -291,40 +288,6 @@ class Job:
                 f"{free / 2**20:.0f} MiB are free; free some space or lower target.per_class"
             )
 
-    def _check_frozen(self) -> None:
-        expected = self._expected
-        if expected is not None and expected != self.identity.hash:
-            raise InputError(
-                f"the recipe was written for identity {expected} and resolves to {self.identity.hash}: its seed, "
-                "prompts or model have changed; remove the line `identity:` to make other pictures"
-            )
-        try:
-            found = Frozen.read(self.root)
-        except FileNotFoundError:
-            self._check_block_size()
-            return
-        except RecordError as error:
-            raise run_error(self.root / FROZEN, error, "restore it, or `terrasynth verify` says what helps") from error
-        changed = differences(found.identity.parts, self.identity.parts)
-        if changed:
-            raise InputError(
-                f"{str(self.root)!r} holds pictures of another identity: {'; '.join(changed)}; "
-                "undo the change or choose another --out"
-            )
-        settled = differences(found.settings, self._frozen.settings)
-        if settled:
-            raise InputError(
-                f"{'; '.join(settled)}: this is fixed for the life of the run {str(self.root)!r}; "
-                "undo the change or choose another --out"
-            )
-
-    def _check_block_size(self) -> None:
-        """Where the record of it is lost: blocks of another size would be taken for damaged ones."""
-        drawn = _rows_of_a_block(self.root)
-        if drawn is not None and drawn != self._frozen.block_size:
-            raise InputError(f"runtime.block_size {self._frozen.block_size} is not that of the blocks in "
-                             f"{str(self.root)!r}, which hold {drawn} attempts; set it to {drawn}")
-
     def _has_beyond(self) -> dict[str, KeptRows]:
         """What the run has beyond what is asked for, and keeps."""
         return {} if self._shrink else kept_rows(self.root, self._wanted, self._asked, self.attempt_id)
@@ -392,24 +355,6 @@ def _check_target(recipe: Recipe, root: Path) -> None:
     if target.max_attempts < target.per_class and not known:
         raise InputError(f"target.max_attempts {target.max_attempts} is below target.per_class {target.per_class}, so "
                          "that no class could reach its target; raise the one or lower the other")
-
-
-def _block_size(root: Path) -> int | None:
-    """Attempts of a block of a run, as recorded or else as drawn; None where nothing was drawn."""
-    try:
-        return Frozen.read(root).block_size
-    except (FileNotFoundError, RecordError):  # which `Job` names, where it is damaged
-        return _rows_of_a_block(root)
-
-
-def _rows_of_a_block(root: Path) -> int | None:
-    path = min((root / "blocks").glob("*/*.parquet"), default=None)
-    if path is None:
-        return None
-    try:
-        return int(pq.read_metadata(path).num_rows) or None
-    except UNREADABLE as error:
-        raise damaged(path, error, AGAIN) from error
 
 
 def _choose(wanted: str | Sequence[str], known: Sequence[str]) -> tuple[str, ...]:

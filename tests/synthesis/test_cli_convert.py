@@ -9,22 +9,8 @@ from safetensors.torch import save_file
 
 from eval import load_encoder, load_picture_encoder
 from eval.inception import FidInceptionConfig, FidInceptionModel
-from synthesis.cli import main
 from tests.eval.open_clip import build_open_clip, open_clip_config, save_open_clip
 from tests.tiny import TEXTS, tiny_pictures, tiny_tokenizer
-
-
-@pytest.fixture
-def terrasynth(capsys):
-    """Run a command; gives exit code, stdout and stderr."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err
-
-    return call
 
 
 def test_a_checkpoint_beside_its_configuration_becomes_an_encoder(terrasynth, tmp_path):
@@ -40,10 +26,10 @@ def test_a_checkpoint_beside_its_configuration_becomes_an_encoder(terrasynth, tm
 def test_a_bare_checkpoint_needs_an_activation_and_a_tokenizer(terrasynth, tmp_path):
     save_file(build_open_clip(384, 6, 128, 2).state_dict(), tmp_path / "a.safetensors")
     arguments = ["models", "convert-openclip", tmp_path / "a.safetensors", "--out", tmp_path / "clip"]
-    code, _, problem = terrasynth(*arguments)
+    code, _, (problem,) = terrasynth(*arguments)
     assert code == 2
     assert "needs its configuration, or its activation (gelu, or quick_gelu" in problem
-    code, _, problem = terrasynth(*arguments, "--activation", "gelu")
+    code, _, (problem,) = terrasynth(*arguments, "--activation", "gelu")
     assert code == 2
     assert "tokenizer" in problem
     tiny_tokenizer().save_pretrained(tmp_path / "words")
@@ -56,7 +42,7 @@ def test_a_bare_checkpoint_needs_an_activation_and_a_tokenizer(terrasynth, tmp_p
 def test_a_pickle_with_more_than_tensors_is_refused(terrasynth, tmp_path):
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": open_clip_config()}))
     torch.save({"state_dict": build_open_clip()}, tmp_path / "model.pt")
-    code, _, problem = terrasynth("models", "convert-openclip", tmp_path / "model.pt", "--out", tmp_path / "clip")
+    code, _, (problem,) = terrasynth("models", "convert-openclip", tmp_path / "model.pt", "--out", tmp_path / "clip")
     assert code == 2
     assert "holds more than tensors" in problem
     assert not (tmp_path / "clip").exists()
@@ -73,6 +59,7 @@ def inception(tmp_path):
 def test_inception_weights_become_a_picture_encoder(terrasynth, inception, tmp_path):
     assert terrasynth("models", "convert-inception", inception, "--out", tmp_path / "fid")[0] == 0
     assert load_picture_encoder(tmp_path / "fid").dim == 2048
-    code, _, problem = terrasynth("models", "convert-inception", tmp_path / "none.pth", "--out", tmp_path / "other")
+    code, _, (*_, problem) = terrasynth("models", "convert-inception", tmp_path / "none.pth", "--out",
+                                            tmp_path / "other")
     assert code == 2
     assert "none.pth': no such file; give a .safetensors or .pt file" in problem
