@@ -90,7 +90,7 @@ def load_knowledge(folder: Path) -> Knowledge | None:
             raise ValueError(f"{path.stat().st_size} bytes, where {LARGEST} are the most")
         content = json.loads(path.read_text(encoding="utf-8"))
         words, classes = content["words"], content["classes"]
-        for texts in (words or [], classes):
+        for texts in ([] if words is None else words, classes):
             if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts):
                 raise ValueError("words and classes have to be lists of texts")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

@@ -74,12 +74,15 @@ def bootstrap_mean(
     sample = values.astype(np.float64)
     sums, sizes = (sample, np.ones(len(sample))) if groups is None else _by_group(sample, groups)
     mean, count = float(sample.mean()), len(sums)
-    if bool(np.isin(sample, (0, 1)).all()) and (count < FEW or mean in (0, 1)):
+    shares = bool(np.isin(sample, (0, 1)).all())
+    if shares and (count < FEW or mean in (0, 1)):
         low, high = wilson(mean, count)
     elif count >= FEW and count == len(sample):
         low, high = _percentile(sample, seed, resamples)
     else:
         low, high = _studentized(sums, sizes, seed, resamples)
+    if shares:
+        low, high = max(low, 0.0), min(high, 1.0)
     return Figure(mean, low, high, len(sample))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from eval.errors import InputError
 from eval.preprocess import check_images
 from eval.quality import LUMA
 
-VERSION = 1
+VERSION = 2
 """Changes whenever a figure below would."""
 
 BANDS = 24
@@ -85,6 +86,60 @@ class Spectrum:
     n_real: int
 
 
+class Textures:
+    """Texture measures of a set of images, each computed when it is first needed: real images are compared twice.
+
+    Args:
+        images: `uint8` (N, H, W, 3), 32 px a side at the least.
+
+    Raises:
+        InputError: Smaller images.
+        TypeError: Not `uint8`.
+        ValueError: Not (N, H, W, 3).
+    """
+
+    def __init__(self, images: NDArray[np.uint8]) -> None:
+        _check(images)
+        self.images = images
+        self._features: dict[bool, Floats] = {}
+        self._nulls: dict[tuple[bool, int, int], list[float]] = {}
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @classmethod
+    def of(cls, images: NDArray[np.uint8] | Textures) -> Textures:
+        """Those of images, which may be measured already."""
+        return images if isinstance(images, Textures) else cls(images)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.images.shape[2], self.images.shape[1]
+
+    @cached_property
+    def power(self) -> Floats:
+        """Their `mean_power`."""
+        return mean_power(self.images)
+
+    def features(self, fine: bool) -> Floats:
+        """Their `texture_features`."""
+        if fine not in self._features:
+            self._features[fine] = texture_features(self.images, fine)
+        return self._features[fine]
+
+    def null(self, fine: bool, seed: int, halves: int) -> list[float]:
+        """How often random halves of them are told apart from each other."""
+        key = (fine, seed, halves)
+        if key not in self._nulls:
+            features, random = self.features(fine), np.random.default_rng([seed, 2])
+            half = len(features) // 2
+            orders = [random.permutation(len(features)) for _ in range(halves)]
+            self._nulls[key] = [float(_hits(features[order[:half]], features[order[half:2 * half]], seed).mean())
+                                for order in orders]
+        return self._nulls[key]
+
+
 def texture_features(images: NDArray[np.uint8], fine: bool = False) -> NDArray[np.float64]:
     """Measures of the texture of each image: spectrum, slopes, color.
 
@@ -139,13 +194,13 @@ def _fine(image: Floats) -> Floats:
     return np.concatenate(parts)
 
 
-def tell_apart(images: NDArray[np.uint8], real: NDArray[np.uint8], fine: bool = False, seed: int = 0,
-               halves: int = HALVES) -> ToldApart:
+def tell_apart(images: NDArray[np.uint8] | Textures, real: NDArray[np.uint8] | Textures, fine: bool = False,
+               seed: int = 0, halves: int = HALVES) -> ToldApart:
     """Cross-validated accuracy of a logistic regression on `texture_features`, generated against real.
 
     Args:
-        images: `uint8` (N, H, W, 3), N >= 10.
-        real: `uint8` (M, H, W, 3), M >= 20.
+        images: `uint8` (N, H, W, 3) or the `Textures` of such, N >= 10.
+        real: `uint8` (M, H, W, 3) or the `Textures` of such, M >= 20.
         fine: See `texture_features`.
         seed: Seed of folds and halves.
         halves: Random splits of the real images for the null.
@@ -155,20 +210,16 @@ def tell_apart(images: NDArray[np.uint8], real: NDArray[np.uint8], fine: bool = 
     """
     from eval.metrics import share_of
 
-    _check_pair(images, real)
+    images, real = _pair(images, real)
     if len(images) < LEAST or len(real) < 2 * LEAST:
         raise InputError(f"{len(images)} images against {len(real)} real ones: telling them apart needs {LEAST} and "
                          f"{2 * LEAST} at the least")
-    own, others = texture_features(images, fine), texture_features(real, fine)
+    own, others = images.features(fine), real.features(fine)
     random = np.random.default_rng([seed, 1])
     n = min(len(own), len(others))  # of unequal numbers, a classifier that sees nothing names the larger
     chosen = [np.sort(random.permutation(len(side))[:n]) for side in (own, others)]
     figure = share_of(_hits(own[chosen[0]], others[chosen[1]], seed))
-    null = []
-    for _ in range(halves):
-        order = random.permutation(len(others))
-        half = len(others) // 2
-        null.append(float(_hits(others[order[:half]], others[order[half:2 * half]], seed).mean()))
+    null = real.null(fine, seed, halves)
     return ToldApart(fine, figure.value, figure.low, figure.high, float(np.mean(null)), min(null), max(null),
                      n, len(others) // 2, seed)
 
@@ -179,20 +230,20 @@ def _hits(one: Floats, other: Floats, seed: int) -> NDArray[np.bool_]:
     return cross_validated(np.concatenate([one, other]), ["generated"] * len(one) + ["real"] * len(other), FOLDS, seed)
 
 
-def compare_spectra(images: NDArray[np.uint8], real: NDArray[np.uint8]) -> Spectrum:
+def compare_spectra(images: NDArray[np.uint8] | Textures, real: NDArray[np.uint8] | Textures) -> Spectrum:
     """Radial spectrum and grid peaks of images beside those of real ones.
 
     Args:
-        images: `uint8` (N, H, W, 3).
-        real: `uint8` (M, H, W, 3) of the same size.
+        images: `uint8` (N, H, W, 3) or the `Textures` of such.
+        real: `uint8` (M, H, W, 3) of the same size, or the `Textures` of such.
 
     Raises:
         InputError: No images, or another size.
     """
-    _check_pair(images, real)
+    images, real = _pair(images, real)
     if not len(images) or not len(real):
         raise InputError(f"{len(images)} images against {len(real)} real ones: a spectrum needs one of each")
-    own, others = mean_power(images), mean_power(real)
+    own, others = images.power, real.power
     edges = np.linspace(0, 0.5, BANDS + 1)
     generated, natural = (10 * np.log10(_rings(power, edges) + 1e-12) for power in (own, others))
     frequency = (edges[1:] + edges[:-1]) / 2
@@ -258,9 +309,9 @@ def _check(images: NDArray[np.uint8]) -> None:
                          f"{SMALLEST} px a side are needed")
 
 
-def _check_pair(images: NDArray[np.uint8], real: NDArray[np.uint8]) -> None:
-    for each in (images, real):
-        _check(each)
-    if images.shape[1:3] != real.shape[1:3]:
-        raise InputError(f"images of {images.shape[2]} x {images.shape[1]} px against real ones of {real.shape[2]} x "
-                         f"{real.shape[1]} px: bring both to one size")
+def _pair(images: NDArray[np.uint8] | Textures, real: NDArray[np.uint8] | Textures) -> tuple[Textures, Textures]:
+    own, others = Textures.of(images), Textures.of(real)
+    if own.size != others.size:
+        raise InputError(f"images of {own.size[0]} x {own.size[1]} px against real ones of {others.size[0]} x "
+                         f"{others.size[1]} px: bring both to one size")
+    return own, others

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from eval.distances import NO_REFERENCE
 from eval.errors import InputError
 from eval.figures import Network, NotMeasured
-from eval.realism import VERSION, Spectrum, ToldApart, compare_spectra, tell_apart
+from eval.realism import VERSION, Spectrum, Textures, ToldApart, compare_spectra, tell_apart
 
 MEASURES: Network = {"kind": "texture measures", "version": VERSION}
 TOLD_APART, CODED = "told apart", "told apart, coded"
@@ -76,19 +76,24 @@ def realism_figures(images: NDArray[np.uint8], real: NDArray[np.uint8] | None,
     """
     if real is None:
         return RealismFigures(missing=(NotMeasured(TOLD_APART, reason, MEASURES),))
-    generated = _measured(TOLD_APART, images, real, MEASURES, seed)
+    try:
+        natural = Textures(real)
+    except InputError as error:
+        return RealismFigures(missing=(NotMeasured(TOLD_APART, str(error), MEASURES),))
+    generated = _measured(TOLD_APART, images, natural, MEASURES, seed)
     found = generated if isinstance(generated, Realism) else None
     missing = [] if isinstance(generated, Realism) else [generated]
-    other = _measured(CODED, coded.images, real, coded.network, seed) if isinstance(coded, Coded) else coded
+    other = _measured(CODED, coded.images, natural, coded.network, seed) if isinstance(coded, Coded) else coded
     if isinstance(other, NotMeasured):
         missing.append(other)
     return RealismFigures(found, other if isinstance(other, Realism) else None, tuple(missing))
 
 
-def _measured(metric: str, images: NDArray[np.uint8], real: NDArray[np.uint8], network: Network, seed: int,
+def _measured(metric: str, images: NDArray[np.uint8], real: Textures, network: Network, seed: int,
               ) -> Realism | NotMeasured:
     try:
-        return Realism(tell_apart(images, real, seed=seed), tell_apart(images, real, fine=True, seed=seed),
-                       compare_spectra(images, real), network)
+        own = Textures(images)
+        return Realism(tell_apart(own, real, seed=seed), tell_apart(own, real, fine=True, seed=seed),
+                       compare_spectra(own, real), network)
     except InputError as error:
         return NotMeasured(metric, str(error), network)

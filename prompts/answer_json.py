@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from itertools import chain
 
 READING = 2
 """How answers are read that are stored from now on; those of 1 are JSON of the asked form and nothing else."""
@@ -32,11 +33,10 @@ def captions_in(content: str, reading: int = READING) -> list[str] | None:
     plain = _THOUGHTS.sub("", content)
     if "</think>" in plain:  # some servers cut the opening mark off
         plain = plain.rpartition("</think>")[2]
-    for text in (plain, *_FENCE.findall(plain)):
-        found = _lenient(_parsed(text))
-        if found is not None:
-            return found
-    return next((found for found in map(_lenient, _inside(plain)) if found is not None), None)
+    parsed = (_parsed(text) for text in (plain, *_FENCE.findall(plain)))
+    answers = (found for found in map(_lenient, chain(parsed, _inside(plain))) if found is not None)
+    first = next(answers, None)
+    return first if first else next((found for found in answers if found), first)  # an empty list may only be spoken of
 
 
 def _parsed(text: str) -> object:

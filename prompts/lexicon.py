@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -75,25 +76,50 @@ class Lexicon:
         phrases: Every phrase with its kind.
     """
 
-    def __init__(self, phrases: Mapping[str, Kind], subjects: Iterable[str], scenes: Iterable[str]) -> None:
+    def __init__(self, phrases: Mapping[str, Kind], subjects: Iterable[str], scenes: Iterable[str],
+                 above: Lexicon | None = None) -> None:
+        """Tokenize phrases.
+
+        Args:
+            phrases: Phrase -> kind.
+            subjects: See the class.
+            scenes: See the class.
+            above: A lexicon whose phrases count, too, and before these: what has few of its own is made at once.
+        """
         self.subjects, self.scenes = frozenset(subjects), frozenset(scenes)
-        self.phrases = dict(phrases)
+        self._above = above
+        self.phrases: MutableMapping[str, Kind] = dict(phrases)
+        if above is not None:
+            self.phrases = ChainMap(above.phrases, self.phrases)
         self._entries: dict[Tokens, Entry] = {}
         lengths: dict[str, set[int]] = {}
-        for phrase, kind in self.phrases.items():
-            found = tokens(phrase)
+        for phrase, kind in phrases.items():
+            found = phrase_tokens(phrase)
             if found:
                 self._entries[found] = Entry(kind, " ".join(found), len(found))
-                lengths.setdefault(found[0], set()).add(len(found))
+                own = lengths.setdefault(found[0], set() if above is None else set(above.lengths(found[0])))
+                own.add(len(found))
         self._lengths = {first: sorted(own, reverse=True) for first, own in lengths.items()}
 
     def at(self, said: Tokens, place: int) -> Entry | None:
         """The longest phrase that stands at a place of a sentence, or None."""
-        for length in self._lengths.get(said[place], ()):
-            entry = self._entries.get(said[place : place + length])
+        for length in self.lengths(said[place]):
+            entry = self.entry(said[place : place + length])
             if entry is not None:
                 return entry
         return None
+
+    def lengths(self, first: str) -> Sequence[int]:
+        """How many words the phrases have that begin with a word, the longest first."""
+        found = self._lengths.get(first)
+        if found is None:
+            return () if self._above is None else self._above.lengths(first)
+        return found
+
+    def entry(self, said: Tokens) -> Entry | None:
+        """The phrase that is just these words, or None."""
+        found = None if self._above is None else self._above.entry(said)
+        return self._entries.get(said) if found is None else found
 
     def with_scene(self, scene: Scene) -> Lexicon:
         """This lexicon with the phrases of a scene that it lacks; itself where it lacks none."""
@@ -102,7 +128,7 @@ class Lexicon:
             return self
         own: dict[str, Kind] = {phrase: kind for phrase, kind in _of_scene(scene) if phrase not in _NOT_LISTED}
         main = [form for thing in scene.objects[:1] for form in noun_forms(thing.noun)]
-        return Lexicon(own | known, self.subjects or main, self.scenes)
+        return Lexicon(own, self.subjects or main, self.scenes, self)
 
 
 def tokens(text: str) -> Tokens:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -298,9 +297,14 @@ def drawn_in(metadata: Mapping[bytes, bytes]) -> dict[str, Any] | None:
 def drawn_by(root: Path) -> Iterator[dict[str, Any]]:
     """How the blocks of a run were drawn, of those that say it and can be read."""
     for path in sorted((root / "blocks").glob("*/*.parquet")):
-        with suppress(RunError):
-            if (drawn := drawn_of(path)) is not None:
-                yield drawn
+        try:
+            drawn = drawn_of(path)
+        except RefusedError:
+            raise
+        except RunError:
+            continue
+        if drawn is not None:
+            yield drawn
 
 
 def damaged(path: Path, error: BaseException, help_: str) -> RunError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shlex
 import sys
@@ -26,7 +25,7 @@ from synthesis.cli_push import push
 from synthesis.cli_run import plan, run
 from synthesis.cli_verify import verify
 from synthesis.errors import InputError
-from synthesis.terminal import clean_output
+from synthesis.terminal import clean_output, on_one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,9 +136,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _main(given: Sequence[str]) -> None:
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a letter ends no run
     try:
         code = cli.main(args=list(given), prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
@@ -151,15 +147,9 @@ def _main(given: Sequence[str]) -> None:
         import training.errors
 
         found = ending(error, shlex.join([PROGRAM, *given]), (training.errors.InputError,))
-        click.echo(f"{PROGRAM}: error: {printable(found.message)}", err=True)
+        click.echo(f"{PROGRAM}: error: {on_one_line(found.message)}", err=True)
         sys.exit(found.code)
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def printable(message: str) -> str:
-    """A message on one line, with what a terminal would obey written out."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode()
-                   for each in " ".join(message.split()))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def export_command(read: Callable[[Path], Sequence[InSplit]]) -> click.Command:
     @click.command()
     @click.argument("run_directory", metavar="RUN", type=_DATA)
     @click.option("--format", "name", required=True,
-                  help="parquet, imagefolder, webdataset, coco, karpathy, llava, geotiff, or a plug-in's.")
+                  help="parquet, imagefolder, webdataset, coco, karpathy, llava, messages, geotiff, or a plug-in's.")
     @click.option("--out", required=True, type=_DATA, help="Folder; the same command goes on, or takes up growth.")
     @click.option("--splits", help="Shares, as train=0.8,validation=0.1,test=0.1. Default: all in train.")
     @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Decides the splits.")
@@ -35,7 +35,7 @@ def export_command(read: Callable[[Path], Sequence[InSplit]]) -> click.Command:
     @click.option("--ratio", metavar="synthetic=X",
                   help="With --merge: synthetic rows for each real training row of a class. Default: all.")
     @click.option("--option", "options", multiple=True, metavar="KEY=VALUE",
-                  help="Setting of the format: rows_per_shard (parquet, webdataset), gsd (geotiff).")
+                  help="Setting of the format: rows_per_shard (parquet, webdataset, messages), gsd (geotiff).")
     @licence_options
     def export(
         run_directory: Path, name: str, out: Path, splits: str | None, seed: int, merge: Sequence[Path],

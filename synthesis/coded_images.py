@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from synthesis.errors import InputError, one_line
+from synthesis.errors import InputError, RunError, one_line
 from synthesis.quiet import quiet
 
 if TYPE_CHECKING:
@@ -30,6 +29,10 @@ def coded_images(run: Path, images: NDArray[np.uint8]) -> Coded | NotMeasured | 
         run: The run directory.
         images: `uint8` (M, H, W, 3), at the size of the run's images.
 
+    Raises:
+        InputError: The recipe of the run is damaged.
+        RunError: Its identity is.
+
     Returns:
         What came back, or why nothing did; None where the folder is no run, so that nobody knows its generator.
     """
@@ -40,8 +43,8 @@ def coded_images(run: Path, images: NDArray[np.uint8]) -> Coded | NotMeasured | 
     if not (run / "recipe.yaml").is_file() or not (run / "identity.json").is_file():
         return None
     nothing: dict[str, object] = {"kind": "autoencoder of the generator"}
+    record = RunRecord.read(run)
     try:
-        record = RunRecord.read(run)
         folder, name, revision = _generator(record.recipe.generator.model, str(record.parts["generator"]["revision"]))
         network, part = _autoencoder(folder, name)
         coded = np.concatenate([_code(network, images[start:start + AT_ONCE])
@@ -51,6 +54,8 @@ def coded_images(run: Path, images: NDArray[np.uint8]) -> Coded | NotMeasured | 
                              f"{images.shape[2]} x {images.shape[1]} px")
     except InputError as error:
         return NotMeasured(CODED, one_line(error)[:300], nothing)
+    except RunError:
+        raise
     except (ValueError, KeyError, TypeError, OSError, RuntimeError) as error:  # whose messages may hold paths
         return NotMeasured(CODED, f"the autoencoder of the generator cannot be used ({type(error).__name__})", nothing)
     return Coded(coded, {"model": f"{name} ({part})", "content": revision})
@@ -82,9 +87,10 @@ def _autoencoder(folder: Path, name: str) -> tuple[Any, str]:
     import torch
 
     from synthesis.components import load_networks, parts_of
+    from synthesis.generators import read_index
 
-    index = json.loads((folder / "model_index.json").read_text("utf-8"))
-    parts = [part for part in parts_of(index, name) if part.name in NAMES and part.library == LIBRARY]
+    found = parts_of(read_index(folder, name), name)
+    parts = [part for part in found if part.name in NAMES and part.library == LIBRARY]
     if not parts:
         raise InputError(f"the generator {name!r} has no autoencoder of diffusers")
     with quiet():

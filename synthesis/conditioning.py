@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import string
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -50,7 +51,7 @@ class Conditioning(BaseModel):
         unknown = [name for name in found if name not in FIELDS]
         if unknown:
             raise ValueError(f"the field {{{unknown[0]}}} is unknown; there are {{{'}, {'.join(FIELDS)}}}")
-        if not _has(OPTIONAL.sub("", template), "caption"):
+        if not _has(_without_optional(template), "caption"):
             raise ValueError("the field {caption} is missing, so every picture would have the same text")
         if any(spec or conversion for _, _, spec, conversion in parts):
             raise ValueError("fields take no format; write {gsd} and the number comes with two digits")
@@ -60,9 +61,14 @@ class Conditioning(BaseModel):
         """Whether the template has a field."""
         return _has(self.template, field)
 
+    def identity(self) -> dict[str, object]:
+        """What decides the texts that a model reads, JSON-able."""
+        read = {"optional_parts": 1} if _optional(self.template) else {}  # which an earlier version took as they stand
+        return {"template": self.template, "gsd": self.gsd, **read}
+
     def needs(self, field: str) -> bool:
         """Whether the template has a field outside of square brackets."""
-        return _has(OPTIONAL.sub("", self.template), field)
+        return _has(_without_optional(self.template), field)
 
     def render(self, caption: str, label: str = "", gsd: float | None = None) -> str:
         """The text for one picture.
@@ -84,9 +90,7 @@ class Conditioning(BaseModel):
                              "one; leave {label} out of it")
         shown = "" if distance is None else f"{float(f'{distance:.2g}'):.6g}"
         values = {"caption": caption, "label": label.replace("_", " "), "gsd": shown}
-        template = OPTIONAL.sub(lambda part: part[1] if all(values[name] for name in _fields(part[1])) else "",
-                                self.template)
-        return template.format(**values)
+        return _rendered(self.template, values)
 
     def save(self, folder: Path) -> None:
         """Write it beside a model's weights."""
@@ -96,6 +100,24 @@ class Conditioning(BaseModel):
 
 def _fields(template: str) -> list[str]:
     return [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+
+
+def _optional(template: str) -> bool:
+    return any(_fields(part) for part in OPTIONAL.findall(template))
+
+
+def _rendered(template: str, values: Mapping[str, str]) -> str:
+    def chosen(part: re.Match[str]) -> str:
+        fields = _fields(part[1])
+        if not fields:
+            return part[0]
+        return part[1] if all(values[name] for name in fields) else ""
+
+    return OPTIONAL.sub(chosen, template).format(**values)
+
+
+def _without_optional(template: str) -> str:
+    return OPTIONAL.sub(lambda part: "" if _fields(part[1]) else part[0], template)
 
 
 def _has(template: str, field: str) -> bool:

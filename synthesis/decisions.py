@@ -91,7 +91,8 @@ class ClassDecisions:
         self._per_class = per_class
         self._max_attempts = max_attempts
         self._most_rows = max(per_class, kept.rows if kept else 0)
-        self._most_attempts = max(max_attempts, kept.attempts if kept else 0)
+        self._kept_attempts = kept.attempts if kept else 0
+        self._most_attempts = max(max_attempts, self._kept_attempts)
         self._accepted = 0
         self._judged = 0
         self._attempts = 0
@@ -110,7 +111,8 @@ class ClassDecisions:
     @property
     def done(self) -> bool:
         """Whether no further attempt has to be made."""
-        return self._accepted >= self._per_class or self._attempts >= self._max_attempts
+        met = self._accepted >= self._per_class or self._attempts >= self._max_attempts
+        return met and (self._accepted >= self._most_rows or self._attempts >= self._kept_attempts)
 
     @property
     def closed(self) -> bool:

@@ -133,6 +133,8 @@ class DiffusersGenerator:
                 self._spare(error)
                 continue
             except (ValueError, TypeError) as error:
+                if isinstance(error, InputError):
+                    raise
                 raise self._refused(error) from error
             pictures += [each.pictures for each in drawn]
             for each in drawn:
@@ -261,8 +263,6 @@ class DiffusersGenerator:
         if self.source.options:
             return InputError(f"model {self.source.name!r} does not take generator.options "
                               f"{dict(self.source.options)}: {one_line(error)[:160]}")
-        if isinstance(error, InputError) or not isinstance(error, ValueError):
-            return error
         return InputError(f"model {self.source.name!r} does not draw what it is asked for: {one_line(error)[:200]}")
 
     def _native_size(self) -> tuple[int, int]:

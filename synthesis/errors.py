@@ -43,6 +43,7 @@ REFUSALS = {
     errno.ENOTCONN: "its disk is not connected; mount it again",
     errno.ELOOP: "it is a link, or lies behind a circle of links; put the file itself there",
 }
+TRANSIENT = frozenset(REFUSALS) - {errno.EACCES, errno.EPERM, errno.ELOOP}  # says nothing about one file
 SPARE_BYTES = 64 * 2**20  # what a file may ask for beside its own size before it is the file that is wrong
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from synthesis.decisions import WITHHELD, ClassDecisions, Decision, NamedJudge
+from synthesis.decisions import ClassDecisions, Decision, NamedJudge
 from synthesis.errors import InputError
 from synthesis.files import locked
 from synthesis.filter_base import FilterSettings
@@ -228,10 +228,15 @@ def _decide(attempts: Attempts, encoders: Encoders, names: Sequence[str], scratc
     for label in dict.fromkeys(attempts.labels):
         judges: list[NamedJudge] = [each for each in encoders.judges(label, scratch) if each.name in names]
         decided = ClassDecisions(label, judges, ENDLESS, ENDLESS)
-        for index in (index for name, index in attempts.places if name == label):
-            measure = partial(encoders.of_block, attempts.blocks, label, index)
-            decided.decide(attempts.blocks.block_size, measure, attempts.blocks.withheld(label, index))
-        decisions += (each for each in decided if each.reason != WITHHELD)
+        size = attempts.blocks.block_size
+        shown: list[int] = []
+        for (name, index), rows in zip(attempts.places, attempts.shown, strict=True):
+            if name == label:
+                measure = partial(encoders.of_block, attempts.blocks, label, index)
+                decided.decide(size, measure, sorted(set(range(size)) - set(rows)))
+                shown += (index * size + row for row in rows)
+        every = list(decided)
+        decisions += (every[place] for place in shown)
         classes.append(decided)
     scores = [each.scores[names[0]] for each in decisions]
     files = tuple(f"{name}{ITS_FILE}: {text}" for name, text in describe_files(classes).items())

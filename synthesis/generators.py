@@ -113,7 +113,7 @@ class GeneratorSource:
         """JSON-able: everything that decides a picture besides prompt and seed; no paths."""
         optional: dict[str, object] = {"options": dict(self.options)} if self.options else {}
         if self.conditioning.template != CAPTION_ALONE:
-            optional["conditioning"] = {"template": self.conditioning.template, "gsd": self.conditioning.gsd}
+            optional["conditioning"] = self.conditioning.identity()
         return {
             "revision": self.revision,
             "steps": self.steps,

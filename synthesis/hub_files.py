@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from synthesis.errors import RunError, one_line
+from synthesis.errors import RefusedError, RunError, one_line, refusal
 from synthesis.shards import GROUP_BYTES, GROUP_ROWS
 
 CARD, DATA = "README.md", "data"
@@ -131,7 +131,9 @@ def check_shard(root: Path, shard: Path) -> int:
     name = shard.relative_to(root)
     try:
         metadata = pq.read_metadata(shard)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, MemoryError) as error:
+        if why := refusal(error):
+            raise RefusedError(f"{shard} cannot be read: {why}") from error
         raise RunError(f"{shard} is damaged ({one_line(error)[:80]}); remove it and run again, which writes it "
                        "anew") from error
     for index in range(metadata.num_row_groups):

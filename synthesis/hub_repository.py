@@ -16,6 +16,7 @@ from synthesis.hub_patience import AGAIN, TRIES, Patience, is_passing, may_pass,
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd
+    from huggingface_hub.hf_api import DatasetInfo
 
 KIND = "dataset"
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
@@ -92,12 +93,12 @@ class HubRepository:
 
         has_branch = True
         try:
-            info = self._ask(lambda: self._api.dataset_info(self.name, revision=self.branch))
+            info = self._ask(lambda: self._whole_info(self.branch))
         except RepositoryNotFoundError:
             return None
         except RevisionNotFoundError:
             has_branch = False
-            info = self._ask(lambda: self._api.dataset_info(self.name))
+            info = self._ask(lambda: self._whole_info(None))
         head = commit_hash(info.sha)
         files = self._files(head)
         noted = self._manifest(head) if MANIFEST in files else None
@@ -107,6 +108,12 @@ class HubRepository:
         ours = frozenset(path for path, same in there.items() if same) | {MANIFEST}
         return Remote(head, bool(info.private), has_branch, files, ours, frozenset(there) - ours, noted.kind,
                       noted.identity)
+
+    def _whole_info(self, branch: str | None) -> DatasetInfo:
+        """What the Hub says of the repository; another server may have answered, so that it has to name a head."""
+        info = self._api.dataset_info(self.name, revision=branch)
+        commit_hash(info.sha)
+        return info
 
     def create(self, private: bool) -> Remote:
         """Make the repository; where it is not to be private, it is what its owner's settings say.
@@ -209,7 +216,7 @@ class HubRepository:
 
         try:
             return Manifest.read(json.loads(self._patient(read, may_pass)))
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
     def _ask(self, call: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the call gives

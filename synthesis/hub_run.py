@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-import yaml
-
 from prompts.addresses import has_secrets
 from synthesis.card import published, refreshed
+from synthesis.card_header import split_card
 from synthesis.drawn_texts import says_more
 from synthesis.errors import InputError, RunError, one_line
 from synthesis.files import TEMPORARY, write_file
@@ -19,6 +19,7 @@ from synthesis.hub_check import read_back
 from synthesis.hub_files import CARD, LocalFile, check_shard, shards_of
 from synthesis.licence_sources import load_licence, save_licence
 from synthesis.licences import Licence, Statement, inherit
+from synthesis.plain_yaml import YamlError, read_yaml
 
 # Nothing else of a run is published: not blocks/, scores/, locks, caches, what was being written, or evaluation/, whose
 # page shows real pictures.
@@ -51,7 +52,7 @@ class RunFolder:
                              "run again, which cuts them down and draws nothing")
         rows = sum(check_shard(self.root, shard) for shard in shards)
         self._check_noted()
-        told = _rows_told(card)
+        told = _rows_told(card, self.root / CARD)
         if told is not None and told != rows:
             raise RunError(f"the card of {str(self.root)!r} tells of {told} rows and data/ holds {rows}; run again, "
                            "which brings them together")
@@ -71,13 +72,17 @@ class RunFolder:
         return published(card, repository, branch)
 
     def files(self) -> list[LocalFile]:
-        """See `Folder`."""
+        """See `Folder`; the files are those of the first call, so that each is hashed once."""
+        return list(self._files)
+
+    @cached_property
+    def _files(self) -> tuple[LocalFile, ...]:
         places = [self.root / name for name in FILES]
         places += [path for folder in FOLDERS for path in (self.root / folder).rglob("*")]
-        return [
+        return tuple(
             LocalFile(path.relative_to(self.root).as_posix(), path) for path in [*places, *shards_of(self.root)]
             if path.is_file() and path.suffix != TEMPORARY and not path.name.startswith(".")
-        ]
+        )
 
     def save(self, licence: Licence, card: str) -> None:
         """See `Folder`."""
@@ -110,8 +115,8 @@ def local_folders(root: Path) -> list[str]:
 
 def _recipe(root: Path) -> object:
     try:
-        return yaml.safe_load((root / "recipe.yaml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        return read_yaml(root / "recipe.yaml")
+    except (OSError, YamlError) as error:
         raise InputError(f"{str(root)!r} is no run: recipe.yaml cannot be read ({one_line(error)[:80]})") from error
 
 
@@ -126,8 +131,8 @@ def _texts(node: object) -> Iterator[str]:
             yield from _texts(value)
 
 
-def _rows_told(card: str) -> int | None:
-    header = yaml.safe_load(card.partition("---\n")[2].partition("\n---\n")[0])
+def _rows_told(card: str, path: Path) -> int | None:
+    header, _ = split_card(card, path, "run again, which writes it anew")
     try:
         return int(header["dataset_info"]["splits"][0]["num_examples"])
     except (KeyError, IndexError, TypeError):

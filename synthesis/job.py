@@ -121,14 +121,14 @@ class Job:
         self._frozen.check(root)
         self._shrink, self._wanted, self._asked = shrink, recipe, asked
         kept = self._has_beyond()
-        if kept:
-            log.warning("%s: %s", root, says_kept(kept, recipe.target))
         self.recipe = recipe.model_copy(update={
             "target": recipe.target.model_copy(update={"kept": kept}),
             "runtime": recipe.runtime.model_copy(update={"block_size": block_size}),
         })
         self.classes = tuple(label for label in expander.classes if label in asked or label in kept)
         self.blocks = Blocks(root, block_size, recipe.output.image_format, self.identity)
+        if kept and self.blocks.any():
+            log.warning("%s: %s", root, says_kept(kept, recipe.target))
         self._recorded = self._runtime_so_far()
         self.runtime = Runtime.resolve(
             recipe.runtime, self._recorded, self.source.draws_tokens, self.source.latent_side
@@ -157,15 +157,15 @@ class Job:
         with locked(self.root), self.runtime.threads_set():
             self._frozen.check(self.root)
             remove_leftovers(self.root)
+            if self._runtime_so_far() != self._recorded or self._has_beyond() != self.recipe.target.kept:
+                raise RunError(f"{str(self.root)!r} was changed by another process meanwhile; run the same command "
+                               "again")
             (self.root / OBSOLETE).unlink(missing_ok=True)
             resolved = without_secrets(self.recipe.tree() | {"identity": self.identity.hash})
             write_file(self.root / "recipe.yaml", yaml.safe_dump(resolved, sort_keys=False))
             self._frozen.save(self.root)
-            if self._runtime_so_far() != self._recorded or self._has_beyond() != self.recipe.target.kept:
-                raise RunError(f"{str(self.root)!r} was changed by another process meanwhile; run the same command "
-                               "again")
-            if self._recorded is None or not (self.root / RUNTIME).is_file():
-                (self._recorded or self.runtime).save(self.root, self.identity.hash)
+            if self._recorded is not None and not (self.root / RUNTIME).is_file():
+                self._recorded.save(self.root, self.identity.hash)
             yield
 
     def target_of(self, label: str) -> tuple[int, int, KeptRows | None]:
@@ -270,14 +270,14 @@ class Job:
         count = min(CHECKED_WORDS, self.recipe.target.per_class)
         texts = {label: [] if self.blocks.exists(label, 0) else [each.text for each in self.prompts(label, 0, count)]
                  for label in self.classes}
-        found = tuple(unread_by(readers_of(self.recipe, self.source.folder), texts))
+        found = tuple(unread_by(readers_of(self.recipe, self.source), texts))
         if self.recipe.unknown == "refuse":
             refuse(found)
         return found
 
     def _check_disk(self) -> None:
-        target = self.recipe.target
-        rows = target.per_class * len(self.classes)
+        targets = [self.target_of(label) for label in self.classes]
+        rows = sum(max(wanted, kept.rows if kept else 0) for wanted, _, kept in targets)
         drawn = sum(1 for _ in (self.root / "blocks").glob("*/*.parquet")) * self.blocks.block_size
         # Every accepted picture is stored twice: in its block and in its shard.
         wanted = int((max(0, rows - drawn) + rows) * self.attempt_bytes())

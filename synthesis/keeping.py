@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 
 from synthesis.blocks import UNREADABLE
 from synthesis.errors import InputError, RefusedError, RunError, one_line, refusal
+from synthesis.finished import DATA, DECISIONS
 from synthesis.plain_yaml import YamlError, read_yaml
 from synthesis.recipe import KeptRows, Recipe, TargetSettings
 
-DECISIONS, DATA = "decisions.parquet", "data/train-*.parquet"
 _AGAIN = "verify it with --repair, or say --shrink, and what is beyond the target is given up"
 
 

@@ -6,13 +6,12 @@ them mean the same here, but for what says nothing about the file: no memory, no
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from synthesis.errors import FULL_DISK, InputError, RunError, one_line
+from synthesis.errors import FULL_DISK, TRANSIENT, InputError, RunError, one_line
 
-SHORTAGE = FULL_DISK | {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
+SHORTAGE = FULL_DISK | TRANSIENT
 SHORTEST = 10
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 

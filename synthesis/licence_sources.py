@@ -10,10 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from synthesis.errors import InputError, RunError, one_line
 from synthesis.licences import Licence, Source, Statement, inherit
+from synthesis.lora import local_lora
+from synthesis.plain_yaml import YamlError, parse_yaml
 from synthesis.records import RecordError, read_record, write_record
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def sources_of(recipe: Recipe, folder: Path | None = None, revision: str = "") -
     sources = [read_card(folder or NOWHERE, "generator", _public(reference), asked)]
     lora = getattr(recipe.generator, "lora", None)
     if lora:
-        sources.append(read_card(Path(str(lora)), "LoRA", _public(str(lora)), str(lora)))
+        place, name = local_lora(str(lora))
+        sources.append(read_card(place or NOWHERE, "LoRA", name, str(lora)))
     return (*sources, _prompts(recipe.prompts.expander, recipe.prompts.options))
 
 
@@ -63,7 +64,7 @@ def read_card(folder: Path, role: str, name: str, reference: str = "", kind: str
         kind: "model" or "dataset", what the Hub calls it.
     """
     card = folder / "README.md"
-    if not card.is_file() and not Path(reference).exists() and reference.count("/") == 1:
+    if not card.is_file() and not Path(reference).expanduser().exists() and reference.count("/") == 1:
         card = _hub_card(reference, kind) or card
     header = _header(card)
     licence = header.get("license") or ""
@@ -96,7 +97,7 @@ def load_licence(
         content = read_record(path)
         remembered = [Source(**each) for each in content["sources"]]
         stated = Statement(**content["stated"]) if content["stated"] else None
-    except (RecordError, KeyError, TypeError) as error:
+    except (RecordError, InputError, KeyError, TypeError) as error:
         raise RunError(f"{path} cannot be read ({one_line(error)}); remove it, run again and state the licence "
                        "again") from error
     sources = remembered if sources is None else sources
@@ -152,8 +153,8 @@ def _header(card: Path) -> dict[str, Any]:
     if not text.startswith("---\n"):
         return {}
     try:
-        header = yaml.safe_load(text[4:].partition("\n---")[0])
-    except yaml.YAMLError as error:
+        header = parse_yaml(text[4:].partition("\n---")[0], foreign=True)
+    except YamlError as error:
         raise InputError(f"the header of {str(card)!r} is not YAML: {one_line(error)[:100]}; mend it") from error
     return header if isinstance(header, dict) else {}
 

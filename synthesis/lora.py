@@ -15,6 +15,7 @@ from pathlib import Path
 from eval.models import PICKLED_SUFFIXES
 from synthesis.conditioning import FILE, Conditioning, read_conditioning
 from synthesis.errors import InputError, one_line
+from synthesis.plain_yaml import YamlError, parse_yaml
 
 DIFFUSERS_FILE, PEFT_FILE = "pytorch_lora_weights.safetensors", "adapter_model.safetensors"
 PEFT_CONFIG = "adapter_config.json"
@@ -86,6 +87,19 @@ def find_lora(reference: str, scale: float = 1.0) -> Lora:
         folder = _fetch(name, revision or None)
     weights = _weights_file(folder, reference)
     return Lora(name, _content_hash(folder, _counting(weights)), folder, weights, float(scale), _base(folder))
+
+
+def local_lora(reference: str) -> tuple[Path | None, str]:
+    """Where the card of a LoRA on this machine lies, and what it is called; None where it has none, or is on the Hub.
+
+    Args:
+        reference: As `find_lora` takes it; nothing is fetched and no weights are read.
+    """
+    path = Path(os.path.expanduser(reference))
+    if path.is_file():
+        own = path.name in (DIFFUSERS_FILE, PEFT_FILE)
+        return (path.parent, path.parent.resolve().name) if own else (None, path.stem)
+    return (path, path.resolve().name) if path.is_dir() else (None, reference)
 
 
 def _fetch(name: str, revision: str | None) -> Path:
@@ -163,12 +177,10 @@ def _base(folder: Path) -> str:
     said: object = read_conditioning(folder).base
     card = folder / "README.md"
     if not said and card.is_file():
-        import yaml
-
         _, _, header = card.read_text(encoding="utf-8", errors="replace").partition("---\n")
         try:
-            tree = yaml.safe_load(header.partition("\n---")[0])
-        except yaml.YAMLError:
+            tree = parse_yaml(header.partition("\n---")[0], foreign=True)
+        except YamlError:
             tree = None
         named = tree.get("base_model") if isinstance(tree, dict) else None
         said = named[0] if isinstance(named, list) and named else named

@@ -14,13 +14,22 @@ import yaml
 
 from synthesis.errors import RefusedError, one_line, refusal
 
-MOST_BYTES, MOST_DEPTH, MOST_VALUES = 2**20, 32, 20_000
+MOST_BYTES, MOST_DEPTH, MOST_VALUES = 4 * 2**20, 32, 200_000
 _PREFIX = "tag:yaml.org,2002:"
 _KINDS = {"null", "bool", "int", "float", "str", "seq", "map", "merge"}
 
 
 class YamlError(ValueError):
-    """A text is no YAML of the kind that is read here; the message says what is wrong with it, and where."""
+    """A text is no YAML of the kind that is read here; the message says what is wrong with it, and where.
+
+    Attributes:
+        what: What is wrong.
+        line: Where, counted from 1; None where no line is to blame.
+    """
+
+    def __init__(self, what: str, line: int | None = None) -> None:
+        super().__init__(what if line is None else f"{what} (line {line})")
+        self.what, self.line = what, line
 
 
 class _Loader(yaml.SafeLoader):
@@ -38,7 +47,7 @@ def read_yaml(path: Path) -> Any:  # noqa: ANN401 - what the file holds
 
     Raises:
         FileNotFoundError: It is not there.
-        YamlError: It holds something else, or more than 1 MiB, 32 levels or 20,000 values.
+        YamlError: It holds something else, or more than 4 MiB, 32 levels or 200,000 values.
         RefusedError: It may be whole and cannot be read.
     """
     try:
@@ -58,8 +67,12 @@ def read_yaml(path: Path) -> Any:  # noqa: ANN401 - what the file holds
         raise YamlError(f"it is no UTF-8 ({one_line(error)[:80]})") from error
 
 
-def parse_yaml(text: str) -> Any:  # noqa: ANN401 - what the text holds
+def parse_yaml(text: str, foreign: bool = False) -> Any:  # noqa: ANN401 - what the text holds
     """The plain data in a YAML text.
+
+    Args:
+        text: The YAML.
+        foreign: Somebody else wrote it, for whom a key may be a number as well.
 
     Raises:
         YamlError: See `read_yaml`.
@@ -71,10 +84,13 @@ def parse_yaml(text: str) -> Any:  # noqa: ANN401 - what the text holds
             node = loader.get_single_node()
             if node is None:
                 return None
-            _check_nodes(node)
+            _check_nodes(node, loader if foreign else None)
             return _unshared(loader.construct_document(node))
         finally:
             loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        said = " ".join(", ".join(filter(None, (error.context, error.problem))).split())[:200]
+        raise YamlError(said, error.problem_mark.line + 1 if error.problem_mark else None) from error
     except yaml.YAMLError as error:
         raise YamlError(one_line(error)[:200]) from error
     except YamlError:
@@ -111,7 +127,7 @@ def _check_size(text: str) -> None:
             _fail(event.start_mark, f"it stands for more than {MOST_VALUES} values")
 
 
-def _check_nodes(root: yaml.Node) -> None:
+def _check_nodes(root: yaml.Node, foreign: _Loader | None) -> None:
     """Look at every node once: its kind, and the keys of mappings."""
     seen, left = set[int](), [root]
     while left:
@@ -124,27 +140,27 @@ def _check_nodes(root: yaml.Node) -> None:
             _fail(node.start_mark, f"the tag {node.tag!r} means nothing here")
         if isinstance(node, yaml.MappingNode):
             left += [part for pair in node.value for part in pair]
-            _check_keys([key for key, _ in node.value])
+            _check_keys([key for key, _ in node.value], foreign)
         elif isinstance(node, yaml.SequenceNode):
             left += node.value
 
 
-def _check_keys(keys: list[yaml.Node]) -> None:
+def _check_keys(keys: list[yaml.Node], foreign: _Loader | None) -> None:
     seen = set[Hashable]()
     for key in keys:
         if key.tag == f"{_PREFIX}merge":
             continue
-        if key.tag != f"{_PREFIX}str":
+        if key.tag != f"{_PREFIX}str" and not (foreign and isinstance(key, yaml.ScalarNode)):
             shown = key.value if isinstance(key, yaml.ScalarNode) else "of several values"
             _fail(key.start_mark, f"the key {shown!r} is no text; write it in quotes")
-        if key.value in seen:
+        value = foreign.construct_object(key) if foreign else key.value  # 1, 01 and true are one key to Python
+        if value in seen:
             _fail(key.start_mark, f"the key {key.value!r} stands twice in one mapping; remove one of the two")
-        seen.add(key.value)
+        seen.add(value)
 
 
 def _fail(mark: Any, what: str) -> NoReturn:  # noqa: ANN401 - of either of the two implementations
-    raise YamlError(f"{what} (line {mark.line + 1})")
-
+    raise YamlError(what, mark.line + 1)
 
 
 def _unshared(tree: Any) -> Any:  # noqa: ANN401

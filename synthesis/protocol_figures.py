@@ -66,16 +66,16 @@ def clip_score(
 
     pictures, sentences = clip.encode_images(images), clip.encode_texts(list(texts))
 
-    def figure(cosines: NDArray[np.float32]) -> Figure:
-        return bootstrap_mean(cosines.reshape(-1, per_text).mean(1), seed)
+    def figure(cosines: NDArray[np.float32], of: Sequence[str]) -> Figure:
+        return bootstrap_mean(cosines.reshape(-1, per_text).mean(1), seed, groups=of[::per_text])
 
     pairing = derangement(labels[::per_text], seed)
     null = None
     if pairing is not None:
         partner = np.repeat(pairing[0], per_text) * per_text
-        null = figure((pictures * sentences[partner]).sum(1))
+        null = figure((pictures * sentences[partner]).sum(1), [texts[int(row)] for row in partner])
     ceiling = (clip.encode_images(real.images) * clip.encode_texts(list(real.texts))).sum(1)
     return ClipScore(
-        figure((pictures * sentences).sum(1)), null, None if pairing is None else pairing[1],
-        bootstrap_mean(ceiling, seed),
+        figure((pictures * sentences).sum(1), texts), null, None if pairing is None else pairing[1],
+        bootstrap_mean(ceiling, seed, groups=real.texts),
     )

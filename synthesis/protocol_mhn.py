@@ -145,8 +145,8 @@ def _raw_clip(
         ours = raw_scores(reference, clip, made.images, made.texts)
         theirs = raw_scores(reference, clip, real.images, real.texts)
     return {
-        "clip_raw": bootstrap_mean(ours.reshape(-1, per_text).mean(1), seed),
-        "clip_raw_real": bootstrap_mean(theirs, seed),
+        "clip_raw": bootstrap_mean(ours.reshape(-1, per_text).mean(1), seed, groups=made.texts[::per_text]),
+        "clip_raw_real": bootstrap_mean(theirs, seed, groups=real.texts),
     }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval import markdown
-from synthesis.errors import InputError
+from synthesis.errors import InputError, RunError
 from synthesis.evaluating import RealPair
 from synthesis.files import write_file
 from synthesis.frozen import frozen_of
@@ -159,7 +159,7 @@ def draw(
 
     Raises:
         InputError: No such generator, or the folder holds the pictures of other texts or settings.
-        RunError: Disk full, or a damaged block.
+        RunError: Disk full, a damaged block, or a picture that the model withheld.
     """
     from synthesis.pipeline import run
     from synthesis.recipe import Recipe
@@ -174,7 +174,10 @@ def draw(
     })
     run(recipe, out / "pictures", on_event)
     made = RunPictures.read(out / "pictures", count)
-    labels = tuple(one.label for one in asked[: len(made.ids)])  # without a filter row k is of text k
+    if len(made.ids) < count:  # without a filter row k is of text k, but for pictures that were withheld
+        raise RunError(f"the safety checker of {generator.model!r} withheld {count - len(made.ids)} of {count} "
+                       "pictures, and a protocol compares a picture of every text; use a model without one")
+    labels = tuple(one.label for one in asked[:count])
     return RunPictures(made.images, made.ids, made.texts, labels, made.scenes, made.sources)
 
 

@@ -18,8 +18,8 @@ from synthesis.plain_yaml import YamlError, parse_yaml, read_yaml
 SHIPPED = Path(__file__).parent / "recipes"
 # Far beyond what is useful, and near enough that nothing overflows, and no memory is asked for that no machine has.
 MOST_ROWS, MOST_AT_ONCE, MOST_STEPS, MOST_PIXELS = 10**9, 4096, 10_000, 16_384
-MOST_CLASSES, MOST_FILTERS, MOST_OPTIONS, MOST_TEXT = 100_000, 64, 64, 4096
-SMALLEST_AUTO, LARGEST_AUTO = 1, 16  # attempts of a block, where the recipe leaves that to the run
+MOST_CLASSES, MOST_FILTERS, MOST_OPTIONS, MOST_TEXT = 10_000, 64, 64, 4096
+LARGEST_AUTO = 16  # attempts of a block, where the recipe leaves that to the run
 SHOWN_MISTAKES, SHOWN_TEXT = 5, 120
 _MEMBERS = frozenset({"constrained-int", "constrained-str", "constrained-list", "constrained-float", "bool", "float"})
 Count = Annotated[int, Field(gt=0, le=MOST_ROWS)]
@@ -161,7 +161,8 @@ class RuntimeSettings(_Settings):
         dtype: "auto" for what the device computes well: bfloat16 where it has units for it.
         exact: Draw each image in a call of its own and on one thread, so that neither `micro_batch` nor the number of
             threads moves a pixel. "auto" does so on a CPU, where images are drawn side by side instead of in a batch,
-            but for a generator that draws tokens. True also refuses to go on with a run on another machine.
+            but for a generator that draws tokens. Filters then measure on one thread, too. True also refuses to go on
+            with a run on another machine.
         attention: "sdpa" is torch's own and what "auto" takes; "xformers" needs the extra `gpu` and a CUDA device.
         compile: Whether torch compiles the network, after comparing it with the uncompiled one.
         offload: "model" keeps on the GPU only the part of the pipeline that computes, where memory is short.

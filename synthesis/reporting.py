@@ -124,7 +124,7 @@ def _unread(found: Sequence[Unread]) -> dict[str, object]:
 def drawn_unread(job: Job, classes: Sequence[ClassDecisions]) -> list[Unread]:
     """What the run's models never met, over the texts of all attempts."""
     texts = {each.label: _drawn_texts(job, each.label, each.blocks) for each in classes}
-    return unread_by(readers_of(job.recipe, job.source.folder), texts)
+    return unread_by(readers_of(job.recipe, job.source), texts)
 
 
 def _drawn_texts(job: Job, label: str, blocks: int) -> Iterator[str]:

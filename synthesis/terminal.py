@@ -57,6 +57,12 @@ def printable(text: str) -> str:
     return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), text.replace("\r\n", "\n"))
 
 
+def on_one_line(text: str) -> str:
+    """A text of somebody else's on one line, with what a terminal would obey shown as an escape."""
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
 def control(stream: TextIO, sequence: str) -> None:
     """Write a control sequence of our own to a stream that may be a `CleanStream`."""
     write = getattr(stream, "control", stream.write)

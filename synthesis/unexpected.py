@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from prompts.addresses import HIDDEN, shown
+
 KEPT = 20
 """Files that stay; older ones make room."""
 
@@ -21,14 +23,11 @@ ROOMS = ("prompts", "eval", "synthesis", "training")
 _SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIAL|AUTH|COOKIE", re.IGNORECASE)
 _SHORTEST = 6  # a shorter value would strike out words that have nothing to do with it
 _SECRETS = (
-    re.compile(r"(?<=://)[^/\s'\"@]+(?=@)"),  # user and password of an address
     re.compile(r"(?<=[?&])([\w.-]+)=[^&\s'\"]+"),  # what an address asks for
     re.compile(r"\b(?:hf|sk|pk|ghp|gho|xox[abp])[_-][\w-]{8,}"),
     re.compile(r"(?i)\b(?:bearer|basic)\s+[\w.~+/=-]{6,}"),
     re.compile(r"(?i)\b(?:authorization|api[_-]?key|token|password|passwd|secret)\b['\"]?\s*[:=]\s*['\"]?[^\s'\",;]+"),
 )
-HIDDEN = "***"
-
 
 def keep_traceback(error: BaseException, command: str) -> Path | None:
     """Write a traceback, with versions and the command, into a file of mode 600.
@@ -66,7 +65,8 @@ def state_folder() -> Path | None:
 
 
 def without_secrets(text: str) -> str:
-    """A text with what looks like a password, token or key struck out, and with the values of such variables."""
+    """A text as it may be shown, and besides without values of variables and fields that only may be secret."""
+    text = shown(text)
     for value in sorted(_known_secrets(), key=len, reverse=True):
         text = text.replace(value, HIDDEN)
     for pattern in _SECRETS:

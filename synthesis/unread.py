@@ -16,6 +16,8 @@ from synthesis.errors import InputError
 
 if TYPE_CHECKING:
     from eval.knowledge import Knowledge
+    from synthesis.generators import GeneratorSource
+    from synthesis.lora import Lora
     from synthesis.recipe import Recipe
 
 SHOWN = 8  # words or classes that a line names
@@ -83,15 +85,14 @@ class Unread:
         return lines
 
 
-def readers_of(recipe: Recipe, folder: Path | None = None) -> list[Reader]:
+def readers_of(recipe: Recipe, source: GeneratorSource) -> list[Reader]:
     """The models of a recipe that texts or classes are given to, each once, the generator first.
 
     Args:
         recipe: The recipe.
-        folder: Where the generator's files are, if that is known.
+        source: The files of its generator.
     """
-    settings = recipe.generator
-    found = [generator_reader(settings.model, folder, settings.lora)]
+    found = [generator_reader(recipe.generator.model, source.folder, source.lora)]
     for each in recipe.filters:
         if each.asks:
             reference = each.source.reference
@@ -99,14 +100,13 @@ def readers_of(recipe: Recipe, folder: Path | None = None) -> list[Reader]:
     return list({(one.role, one.name): one for one in found}.values())
 
 
-def generator_reader(model: str, folder: Path | None = None, lora: str | None = None) -> Reader:
+def generator_reader(model: str, folder: Path | None = None, lora: Lora | None = None) -> Reader:
     """A generator, with what its LoRA met beside it."""
     from eval.knowledge import load_knowledge
 
     known = known_by(model, folder)
-    added = Path(str(lora)) if lora else None
-    if known is not None and added is not None and added.is_dir():
-        own = load_knowledge(added)
+    if known is not None and lora is not None and not lora.alone:
+        own = load_knowledge(lora.folder)
         known = known if own is None else known.joined(own)
     return Reader(_called(model), "generator", known)
 

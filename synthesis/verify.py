@@ -81,4 +81,4 @@ def _all_faults(run: RunRecord, fast: bool, named: Collection[str]) -> Iterator[
         yield from report_faults(run, decisions)
     yield from run.later
     # a file that differs from its hash was most likely named with a better reason before
-    yield from (fault for fault in hash_faults(run, decisions) if fault.file not in named)
+    yield from (fault for fault in hash_faults(run, decisions, fast) if fault.file not in named)

@@ -14,18 +14,17 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from synthesis.blocks import UNREADABLE
-from synthesis.decisions import NOT_JUDGED, score_names
+from synthesis.decisions import NOT_JUDGED, WITHHELD, score_names
 from synthesis.drawn_texts import what_holds
 from synthesis.errors import RefusedError, one_line
+from synthesis.finished import DECISIONS, Finished
 from synthesis.finished import FILE as FINISHED
-from synthesis.finished import Finished
 from synthesis.records import RecordError
 from synthesis.shards import READ, in_turn
 from synthesis.verify_blocks import FILE_NAME, missing_block
 from synthesis.verify_faults import Fault, Remedy, refused, unreadable, unreadable_content
 from synthesis.verify_record import RunRecord
 
-DECISIONS = "decisions.parquet"
 PART = 100  # rows in memory at a time
 CONSTANT = ("generator", "revision", "guidance", "steps", "synthetic")
 
@@ -68,8 +67,8 @@ class Decisions:
         return sum(each.rows for each in self.classes.values())
 
 
-def hash_faults(run: RunRecord, decisions: Decisions | None) -> Iterator[Fault]:
-    """What the run noted when it ended: hashes of the files of the data set, and how its classes ended."""
+def hash_faults(run: RunRecord, decisions: Decisions | None, fast: bool) -> Iterator[Fault]:
+    """What the run noted when it ended: how its classes ended and, unless `fast`, hashes of the data set's files."""
     try:
         noted = Finished.read(run.root)
     except FileNotFoundError:
@@ -80,7 +79,8 @@ def hash_faults(run: RunRecord, decisions: Decisions | None) -> Iterator[Fault]:
     except RecordError as error:
         yield Fault(FINISHED, f"cannot be believed ({one_line(error)[:160]})", Remedy.WRITE)
         return
-    for name, hashed in noted.written.items():
+    written = {} if fast else noted.written
+    for name, hashed in written.items():
         path = run.root / name
         if not path.is_file():
             continue
@@ -92,7 +92,7 @@ def hash_faults(run: RunRecord, decisions: Decisions | None) -> Iterator[Fault]:
         if found != hashed:
             yield Fault(name, f"is not what the run wrote (its hash begins with {found[:8]}, not {hashed[:8]})",
                         Remedy.WRITE)
-    run.count("hashes", len(noted.written))
+    run.count("hashes", len(written))
     if decisions is None:
         return
     for count in noted.counts:
@@ -130,7 +130,7 @@ def read_decisions(run: RunRecord) -> tuple[Decisions | None, list[Fault]]:
 def _add(run: RunRecord, classes: dict[str, Decided], names: tuple[str, ...], batch: pa.RecordBatch) -> str:
     """Take in some rows; returns what is wrong with them, or nothing."""
     kept: dict[str, tuple[list[int], list[list[float]]]] = {}
-    reasons = {*NOT_JUDGED, *names}
+    reasons = {*NOT_JUDGED, WITHHELD, *names}
     for row in batch.to_pylist():
         decided = classes.setdefault(row["label"], Decided())
         place = f"attempt {row['k']} of class {row['label']!r}"
@@ -265,9 +265,11 @@ def _stored(run: RunRecord, label: str, index: int) -> list[dict[str, Any]] | No
     columns = [name for name in READ if name != "k"]
     try:
         with pq.ParquetFile(path) as file:
-            rows = [what_holds(row) for row in file.read(columns=columns).to_pylist()]
+            rows = file.read(columns=columns).to_pylist()
     except UNREADABLE as error:
         run.broken.add((label, index))
-        run.later.append(refused(run.relative(path), unreadable(path, error)))
+        name, found = run.relative(path), unreadable(path, error)
+        run.later.append(refused(name, found) if isinstance(found, RefusedError)
+                         else Fault(name, one_line(found), Remedy.DRAW))
         return None
-    return rows
+    return [what_holds(row) for row in rows]

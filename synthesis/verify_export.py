@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from synthesis.drawn_texts import RULE
-from synthesis.errors import InputError, RefusedError, one_line
+from synthesis.errors import InputError, RefusedError, one_line, refusal
 from synthesis.export_files import README
 from synthesis.export_marker import MARKER, TEXTS, Marker, digest_of
 from synthesis.files import TEMPORARY
@@ -55,7 +55,7 @@ def export_faults(folder: Path, counts: dict[str, int], any_card: bool = False) 
         files, size = files + 1, size + path.stat().st_size
         try:
             what = _wrong_with(path)
-            hashes[name] = sha256(path)
+            hashes[name] = _hash(path)
         except RefusedError as error:
             yield refused(name, error)
             complete = False
@@ -73,6 +73,13 @@ def export_faults(folder: Path, counts: dict[str, int], any_card: bool = False) 
     if (files, size) != wanted:
         yield Fault(MARKER, f"speaks of {wanted[0]} files with {wanted[1]} bytes, and there are {files} with {size}",
                     Remedy.USER, "run the same `terrasynth export` again")
+
+
+def _hash(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise RefusedError(refusal(error) or one_line(error)) from error
 
 
 def _wrong_with(path: Path) -> str:

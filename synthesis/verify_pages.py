@@ -20,6 +20,7 @@ from synthesis.verify_data import Decisions
 from synthesis.verify_faults import DamagedError, Fault, Remedy, refused, unreadable
 from synthesis.verify_record import RunRecord
 
+STATE_AGAIN = "restore it, or remove it, run again and state the licence again"
 CARD, REPORT, PAGE = "README.md", "report/report.json", "report/index.html"
 
 
@@ -99,8 +100,11 @@ def _report_figures(run: RunRecord, decisions: Decisions) -> Iterator[Fault]:
 def other_record_faults(run: RunRecord) -> Iterator[Fault]:
     """The counts of prompts that checks dropped, and where the licence comes from, where there are any."""
     for name in (DROPS, LICENCE):
-        if (run.root / name).exists() and isinstance(found := _record(run, name), Fault):
-            yield found
+        if not (run.root / name).exists() or not isinstance(found := _record(run, name), Fault):
+            continue
+        if name == LICENCE and found.remedy is Remedy.WRITE:  # what somebody stated, no block can give back
+            found = Fault(name, found.what, Remedy.USER, STATE_AGAIN)
+        yield found
 
 
 def _record(run: RunRecord, name: str) -> dict[str, Any] | Fault:

@@ -8,7 +8,6 @@ brings the fine half of the spectrum back. The teacher's images count as the tru
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 from typing_extensions import override
 
+from eval.realism import compare_spectra
 from training.errors import InputError
 from training.finetune_views import Pictures
 from training.going_on import check_same_shape
@@ -129,11 +129,12 @@ class AutoencoderDistilTask(Task):
             raise InputError(f"model.crop {settings.crop} has to be more than twice model.margin {settings.margin} and "
                              f"at most model.views.size {settings.views.size}")
         self.splits, self.settings, self.device, self.size = splits, settings, device, settings.views.size
-        self.views = LatentViews(splits["train"], settings.views, teacher, cache, device)
-        channels, side = self.views.cache.read(0, 0)["latents"].shape[:2]
+        probe = torch.zeros(1, 3, settings.views.size, settings.views.size, device=device)
+        channels, side = to_latents(load_autoencoder(teacher, device), probe).shape[1:3]
         if side * CELL != settings.views.size:
             raise InputError(f"the teacher makes {side} latents of {settings.views.size} pixels; one that is 8 times "
                              "smaller is needed, such as those of Stable Diffusion")
+        self.views = LatentViews(splits["train"], settings.views, teacher, cache, device)
         self.model = AutoencoderTiny(
             encoder_block_out_channels=(settings.channels,) * 4, num_encoder_blocks=settings.encoder_blocks,
             decoder_block_out_channels=(settings.channels,) * 4, num_decoder_blocks=settings.decoder_blocks,
@@ -249,7 +250,7 @@ class AutoencoderDistilTask(Task):
         figures = {
             "psnr_teacher": _psnr(drawn, self.val_targets), "psnr_real": _psnr(own, self.val_pixels),
             "latents_mse": F.mse_loss(latents, self.val_latents).item(), "n": float(len(drawn)),
-            "fine_db": fine_half_db(drawn) - fine_half_db(self.val_targets),
+            "fine_db": compare_spectra(to_bytes(drawn).numpy(), to_bytes(self.val_targets).numpy()).fine,
         }
         # With an adversary the distance rises while the images get better, so the last state is the one to keep.
         figures["score"] = LARGEST_PSNR + self._progress if self._adversarial else figures["psnr_teacher"]
@@ -282,17 +283,6 @@ def disturbed(cache: TensorCache, row: int, settings: AutoencoderDistilSettings)
         return latents
     noised: torch.Tensor = latents + MOST_NOISE * strength * torch.randn(latents.shape, generator=random)
     return noised
-
-
-def fine_half_db(pixels: torch.Tensor) -> float:
-    """Mean power in dB of the fine half of the radial spectrum (above a quarter cycle per pixel), (N, 3, S, S)."""
-    gray = pixels.mean(1)
-    side = gray.shape[-1]
-    window = torch.hann_window(side, periodic=False)
-    power = torch.fft.fft2((gray - gray.mean((1, 2), keepdim=True)) * window[:, None] * window).abs().square().mean(0)
-    frequency = torch.fft.fftfreq(side)
-    radius = (frequency[:, None].square() + frequency.square()).sqrt()
-    return 10 * math.log10(power[(radius > 0.25) & (radius <= 0.5)].mean().item())
 
 
 def to_bytes(pixels: torch.Tensor) -> torch.Tensor:

@@ -20,13 +20,23 @@ if TYPE_CHECKING:
     from training.data import PairSet
 
 TEACHER, CACHE = "teacher", "cache"
+FILES = ["config.json", "diffusion_pytorch_model*.safetensors", "diffusion_pytorch_model*.json"]  # of its own folder
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 
 
-def distil_autoencoder(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resume: bool) -> Outcome:
+def distil_autoencoder(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resume: bool,
+                       initial: Path | None = None) -> Outcome:
     """Train a small autoencoder to give what `preset.needs["teacher"]` gives; `out` gets its weights.
 
     `out/cache` keeps the teacher's outputs, which are made once; `out/training.json` says what was done.
+
+    Args:
+        preset: What is asked for.
+        loop: The `loop` of the preset.
+        pairs: The data.
+        out: Folder for weights, cache and record.
+        resume: Go on from a checkpoint in `out`.
+        initial: Folder of an autoencoder of the same shape to begin from; None for random weights.
 
     Raises:
         InputError: Teacher, data or a setting is wrong.
@@ -34,8 +44,9 @@ def distil_autoencoder(preset: Preset, loop: LoopSettings, pairs: PairSet, out: 
     from training.data import report_skipped
 
     settings = checked(AutoencoderDistilSettings, preset.model, "model")
+    if "load_size" in preset.model_fields_set:
+        raise InputError(f"load_size {preset.load_size} has no meaning here; set model.views.size")
     teacher, named = find_teacher(preset.needs[TEACHER])
-    initial = Path(preset.needs["initial"]) if "initial" in preset.needs else None
     splits = {name: read_split(pairs.split(name), name, pairs.skipped) for name in ("train", "val")}
     if loop.batch_size > len(splits["train"]):
         raise InputError(f"loop.batch_size {loop.batch_size} is more than the {len(splits['train'])} training images; "
@@ -74,6 +85,7 @@ def find_teacher(reference: str) -> tuple[Path, str]:
     folder = Path(reference)
     for place, name in ((folder, folder.resolve().name), (WEIGHTS / reference, reference)):
         if (place / "config.json").is_file():
+            _check_kind(place, reference)
             return place, name
     if folder.exists() or not HUB_ID.fullmatch(reference):
         raise InputError(f"--teacher {reference!r} is no autoencoder of diffusers; give a folder with its config.json "
@@ -82,11 +94,26 @@ def find_teacher(reference: str) -> tuple[Path, str]:
 
     name, _, revision = reference.partition("@")
     try:
-        found = Path(snapshot_download(name, revision=revision or None, allow_patterns=["*.json", "*.safetensors"]))
+        found = Path(snapshot_download(name, revision=revision or None, allow_patterns=FILES))
     except (OSError, ValueError) as error:
         from synthesis.errors import one_line
 
         raise InputError(f"--teacher {reference!r} cannot be fetched: {one_line(error)[:200]}") from error
     if not (found / "config.json").is_file():
         raise InputError(f"--teacher {reference!r} has no config.json, so it is no autoencoder of diffusers")
+    _check_kind(found, reference)
     return found, name
+
+
+def _check_kind(folder: Path, reference: str) -> None:
+    """Check that the class of a model in a folder is one of `diffusers` that encodes and decodes."""
+    import diffusers
+
+    try:
+        named = json.loads((folder / "config.json").read_text(encoding="utf-8"))["_class_name"]
+        kind = getattr(diffusers, named, None)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        named = kind = None
+    if not all(callable(getattr(kind, name, None)) for name in ("encode", "decode", "from_pretrained")):
+        raise InputError(f"--teacher {reference!r} is {'of no class' if named is None else f'{named!r:.60}'}, which is "
+                         "no autoencoder of diffusers")

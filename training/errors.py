@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+from synthesis.errors import TRANSIENT
 
 
 class InputError(ValueError):
@@ -13,9 +13,6 @@ class ImageError(OSError):
     """An image that cannot be used as it is: broken, too large, or of a kind whose colors nobody stated; one line."""
 
 
-SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-
-
 def is_shortage(error: BaseException) -> bool:
-    """Tell a lack of memory or of file handles from a file that is broken."""
-    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SHORTAGE)
+    """Tell a lack of memory or of file handles, or a disk that does not answer, from a file that is broken."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in TRANSIENT)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from synthesis.plain_yaml import YamlError, parse_yaml
+
 if TYPE_CHECKING:
     from training.finetune_family import Base
 
@@ -123,8 +125,10 @@ def base_licence(base: Base) -> dict[str, str]:
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     header = text.split("---", 2)[1] if text.startswith("---") and text.count("---") > 1 else ""
     try:
-        values = yaml.safe_load(header) or {}
-    except yaml.YAMLError:
+        values = parse_yaml(header, foreign=True)
+    except YamlError:
+        return {}
+    if not isinstance(values, dict):
         return {}
     return {key: values[key] for key in LICENCE_KEYS if values.get(key)}
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Rows = dict[str, torch.Tensor]
 BATCH = 8
 PLACE = "place"
+MOST_OPEN = 64
 log = logging.getLogger("terrasynth")
 
 
@@ -103,6 +104,8 @@ class TensorCache:
         """The tensors of one row, or of one part of it along its first axis."""
         number, place = divmod(row, self.shard)
         if number not in self._open:
+            if len(self._open) >= MOST_OPEN:  # fewer than a process may have, often 256
+                self._open.pop(next(iter(self._open)))
             self._open[number] = safe_open(self._path(number), framework="pt")
         file = self._open[number]
         found = {}

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from synthesis.evaluating import opened
 from training.data import Pair
 from training.finetune_views import TURNS, Pictures, View
 from training.latent_cache import TensorCache, cache_key
@@ -120,5 +121,5 @@ class LatentViews:
 
 def view_pixels(pair: Pair, row: int, settings: ViewSettings) -> np.ndarray:
     """The views of one image, `uint8` (V, S, S, 3)."""
-    image = pair.open()
+    image = opened(pair)
     return np.stack([view.of(image, settings.size) for view in views_in(row, min(image.size), settings)])

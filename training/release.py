@@ -130,7 +130,8 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
     if preset.family == FROM_A_TEACHER:
         from training.autoencoder_distil_run import distil_autoencoder
 
-        return distil_autoencoder(preset, settings, pairs, out, resume)
+        initial = _needed(preset.needs["initial"], made) if "initial" in preset.needs else None
+        return distil_autoencoder(preset, settings, pairs, out, resume, initial)
     needs = {role: _needed(reference, made) for role, reference in preset.needs.items()}
     if preset.family == "scene":
         pairs = pairs.with_class()
@@ -159,7 +160,8 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
     (out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
     if preset.family in KNOWING:
         captions = (text for own in splits["train"].captions for text in own)
-        write_knowledge(out, captions if preset.family in READING else None, splits["train"].class_names())
+        write_knowledge(out, captions if preset.family in READING else None, splits["train"].class_names(),
+                        needs.get("initial"))
     return outcome
 
 

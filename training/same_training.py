@@ -78,10 +78,9 @@ def check_resumable(checkpoint: Path, made: Mapping[str, Any]) -> None:
     try:
         record = read_record(checkpoint / FILE)
         before, files = dict(record["made from"]), dict(record["files"])
-    except FileNotFoundError:
-        log.warning("%s is of an earlier version and does not say what it was made from; it is taken for this training",
-                    checkpoint)
-        return
+    except FileNotFoundError as error:
+        raise InputError(f"{checkpoint} is of an earlier version, which did not say what it was made from and kept "
+                         "another optimizer; use --restart to begin anew, or another --out") from error
     except (RecordError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{checkpoint / FILE} cannot be believed ({error}); use --restart to begin anew") from error
     if found := differences(before, made):
@@ -128,9 +127,7 @@ def _precision_of(checkpoint: Path) -> str | None:
         return None
     try:
         return str(read_record(checkpoint / FILE)["made from"]["loop"]["mixed_precision"])
-    except FileNotFoundError:
-        return "bf16"  # what was the default of versions that did not say
-    except (RecordError, KeyError, TypeError):
+    except (FileNotFoundError, RecordError, KeyError, TypeError):
         return None  # `check_resumable` says so
 
 

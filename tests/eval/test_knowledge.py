@@ -48,7 +48,8 @@ def test_it_is_kept_beside_the_weights_and_changes_no_hash(tmp_path):
 
 
 @pytest.mark.parametrize("content", [
-    "", "[]", "{}", '{"words": 3, "classes": []}', '{"words": [1], "classes": []}', '{"words": [], "classes": "beach"}',
+    "", "[]", "{}", '{"words": 3, "classes": []}', '{"words": 0, "classes": []}', '{"words": "", "classes": []}',
+    '{"words": [1], "classes": []}', '{"words": [], "classes": "beach"}',
     '{"words": ' + "[" * 100_000, '{"words": [], "classes": [], "more": "' + "x" * (16 * 2**20) + '"}',
 ])
 def test_a_file_that_says_nothing_is_one_line(content, tmp_path):

@@ -120,6 +120,18 @@ def test_of_fewest_values_it_is_students(n):
     assert (found.low, found.high, found.n) == pytest.approx((low, high, n), rel=1e-4)
 
 
+@pytest.mark.parametrize("groups", [3, 5, 40])
+@pytest.mark.parametrize("one", [0, 1])
+def test_an_interval_of_a_share_is_one_of_shares(groups, one):
+    """Where texts repeat, resampled whole texts would reach beyond what a share can be."""
+    texts = np.arange(2 * groups) % groups
+    hits = np.full(len(texts), 1 - one)
+    hits[texts == 0] = one
+    hits[-1] = 1 - one
+    found = bootstrap_mean(hits, 0, groups=[str(text) for text in texts])
+    assert 0 <= found.low <= found.value <= found.high <= 1
+
+
 def test_a_single_value_and_equal_ones_are_a_point():
     assert bootstrap_mean(np.array([0.3]), 0).low == bootstrap_mean(np.array([0.3]), 0).high == 0.3
     assert bootstrap_mean(np.full(8, 0.3), 0).high == pytest.approx(0.3)

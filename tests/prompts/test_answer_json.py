@@ -40,6 +40,17 @@ def test_what_is_not(content):
     assert captions_in(content) is None
 
 
+@pytest.mark.parametrize("content", [
+    f'At first I thought {{"captions": []}}, but: {ASKED}', f"```json\n[]\n```\n```json\n{ASKED}\n```",
+])
+def test_an_empty_list_before_the_answer_is_not_it(content):
+    assert captions_in(content) == TEXTS
+
+
+def test_an_empty_list_alone_is_an_answer_without_captions():
+    assert captions_in('{"captions": []}') == []
+
+
 def test_answers_that_were_stored_before_are_read_as_they_were():
     assert captions_in(ASKED, reading=1) == TEXTS
     assert captions_in(f"```json\n{ASKED}\n```", reading=1) is None

@@ -6,7 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from synthesis import run
-from synthesis.errors import InputError
+from synthesis.errors import InputError, RunError
+from synthesis.job import Job
 from synthesis.recipe import Recipe
 from synthesis.verify import verify
 from tests.synthesis.helpers import decisions, fingerprint, rows
@@ -76,8 +77,6 @@ def test_what_is_kept_is_known_from_the_data_where_the_decisions_are_lost(tree, 
 
 
 def test_damaged_decisions_are_named_where_less_is_asked_for(tree, copy, terrasynth):
-    from synthesis.errors import RunError
-
     (copy / "decisions.parquet").write_bytes(b"no Parquet")
     with pytest.raises(RunError, match="less is asked for than the run may have"):
         run(parsed(tree, per_class=2, max_attempts=40), copy)
@@ -165,3 +164,33 @@ def test_a_block_is_no_larger_than_the_target(tree, tmp_path, per_class, size):
     assert run(parsed(small, **target), tmp_path / "run").drawn == -(-per_class // size) * size
     again = run(parsed(small, per_class=per_class + 1, max_attempts=80), tmp_path / "run")
     assert again.drawn == (size if per_class % size == 0 else 0), "the size is that which the run began with"
+
+
+def test_a_damaged_block_of_what_is_kept_is_drawn_again(tree, grown, copy, terrasynth):
+    run(parsed(tree, per_class=2, max_attempts=40), copy)
+    path = copy / "blocks" / "beach" / "00001.parquet"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert terrasynth("verify", copy, "--repair")[0] == 0
+    assert results(copy) == results(grown)
+    assert list(verify(copy)) == []
+
+
+def test_what_another_process_adds_meanwhile_is_not_given_up(tree, copy):
+    job = Job(parsed(tree, per_class=2, max_attempts=40), copy)
+    run(parsed(tree, per_class=8, max_attempts=80), copy)
+    grown = fingerprint(copy)
+    with pytest.raises(RunError, match="changed by another process meanwhile"), job.opened():
+        pass
+    assert fingerprint(copy) == grown
+
+
+def test_the_recipe_of_what_is_kept_makes_the_same_data_elsewhere(tree, grown, copy, tmp_path, caplog):
+    run(parsed(tree, per_class=2, max_attempts=40), copy)
+    caplog.clear()
+    result = run(Recipe.load(copy / "recipe.yaml"), tmp_path / "new")
+    assert (result.accepted, result.missed) == (12, ())
+    assert "gives them up" not in caplog.text
+    assert [row["id"] for row in rows(tmp_path / "new")] == [row["id"] for row in rows(grown)]
+    assert list(verify(tmp_path / "new")) == []

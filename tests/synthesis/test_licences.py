@@ -133,6 +133,25 @@ def test_a_card_says_its_licence(tmp_path):
     assert read_card(tmp_path, "generator", "m").restrictions is None
 
 
+@pytest.mark.parametrize("given", ["{home}/l", "~/l", "~/l/pytorch_lora_weights.safetensors"])
+def test_the_card_of_a_lora_is_read_however_it_is_named(tmp_path, monkeypatch, given):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "l").mkdir()
+    (tmp_path / "l" / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
+    (tmp_path / "l" / "pytorch_lora_weights.safetensors").write_bytes(b"not read")
+    tree = {"generator": {"model": "ldm-ucm", "lora": given.format(home=tmp_path)}}
+    _, lora, _ = sources_of(Recipe.parse(tree))
+    assert lora == Source("LoRA", "l", "cc-by-nc-4.0", found="its card")
+
+
+def test_a_card_that_stands_for_more_than_a_header_may_is_refused_at_once(tmp_path):
+    header = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"{name}: &{name} [{', '.join(['*' + chr(ord(name) - 1)] * 10)}]\n" for name in "bcdefgh")
+    (tmp_path / "README.md").write_text(f"---\n{header}license: mit\n---\n")
+    with pytest.raises(InputError, match="is not YAML: it stands for more than"):
+        read_card(tmp_path, "generator", "m")
+
+
 def test_the_embedded_models_ask_for_a_statement():
     for model in ("ldm-ucm", "mhn-ucm"):
         generator, prompts = sources_of(Recipe.parse({"generator": {"model": model}}))

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from synthesis.errors import InputError
 from synthesis.plain_yaml import MOST_BYTES, YamlError, parse_yaml, read_yaml
-from synthesis.recipe import Recipe, parse_overrides
+from synthesis.recipe import MOST_CLASSES, Recipe, parse_overrides
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join(['*' + chr(ord(name) - 1)] * 10)}]\n" for name in "bcdefghijkl")
 
 REFUSED = {
-    "laughs": (LAUGHS, "stands for more than 20000 values"),
+    "laughs": (LAUGHS, "stands for more than 200000 values"),
     "itself": ("a: &a [*a]", "names nothing that ends before it"),
     "unknown": ("a: *b", "names nothing that ends before it"),
     "deep": ("[" * 100_000, "nested deeper than 32 levels"),
@@ -32,7 +32,7 @@ REFUSED = {
     "two documents": ("a: 1\n---\nb: 2", "expected a single document"),
     "nul": ("a: \0", "characters are not allowed"),
     "broken": ("a: [", "expected"),
-    "many": ("a: [" + "1, " * 30_000 + "1]", "stands for more than 20000 values"),
+    "many": ("a: [" + "1, " * 300_000 + "1]", "stands for more than 200000 values"),
 }
 
 
@@ -53,7 +53,7 @@ def test_what_is_no_recipe_is_one_line(tmp_path, terrasynth, name):
 def test_a_large_file_is_not_read(tmp_path):
     with (tmp_path / "recipe.yaml").open("wb") as file:
         file.truncate(MOST_BYTES + 1)
-    with pytest.raises(YamlError, match="more than 1 MiB"):
+    with pytest.raises(YamlError, match="more than 4 MiB"):
         read_yaml(tmp_path / "recipe.yaml")
 
 
@@ -64,6 +64,24 @@ def test_a_large_file_is_not_read(tmp_path):
 ])
 def test_what_people_write_is_read(text, found):
     assert parse_yaml(text) == found
+
+
+def test_what_others_write_may_have_numbers_as_keys_and_nothing_twice():
+    assert parse_yaml("2: a\non: b", foreign=True) == {2: "a", True: "b"}
+    for text in ("1: a\n1: b", "1: a\ntrue: b", "1: a\n01: b", "? [a]\n: b", LAUGHS):
+        with pytest.raises(YamlError):
+            parse_yaml(text, foreign=True)
+
+
+def test_the_largest_recipe_of_all_is_written_and_read_back(tree, tmp_path):
+    classes = [f"a class of some name {number}" for number in range(MOST_CLASSES)]
+    kept = {"rows": 9_999_999, "attempts": 9_999_999}
+    largest = Recipe.parse(tree | {
+        "prompts": {"expander": "grammar", "classes": classes},
+        "target": {"per_class": 1, "max_attempts": 1, "kept": dict.fromkeys(classes, kept)},
+    })
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(largest.tree(), sort_keys=False))
+    assert Recipe.load(tmp_path / "recipe.yaml") == largest
 
 
 def test_what_an_anchor_names_is_a_copy():

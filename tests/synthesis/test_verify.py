@@ -185,9 +185,18 @@ def test_what_does_not_belong_is_named(copy):
                      "data/train-00007.parquet": "REMOVE", "scores/half.parquet.tmp": "REMOVE"}
 
 
+def test_what_was_stated_is_the_users_to_give_back(small, copy):
+    path = copy / "licence.json"
+    path.write_text(path.read_text().replace('"sources"', '"sourcez"'))
+    (found,) = verify(copy)
+    assert (found.file, found.remedy.name) == ("licence.json", "USER")
+    assert "state the licence again" in found.line
+
+
 def test_hashes_see_what_a_reader_does_not(copy):
     flip_in_the_footer(copy / SHARD)
     assert [(fault.file, fault.what[:25]) for fault in verify(copy)] == [(SHARD, "is not what the run wrote")]
+    assert list(verify(copy, fast=True)) == [], "what is fast hashes no file"
 
 
 def test_a_run_that_was_stopped_is_not_whole_and_goes_on(small, copy):
@@ -195,8 +204,8 @@ def test_a_run_that_was_stopped_is_not_whole_and_goes_on(small, copy):
     for path in (copy / NEXT, next(copy.glob("scores/*/beach/00001.parquet")), copy / "finished.json"):
         path.unlink()
     shutil.rmtree(copy / "data")
-    grown = Recipe.parse(small.tree() | {"target": {"per_class": 4, "max_attempts": 24}})
-    run(grown, copy)
+    fewer = Recipe.parse(small.tree() | {"target": {"per_class": 4, "max_attempts": 24}})
+    run(fewer, copy, shrink=True)
     assert list(verify(copy)) == []
     shutil.move(copy / "spare", copy / NEXT)
     found = [fault for fault in verify(copy) if fault.remedy.name == "RUN"]

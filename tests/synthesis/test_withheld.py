@@ -11,6 +11,9 @@ from synthesis.blocks import Blocks
 from synthesis.errors import RunError
 from synthesis.filter_judging import Attempts
 from synthesis.images import decode
+from synthesis.protocols import Asked, draw
+from synthesis.recipe import GeneratorSettings
+from synthesis.verify import verify
 from tests.synthesis.helpers import rows
 from tests.tiny import tiny_clip
 from tests.tiny_checker import ALL, NONE, cosines, tiny_checked
@@ -55,6 +58,7 @@ def test_a_run_rejects_them_by_name_and_takes_the_next(some, tmp_path, filters):
     judged = {row["id"] for row in decided if row["reason"] not in ("beyond_target", "beyond_max_attempts")}
     assert withheld
     assert withheld == black & judged
+    assert list(verify(tmp_path / "run")) == []
 
 
 def test_judging_again_remembers_them(some, tmp_path):
@@ -71,6 +75,13 @@ def test_a_run_of_nothing_else_misses_its_target(tmp_path):
     result = run(recipe(model), tmp_path / "run")
     assert result.missed
     assert not rows(tmp_path / "run")
+
+
+def test_a_protocol_wants_a_picture_of_every_text(some, tmp_path):
+    generator = GeneratorSettings(model=str(some), steps=1, guidance=2.0)
+    asked = [Asked(f"a beach number {number}", "beach") for number in range(8)]
+    with pytest.raises(RunError, match=r"withheld \d of 8 pictures"):
+        draw(asked, len(asked), generator, 0, tmp_path / "out")
 
 
 def test_no_threshold_is_taken_from_them(tmp_path):

@@ -15,7 +15,6 @@ from training.autoencoder_distil import (
     AutoencoderDistilTask,
     LatentDiscriminator,
     disturbed,
-    fine_half_db,
 )
 from training.data import read_pairs
 from training.finetune_views import read_split
@@ -166,13 +165,6 @@ def test_views_enlarge_nothing_and_the_first_is_the_middle():
     assert np.array_equal(view_pixels(pair, 0, settings)[0], tiny_pictures(1, size=32)[0])
 
 
-def test_the_fine_half_of_the_spectrum_is_in_decibels():
-    noise = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    assert fine_half_db(noise * 10) - fine_half_db(noise) == pytest.approx(20, abs=1e-3)
-    smooth = F.interpolate(F.avg_pool2d(noise, 4), scale_factor=4, mode="bicubic")
-    assert fine_half_db(smooth) < fine_half_db(noise) - 10
-
-
 def test_the_discriminator_sees_the_latents():
     torch.manual_seed(0)
     network = LatentDiscriminator(4, 8).eval()
@@ -214,15 +206,21 @@ def test_another_teacher_is_another_training(data, teacher, tmp_path, terrasynth
     ("autoencoder-distil", ["--teacher", "nowhere"], "is no autoencoder of diffusers"),
     ("autoencoder-distil", ["--teacher", "TEACHER", "--set", "model.crop=16"], "more than twice model.margin"),
     ("autoencoder-distil", ["--teacher", "TEACHER", "--set", "model.adversarial_start=1"], "model.adversarial_start"),
+    ("autoencoder-distil", ["--teacher", "UNET"], "is 'UNet2DModel', which is no autoencoder"),
+    ("autoencoder-distil", ["--teacher", "TEACHER", "--set", "load_size=64"], "set model.views.size"),
+    ("autoencoder-distil", ["--teacher", "TEACHER", "--set", "needs.initial=nowhere"], "'nowhere' is neither embedded"),
     ("autoencoder-distil", ["--teacher", "KL"], "one that is 8 times smaller is needed"),
     ("scene-ucm", ["--teacher", "TEACHER"], "learns from no other model"),
 ])
 def test_what_cannot_be_is_one_line(data, teacher, tmp_path, terrasynth, preset, options, said):
     AutoencoderKL(block_out_channels=(8,), norm_num_groups=8).save_pretrained(tmp_path / "kl")
-    places = {"TEACHER": teacher, "KL": tmp_path / "kl"}
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "config.json").write_text('{"_class_name": "UNet2DModel"}')
+    places = {"TEACHER": teacher, "KL": tmp_path / "kl", "UNET": tmp_path / "unet"}
     small = [] if preset != "autoencoder-distil" else [
         part for key, value in CHANGES.items() for part in ("--set", f"{key}={json.dumps(value)}")]
     given = [*small, *(places.get(option, option) for option in options)]
     code, _, lines = terrasynth("train", preset, "--data", data, "--out", tmp_path / "out", *given)
     assert code == 2
     assert said in lines[-1]
+    assert not list((tmp_path / "out").rglob("*.safetensors")), "nothing is cached before it is known to fit"

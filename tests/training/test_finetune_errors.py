@@ -104,6 +104,13 @@ def test_a_part_in_brackets_is_left_out_where_its_field_is_not_known(label, gsd,
     assert not conditioning.needs("label")
 
 
+def test_braces_that_belong_to_the_text_make_no_part_optional():
+    template = "{caption} [{{1}}]"
+    assert Conditioning(template=template).render("x") == "x [{1}]"
+    assert Conditioning(template=template).identity() == {"template": template, "gsd": None}
+    assert Conditioning(template="{caption}[ ; {gsd} m]").identity()["optional_parts"] == 1
+
+
 def test_brackets_around_no_field_are_text_and_a_caption_cannot_be_left_out():
     assert Conditioning(template="[sat] {caption}").render("x") == "[sat] x"
     with pytest.raises(ValueError, match=r"field \{caption\} is missing"):

@@ -78,13 +78,12 @@ def test_a_damaged_checkpoint_is_named(real, tmp_path, damage):
         train(task(real), settings(max_steps=8), tmp_path)
 
 
-def test_a_checkpoint_of_an_earlier_version_goes_on_and_says_so(real, tmp_path, caplog):
-    train(task(real), settings(mixed_precision="bf16"), tmp_path)
+def test_a_checkpoint_of_an_earlier_version_is_refused(real, tmp_path):
+    train(task(real), settings(), tmp_path)
     (tmp_path / "checkpoint" / FILE).unlink()
-    assert train(task(real), settings(max_steps=6), tmp_path).steps == 6
-    assert "does not say what it was made from" in caplog.text
-    made = json.loads((tmp_path / "checkpoint" / FILE).read_text())["made from"]
-    assert made["loop"]["mixed_precision"] == "bf16", "the default of those versions"
+    with pytest.raises(InputError, match=r"of an earlier version.*--restart"):
+        train(task(real), settings(max_steps=6), tmp_path)
+    assert train(task(real), settings(max_steps=6), tmp_path, resume=False).steps == 6
 
 
 @pytest.mark.parametrize(("units", "expected"), [

@@ -10,13 +10,13 @@ from typing import Any
 from training.data.class_names import classes_of_files
 from training.data.images import FileImage
 from training.data.pairs import Opener
-from training.data.places import Root
+from training.data.places import IMAGE_FOLDERS, Root
 from training.data.rows import LABEL, Row, file_of, folder_split, pick, text_of
 from training.data.settings import Source
 from training.data.text_files import parse_json, read_text
 from training.errors import InputError
 
-FOLDERS = ("", "images", "imgs", "RSICD_images", "NWPU_images", "Sydney_images", "img", "pictures")
+FOLDERS = ("", *IMAGE_FOLDERS)
 CLASS_LISTS = re.compile(r"(.*/)?txtclasses[^/]*/[^/]+\.txt")
 EARLIER, LATER = "A", "B"  # folders of LEVIR-CC
 _NWPU_TEXT = re.compile(r"raw(_\d+)?")

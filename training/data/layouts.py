@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -39,6 +40,7 @@ def rows_of(source: Source, notes: list[str]) -> tuple[str, Iterator[Row]]:
             root = Root(path, source.folders)
             return root.name, _with_links(_folder(root, source, notes), root, notes)
         if path.is_file():
+            path = Path(os.path.realpath(path))  # a link that the user names is followed; those in the data are not
             root = Root(path.parent, source.folders)
             return path.resolve().stem, _with_links(_file(root, path, source, notes), root, notes)
         exists = path.exists() or path.is_symlink()

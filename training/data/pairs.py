@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
+from synthesis.terminal import on_one_line
+
 SHOWN = 20
 Opener = Callable[[], Image.Image]
 
@@ -82,8 +84,8 @@ class PairSet:
         """Lines on notes and left-out rows that no earlier call gave: the first twenty rows by name, then a count."""
         notes, rows = self.notes[self._said[0] :], self.skipped[self._said[1] :]
         self._said = (len(self.notes), len(self.skipped))
-        lines = [f"note: {printable(note)}" for note in notes]
-        lines += [f"left out {printable(row.name)}: {printable(row.reason)}" for row in rows[:SHOWN]]
+        lines = [f"note: {on_one_line(note)}" for note in notes]
+        lines += [f"left out {on_one_line(row.name)}: {on_one_line(row.reason)}" for row in rows[:SHOWN]]
         if rows:
             lines.append(f"{len(self.skipped)} rows or captions left out, {len(self.pairs)} pairs kept")
         return lines
@@ -98,9 +100,3 @@ def report_skipped(pairs: PairSet) -> None:
 def merged(skipped: Iterable[Skipped], further: Iterable[Skipped]) -> list[Skipped]:
     """Left-out rows without repetition, in order."""
     return list(dict.fromkeys([*skipped, *further]))
-
-
-def printable(text: str) -> str:
-    """Text of foreign data on one line, with what a terminal would obey shown as an escape."""
-    line = " ".join(text.split())
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

@@ -107,6 +107,7 @@ def read_shard(root: Root, place: str, split: str, number: int, header: Mapping[
             for row, (name, found) in enumerate(zip(beside, cells, strict=True)):
                 where = f"{place}[{row}]" if file.num_row_groups == 1 else f"{place}[group {group}, {row}]"
                 opener: Opener | None = ParquetImage(path, stamp, image, group, row, source.rule)
+                other = None
                 if name is not None:
                     other = root.find(name, where, str(PurePosixPath(place).parent)) if name else None
                     opener = None if other is None else FileImage(other, source.rule)
@@ -114,7 +115,7 @@ def read_shard(root: Root, place: str, split: str, number: int, header: Mapping[
                 yield Row(where, f"{split or 'train'}[{number}]",
                           pick(found, source.columns, "captions", CAPTIONS, where),
                           pick(found, source.columns, "label", LABEL, where), split or found.get("split"), "",
-                          pick(found, source.columns, "gsd", ("gsd",), where), opener)
+                          pick(found, source.columns, "gsd", ("gsd",), where), opener, path=str(other or ""))
                 number += 1
 
 

@@ -6,15 +6,13 @@ import codecs
 import csv
 import io
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from synthesis import plain_yaml
 from synthesis.errors import RunError, one_line
+from synthesis.plain_yaml import MOST_BYTES
 from training.errors import InputError, is_shortage
 
 # The longer marks first: UTF-32's begins with UTF-16's.
@@ -22,8 +20,6 @@ MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codec
          (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 DELIMITERS = ",;\t"
 LONGEST_CELL = 1 << 24  # characters; Python's own limit of 131,072 is below a list of captions as JSON text
-MOST_HEADER = 1 << 20  # characters of YAML
-DEEPEST = 64  # brackets within brackets; the time of a YAML parser grows with their square
 
 
 def read_text(path: Path, name: str) -> str:
@@ -126,23 +122,15 @@ def parse_yaml(text: str, where: str) -> Any:  # noqa: ANN401 - YAML can be anyt
     """A YAML document in which no mapping has a key twice.
 
     Raises:
-        InputError: It is none, longer than a million characters, or nested too deeply; `where` is the file.
+        InputError: It is none, or too large or nested too deeply to be settings; `where` is the file.
     """
-    if len(text) > MOST_HEADER:
-        raise InputError(f"{where}: {len(text):,} characters of YAML; at most {MOST_HEADER:,} are read")
-    steps = [1 if bracket in "[{" else -1 for bracket in re.findall(r"[\[{\]}]", text)]
-    if max(accumulate(steps), default=0) > DEEPEST:
-        raise InputError(f"{where}: nested too deeply to be settings")
+    if len(text) > MOST_BYTES:
+        raise InputError(f"{where}: {len(text):,} characters of YAML; at most {MOST_BYTES:,} are read")
     try:
-        return yaml.load(text, Loader=_StrictLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise InputError(f"{where}{line}: not YAML ({getattr(error, 'problem', None) or one_line(error)})") from None
-    except RecursionError:
-        raise InputError(f"{where}: nested too deeply to be settings") from None
-    except (ValueError, TypeError, OverflowError) as error:  # dates and numbers that do not exist, unhashable keys
-        raise InputError(f"{where}: not YAML ({one_line(error)[:80]})") from None
+        return plain_yaml.parse_yaml(text, foreign=True)
+    except plain_yaml.YamlError as error:
+        line = "" if error.line is None else f":{error.line}"
+        raise InputError(f"{where}{line}: not YAML ({error.what})") from None
 
 
 def header_of(card: Path, name: str) -> Mapping[str, Any]:
@@ -178,22 +166,3 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique)
-
-
-_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where there is one: it is fast
-
-
-class _StrictLoader(_SafeLoader):  # type: ignore[misc]
-    """A safe loader that refuses a key that a mapping has twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[tuple[str, str]] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
-                continue
-            if (name := (key.tag, key.value)) in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r:.60} is given twice",
-                                                        key.start_mark)
-            seen.add(name)
-        found: dict[Any, Any] = super().construct_mapping(node, deep)
-        return found

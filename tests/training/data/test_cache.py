@@ -197,12 +197,15 @@ def test_configurations_are_named(tmp_path):
 
 @pytest.mark.parametrize(("card", "message"), [
     ("---\nconfigs:\n- config_name: a\n  data_files: x\n  data_files: y\n---\n",
-     "README.md:5: not YAML .*'data_files' is given twice"),
+     "README.md:5: not YAML .*'data_files' stands twice"),
     ("---\nconfigs: 5\n---\n", "README.md: configs is 5"),
     ("---\n[1]\n---\n", r"README.md: its header is \[1\]; a YAML mapping"),
     ("---\na: [\n---\n", "README.md:[23]: not YAML"),
     ("---\nconfigs:\n- {config_name: a, data_files: nothing*}\n---\n", "names no Parquet file that is there"),
     ("---\nconfigs:\n- {config_name: a, data_files: [5]}\n---\n", "data_files has 5"),
+    ("---\na: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"{name}: &{name} [{', '.join(['*' + chr(ord(name) - 1)] * 10)}]\n" for name in "bcdefgh") + "---\n",
+     "README.md:[0-9]+: not YAML .*stands for more than"),
     ("---\n" + "a: &a [" + "[" * 5000 + "\n---\n", "README.md"),
 ])
 def test_a_wrong_card_is_named(tmp_path, card, message):

@@ -135,6 +135,13 @@ def test_no_list_is_a_link_out_of_the_folder(tmp_path, kind):
         read_pairs(folder)
 
 
+def test_the_link_that_the_user_names_is_followed(tmp_path):
+    folder = pairs_jsonl(tmp_path / "disk")
+    os.symlink(folder / "pairs.jsonl", tmp_path / "mine.jsonl")
+    os.symlink(folder, tmp_path / "d")
+    assert len(read_pairs(tmp_path / "mine.jsonl").pairs) == len(read_pairs(tmp_path / "d").pairs) == 10
+
+
 @pytest.mark.parametrize("build", [imagefolder, lambda place: imagefolder(place, "csv"),
                                    lambda place: imagefolder(place, at_root=True)])
 def test_links_of_whole_splits_are_followed_and_said(tmp_path, build):

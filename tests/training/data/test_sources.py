@@ -115,8 +115,8 @@ def test_columns_and_splits_of_a_data_yaml(tmp_path):
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    ("data: d\ndata: e\n", "d.yaml:2: not YAML .*'data' is given twice"),
-    ("data: d\ncolumns: {image: a, image: b}\n", "'image' is given twice"),
+    ("data: d\ndata: e\n", "d.yaml:2: not YAML .*'data' stands twice"),
+    ("data: d\ncolumns: {image: a, image: b}\n", "'image' stands twice"),
     ("", "d.yaml: None describes no data set"),
     ("[]", "d.yaml names no data set"),
     ("- data: d\n- 5\n", "d.yaml, entry 2: 5 describes no data set"),
@@ -131,8 +131,8 @@ def test_columns_and_splits_of_a_data_yaml(tmp_path):
     ("data: d\nsplits: {a: b}\n", "d.yaml: splits"),
     ("data: nowhere\n", "data 'nowhere' does not exist"),
     ("data: [d]\n", "d.yaml: data"),
-    ("data: 2024-99-99\n", "not YAML"),
-    ("data: 2024-02-03\n", "d.yaml: data"),
+    ("data: 2024-99-99\n", "data '2024-99-99' does not exist"),
+    ("data: 2024-02-03\n", "data '2024-02-03' does not exist"),
     ("? [1]\n: 2\n", "d.yaml"),
 ])
 def test_a_wrong_data_yaml_is_named(tmp_path, content, message):
