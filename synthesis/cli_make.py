@@ -15,6 +15,7 @@ import click
 @click.option("--model", default="ldm-ucm", show_default=True, help="Embedded name, folder, or Hub id.")
 @click.option("--lora", help="Folder, or Hub id, of a LoRA for the model.")
 @click.option("--lora-scale", default=1.0, show_default=True, help="Factor of what the LoRA adds.")
+@click.option("--vae", help="Folder, or Hub id, of an autoencoder that decodes instead of the model's own.")
 @click.option("--class", "label", default="", metavar="LABEL", help="Scene class, for a model tuned with classes.")
 @click.option("--gsd", type=click.FloatRange(0, min_open=True), help="Metres a pixel, for a model tuned with them.")
 @click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="Pictures per prompt.")
@@ -24,8 +25,8 @@ import click
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the model, as top_k=100.")
 @click.option("--device", default="auto", show_default=True, help="A torch device.")
 def generate(
-    prompts: Sequence[str], out: Path, model: str, lora: str | None, lora_scale: float, label: str, gsd: float | None,
-    count: int, seed: int, steps: int, guidance: float, options: Sequence[str], device: str,
+    prompts: Sequence[str], out: Path, model: str, lora: str | None, lora_scale: float, vae: str | None, label: str,
+    gsd: float | None, count: int, seed: int, steps: int, guidance: float, options: Sequence[str], device: str,
 ) -> None:
     """Draw pictures of PROMPTS: one PNG each, and a metadata.jsonl that `load_dataset("imagefolder")` reads."""
     from synthesis import load_generator
@@ -39,7 +40,7 @@ def generate(
         raise InputError(f"{str(out)!r} exists and is no empty folder; choose another --out, nothing is overwritten")
     generator = load_generator(
         model, steps=steps, guidance=guidance, device=device, options=parse_overrides(options), lora=lora,
-        lora_scale=lora_scale, gsd=gsd,
+        lora_scale=lora_scale, gsd=gsd, vae=vae,
     )
     conditioning = generator.source.conditioning
     texts = [prompt for prompt in prompts for _ in range(count)]

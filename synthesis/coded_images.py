@@ -1,4 +1,4 @@
-"""Real images as the autoencoder of a run's generator gives them back: no denoiser can make its decoder do better."""
+"""Real images as the autoencoder of a run gives them back: no denoiser can make its decoder do better."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from synthesis.autoencoders import NAMES, cached_autoencoder
 from synthesis.errors import InputError, RunError, one_line
 from synthesis.quiet import quiet
 
 if TYPE_CHECKING:
     from eval.figures import NotMeasured
     from eval.realism_figures import Coded
+    from synthesis.guidance_runs import RunRecord
 
-NAMES = ("vae", "vqvae", "movq")  # of a pipeline's autoencoder, as diffusers' pipelines and our own call it
 AT_ONCE = 4
 LIBRARY = "diffusers"
 
 
 def coded_images(run: Path, images: NDArray[np.uint8]) -> Coded | NotMeasured | None:
-    """Code and decode real images with the autoencoder of the generator that drew a run.
+    """Code and decode real images with the autoencoder that decoded the images of a run.
 
-    Nothing is fetched: a generator that is no longer on this machine, or is another by now, is not measured.
+    It is the generator's own, or the one that the recipe names instead. Nothing is fetched: one that is no longer on
+    this machine, or is another by now, is not measured.
 
     Args:
         run: The run directory.
@@ -45,8 +47,7 @@ def coded_images(run: Path, images: NDArray[np.uint8]) -> Coded | NotMeasured | 
     nothing: dict[str, object] = {"kind": "autoencoder of the generator"}
     record = RunRecord.read(run)
     try:
-        folder, name, revision = _generator(record.recipe.generator.model, str(record.parts["generator"]["revision"]))
-        network, part = _autoencoder(folder, name)
+        network, called, revision = _autoencoder_of(record)
         coded = np.concatenate([_code(network, images[start:start + AT_ONCE])
                                 for start in range(0, len(images), AT_ONCE)])
         if coded.shape != images.shape:
@@ -58,7 +59,27 @@ def coded_images(run: Path, images: NDArray[np.uint8]) -> Coded | NotMeasured | 
         raise
     except (ValueError, KeyError, TypeError, OSError, RuntimeError) as error:  # whose messages may hold paths
         return NotMeasured(CODED, f"the autoencoder of the generator cannot be used ({type(error).__name__})", nothing)
-    return Coded(coded, {"model": f"{name} ({part})", "content": revision})
+    return Coded(coded, {"model": called, "content": revision})
+
+
+def _autoencoder_of(record: RunRecord) -> tuple[Any, str, str]:
+    """The autoencoder that decoded a run's images, loaded; what it is called, and the hash of its files."""
+    generator, recorded = record.recipe.generator, str(record.parts["generator"]["revision"])
+    if generator.vae is None:
+        folder, name, revision = _generator(generator.model, recorded)
+        network, part = _autoencoder(folder, name)
+        return network, f"{name} ({part})", revision
+    import torch
+
+    from synthesis.components import Part, load_network
+
+    found = cached_autoencoder(generator.vae)
+    if not recorded.endswith(f"+vae:{found.revision}"):
+        raise InputError(f"the files of the autoencoder {found.name!r} have changed since it drew the run")
+    network_part, whose = Part("network", LIBRARY, found.kind), f"the autoencoder {found.name!r}: "
+    with quiet():
+        network = load_network(found.folder, network_part, torch.float32, whose)
+    return network.eval(), f"{found.name} (generator.vae)", found.revision
 
 
 def _generator(reference: str, revision: str) -> tuple[Path, str, str]:

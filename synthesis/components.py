@@ -93,16 +93,35 @@ def load_networks(folder: Path, parts: Iterable[Part], dtype: torch.dtype, refer
         kind = _class_of(part)
         if kind is None or not place.is_dir() or not issubclass(kind, ModelMixin | PreTrainedModel):
             continue
-        variant = variant_of([path.name for path in place.iterdir()], f"model {reference!r}: {part.name}")
-        if variant is not None:
-            log.info("model %s: %s has weights of the variant %s alone", reference, part.name, variant)
-        network, info = kind.from_pretrained(
-            str(place), use_safetensors=True, variant=variant, local_files_only=True, output_loading_info=True,
-            **{"dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype": dtype},
-        )
-        _check_whole(part, info, issubclass(kind, ModelMixin), reference)
-        loaded[part.name] = network
+        loaded[part.name] = load_network(place, part, dtype, f"model {reference!r}: ")
     return loaded
+
+
+def load_network(place: Path, part: Part, dtype: torch.dtype, whose: str) -> Any:  # noqa: ANN401 - of any library
+    """Load one network whole.
+
+    Args:
+        place: Its folder.
+        part: Its class, and what messages call it.
+        dtype: Of the weights.
+        whose: Begins the messages.
+
+    Raises:
+        InputError: The weights are of another network, in part or wholly.
+    """
+    from diffusers import ModelMixin
+    from transformers import PreTrainedModel
+
+    kind = _class_of(part)
+    variant = variant_of([path.name for path in place.iterdir()], f"{whose}{part.name}")
+    if variant is not None:
+        log.info("%s%s has weights of the variant %s alone", whose, part.name, variant)
+    network, info = kind.from_pretrained(
+        str(place), use_safetensors=True, variant=variant, local_files_only=True, output_loading_info=True,
+        **{"dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype": dtype},
+    )
+    _check_whole(part, info, issubclass(kind, ModelMixin), whose)
+    return network
 
 
 def variant_of(names: Collection[str], what: str) -> str | None:
@@ -126,6 +145,12 @@ def variant_of(names: Collection[str], what: str) -> str | None:
     return chosen or next(iter(found))
 
 
+def weight_files(names: Collection[str], variant: str | None) -> list[str]:
+    """Of the files of one component, those with its weights of one variant, and the index of such files."""
+    return sorted(name for name in names if (match := _WEIGHTS.fullmatch(name)) and match["variant"] == variant
+                  and (name.endswith(".safetensors") or ".index." in name))
+
+
 def _class_of(part: Part) -> Any:  # noqa: ANN401 - a class of any library
     from diffusers import pipelines
 
@@ -134,7 +159,7 @@ def _class_of(part: Part) -> Any:  # noqa: ANN401 - a class of any library
     return found if isinstance(found, type) else None
 
 
-def _check_whole(part: Part, info: Mapping[str, Any], strict: bool, reference: str) -> None:
+def _check_whole(part: Part, info: Mapping[str, Any], strict: bool, whose: str) -> None:
     """Refuse a network with layers that have no weights, or (`strict`) with weights that no layer takes.
 
     transformers reads one network out of the weights of a larger one, so there what is left over says nothing.
@@ -144,5 +169,5 @@ def _check_whole(part: Part, info: Mapping[str, Any], strict: bool, reference: s
     for keys, fault in ((lacking, "lack {}, which would get random numbers"), (left, "hold {}, which no layer takes")):
         if keys:
             named = repr(keys[0]) + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
-            raise InputError(f"model {reference!r}: the weights of its {part.name} {fault.format(named)}; they are of "
-                             "another network than its config.json describes: save the pipeline again")
+            raise InputError(f"{whose}the weights of its {part.name} {fault.format(named)}; they are of "
+                             "another network than its config.json describes: save it again")

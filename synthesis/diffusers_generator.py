@@ -15,7 +15,7 @@ from synthesis.compiling import compile_checked
 from synthesis.errors import InputError, RunError, one_line
 from synthesis.generators import Drawn, GeneratorSource
 from synthesis.library_errors import is_shortage, library_errors
-from synthesis.pipeline_loading import denoiser_name, load_pipeline
+from synthesis.pipeline_loading import can_slice, denoiser_name, load_pipeline
 from synthesis.quiet import quiet
 from synthesis.runtime import Runtime
 from synthesis.side_by_side import SideBySide
@@ -65,7 +65,7 @@ class DiffusersGenerator:
         self._unknown: set[str] = set()
         size = self._native_size()
         self._size = (source.height or size[0], source.width or size[1])
-        if (source.height, source.width) != (None, None) or source.options:
+        if (source.height, source.width) != (None, None) or source.options or source.vae is not None:
             self._try()
         if runtime.compile:
             self._compile(runtime.dtype)
@@ -205,7 +205,7 @@ class DiffusersGenerator:
         return ways
 
     def _try(self) -> None:
-        """Take a step or two of one picture: which sizes and options a network takes, only the network knows.
+        """Take a step or two of one picture: which sizes, options and latents a network takes, only the network knows.
 
         Raises:
             InputError: It does not take them, or draws another size.
@@ -215,20 +215,28 @@ class DiffusersGenerator:
         wanted = f"pictures of {self._size[1]} x {self._size[0]} px"
         if self.source.options:
             wanted += f" with generator.options {dict(self.source.options)}"
+        end, expected = "", (self.source.height, self.source.width)
+        if self.source.vae is not None:
+            wanted += f" with autoencoder {self.source.vae.name!r}"
+            end, expected = "; give an autoencoder of the same latent space, or leave generator.vae out", self._size
 
         def explain(reason: str) -> str:
-            return f"model {self.source.name!r} does not draw {wanted}: {reason}"
+            return f"model {self.source.name!r} does not draw {wanted}: {reason}{end}"
 
         try:
             with self._computing(), quiet(), library_errors(explain):
-                height, width = np.asarray(self.pipeline(output_type="np", **asked).images).shape[1:3]
+                tried = np.asarray(self.pipeline(output_type="np", **asked).images)
         except (RuntimeError, MemoryError) as error:
             if not is_shortage(error):
                 raise
             raise RunError(f"not even one picture of {wanted} fits into memory: {one_line(error)[:120]}") from error
-        if (self.source.height or height, self.source.width or width) != (height, width):
+        height, width = tried.shape[1:3]
+        if (expected[0] or height, expected[1] or width) != (height, width):
             # some pipelines round what they are asked for to what their autoencoder can
-            raise InputError(explain(f"it draws {width} x {height} px instead; set these, or other sizes"))
+            advice = "" if end else "; set these, or other sizes"
+            raise InputError(explain(f"it draws {width} x {height} px instead{advice}"))
+        if end and not np.isfinite(tried).all():
+            raise InputError(explain("it gives numbers that are not finite"))
 
     def _compile(self, dtype: str) -> None:
         name = denoiser_name(self.pipeline)
@@ -249,7 +257,7 @@ class DiffusersGenerator:
         if self._at_once == 1:
             raise RunError(f"not even one picture fits into memory: {one_line(error)[:120]}") from error
         vae = getattr(self.pipeline, "vae", None)
-        if vae is not None and hasattr(vae, "enable_slicing") and not self.vae_slicing:
+        if vae is not None and can_slice(vae) and not self.vae_slicing:
             vae.enable_slicing()
             self.vae_slicing = True
             log.warning("out of memory: latents are now decoded one by one")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from synthesis.autoencoders import local_autoencoder
 from synthesis.copying import HASH, load_measures
 from synthesis.errors import InputError, disk_errors, one_line
 from synthesis.evaluating import JudgedRun, RealPictures
 from synthesis.filter_base import THUMBNAIL
 from synthesis.filter_judging import network_name
 from synthesis.guidance_runs import RunRecord
+from synthesis.lora import local_lora
 from synthesis.reporting import ITS_FILE
 
 if TYPE_CHECKING:
@@ -121,7 +123,7 @@ def _about(record: RunRecord, run: JudgedRun) -> dict[str, object]:
     width, height = run.pictures.size
     return {
         "pictures": f"{len(judged)} accepted ones of {width} x {height} px, of {len(set(run.pictures.labels))} classes",
-        "generator": ", ".join([model.name if model.exists() else str(model), *(
+        "generator": ", ".join([model.name if model.exists() else str(model), *_added(record), *(
             f"{key} {value}" for key, value in generator.items() if value is not None)]),
         "prompts": record.recipe.prompts.expander,
         **(filters or {"filters": "none"}),
@@ -129,6 +131,15 @@ def _about(record: RunRecord, run: JudgedRun) -> dict[str, object]:
         "classifier": network_name(judged.classifier),
         **{f"further features {place}": network_name(each) for place, each in enumerate(judged.networks, start=1)},
     }
+
+
+def _added(record: RunRecord) -> Iterator[str]:
+    """The LoRA and the autoencoder that a recipe gives its generator, without the folders of this machine."""
+    settings = record.recipe.generator
+    if settings.lora is not None:
+        yield f"LoRA {local_lora(settings.lora)[1]}"
+    if settings.vae is not None:
+        yield f"autoencoder {local_autoencoder(settings.vae)[1]}"
 
 
 def _files(run: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompts.addresses import shown
+from synthesis.autoencoders import Autoencoder, find_autoencoder
 from synthesis.conditioning import CAPTION_ALONE, Conditioning, read_conditioning
 from synthesis.errors import InputError, one_line
 from synthesis.lora import Lora, find_lora
@@ -79,8 +80,10 @@ class GeneratorSource:
     """A generator's files, found, with the settings that decide its pictures.
 
     Attributes:
-        name: What data set rows call it: embedded name, Hub id, or the name of a local folder; "base+lora" with a LoRA.
-        revision: Commit on the Hub, or content hash of the files; with a LoRA, "base+lora*scale".
+        name: What data set rows call it: embedded name, Hub id, or the name of a local folder; "base+lora" with a LoRA,
+            and "+vae:name" at the end with another autoencoder.
+        revision: Commit on the Hub, or content hash of the files; with a LoRA, "base+lora*scale", and "+vae:content" at
+            the end with another autoencoder.
         folder: Where the files are.
         pipeline: Class of the pipeline.
         steps: Times the network is asked for one picture: denoising steps, or tokens.
@@ -88,6 +91,7 @@ class GeneratorSource:
         lora: Adapters that are added to the weights; None for none.
         conditioning: How a caption becomes the text that the model reads.
         latent_side: Side of the latent picture that the network was made for; None where the files do not say.
+        vae: Autoencoder that takes the place of the pipeline's own; None for its own.
     """
 
     name: str
@@ -103,6 +107,7 @@ class GeneratorSource:
     lora: Lora | None = None
     conditioning: Conditioning = field(default_factory=Conditioning)
     latent_side: int | None = None
+    vae: Autoencoder | None = None
 
     @property
     def draws_tokens(self) -> bool:
@@ -135,6 +140,7 @@ def find_generator(
     lora: str | None = None,
     lora_scale: float = 1.0,
     gsd: float | None = None,
+    vae: str | None = None,
 ) -> GeneratorSource:
     """Find a generator's files without loading them. A Hub model that is not cached yet is fetched.
 
@@ -149,10 +155,12 @@ def find_generator(
         lora: Folder, or Hub id with optional @revision, of a LoRA for it.
         lora_scale: Factor of what the LoRA adds to the weights.
         gsd: Metres a pixel that the model is told, where it was tuned with them; None for what it was tuned with.
+        vae: Folder, part of an embedded model, or Hub id with optional @revision, of an autoencoder of the same latent
+            space that decodes instead of the model's own.
 
     Raises:
         InputError: No such model, or no pipeline in it (`eval.errors.InputError` for an unknown plain name), no such
-            LoRA, or a setting that this kind of generator does not have.
+            LoRA or autoencoder, or a setting that this kind of generator does not have.
     """
     from eval import models
 
@@ -173,13 +181,19 @@ def find_generator(
         if lora is not None:
             raise InputError(f"model {reference!r} draws tokens, and a LoRA is for a diffusion model; "
                              "leave generator.lora out")
+        if vae is not None:
+            raise InputError(f"model {reference!r} draws tokens, which only its own tokenizer of images decodes; "
+                             "leave generator.vae out")
         steps = _number_of_tokens(folder, reference)
     added = None if lora is None else find_lora(lora, lora_scale)
     if added is not None:
         name, revision = f"{name}+{added.name}", f"{revision}+{added.revision}*{added.scale:g}"
+    other = None if vae is None else find_autoencoder(vae)
+    if other is not None:
+        name, revision = f"{name}+vae:{other.name}", f"{revision}+vae:{other.revision}"
     return GeneratorSource(
         name, revision, folder, pipeline, steps, float(guidance), scheduler, height, width, dict(options or {}), added,
-        _conditioning(folder, added, gsd), _latent_side(folder),
+        _conditioning(folder, added, gsd), _latent_side(folder), other,
     )
 
 
@@ -260,6 +274,7 @@ def load_generator(
     lora_scale: float = 1.0,
     gsd: float | None = None,
     exact: bool | Literal["auto"] = "auto",
+    vae: str | None = None,
 ) -> Generator:
     """Load a text-to-image generator.
 
@@ -278,9 +293,12 @@ def load_generator(
         lora_scale: Factor of what the LoRA adds to the weights.
         gsd: Metres a pixel that the model is told, where it was tuned with them; see `source.conditioning`.
         exact: Draw each image in a call of its own on one thread, so that portions move no pixel; "auto" on a CPU.
+        vae: Folder, part of an embedded model, or Hub id with optional @revision, of an autoencoder of the same latent
+            space that decodes instead of the model's own.
 
     Raises:
-        InputError: The model, the LoRA, the scheduler, the device, the dtype or an option does not exist.
+        InputError: The model, the LoRA, the autoencoder, the scheduler, the device, the dtype or an option does not
+            exist.
     """
     from synthesis.recipe import RuntimeSettings
     from synthesis.runtime import DTYPES, Runtime
@@ -288,7 +306,7 @@ def load_generator(
     if dtype not in ("auto", *DTYPES):
         raise InputError(f"dtype {dtype!r} is unknown; use auto, {', '.join(DTYPES)}")
     source = find_generator(
-        reference, steps, guidance, scheduler, height, width, options, lora, lora_scale, gsd
+        reference, steps, guidance, scheduler, height, width, options, lora, lora_scale, gsd, vae
     )
     settings = RuntimeSettings.model_validate(
         {"device": device, "dtype": dtype, "micro_batch": micro_batch, "exact": exact}
@@ -304,8 +322,8 @@ def open_generator(source: GeneratorSource, runtime: Runtime) -> Generator:
         runtime: Device, precision and portions.
 
     Raises:
-        InputError: The files are no text-to-image pipeline with safetensors weights, the LoRA does not fit it, or
-            the runtime cannot be had.
+        InputError: The files are no text-to-image pipeline with safetensors weights, the LoRA or the
+            autoencoder does not fit it, or the runtime cannot be had.
     """
     from synthesis.diffusers_generator import DiffusersGenerator
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ from synthesis.plain_yaml import YamlError, read_yaml
 # page shows real pictures.
 FILES = ("recipe.yaml", "identity.json", "runtime.json", "prompt_drops.json", "decisions.parquet", "evaluation.json")
 FOLDERS = ("report",)
+_OF_A_HOME = re.compile(r"~[\w.-]*/")
 
 
 class RunFolder:
@@ -110,7 +112,7 @@ class RunFolder:
 
 def local_folders(root: Path) -> list[str]:
     """Folders of this machine that the recipe names: they are published with it."""
-    return sorted({text for text in _texts(_recipe(root)) if Path(text).is_absolute()})
+    return sorted({text for text in _texts(_recipe(root)) if Path(text).is_absolute() or _OF_A_HOME.match(text)})
 
 
 def _recipe(root: Path) -> object:

@@ -110,6 +110,7 @@ class Job:
         self.source = find_generator(
             settings.model, settings.steps, settings.guidance, settings.scheduler, settings.height, settings.width,
             settings.options, settings.lora, settings.lora_scale, settings.conditioning.gsd,
+            settings.vae,
         )
         self.expander = checked(expander, recipe.prompts.checks, self.source)
         self.identity = Identity.of(recipe.seed, self.source.identity(), self.expander.identity())

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synthesis.autoencoders import card_folder, local_autoencoder
 from synthesis.errors import InputError, RunError, one_line
 from synthesis.licences import Licence, Source, Statement, inherit
 from synthesis.lora import local_lora
@@ -27,14 +28,14 @@ NOWHERE = Path("no such folder")
 
 
 def sources_of(recipe: Recipe, folder: Path | None = None, revision: str = "") -> tuple[Source, ...]:
-    """What the data set of a recipe is made with: the generator, its LoRA, and what the prompts come from.
+    """What the data set of a recipe is made with: generator, LoRA, autoencoder, and what the prompts come from.
 
     The models of filters only choose among pictures, and are no source.
 
     Args:
         recipe: The recipe.
         folder: Where the generator's files are; None to look for them, and to ask the Hub for the card of a Hub model.
-        revision: Commit of a generator on the Hub; "" for the one that the recipe names.
+        revision: Commit of a generator on the Hub, with whatever is added to it; "" for the one that the recipe names.
     """
     from eval import models
     from synthesis.generators import WEIGHTS
@@ -44,12 +45,16 @@ def sources_of(recipe: Recipe, folder: Path | None = None, revision: str = "") -
         with suppress(ValueError):  # the model is not on this machine: then nothing says what its licence is
             found = models.resolve(reference, [WEIGHTS])
             folder = Path(found.location) if found.local else None
-    asked = f"{reference.partition('@')[0]}@{revision}" if revision else reference
+    asked = f"{reference.partition('@')[0]}@{revision.partition('+')[0]}" if revision else reference
     sources = [read_card(folder or NOWHERE, "generator", _public(reference), asked)]
     lora = getattr(recipe.generator, "lora", None)
     if lora:
         place, name = local_lora(str(lora))
         sources.append(read_card(place or NOWHERE, "LoRA", name, str(lora)))
+    vae = getattr(recipe.generator, "vae", None)
+    if vae:
+        place, name = local_autoencoder(vae)
+        sources.append(read_card(card_folder(place) if place else NOWHERE, "autoencoder", name, "" if place else vae))
     return (*sources, _prompts(recipe.prompts.expander, recipe.prompts.options))
 
 

@@ -64,7 +64,7 @@ class Source:
     """Something that a data set was made with.
 
     Attributes:
-        role: "generator", "LoRA", "prompts"; of an export "run", "real data".
+        role: "generator", "LoRA", "autoencoder", "prompts"; of an export "run", "real data".
         name: What rows or recipe call it.
         licence: Its identifier on the Hub; "" where nothing says one.
         licence_name: Its name, where the identifier is "other".

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synthesis.autoencoder_swap import swap_autoencoder
 from synthesis.components import load_networks, parts_of
 from synthesis.errors import InputError, nearest, one_line
 from synthesis.generators import GeneratorSource, read_index
@@ -34,7 +35,7 @@ def load_pipeline(source: GeneratorSource, runtime: Runtime, dtype: torch.dtype)
         dtype: Of the weights.
 
     Raises:
-        InputError: The files, the LoRA or a setting do not fit, or the runtime cannot be had.
+        InputError: The files, the LoRA, the autoencoder or a setting do not fit, or the runtime cannot be had.
     """
     pipeline = _read(source, dtype)
     accepted = inspect.signature(pipeline.__call__).parameters
@@ -52,6 +53,8 @@ def load_pipeline(source: GeneratorSource, runtime: Runtime, dtype: torch.dtype)
         elif source.lora is not None and source.lora.scheduler is not None:
             pipeline.scheduler = _beside(source.lora, source.lora.scheduler)
         _check_steps(source, pipeline.scheduler)
+    if source.vae is not None:
+        swap_autoencoder(pipeline, source.vae, dtype, source.name.partition("+")[0])
     if source.lora is not None:
         fold_in(pipeline, source.lora, source.name.partition("+")[0])
     pipeline.set_progress_bar_config(disable=True)
@@ -61,6 +64,11 @@ def load_pipeline(source: GeneratorSource, runtime: Runtime, dtype: torch.dtype)
 def denoiser_name(pipeline: Any) -> str | None:  # noqa: ANN401
     """The component that is asked at every step; None where there is none by a usual name."""
     return next((name for name in ("unet", "transformer") if getattr(pipeline, name, None) is not None), None)
+
+
+def can_slice(vae: Any) -> bool:  # noqa: ANN401
+    """Whether an autoencoder decodes latents one by one when told to; all of diffusers take the call, some raise."""
+    return hasattr(vae, "enable_slicing") and hasattr(vae, "use_slicing")
 
 
 def _read(source: GeneratorSource, dtype: torch.dtype) -> Any:  # noqa: ANN401
@@ -91,7 +99,7 @@ def _placed(pipeline: Any, runtime: Runtime) -> Any:  # noqa: ANN401
         except (ImportError, ValueError, AttributeError, NotImplementedError) as error:
             raise InputError(f"runtime.attention 'xformers' cannot be had for a {type(pipeline).__name__}: "
                              f"{one_line(error)[:160]}; set it to auto") from error
-    if runtime.vae_slicing and vae is not None:
+    if runtime.vae_slicing and vae is not None and can_slice(vae):
         vae.enable_slicing()
     if runtime.offload == "model":
         pipeline.enable_model_cpu_offload(device=runtime.device)

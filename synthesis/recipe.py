@@ -52,6 +52,8 @@ class GeneratorSettings(_Settings):
         model: Model reference: embedded name, folder, or Hub id with optional @revision.
         lora: Folder, or Hub id with optional @revision, of a LoRA for this model; None for none.
         lora_scale: Factor of what the LoRA adds to the weights.
+        vae: Folder, part of an embedded model, or Hub id with optional @revision, of an autoencoder of the same latent
+            space that decodes instead of the model's own; None for its own.
         steps: Denoising steps; a generator that draws tokens takes as many as a picture has, whatever this says.
         guidance: Classifier-free guidance scale, >= 0; 1 and below mean no guidance.
         scheduler: "auto" keeps the pipeline's own; otherwise the name of a diffusers scheduler class.
@@ -64,6 +66,7 @@ class GeneratorSettings(_Settings):
     model: Reference
     lora: Reference | None = None
     lora_scale: float = Field(default=1.0, ge=-MOST_LORA_SCALE, le=MOST_LORA_SCALE)
+    vae: Reference | None = None
     steps: int = Field(default=20, gt=0, le=MOST_STEPS)
     guidance: float = Field(default=3.0, ge=0, le=MOST_GUIDANCE)
     scheduler: str = Field(default="auto", max_length=MOST_TEXT)

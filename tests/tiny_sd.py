@@ -63,3 +63,17 @@ def tiny_sd(folder: Path, seed: int = 0, size: int = 32) -> Path:
         requires_safety_checker=False,
     ).save_pretrained(folder, safe_serialization=True)
     return folder
+
+
+def tiny_autoencoder(folder: Path, seed: int = 0, blocks: int = 2, **settings: object) -> Path:
+    """Write an `AutoencoderTiny` for latents of 4 channels and a side of 1 / 2 ** (blocks - 1); returns `folder`."""
+    import torch
+    from diffusers import AutoencoderTiny
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        AutoencoderTiny(
+            encoder_block_out_channels=(8,) * blocks, decoder_block_out_channels=(8,) * blocks,
+            num_encoder_blocks=(1,) * blocks, num_decoder_blocks=(1,) * blocks, **settings,
+        ).save_pretrained(folder)
+    return folder

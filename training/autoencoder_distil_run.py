@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from synthesis.autoencoders import autoencoder_folder
 from training.autoencoder_distil import AutoencoderDistilSettings, AutoencoderDistilTask
 from training.errors import InputError
 from training.finetune_views import read_split
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from training.data import PairSet
 
 TEACHER, CACHE = "teacher", "cache"
-FILES = ["config.json", "diffusion_pytorch_model*.safetensors", "diffusion_pytorch_model*.json"]  # of its own folder
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 
 
 def distil_autoencoder(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resume: bool,
@@ -80,40 +78,4 @@ def find_teacher(reference: str) -> tuple[Path, str]:
     Raises:
         InputError: There is none, or it cannot be fetched.
     """
-    from synthesis.generators import WEIGHTS
-
-    folder = Path(reference)
-    for place, name in ((folder, folder.resolve().name), (WEIGHTS / reference, reference)):
-        if (place / "config.json").is_file():
-            _check_kind(place, reference)
-            return place, name
-    if folder.exists() or not HUB_ID.fullmatch(reference):
-        raise InputError(f"--teacher {reference!r} is no autoencoder of diffusers; give a folder with its config.json "
-                         "and weights, a part of an embedded model such as ldm-ucm/vae, or a Hub id as owner/name")
-    from huggingface_hub import snapshot_download
-
-    name, _, revision = reference.partition("@")
-    try:
-        found = Path(snapshot_download(name, revision=revision or None, allow_patterns=FILES))
-    except (OSError, ValueError) as error:
-        from synthesis.errors import one_line
-
-        raise InputError(f"--teacher {reference!r} cannot be fetched: {one_line(error)[:200]}") from error
-    if not (found / "config.json").is_file():
-        raise InputError(f"--teacher {reference!r} has no config.json, so it is no autoencoder of diffusers")
-    _check_kind(found, reference)
-    return found, name
-
-
-def _check_kind(folder: Path, reference: str) -> None:
-    """Check that the class of a model in a folder is one of `diffusers` that encodes and decodes."""
-    import diffusers
-
-    try:
-        named = json.loads((folder / "config.json").read_text(encoding="utf-8"))["_class_name"]
-        kind = getattr(diffusers, named, None)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        named = kind = None
-    if not all(callable(getattr(kind, name, None)) for name in ("encode", "decode", "from_pretrained")):
-        raise InputError(f"--teacher {reference!r} is {'of no class' if named is None else f'{named!r:.60}'}, which is "
-                         "no autoencoder of diffusers")
+    return autoencoder_folder(reference, f"--teacher {reference!r}")

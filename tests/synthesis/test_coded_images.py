@@ -2,17 +2,22 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, VQModel
+from diffusers import AutoencoderKL, AutoencoderTiny, VQModel
 
 from eval.figures import NotMeasured
 from eval.models import content_hash
 from synthesis import Recipe, run
+from synthesis.autoencoders import find_autoencoder
 from synthesis.coded_images import coded_images
+from synthesis.frozen import frozen_of
+from synthesis.identity import Identity, digest
 from tests.tiny import tiny_pictures
+from tests.tiny_sd import tiny_autoencoder
 
 REAL = tiny_pictures(6, size=32)
 
@@ -21,9 +26,9 @@ REAL = tiny_pictures(6, size=32)
 def made(tree, models, tmp_path):
     """A run, and the folder of the generator that drew it, which may be changed."""
 
-    def make(generator):
+    def make(generator, **more):
         folder = shutil.copytree(generator, tmp_path / "own")
-        tree["generator"] = {"model": str(folder), "steps": 1}
+        tree["generator"] = {"model": str(folder), "steps": 1, **more}
         tree["filters"], tree["target"] = [], {"per_class": 1, "max_attempts": 1}
         run(Recipe.parse(tree), tmp_path / "run")
         return tmp_path / "run", folder
@@ -86,11 +91,32 @@ def test_of_a_folder_that_is_no_run_nothing_is_said(tmp_path):
 def test_damaged_weights_are_a_reason_without_a_path(made, models):
     folder, generator = made(models.generator)
     weights = generator / "vae" / "diffusion_pytorch_model.safetensors"
-    identity = json.loads((folder / "identity.json").read_text())
     weights.write_bytes(weights.read_bytes()[:-8])
-    recorded = json.dumps(identity).replace(identity["parts"]["generator"]["revision"], content_hash(generator))
-    (folder / "identity.json").write_text(recorded)
+    frozen = frozen_of(folder)
+    parts = frozen.identity.parts | {"generator": frozen.identity.parts["generator"] |
+                                     {"revision": content_hash(generator)}}
+    replace(frozen, identity=Identity(parts, digest(parts))).save(folder)
     found = coded_images(folder, REAL)
     assert isinstance(found, NotMeasured)
     assert "cannot be used (" in found.reason
     assert str(generator.parent) not in found.reason
+
+
+def test_the_autoencoder_of_the_recipe_codes_them_and_is_named(made, models, tmp_path):
+    small = tiny_autoencoder(tmp_path / "small")
+    folder, generator = made(models.generator, vae=str(small))
+    found = coded_images(folder, REAL)
+    vae = AutoencoderTiny.from_pretrained(small).eval()
+    with torch.no_grad():
+        pixels = torch.from_numpy(REAL).permute(0, 3, 1, 2) / 127.5 - 1
+        decoded = vae.decode(vae.encode(pixels).latents).sample
+    expected = ((decoded.clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).numpy()
+    assert np.abs(found.images - expected).max() < 0.51
+    assert found.network == {"model": "small (generator.vae)", "content": find_autoencoder(str(small)).revision}
+    shutil.rmtree(generator)  # which coded nothing
+    assert not isinstance(coded_images(folder, REAL), NotMeasured)
+    tiny_autoencoder(small, seed=1)
+    changed = coded_images(folder, REAL)
+    assert changed.reason == "the files of the autoencoder 'small' have changed since it drew the run"
+    shutil.rmtree(small)
+    assert coded_images(folder, REAL).reason == "the autoencoder 'small' is not on this machine"

@@ -7,6 +7,7 @@ fails names it, and `TERRASYNTH_FUZZ_FIRST=417 TERRASYNTH_FUZZ=1` tries that one
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import resource
@@ -25,13 +26,14 @@ from tests.synthesis.lora_files import write_lora
 from tests.tiny import tiny_clip
 from tests.tiny_checker import NONE, tiny_checked
 from tests.tiny_mhn import save_tiny_mhn
+from tests.tiny_sd import tiny_autoencoder
 from tests.watching import watching
 
 COUNT = int(os.environ.get("TERRASYNTH_FUZZ", "48"))
 FIRST = int(os.environ.get("TERRASYNTH_FUZZ_FIRST", "0"))
 LONGEST = 120  # seconds of one command
 MORE_MEMORY = 6 << 30  # bytes of addresses beyond those that the process has: a size in a file may ask for any
-KINDS = ("recipe", "prompts", "lora", "model")
+KINDS = ("recipe", "prompts", "lora", "model", "vae")
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,8 @@ def real(tmp_path_factory):
     (root / "loras" / "diffusers" / "terrasynth.json").write_text('{"template": "{caption} gsd {gsd} m", "gsd": 0.3}')
     (root / "loras" / "diffusers" / "README.md").write_text("---\nbase_model: owner/base\n---\n\n# LoRA\n")
     _peft(pipeline, root / "loras" / "peft")
+    pipeline.vae.save_pretrained(root / "vaes" / "kl")
+    tiny_autoencoder(root / "vaes" / "tiny", blocks=int(math.log2(pipeline.vae_scale_factor)) + 1)
     _prompt_files(root / "prompts")
     (root / "recipe.yaml").write_text(yaml.safe_dump(recipe(model) | {
         "filters": [

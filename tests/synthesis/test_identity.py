@@ -76,7 +76,7 @@ def test_settings_that_are_left_out_are_no_part_of_it(models, tree, recipe, tmp_
     }
     job = Job(recipe, tmp_path / "a")
     assert job.identity.parts["generator"] == before
-    settings = {"lora": None, "lora_scale": 1.0, "conditioning": {}, "options": {}}
+    settings = {"lora": None, "lora_scale": 1.0, "vae": None, "conditioning": {}, "options": {}}
     written = tree | {"generator": tree["generator"] | settings}
     runtime = tree["runtime"] | {"attention": "sdpa", "compile": False, "offload": "none"}
     assert Job(Recipe.parse(written | {"runtime": runtime}), tmp_path / "b").identity == job.identity

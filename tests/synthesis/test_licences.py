@@ -144,6 +144,33 @@ def test_the_card_of_a_lora_is_read_however_it_is_named(tmp_path, monkeypatch, g
     assert lora == Source("LoRA", "l", "cc-by-nc-4.0", found="its card")
 
 
+@pytest.mark.parametrize("given", ["{home}/p/v", "~/p/v"])
+@pytest.mark.parametrize(("card", "index"), [("p/v/README.md", None), ("p/README.md", "p/model_index.json")])
+def test_the_card_of_an_autoencoder_is_its_own_or_that_of_its_pipeline(tmp_path, monkeypatch, given, card, index):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "p" / "v").mkdir(parents=True)
+    (tmp_path / card).write_text("---\nlicense: cc-by-nc-4.0\n---\n")
+    if index:
+        (tmp_path / index).write_text("{}")
+    tree = {"generator": {"model": "ldm-ucm", "vae": given.format(home=tmp_path)}}
+    _, vae, _ = sources_of(Recipe.parse(tree))
+    assert vae == Source("autoencoder", "p/v" if index else "v", "cc-by-nc-4.0", found="its card")
+
+
+def test_the_autoencoder_of_an_embedded_model_has_the_card_of_the_model():
+    generator, vae, _ = sources_of(Recipe.parse({"generator": {"model": "ldm-ucm", "vae": "ldm-ucm/vae"}}))
+    assert (vae.role, vae.name, vae.licence) == ("autoencoder", "ldm-ucm/vae", generator.licence)
+    assert vae.found == "its card"
+
+
+def test_the_commit_of_a_generator_is_asked_without_what_is_added(monkeypatch):
+    asked = []
+    monkeypatch.setattr("synthesis.licence_sources._hub_card", lambda reference, kind: asked.append(reference))
+    tree = {"generator": {"model": "owner/base@main", "lora": "owner/nir", "vae": "owner/small@v1"}}
+    sources_of(Recipe.parse(tree), revision="abc+0123*0.5+vae:4567")
+    assert asked == ["owner/base@abc", "owner/nir", "owner/small@v1"]
+
+
 def test_a_card_that_stands_for_more_than_a_header_may_is_refused_at_once(tmp_path):
     header = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         f"{name}: &{name} [{', '.join(['*' + chr(ord(name) - 1)] * 10)}]\n" for name in "bcdefgh")
