@@ -9,6 +9,7 @@ from PIL import Image
 from tests.synthesis.conftest import CLASSES
 from tests.synthesis.helpers import fingerprint, rows
 from tests.tiny import tiny_pictures
+from tests.tiny_sd import tiny_autoencoder
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +117,12 @@ def test_a_broken_real_picture_is_one_line(terrasynth, made, real, judges, tmp_p
     code, _, lines = terrasynth("eval", made("run"), "--real", broken, *judges)
     assert code == 2
     assert "picture '0.png' cannot be read" in lines[-1]
+
+
+def test_the_page_names_the_autoencoder_of_the_recipe_without_its_folder(terrasynth, made, real, judges, tmp_path):
+    run = made("run", vae=str(tiny_autoencoder(tmp_path / "private" / "small")))
+    code, _, lines = terrasynth("eval", run, "--real", real, *judges, "--report", tmp_path / "page")
+    assert code == 0, lines
+    text = (tmp_path / "page" / "report.json").read_text()
+    assert "sd, autoencoder small, " in json.loads(text)["about"]["generator"]
+    assert "private" not in text

@@ -232,7 +232,7 @@ def test_a_decoder_that_draws_noise_has_to_be_told_the_seed(bases, tmp_path):
 
 
 def test_tokens_take_no_other_autoencoder(models):
-    with pytest.raises(InputError, match="draws tokens, which only its own .* leave generator.vae out"):
+    with pytest.raises(InputError, match=r"draws tokens, which only its own .* leave generator.vae out"):
         load_generator(str(models.token_generator), vae="nowhere")
 
 
@@ -242,7 +242,7 @@ def small_run(tree, models, small):
     return tree | {"filters": [], "target": {"per_class": 1, "max_attempts": 2}}
 
 
-def test_a_run_names_it_and_goes_on_only_with_the_same_content(small_run, small, tmp_path):
+def test_a_run_names_it_and_goes_on_only_with_the_same_content(small_run, small, tmp_path, terrasynth):
     own = shutil.copytree(small, tmp_path / "private" / "small")
     small_run["generator"]["vae"] = str(own)
     out = tmp_path / "run"
@@ -259,8 +259,9 @@ def test_a_run_names_it_and_goes_on_only_with_the_same_content(small_run, small,
     assert str(own) in local_folders(out)
     moved = small_run | {"generator": small_run["generator"] | {"vae": str(small)}}
     run(Recipe.parse(moved | {"target": {"per_class": 2, "max_attempts": 4}}), out)
+    assert terrasynth("verify", out)[0] == 0
     tiny_autoencoder(own, seed=1)
-    with pytest.raises(InputError, match=rf"another identity: .*vae:{content} -> "):
+    with pytest.raises(InputError, match=rf"another identity: .*vae:{content}\" -> "):
         run(Recipe.parse(small_run), out)
 
 
