@@ -4,17 +4,22 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUN    ?= runs/demo
 SET    ?=
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint clean
 
-demo: $(VENV)/.installed  ## generate, judge, filter and write a data set with the embedded model
+help:  ## show this
+	@sed -n 's/^\([a-z]*\):.*  ## /make \1: /p' Makefile
+
+demo: $(VENV)/.installed  ## make, judge, filter and write a data set with the embedded model (RUN=folder, SET="--set key=value")
 	$(BIN)/terrasynth run demo --out $(RUN) $(SET)
 
 # As many processes as there are cores, up to four, each with one thread: the networks of the tests are small.
-test: $(VENV)/.installed-test  ## every test
+test: $(VENV)/.installed-test  ## run every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4
 
-lint: $(VENV)/.installed-test
+lint: $(VENV)/.installed-test  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
@@ -23,13 +28,13 @@ $(VENV)/bin/python:
 
 # torch first and by its exact version: a looser request takes gigabytes of CUDA packages where none are needed.
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(PIP) torch==2.13.0
+	$(PIP) -e .
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(PIP) -e '.[test]'
 	touch $@
 
-clean:  ## what can be made again; runs, data sets and trained models stay
+clean:  ## remove what can be made again; runs, data sets and trained models stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from importlib.metadata import entry_points
 
-from prompts.errors import InputError, nearest
+from prompts.errors import InputError
+from prompts.plugins import Plugins
 from prompts.types import Expander
 
-GROUP = "terrasynth.expanders"
+EXPANDERS = Plugins("terrasynth.expanders", "expander", InputError)
 
 
 def expander_names() -> tuple[str, ...]:
     """The names of all installed expanders, sorted; nothing is imported."""
-    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
+    return EXPANDERS.names()
 
 
 def load_expander(name: str, **options: object) -> Expander:
@@ -31,24 +31,7 @@ def load_expander(name: str, **options: object) -> Expander:
     Raises:
         InputError: The name or an option is unknown, an option is missing, or an option's value is refused.
     """
-    found = [point for point in entry_points(group=GROUP) if point.name == name]
-    if not found:
-        names = expander_names()
-        raise InputError(f"expander {name!r} is unknown{nearest(name, names)}; there is {', '.join(names) or 'none'}")
-    factory = found[0].load()
-    parameters = inspect.signature(factory).parameters
-    open_ended = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
-    for option in options:
-        if option not in parameters and not open_ended:
-            raise InputError(
-                f"option {option!r} is unknown to the {name} expander{nearest(option, parameters)}; "
-                f"it takes {', '.join(parameters) or 'none'}"
-            )
-    for option, parameter in parameters.items():
-        named = parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-        if named and parameter.default is inspect.Parameter.empty and option not in options:
-            raise InputError(f"the {name} expander needs the option {option!r}; add it, as in {option}: VALUE")
-    expander = factory(**options)
+    expander = EXPANDERS.make(name, options)
     if not isinstance(expander, Expander):
         raise TypeError(f"expander {name!r} lacks a part of the Expander protocol (name, classes, identity, expand)")
     return expander
@@ -78,5 +61,4 @@ def load_expander_for(classes: Sequence[str] | None, name: str, /, **options: ob
 
 
 def _takes_classes(name: str) -> bool:
-    return any("classes" in inspect.signature(point.load()).parameters
-               for point in entry_points(group=GROUP) if point.name == name)
+    return name in EXPANDERS.names() and "classes" in inspect.signature(EXPANDERS.load(name)).parameters

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from synthesis.errors import RunError
 from synthesis.events import ClassCount
 from synthesis.files import replacing
-from synthesis.filters import FILTERS, ClassJudge, Measurements
+from synthesis.filters import BUILT_IN, ClassJudge, Measurements
 from synthesis.recipe import KeptRows
 
 BEYOND_TARGET, BEYOND_MAX_ATTEMPTS, UNDECIDED = "beyond_target", "beyond_max_attempts", "undecided"
@@ -248,8 +248,8 @@ def files_read(classes: Sequence[ClassDecisions]) -> dict[str, list[Mapping[str,
 
 
 def score_names(filter_names: Sequence[str]) -> list[str]:
-    """The fields of a row's `scores`: every known filter, so that a run keeps its columns when its filters change."""
-    return list(dict.fromkeys([*sorted(FILTERS), *filter_names]))
+    """The fields of a row's `scores`: every filter of this package, so that they stay, then others of the recipe."""
+    return list(dict.fromkeys([*sorted(BUILT_IN), *filter_names]))
 
 
 def write_decisions(

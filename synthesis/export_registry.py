@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
-from importlib.metadata import entry_points
 from typing import Any, Protocol, runtime_checkable
 
-from synthesis.errors import InputError, nearest
+from prompts.plugins import Plugins
+from synthesis.errors import InputError
 from synthesis.export_files import Output
 from synthesis.export_plan import Plan
 
-GROUP = "terrasynth.exporters"
+EXPORTERS = Plugins("terrasynth.exporters", "format", InputError)
 
 
 @runtime_checkable
@@ -62,7 +61,7 @@ class Exporter(Protocol):
 
 def exporter_names() -> tuple[str, ...]:
     """The names of all installed exporters, sorted; nothing is imported."""
-    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
+    return EXPORTERS.names()
 
 
 def load_exporter(name: str, options: Mapping[str, Any] | None = None) -> Exporter:
@@ -75,17 +74,7 @@ def load_exporter(name: str, options: Mapping[str, Any] | None = None) -> Export
     Raises:
         InputError: The name or an option is unknown, or an option's value is refused.
     """
-    found = [point for point in entry_points(group=GROUP) if point.name == name]
-    if not found:
-        names = exporter_names()
-        raise InputError(f"format {name!r} is unknown{nearest(name, names)}; there is {', '.join(names) or 'none'}")
-    factory = found[0].load()
-    parameters = inspect.signature(factory).parameters
-    for option in options or {}:
-        if option not in parameters:
-            raise InputError(f"option {option!r} is unknown to the format {name}{nearest(option, parameters)}; it "
-                             f"takes {', '.join(parameters) or 'none'}")
-    exporter = factory(**(options or {}))
+    exporter = EXPORTERS.make(name, options or {})
     if not isinstance(exporter, Exporter):
         raise TypeError(f"exporter {name!r} lacks a part of the Exporter protocol (name, own, data_files, load, loses, "
                         "options, write)")

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,12 +49,29 @@ class Source:
     """Where measurements come from.
 
     Attributes:
-        gives: What the numbers are.
+        gives: What the numbers are: "embeddings", "probabilities", "quality", "detail", or a word of its own where a
+            filter brings its own measurer.
         reference: Model reference, or "thumbnail"; "" for what needs no model.
     """
 
-    gives: Literal["embeddings", "probabilities", "quality", "detail"]
+    gives: str
     reference: str = ""
+
+
+class Measurer(Protocol):
+    """A model with the way it measures images.
+
+    Attributes:
+        model: What filters get to see; None where there is none.
+    """
+
+    model: Any
+
+    def identity(self) -> dict[str, object]:
+        """What decides the measurements, JSON-able; its hash is the key under which they are kept."""
+
+    def measure(self, images: NDArray[np.uint8], texts: Sequence[str]) -> Measurements:
+        """Measure images uint8 (N, H, W, 3) with their texts."""
 
 
 class ClassJudge(ABC):
@@ -122,6 +139,16 @@ class FilterSettings(BaseModel, ABC):
         """Attempts of a class that its threshold is taken from; 0 for none."""
         return 0
 
+    def own_measurer(self, device: str) -> Measurer | None:
+        """What measures for this filter, where `source` gives none of the kinds that `Source.gives` lists.
+
+        Filters with equal sources share the one that the first of them brings.
+
+        Args:
+            device: A torch device.
+        """
+        return None
+
     def check(self, labels: Sequence[str], model: Any) -> None:  # noqa: ANN401 - what `source` names
         """Check that classes can be judged with a model.
 
@@ -153,7 +180,7 @@ class FilterSettings(BaseModel, ABC):
     def describe(self) -> str:
         """The settings on one line, without a path of this machine."""
         values = self.model_dump(exclude_none=True, exclude={"kind"})
-        for field in self.places:
+        for field in [place for place in self.places if place in values]:
             path = Path(values.pop(field))
             values[field] = path.name if path.is_absolute() or path.exists() else str(path)
         return ", ".join(f"{key} {value}" for key, value in values.items())

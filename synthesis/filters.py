@@ -1,36 +1,86 @@
-"""The filters a recipe may list.
+"""The filters that a recipe may list: those of this package, and those of plug-ins.
 
-To add a filter, write a `FilterSettings` subclass with its `ClassJudge` in a file of its own, and add it to
-`AnyFilter`: nothing else names filters.
+To add a filter, write a `FilterSettings` subclass with its `ClassJudge` in a file of its own, and add it to `BuiltIn`;
+or name it under the entry-point group `terrasynth.filters` of a package of your own, by its `kind`. Nothing else names
+filters.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import Field
 
+from prompts.plugins import Plugins
+from synthesis.errors import InputError
 from synthesis.filter_alignment import DEFAULT_ENCODER, AlignmentFilter
-from synthesis.filter_base import THUMBNAIL, ClassJudge, FilterSettings, Measurements, Source
+from synthesis.filter_base import THUMBNAIL, ClassJudge, FilterSettings, Measurements, Measurer, Source
 from synthesis.filter_duplicate import DuplicateFilter
 from synthesis.filter_near_copy import NearCopyFilter
 from synthesis.filter_quality import QualityFilter
 from synthesis.filter_scene import SceneFilter
 
 __all__ = [
-    "DEFAULT_ENCODER", "FILTERS", "THUMBNAIL", "AlignmentFilter", "AnyFilter", "ClassJudge", "DuplicateFilter",
-    "FilterSettings", "Measurements", "NearCopyFilter", "QualityFilter", "SceneFilter", "Source",
+    "BUILT_IN", "DEFAULT_ENCODER", "FILTERS", "THUMBNAIL", "AlignmentFilter", "AnyFilter", "ClassJudge",
+    "DuplicateFilter", "FilterSettings", "Measurements", "Measurer", "NearCopyFilter", "QualityFilter", "SceneFilter",
+    "Source", "why_not",
 ]
 
-AnyFilter = Annotated[
-    AlignmentFilter
-    | SceneFilter
-    | QualityFilter
-    | DuplicateFilter
-    | NearCopyFilter,
-    Field(discriminator="kind"),
-]
-FILTERS: Mapping[str, type[FilterSettings]] = {
-    member.model_fields["kind"].default: member for member in get_args(get_args(AnyFilter)[0])
+BuiltIn = AlignmentFilter | SceneFilter | QualityFilter | DuplicateFilter | NearCopyFilter
+BUILT_IN: Mapping[str, type[FilterSettings]] = {
+    member.model_fields["kind"].default: member for member in get_args(BuiltIn)
 }
+"""The filters of this package by kind."""
+
+log = logging.getLogger("terrasynth")
+_PLUGINS = Plugins("terrasynth.filters", "filter", InputError)
+
+
+def _load(name: str) -> type[FilterSettings]:
+    """The settings of a plug-in's filter.
+
+    Raises:
+        InputError: It cannot be loaded, or is no filter of that kind.
+    """
+    if name in BUILT_IN:
+        raise InputError(f"a package under terrasynth.filters calls its filter {name!r}, as one of TerraSynth's own "
+                         "is called; it needs another name")
+    found: type[FilterSettings] = _PLUGINS.load(name)
+    field = found.model_fields.get("kind") if isinstance(found, type) and issubclass(found, FilterSettings) else None
+    if field is None or get_origin(field.annotation) is not Literal or field.default != name:
+        raise InputError(f"filter {name!r} is no FilterSettings with the field kind: Literal[{name!r}] = {name!r}")
+    return found
+
+
+def why_not(kind: str) -> str:
+    """Why a filter that an installed package offers cannot be used; "" where there is none of that name."""
+    if kind not in _PLUGINS.names():
+        return ""
+    try:
+        _load(kind)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def _installed() -> dict[str, type[FilterSettings]]:
+    """The filters of plug-ins by kind; those that cannot be loaded are named where a recipe asks for them."""
+    found = {}
+    for name in _PLUGINS.names():
+        try:
+            found[name] = _load(name)
+        except InputError as error:
+            if name in BUILT_IN:
+                log.warning("%s", error)
+    return found
+
+
+FILTERS: Mapping[str, type[FilterSettings]] = {**BUILT_IN, **_installed()}
+"""All filters that a recipe may name, by kind."""
+
+if TYPE_CHECKING:
+    AnyFilter = BuiltIn
+else:
+    AnyFilter: Any = Annotated[Union[tuple(FILTERS.values())], Field(discriminator="kind")]  # noqa: UP007

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from synthesis.filter_base import THUMBNAIL, Measurements, Source
+from synthesis.errors import InputError
+from synthesis.filter_base import THUMBNAIL, Measurements, Measurer, Source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eval import Encoder, SceneClassifier
-
-
-class Measurer(Protocol):
-    """A model with the way it measures pictures.
-
-    Attributes:
-        model: What filters get to see; None where there is none.
-    """
-
-    model: Any
-
-    def identity(self) -> dict[str, object]:
-        """What decides the measurements, JSON-able; its hash is the key under which they are kept."""
-
-    def measure(self, images: NDArray[np.uint8], texts: Sequence[str]) -> Measurements:
-        """Measure pictures uint8 (N, H, W, 3) with their texts."""
 
 
 def load_measurer(source: Source, device: str) -> Measurer:
@@ -45,6 +30,9 @@ def load_measurer(source: Source, device: str) -> Measurer:
         return DetailMeasurer()
     if source.gives == "probabilities":
         return SceneMeasurer(load_classifier(source.reference, device=device))
+    if source.gives != "embeddings":
+        raise InputError(f"nothing here measures {source.gives!r}; a filter that needs it brings its own measurer "
+                         "(FilterSettings.own_measurer)")
     if source.reference == THUMBNAIL:
         return EncoderMeasurer(ThumbnailEncoder())
     return EncoderMeasurer(load_encoder(source.reference, device=device))

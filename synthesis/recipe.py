@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from prompts.checks import CheckSettings
 from synthesis.errors import InputError, RefusedError, nearest, one_line
-from synthesis.filters import FILTERS, AnyFilter
+from synthesis.filters import FILTERS, AnyFilter, why_not
 from synthesis.generators import MOST_GUIDANCE, MOST_LORA_SCALE
 from synthesis.plain_yaml import YamlError, parse_yaml, read_yaml
 
@@ -332,6 +332,8 @@ def _explain(detail: ErrorDetails) -> str:
         return f"{where} is missing; it has to be given"
     if kind == "union_tag_invalid":
         tag = str(context["tag"])[:SHOWN_TEXT]
+        if reason := why_not(tag):
+            return f"{where}: {reason}"
         return f"{where}.kind {tag!r} is no filter{nearest(tag, FILTERS)}; filters: {', '.join(FILTERS)}"
     if kind == "union_tag_not_found":
         return f"{where} names no kind; filters: {', '.join(FILTERS)}"

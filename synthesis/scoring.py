@@ -27,8 +27,10 @@ class Encoders:
 
     def __init__(self, recipe: Recipe, device: str) -> None:
         sources = [each.source for each in recipe.filters]
+        first = dict(reversed([*zip(sources, recipe.filters, strict=True)]))
         with quiet():
-            loaded = {source: load_measurer(source, device) for source in dict.fromkeys(sources)}
+            loaded = {source: first[source].own_measurer(device) or load_measurer(source, device)
+                      for source in dict.fromkeys(sources)}
         keys = {source: digest(measurer.identity()) for source, measurer in loaded.items()}
         self._recipe = recipe
         self._keys = [keys[source] for source in sources]

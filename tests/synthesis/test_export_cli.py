@@ -43,7 +43,7 @@ def test_merge_says_what_the_licence_is(terrasynth, made, tmp_path):
 @pytest.mark.parametrize(("arguments", "words"), [
     (("--format", "webdatset"), "did you mean 'webdataset'"),
     (("--format", "coco", "--splits", "train=0.5"), "sum to 0.5"),
-    (("--format", "coco", "--option", "rows=3"), "option 'rows' is unknown to the format coco; it takes none"),
+    (("--format", "coco", "--option", "rows=3"), "option 'rows' is unknown to the coco format; it takes none"),
     (("--format", "parquet", "--option", "rows_per_shard=0"), "rows_per_shard 0 is no whole number"),
     (("--format", "geotiff", "--option", "gsd=far"), "gsd 'far' is no number of metres"),
     (("--format", "coco", "--ratio", "synthetic=1"), "there is no --merge"),

@@ -1,0 +1,91 @@
+"""The example plug-in package, built, installed and used as that of a stranger."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.tiny_sd import tiny_sd
+
+PLUGIN = Path(__file__).parent / "plugin"
+ROOT = PLUGIN.parents[1]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder of installed packages with the plug-in."""
+    work = tmp_path_factory.mktemp("plugin")
+    shutil.copytree(PLUGIN, work / "source")
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
+                    "--no-build-isolation", "--no-index", "--target", work / "site", work / "source"], check=True)
+    return work / "site"
+
+
+def terrasynth(site, *arguments):
+    environment = os.environ | {"PYTHONPATH": f"{site}{os.pathsep}{ROOT}", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-m", "synthesis.cli", *map(str, arguments)], env=environment, cwd=site,
+                          capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    root = tmp_path_factory.mktemp("recipe")
+    tiny_sd(root / "sd")
+    (root / "recipe.yaml").write_text(yaml.safe_dump({
+        "name": "example", "generator": {"model": str(root / "sd"), "steps": 1, "guidance": 1.0},
+        "prompts": {"expander": "seasons"}, "filters": [{"kind": "brightness", "min_mean": 1, "max_mean": 254}],
+        "target": {"per_class": 2, "max_attempts": 8},
+        "runtime": {"block_size": 2, "device": "cpu", "dtype": "float32"},
+    }))
+    return root / "recipe.yaml"
+
+
+def test_each_of_its_kinds_is_used(installed, recipe, tmp_path):
+    import pyarrow.parquet as pq
+
+    code, _, said = terrasynth(installed, "run", recipe, "--out", tmp_path / "run")
+    assert code == 0, said
+    rows = pq.read_table(tmp_path / "run" / "data" / "train-00000.parquet").to_pylist()
+    assert {row["label"] for row in rows} == {"beach", "river"}
+    assert all(row["text"].split()[-1] in ("spring", "summer", "autumn", "winter") for row in rows)
+    assert all(1 <= row["scores"]["brightness"] <= 254 for row in rows)
+    assert terrasynth(installed, "verify", tmp_path / "run")[0] == 0
+    code, _, said = terrasynth(installed, "export", tmp_path / "run", "--format", "captions", "--out", tmp_path / "out")
+    assert code == 0, said
+    lines = (tmp_path / "out" / "train.txt").read_text().splitlines()
+    assert [line.split("\t")[1] for line in lines] == [row["captions"][0] for row in rows]
+    assert all((tmp_path / "out" / "images" / line.split("\t")[0]).is_file() for line in lines)
+
+
+def test_a_filter_that_a_plug_in_brings_is_not_known_without_it(recipe, tmp_path):
+    code, _, said = terrasynth(tmp_path, "plan", recipe)
+    assert code == 2
+    assert "expander 'seasons' is unknown" in said or "'brightness' is no filter" in said
+
+
+@pytest.mark.parametrize(("group", "name", "value", "said"), [
+    ("filters", "brightness", "nowhere:Filter", "filter 'brightness' cannot be loaded from nowhere:Filter (No module"),
+    ("filters", "brightness", "json:dumps", "filter 'brightness' is no FilterSettings with the field kind"),
+    ("filters", "scene", "json:dumps", "calls its filter 'scene', as one of TerraSynth's own"),
+    ("expanders", "seasons", "nowhere:Expander", "expander 'seasons' cannot be loaded from nowhere:Expander"),
+    ("expanders", "grammar", "json:dumps", "expander 'grammar' is offered by broken and terrasynth; remove one"),
+])
+def test_a_broken_plug_in_is_one_line_where_it_is_asked_for(recipe, tmp_path, group, name, value, said):
+    info = tmp_path / "broken-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[terrasynth.{group}]\n{name} = {value}\n")
+    tree = yaml.safe_load(recipe.read_text())
+    tree |= {"prompts": {"expander": name if group == "expanders" else "grammar"},
+             "filters": [{"kind": name}] if name == "brightness" else []}
+    (tmp_path / "recipe.yaml").write_text(json.dumps(tree))
+    code, _, lines = terrasynth(tmp_path, "plan", tmp_path / "recipe.yaml")
+    assert said in lines
+    assert "Traceback" not in lines
+    assert code == (0 if name == "scene" else 2)
