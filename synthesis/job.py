@@ -104,9 +104,10 @@ class Job:
         _check_target(recipe, root)
         settings = recipe.generator
         self.root = root
-        wanted = None if recipe.prompts.classes == "all" else recipe.prompts.classes
-        expander: Expander = load_expander_for(wanted, recipe.prompts.expander, **recipe.prompts.options)
-        asked = _choose(recipe.prompts.classes, expander.classes)
+        names = recipe.class_names
+        expander: Expander = load_expander_for(names, recipe.prompts.expander, **recipe.prompts.options)
+        asked = tuple(expander.classes) if names is None else _choose(names, expander.classes)
+        recipe = _with_labels(recipe, expander.classes, asked)
         self.source = find_generator(
             settings.model, settings.steps, settings.guidance, settings.scheduler, settings.height, settings.width,
             settings.options, settings.lora, settings.lora_scale, settings.conditioning.gsd,
@@ -116,7 +117,7 @@ class Job:
         self.identity = Identity.of(recipe.seed, self.source.identity(), self.expander.identity())
         block_size = recipe.runtime.block_size
         if block_size == "auto":
-            block_size = block_size_of(root) or min(LARGEST_AUTO, recipe.target.per_class)
+            block_size = block_size_of(root) or min(LARGEST_AUTO, recipe.target.most_wanted)
         self._frozen = Frozen(self.identity, block_size, recipe.output.image_format)
         check_expected(recipe.identity, self.identity)
         self._frozen.check(root)
@@ -172,7 +173,7 @@ class Job:
     def target_of(self, label: str) -> tuple[int, int, KeptRows | None]:
         """Of a class: the rows wanted, the most attempts, and what is kept beyond them; no rows where only kept."""
         target = self.recipe.target
-        return (target.per_class if label in self._asked else 0), target.max_attempts, target.kept.get(label)
+        return (target.wanted(label) if label in self._asked else 0), target.max_attempts, target.kept.get(label)
 
     def prompts(self, label: str, start: int, count: int) -> list[Prompt]:
         """The prompts of attempts `start` .. `start + count - 1` of a class."""
@@ -238,7 +239,7 @@ class Job:
         for label in self.classes:
             target = self.recipe.target
             # Where a prompt costs time or money, only those that are needed in any case.
-            most = target.per_class if getattr(self.expander, "costly", False) else target.max_attempts
+            most = target.wanted(label) if getattr(self.expander, "costly", False) else target.max_attempts
             amount = min(count, most)
             self._check_lengths(generator, label, 0, self.prompts(label, 0, amount))
 
@@ -268,9 +269,10 @@ class Job:
         Raises:
             InputError: There is something, and the recipe refuses it.
         """
-        count = min(CHECKED_WORDS, self.recipe.target.per_class)
-        texts = {label: [] if self.blocks.exists(label, 0) else [each.text for each in self.prompts(label, 0, count)]
-                 for label in self.classes}
+        texts: dict[str, list[str]] = {}
+        for label in self.classes:
+            count = 0 if self.blocks.exists(label, 0) else min(CHECKED_WORDS, self.recipe.target.most_rows(label))
+            texts[label] = [each.text for each in self.prompts(label, 0, count)]
         found = tuple(unread_by(readers_of(self.recipe, self.source), texts))
         if self.recipe.unknown == "refuse":
             refuse(found)
@@ -353,14 +355,41 @@ class Job:
 def _check_target(recipe: Recipe, root: Path) -> None:
     target, before = recipe.target, recorded_recipe(root)
     known = before is not None and before.target == target  # of a version that began such a run
-    if target.max_attempts < target.per_class and not known:
-        raise InputError(f"target.max_attempts {target.max_attempts} is below target.per_class {target.per_class}, so "
-                         "that no class could reach its target; raise the one or lower the other")
+    if target.max_attempts < target.most_wanted and not known:
+        which = "no class" if isinstance(target.per_class, int) else "not every class"
+        raise InputError(f"target.max_attempts {target.max_attempts} is below target.per_class {target.most_wanted}, "
+                         f"so that {which} could reach its target; raise the one or lower the other")
 
 
-def _choose(wanted: str | Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(wanted, str):
-        return tuple(known)
+def _with_labels(recipe: Recipe, known: Sequence[str], asked: Sequence[str]) -> Recipe:
+    """The recipe with a target by class in the labels of the expander.
+
+    Raises:
+        InputError: The target names other classes than the recipe asks for.
+    """
+    by_class = recipe.target.per_class
+    if not isinstance(by_class, dict):
+        return recipe
+    labels = _named(list(by_class), known)
+    for name, label in labels.items():
+        if label not in asked:
+            raise InputError(f"target.per_class names {name!r}, which prompts.classes does not; add it there or remove "
+                             "it here")
+    if missing := [label for label in asked if label not in labels.values()]:
+        raise InputError(f"target.per_class has no number for class {missing[0]!r}, which prompts.classes names; add "
+                         "one or remove the class")
+    counts = {labels[name]: count for name, count in by_class.items()}
+    target = recipe.target.model_copy(update={"per_class": {label: counts[label] for label in asked}})
+    return recipe.model_copy(update={"target": target})
+
+
+def _choose(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    chosen = set(_named(wanted, known).values())
+    return tuple(label for label in known if label in chosen)
+
+
+def _named(wanted: Sequence[str], known: Sequence[str]) -> dict[str, str]:
+    """The label behind each name of a class."""
     found: dict[str, str] = {}
     for name in wanted:
         label = name if name in known else _meant(name, known)
@@ -369,7 +398,7 @@ def _choose(wanted: str | Sequence[str], known: Sequence[str]) -> tuple[str, ...
         if label in found:
             raise InputError(f"classes {found[label]!r} and {name!r} are the same class {label!r}; name it once")
         found[label] = name
-    return tuple(label for label in known if label in found)
+    return {name: label for label, name in found.items()}
 
 
 def _meant(name: str, known: Sequence[str]) -> str | None:

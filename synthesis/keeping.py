@@ -52,14 +52,15 @@ def recorded_recipe(root: Path) -> Recipe | None:
 
 def _asks_less(recipe: Recipe, classes: tuple[str, ...], before: Recipe) -> bool:
     now, then = recipe.target, before.target
-    if now.per_class < then.per_class or now.max_attempts < then.max_attempts or then.kept:
+    fewer = any(now.wanted(label) < then.wanted(label) for label in classes)
+    if fewer or now.max_attempts < then.max_attempts or then.kept:
         return True
-    named = before.prompts.classes
-    return named != recipe.prompts.classes and (named == "all" or not set(named) <= set(classes))
+    named = before.class_names
+    return named != recipe.class_names and (named is None or not set(named) <= set(classes))
 
 
 def _beyond(has: KeptRows, label: str, target: TargetSettings, classes: tuple[str, ...]) -> bool:
-    return label not in classes or has.rows > target.per_class or has.attempts > target.max_attempts
+    return label not in classes or has.rows > target.wanted(label) or has.attempts > target.max_attempts
 
 
 def _most(found: list[KeptRows]) -> KeptRows:
@@ -111,5 +112,5 @@ def says_kept(kept: Mapping[str, KeptRows], target: TargetSettings) -> str:
     """One line on what is kept beyond a target."""
     first = [f"{label} {each.rows}" for label, each in list(kept.items())[:3]]
     more = f" and {len(kept) - len(first)} more classes" if len(kept) > len(first) else ""
-    return (f"the run keeps rows that it has beyond what is asked for now (target.per_class {target.per_class}, "
+    return (f"the run keeps rows that it has beyond what is asked for now (target.per_class {target.described}, "
             f"max_attempts {target.max_attempts}): {', '.join(first)}{more}; --shrink gives them up")

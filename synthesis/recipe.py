@@ -126,19 +126,37 @@ class TargetSettings(_Settings):
     """How much is wanted.
 
     Attributes:
-        per_class: Accepted images per class.
+        per_class: Accepted images per class: a number for every class, or a mapping from class to number, which then
+            names all classes of the recipe (and chooses them where `prompts.classes` is "all").
         max_attempts: Attempts per class after which a class that has fewer is reported as missed.
         kept: Written by a run into its `recipe.yaml` where it was asked for less than it has: by class, what it keeps.
     """
 
-    per_class: Count = 20
+    per_class: Count | Annotated[dict[str, Count], Field(min_length=1, max_length=MOST_CLASSES)] = 20
     max_attempts: Count = 80
     kept: dict[str, KeptRows] = Field(default_factory=dict)
+
+    def wanted(self, label: str) -> int:
+        """Accepted images of a class that are asked for; 0 for one that a mapping does not name."""
+        return self.per_class.get(label, 0) if isinstance(self.per_class, dict) else self.per_class
+
+    @property
+    def most_wanted(self) -> int:
+        """The largest number of `per_class`."""
+        return max(self.per_class.values()) if isinstance(self.per_class, dict) else self.per_class
+
+    @property
+    def described(self) -> str:
+        """`per_class` in a word or three."""
+        if not isinstance(self.per_class, dict):
+            return str(self.per_class)
+        least = min(self.per_class.values())
+        return str(least) if least == self.most_wanted else f"{least} to {self.most_wanted}"
 
     def most_rows(self, label: str) -> int:
         """Most rows of a class that the data set may have."""
         kept = self.kept.get(label)
-        return max(self.per_class, kept.rows if kept else 0)
+        return max(self.wanted(label), kept.rows if kept else 0)
 
 
 class OutputSettings(_Settings):
@@ -267,6 +285,13 @@ class Recipe(_Settings):
         if not tree["target"]["kept"]:
             del tree["target"]["kept"]
         return tree
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """The classes that are asked for, as they are written; None for all that the expander serves."""
+        if self.prompts.classes != "all":
+            return self.prompts.classes
+        return list(self.target.per_class) if isinstance(self.target.per_class, dict) else None
 
     @property
     def filter_names(self) -> list[str]:

@@ -100,7 +100,7 @@ def _settings(job: Job, classes: Sequence[ClassDecisions]) -> dict[str, object]:
         "prompts": recipe.prompts.expander,
         **describe_checks(recipe.prompts.checks),
         **filters,
-        "per class": recipe.target.per_class,
+        "per class": recipe.target.described,
         "most attempts per class": recipe.target.max_attempts,
         "block size": recipe.runtime.block_size,
         "device": runtime.device,
