@@ -20,7 +20,8 @@ MODEL_FILES = ("config.json", "model_index.json", OPEN_CLIP_CONFIG)
 
 DECIDING_SUFFIXES = frozenset({".json", ".txt", ".model", ".safetensors"})
 KNOWLEDGE_FILE = "knowledge.json"
-NOT_DECIDING = frozenset({"calibration.json", KNOWLEDGE_FILE})  # they speak of the weights, one quotes their hash
+SAMPLING_FILE = "sampling.json"
+NOT_DECIDING = frozenset({"calibration.json", KNOWLEDGE_FILE, SAMPLING_FILE})  # they only speak of the weights
 PICKLED_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
@@ -127,8 +128,8 @@ def resolve(reference: str | Path, embedded_roots: Sequence[Path]) -> ResolvedMo
 def content_hash(folder: Path) -> str:
     """SHA-256 over the names and bytes of the files that decide a model's outputs; the first 16 hex digits.
 
-    Configuration, vocabulary and weights count. Cards, hidden files, `calibration.json` and `knowledge.json` do not, so
-    that a better model card never changes the identity of a run.
+    Configuration, vocabulary and weights count. Cards, hidden files, `calibration.json`, `knowledge.json` and
+    `sampling.json` do not, so that a better model card never changes the identity of a run.
     """
     digest = hashlib.sha256()
     for name, path in sorted(_deciding_files(folder)):

@@ -131,9 +131,10 @@ def _tokens(model: str | None) -> _Tokens:
     if model is None:
         return _Tokens()
     from synthesis.generators import find_generator
+    from synthesis.recipe import GeneratorSettings
     from synthesis.token_limits import prompt_tokens
 
-    found = prompt_tokens(find_generator(model))
+    found = prompt_tokens(find_generator(GeneratorSettings.of(model)))
     return _Tokens(found.count, found.limit)
 
 

@@ -20,13 +20,14 @@ import click
 @click.option("--gsd", type=click.FloatRange(0, min_open=True), help="Metres a pixel, for a model tuned with them.")
 @click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="Pictures per prompt.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the first picture.")
-@click.option("--steps", default=20, show_default=True, type=click.IntRange(1), help="Denoising steps.")
-@click.option("--guidance", default=3.0, show_default=True, type=click.FloatRange(0), help="Guidance scale.")
+@click.option("--steps", type=click.IntRange(1), help="Denoising steps; without it the model's own number.")
+@click.option("--guidance", type=click.FloatRange(0), help="Guidance scale; without it the model's own.")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the model, as top_k=100.")
 @click.option("--device", default="auto", show_default=True, help="A torch device.")
 def generate(
     prompts: Sequence[str], out: Path, model: str, lora: str | None, lora_scale: float, vae: str | None, label: str,
-    gsd: float | None, count: int, seed: int, steps: int, guidance: float, options: Sequence[str], device: str,
+    gsd: float | None, count: int, seed: int, steps: int | None, guidance: float | None, options: Sequence[str],
+    device: str,
 ) -> None:
     """Draw pictures of PROMPTS: one PNG each, and a metadata.jsonl that `load_dataset("imagefolder")` reads."""
     from synthesis import load_generator

@@ -80,11 +80,11 @@ def describe(read_captions: Any, model: str, data: Path | None, split: str, prof
 @click.option("--per-class", default=4, show_default=True, type=click.IntRange(1), help="Pictures of each.")
 @click.option("--prototypes", default=24, show_default=True, type=click.IntRange(1), help="How many to show.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of prompts and first picture.")
-@click.option("--guidance", default=3.0, show_default=True, type=click.FloatRange(0), help="Guidance scale.")
+@click.option("--guidance", type=click.FloatRange(0), help="Guidance scale; without it the model's own.")
 @click.option("--device", default="auto", show_default=True, help="A torch device.")
 def inspect(
     name: str, out: Path, labels: Sequence[str], texts: Sequence[str], per_class: int, prototypes: int, seed: int,
-    guidance: float, device: str,
+    guidance: float | None, device: str,
 ) -> None:
     """Show what the prototypes of generator NAME answer to, on pictures that it draws itself.
 
@@ -108,7 +108,7 @@ def inspect(
     click.echo(f"drawing and reading {len(prompts)} pictures", err=True)
     inspection = inspect_prototypes(
         generator.pipeline, [text for text, _ in prompts], [label for _, label in prompts],
-        range(seed, seed + len(prompts)), guidance, seed,
+        range(seed, seed + len(prompts)), generator.source.guidance, seed,
     )
     page = write_prototypes(
         out, inspection, generator.pipeline, generator.source.name, generator.source.revision, prototypes
@@ -130,12 +130,13 @@ def _prompts(labels: Sequence[str] | dict[str, None], seed: int, count: int) -> 
     ]
 
 
-def _generator(name: str, guidance: float, device: str) -> Any:  # noqa: ANN401 - a generator that has a pipeline
+def _generator(name: str, guidance: float | None, device: str) -> Any:  # noqa: ANN401 - a generator that has a pipeline
     from synthesis import load_generator
     from synthesis.errors import InputError
     from synthesis.generators import find_generator
+    from synthesis.recipe import GeneratorSettings
 
-    if not find_generator(name).draws_tokens:
+    if not find_generator(GeneratorSettings.of(name)).draws_tokens:
         raise InputError(f"model {name!r} has no prototypes; give a Txt2ImgMHNPipeline, such as mhn-ucm")
     return load_generator(name, guidance=guidance, device=device, dtype="float32")
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,14 @@ from synthesis.autoencoders import Autoencoder, find_autoencoder
 from synthesis.conditioning import CAPTION_ALONE, Conditioning, read_conditioning
 from synthesis.errors import InputError, one_line
 from synthesis.lora import Lora, find_lora
+from synthesis.sampling import read_sampling
 
 if TYPE_CHECKING:
+    from synthesis.recipe import GeneratorSettings
     from synthesis.runtime import Runtime
 
 WEIGHTS = Path(__file__).parent / "weights"
 TOKEN_PIPELINE = "Txt2ImgMHNPipeline"  # of ours, so diffusers cannot find it by name; draws tokens, not by steps
-MOST_GUIDANCE, MOST_LORA_SCALE = 100, 100  # far beyond all that draws a picture
 Option = bool | int | float | str
 log = logging.getLogger("terrasynth")
 
@@ -129,34 +130,11 @@ class GeneratorSource:
         } | optional
 
 
-def find_generator(
-    reference: str,
-    steps: int = 20,
-    guidance: float = 3.0,
-    scheduler: str = "auto",
-    height: int | None = None,
-    width: int | None = None,
-    options: Mapping[str, Option] | None = None,
-    lora: str | None = None,
-    lora_scale: float = 1.0,
-    gsd: float | None = None,
-    vae: str | None = None,
-) -> GeneratorSource:
+def find_generator(settings: GeneratorSettings) -> GeneratorSource:
     """Find a generator's files without loading them. A Hub model that is not cached yet is fetched.
 
     Args:
-        reference: Embedded name, folder, or Hub id with optional @revision.
-        steps: Denoising steps; a generator that draws tokens takes as many as a picture has, whatever this says.
-        guidance: Classifier-free guidance scale, >= 0.
-        scheduler: "auto" for the pipeline's own, or the name of a diffusers scheduler class.
-        height: Pixels; None for the model's own.
-        width: Pixels; None for the model's own.
-        options: Further arguments of the pipeline's call, such as {"top_k": 100}.
-        lora: Folder, or Hub id with optional @revision, of a LoRA for it.
-        lora_scale: Factor of what the LoRA adds to the weights.
-        gsd: Metres a pixel that the model is told, where it was tuned with them; None for what it was tuned with.
-        vae: Folder, part of an embedded model, or Hub id with optional @revision, of an autoencoder of the same latent
-            space that decodes instead of the model's own.
+        settings: Model and how it is asked; where steps or guidance are None, the model's own (`synthesis.sampling`).
 
     Raises:
         InputError: No such model, or no pipeline in it (`eval.errors.InputError` for an unknown plain name), no such
@@ -164,8 +142,7 @@ def find_generator(
     """
     from eval import models
 
-    _check_number("guidance", guidance, 0, MOST_GUIDANCE)
-    _check_number("lora_scale", lora_scale, -MOST_LORA_SCALE, MOST_LORA_SCALE)
+    reference = settings.model
     found = models.resolve(reference, [WEIGHTS])
     if found.embedded or found.local:
         folder = Path(found.location)
@@ -175,32 +152,30 @@ def find_generator(
         name, revision = found.location, folder.name
     pipeline = _pipeline_class(folder, reference)
     if pipeline == TOKEN_PIPELINE:
-        if (scheduler, height, width) != ("auto", None, None):
+        if (settings.scheduler, settings.height, settings.width) != ("auto", None, None):
             raise InputError(f"model {reference!r} draws tokens: it has no scheduler and one picture size; "
                              "leave generator.scheduler, height and width out")
-        if lora is not None:
+        if settings.lora is not None:
             raise InputError(f"model {reference!r} draws tokens, and a LoRA is for a diffusion model; "
                              "leave generator.lora out")
-        if vae is not None:
+        if settings.vae is not None:
             raise InputError(f"model {reference!r} draws tokens, which only its own tokenizer of images decodes; "
                              "leave generator.vae out")
-        steps = _number_of_tokens(folder, reference)
-    added = None if lora is None else find_lora(lora, lora_scale)
+    added = None if settings.lora is None else find_lora(settings.lora, settings.lora_scale)
     if added is not None:
         name, revision = f"{name}+{added.name}", f"{revision}+{added.revision}*{added.scale:g}"
-    other = None if vae is None else find_autoencoder(vae)
+    other = None if settings.vae is None else find_autoencoder(settings.vae)
     if other is not None:
         name, revision = f"{name}+vae:{other.name}", f"{revision}+vae:{other.revision}"
+    own = read_sampling(*([] if added is None or added.alone else [added.folder]), folder)
+    steps = own.steps if settings.steps is None else settings.steps
+    if pipeline == TOKEN_PIPELINE:
+        steps = _number_of_tokens(folder, reference)
     return GeneratorSource(
-        name, revision, folder, pipeline, steps, float(guidance), scheduler, height, width, dict(options or {}), added,
-        _conditioning(folder, added, gsd), _latent_side(folder), other,
+        name, revision, folder, pipeline, steps, own.guidance if settings.guidance is None else settings.guidance,
+        settings.scheduler, settings.height, settings.width, dict(settings.options), added,
+        _conditioning(folder, added, settings.conditioning.gsd), _latent_side(folder), other,
     )
-
-
-def _check_number(name: str, value: float, low: float, high: float) -> None:
-    """Refuse what would make every picture black, and what is no number."""
-    if not low <= value <= high:
-        raise InputError(f"{name} {value:g} is out of range; give a number from {low:g} to {high:g}")
 
 
 def _conditioning(folder: Path, lora: Lora | None, gsd: float | None) -> Conditioning:
@@ -261,57 +236,38 @@ def _read(path: Path, reference: str) -> dict[str, object]:
 
 def load_generator(
     reference: str,
-    steps: int = 20,
-    guidance: float = 3.0,
-    scheduler: str = "auto",
+    *,
     device: str = "auto",
     dtype: str = "auto",
     micro_batch: int | Literal["auto"] = "auto",
-    height: int | None = None,
-    width: int | None = None,
-    options: Mapping[str, Option] | None = None,
-    lora: str | None = None,
-    lora_scale: float = 1.0,
-    gsd: float | None = None,
     exact: bool | Literal["auto"] = "auto",
-    vae: str | None = None,
+    **settings: Any,  # noqa: ANN401 - those of `GeneratorSettings`
 ) -> Generator:
     """Load a text-to-image generator.
 
     Args:
         reference: Embedded name, folder, or Hub id with optional @revision.
-        steps: Denoising steps; a generator that draws tokens takes as many as a picture has, whatever this says.
-        guidance: Classifier-free guidance scale, >= 0.
-        scheduler: "auto" for the pipeline's own, or the name of a diffusers scheduler class.
         device: "auto" or a torch device.
         dtype: "auto", "float32", "bfloat16" or "float16".
         micro_batch: Images drawn at once; halved when memory runs out.
-        height: Pixels; None for the model's own.
-        width: Pixels; None for the model's own.
-        options: Further arguments of the pipeline's call, such as {"top_k": 100}.
-        lora: Folder, or Hub id with optional @revision, of a LoRA for it.
-        lora_scale: Factor of what the LoRA adds to the weights.
-        gsd: Metres a pixel that the model is told, where it was tuned with them; see `source.conditioning`.
         exact: Draw each image in a call of its own on one thread, so that portions move no pixel; "auto" on a CPU.
-        vae: Folder, part of an embedded model, or Hub id with optional @revision, of an autoencoder of the same latent
-            space that decodes instead of the model's own.
+        **settings: What a recipe may say under `generator` (`GeneratorSettings`): `steps`, `guidance`, `scheduler`,
+            `height`, `width`, `options`, `lora`, `lora_scale`, `vae`; and `gsd`, meters a pixel that the model is told.
 
     Raises:
         InputError: The model, the LoRA, the autoencoder, the scheduler, the device, the dtype or an option does not
-            exist.
+            exist, or a setting is unknown or out of range.
     """
-    from synthesis.recipe import RuntimeSettings
+    from synthesis.recipe import GeneratorSettings, RuntimeSettings
     from synthesis.runtime import DTYPES, Runtime
 
     if dtype not in ("auto", *DTYPES):
         raise InputError(f"dtype {dtype!r} is unknown; use auto, {', '.join(DTYPES)}")
-    source = find_generator(
-        reference, steps, guidance, scheduler, height, width, options, lora, lora_scale, gsd, vae
-    )
-    settings = RuntimeSettings.model_validate(
+    source = find_generator(GeneratorSettings.of(reference, **settings))
+    runtime = RuntimeSettings.model_validate(
         {"device": device, "dtype": dtype, "micro_batch": micro_batch, "exact": exact}
     )
-    return open_generator(source, Runtime.resolve(settings, None, source.draws_tokens, source.latent_side))
+    return open_generator(source, Runtime.resolve(runtime, None, source.draws_tokens, source.latent_side))
 
 
 def open_generator(source: GeneratorSource, runtime: Runtime) -> Generator:

@@ -102,17 +102,15 @@ class Job:
 
         check_writable(root)
         _check_target(recipe, root)
-        settings = recipe.generator
         self.root = root
         names = recipe.class_names
         expander: Expander = load_expander_for(names, recipe.prompts.expander, **recipe.prompts.options)
         asked = tuple(expander.classes) if names is None else _choose(names, expander.classes)
         recipe = _with_labels(recipe, expander.classes, asked)
-        self.source = find_generator(
-            settings.model, settings.steps, settings.guidance, settings.scheduler, settings.height, settings.width,
-            settings.options, settings.lora, settings.lora_scale, settings.conditioning.gsd,
-            settings.vae,
-        )
+        self.source = find_generator(recipe.generator)
+        taken = {"steps": self.source.steps, "guidance": self.source.guidance}  # the model's, if the recipe has none
+        recipe = recipe.model_copy(update={"generator": recipe.generator.model_copy(update={
+            name: value for name, value in taken.items() if getattr(recipe.generator, name) is None})})
         self.expander = checked(expander, recipe.prompts.checks, self.source)
         self.identity = Identity.of(recipe.seed, self.source.identity(), self.expander.identity())
         block_size = recipe.runtime.block_size
@@ -269,10 +267,11 @@ class Job:
         Raises:
             InputError: There is something, and the recipe refuses it.
         """
-        texts: dict[str, list[str]] = {}
+        texts: dict[str, list[str]] = dict.fromkeys(self.classes, [])
         for label in self.classes:
-            count = 0 if self.blocks.exists(label, 0) else min(CHECKED_WORDS, self.recipe.target.most_rows(label))
-            texts[label] = [each.text for each in self.prompts(label, 0, count)]
+            if not self.blocks.exists(label, 0):
+                count = min(CHECKED_WORDS, self.recipe.target.most_rows(label))
+                texts[label] = [each.text for each in self.prompts(label, 0, count)]
         found = tuple(unread_by(readers_of(self.recipe, self.source), texts))
         if self.recipe.unknown == "refuse":
             refuse(found)

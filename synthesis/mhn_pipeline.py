@@ -13,11 +13,11 @@ from transformers import PreTrainedTokenizerBase
 
 from synthesis.hopfield_transformer import HopfieldTransformer
 from synthesis.mhn_sampling import generate_tokens
+from synthesis.sampling import MOST_GUIDANCE
 
 FETCHED = ["model_index.json", "*/*.json", "*/*.safetensors", "*/*.txt"]
 FETCH_OPTIONS = ("revision", "token", "cache_dir", "force_download", "local_files_only")
 TEMPERATURES = (0.01, 100.0)
-MOST_GUIDANCE = 100
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 
 

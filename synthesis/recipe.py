@@ -12,12 +12,12 @@ from pydantic_core import ErrorDetails
 from prompts.checks import CheckSettings
 from synthesis.errors import InputError, RefusedError, nearest, one_line
 from synthesis.filters import FILTERS, AnyFilter, why_not
-from synthesis.generators import MOST_GUIDANCE, MOST_LORA_SCALE
 from synthesis.plain_yaml import YamlError, parse_yaml, read_yaml
+from synthesis.sampling import MOST_GUIDANCE, MOST_STEPS
 
 SHIPPED = Path(__file__).parent / "recipes"
 # Far beyond what is useful, and near enough that nothing overflows, and no memory is asked for that no machine has.
-MOST_ROWS, MOST_AT_ONCE, MOST_STEPS, MOST_PIXELS = 10**9, 4096, 10_000, 16_384
+MOST_ROWS, MOST_AT_ONCE, MOST_PIXELS, MOST_LORA_SCALE = 10**9, 4096, 16_384, 100
 MOST_CLASSES, MOST_FILTERS, MOST_OPTIONS, MOST_TEXT = 10_000, 64, 64, 4096
 LARGEST_AUTO = 16  # attempts of a block, where the recipe leaves that to the run
 SHOWN_MISTAKES, SHOWN_TEXT = 5, 120
@@ -54,8 +54,10 @@ class GeneratorSettings(_Settings):
         lora_scale: Factor of what the LoRA adds to the weights.
         vae: Folder, part of an embedded model, or Hub id with optional @revision, of an autoencoder of the same latent
             space that decodes instead of the model's own; None for its own.
-        steps: Denoising steps; a generator that draws tokens takes as many as a picture has, whatever this says.
-        guidance: Classifier-free guidance scale, >= 0; 1 and below mean no guidance.
+        steps: Denoising steps; None for what the model says, else 20. A generator that draws tokens takes as many as an
+            image has, whatever this says.
+        guidance: Classifier-free guidance scale, >= 0; 1 and below mean no guidance. None for what the model says,
+            else 3.
         scheduler: "auto" keeps the pipeline's own; otherwise the name of a diffusers scheduler class.
         height: Picture height in pixels; None for the model's own.
         width: Picture width in pixels; None for the model's own.
@@ -67,13 +69,28 @@ class GeneratorSettings(_Settings):
     lora: Reference | None = None
     lora_scale: float = Field(default=1.0, ge=-MOST_LORA_SCALE, le=MOST_LORA_SCALE)
     vae: Reference | None = None
-    steps: int = Field(default=20, gt=0, le=MOST_STEPS)
-    guidance: float = Field(default=3.0, ge=0, le=MOST_GUIDANCE)
+    steps: int | None = Field(default=None, gt=0, le=MOST_STEPS)
+    guidance: float | None = Field(default=None, ge=0, le=MOST_GUIDANCE)
     scheduler: str = Field(default="auto", max_length=MOST_TEXT)
     height: Pixels | None = None
     width: Pixels | None = None
     conditioning: ConditioningSettings = ConditioningSettings()
     options: dict[str, Option] = Field(default_factory=dict, max_length=MOST_OPTIONS)
+
+    @classmethod
+    def of(cls, model: str, *, gsd: float | None = None, **settings: Any) -> GeneratorSettings:  # noqa: ANN401
+        """Settings of a call, checked as those of a recipe are.
+
+        Args:
+            model: Model reference.
+            gsd: `conditioning.gsd`.
+            **settings: Other settings by name; None for the default.
+
+        Raises:
+            InputError: A setting is unknown or out of range, on one line.
+        """
+        given = {name: value for name, value in settings.items() if value is not None}
+        return Recipe.parse({"generator": {"model": model, "conditioning": {"gsd": gsd}, **given}}).generator
 
     @model_validator(mode="after")
     def _scaled_lora(self) -> GeneratorSettings:

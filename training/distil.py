@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from torch import nn
 from typing_extensions import override
 
+from synthesis.sampling import Sampling, read_sampling
 from training.consistency import Curve, guidance_embedding, guided, pseudo_huber
 from training.errors import InputError
 from training.finetune import FinetuneTask, Place, Trained
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 WITHOUT_MEANING = ("caption_dropout", "snr_gamma", "noise_offset", "text_encoder")
 LEAST_WIDTH = 32
+LCM_STEPS = 4  # what latent consistency models are asked for, since they may take any number
 
 
 class DistilSettings(FinetuneSettings):
@@ -157,6 +159,10 @@ class DistilTask(FinetuneTask):
         super().save(folder)
         scheduler = self.pipeline.scheduler
         scheduler.save_pretrained(folder / "scheduler")
+        own, bounds = read_sampling(self.base.folder).guidance, self.settings.guidance_range
+        guidance = 1.0 if bounds is None else min(max(own, bounds[0]), bounds[1])  # else it is in the weights
+        phases = self.settings.phases
+        Sampling(steps=phases if phases > 1 else LCM_STEPS, guidance=guidance).save(folder)
         index = folder / "model_index.json"
         if index.is_file():
             parts = json.loads(index.read_text(encoding="utf-8"))

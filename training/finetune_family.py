@@ -80,6 +80,7 @@ def open_base(reference: str) -> Base:
         InputError: There is no such pipeline, or it is of a kind that cannot be tuned.
     """
     from synthesis.generators import WEIGHTS, find_generator
+    from synthesis.recipe import GeneratorSettings
     from training.finetune_pixart import PixArtSigma
     from training.finetune_sd import StableDiffusion
     from training.finetune_sdxl import StableDiffusionXL
@@ -88,7 +89,7 @@ def open_base(reference: str) -> Base:
         "StableDiffusionPipeline": StableDiffusion, "StableDiffusionXLPipeline": StableDiffusionXL,
         "PixArtSigmaPipeline": PixArtSigma,
     }
-    source = find_generator(reference)
+    source = find_generator(GeneratorSettings.of(reference))
     if source.pipeline not in known:
         raise InputError(f"--base {reference!r} is a {source.pipeline or 'model without a pipeline class'}, which "
                          f"cannot be tuned here; there are: {', '.join(sorted(known))}")

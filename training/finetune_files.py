@@ -10,7 +10,7 @@ from typing import Any
 
 from diffusers import ConfigMixin
 
-from eval.models import PICKLED_SUFFIXES
+from eval.models import PICKLED_SUFFIXES, SAMPLING_FILE
 from synthesis.records import RecordError, read_record, write_record
 from training.errors import InputError
 from training.saving import save_model
@@ -42,6 +42,8 @@ def save_pipeline(pipeline: Any, base: Path, trained: Sequence[str], folder: Pat
             shutil.rmtree(copying, ignore_errors=True)
             shutil.copytree(base / name, copying, ignore=shutil.ignore_patterns(*(f"*{s}" for s in PICKLED_SUFFIXES)))
             copying.rename(folder / name)
+    if (base / SAMPLING_FILE).is_file():
+        shutil.copyfile(base / SAMPLING_FILE, folder / SAMPLING_FILE)
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 

@@ -32,12 +32,13 @@ def main() -> int:
     import numpy as np
     import torch
 
-    from synthesis.generators import find_generator, open_generator
+    from synthesis.generators import open_generator
     from synthesis.machine import this_machine
     from synthesis.recipe import RuntimeSettings
     from synthesis.runtime import Runtime
+    from tests.synthesis.helpers import find
 
-    source = find_generator(options.model, steps=options.steps, guidance=2.0)
+    source = find(options.model, steps=options.steps, guidance=2.0)
     prompts = [f"many planes are parked near building {number}" for number in range(options.images)]
     seeds, threads = list(range(options.images)), torch.get_num_threads()
 

@@ -23,10 +23,10 @@ from pathlib import Path
 import torch
 
 from prompts import load_expander
-from synthesis.generators import find_generator
 from synthesis.hopfield_transformer import HopfieldTransformer
 from synthesis.mhn_pipeline import Txt2ImgMHNPipeline
 from synthesis.quiet import quiet
+from tests.synthesis.helpers import find
 
 BATCH = 32
 
@@ -63,7 +63,7 @@ def texts(n: int) -> list[str]:
 def load(reference: str) -> tuple[Txt2ImgMHNPipeline, str]:
     """The pipeline, and what to call it."""
     try:
-        source = find_generator(reference)
+        source = find(reference)
     except ValueError as error:
         sys.exit(str(error))
     if not source.draws_tokens:

@@ -32,9 +32,9 @@ from diffusers import DiffusionPipeline
 from eval import load_classifier
 from synthesis import Recipe, load_generator, run
 from synthesis.events import Finished, Planned
-from synthesis.generators import find_generator
 from synthesis.job import Job
 from synthesis.quiet import quiet
+from tests.synthesis.helpers import find
 
 LOOP_STEPS = 50
 LOOP_PICTURES = 4  # a round; the loop is slow, and one picture is like another
@@ -229,7 +229,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    source = find_generator(options.model)
+    source = find(options.model)
     if source.draws_tokens:
         parser.error(f"--model {options.model}: a generator that draws tokens takes no steps; see mhn_cache.py")
     with tempfile.TemporaryDirectory() as scratch:

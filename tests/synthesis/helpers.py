@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
+
+from synthesis.generators import GeneratorSource, find_generator
+from synthesis.recipe import GeneratorSettings
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
@@ -69,3 +73,8 @@ def as_of_an_earlier_version(run: Path) -> None:
     finished = json.loads((run / "finished.json").read_text())
     del finished["sha256"]
     (run / "finished.json").write_text(json.dumps(finished, indent=1))
+
+
+def find(reference: str, **settings: Any) -> GeneratorSource:
+    """The files of a generator, with settings as a recipe has them."""
+    return find_generator(GeneratorSettings.of(reference, **settings))

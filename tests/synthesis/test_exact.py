@@ -8,11 +8,11 @@ import torch
 
 from synthesis import load_generator, run
 from synthesis.errors import InputError
-from synthesis.generators import find_generator, open_generator
+from synthesis.generators import open_generator
 from synthesis.images import decode
 from synthesis.recipe import Recipe, RuntimeSettings
 from synthesis.runtime import Runtime
-from tests.synthesis.helpers import fingerprint, rows
+from tests.synthesis.helpers import find, fingerprint, rows
 from tests.tiny_pipelines import PIPELINES
 
 TEXTS = [f"a river and {number} bridges" for number in range(6)]
@@ -50,7 +50,7 @@ def floats(generator, prompts, seeds):
 
 @pytest.mark.parametrize("kind", sorted(PIPELINES))
 def test_portions_and_threads_move_no_pixel_of_any_pipeline(tmp_path, threads, kind):
-    source = find_generator(str(PIPELINES[kind](tmp_path / kind)), steps=2, guidance=2.0)
+    source = find(str(PIPELINES[kind](tmp_path / kind)), steps=2, guidance=2.0)
     found = []
     for count, micro_batch in ((1, 1), (2, 1), (2, 2), (3, 4), (1, "auto"), (2, "auto")):
         threads(count)
@@ -62,7 +62,7 @@ def test_portions_and_threads_move_no_pixel_of_any_pipeline(tmp_path, threads, k
 
 
 def test_a_generator_of_tokens_can_be_exact_too(models, threads):
-    source = find_generator(str(models.token_generator))
+    source = find(str(models.token_generator))
     found = []
     for count, micro_batch in ((1, 1), (2, 3)):
         threads(count)
@@ -144,7 +144,7 @@ def test_out_of_memory_draws_fewer_at_once(models):
 
 def test_when_blocks_are_stored_decides_nothing_of_how_they_are_drawn(models, monkeypatch):
     """Before numbers are rounded to 256 levels, where processors differ in which they meet."""
-    source = find_generator(str(models.generator), steps=2, guidance=3.0)
+    source = find(str(models.generator), steps=2, guidance=3.0)
     runtime = resolved(exact=False, micro_batch=6)
     before = floats(open_generator(source, runtime), TEXTS, SEEDS)
     monkeypatch.setattr(Runtime, "accelerated", True)

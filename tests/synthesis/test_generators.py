@@ -151,13 +151,13 @@ def test_broken_weights_are_named(models, tmp_path):
 def test_content_decides_the_revision(models, tmp_path):
     import shutil
 
-    from synthesis.generators import find_generator
+    from tests.synthesis.helpers import find
 
     copied = shutil.copytree(models.generator, tmp_path / "copied")
-    assert find_generator(str(copied)).revision == find_generator(str(models.generator)).revision
+    assert find(str(copied)).revision == find(str(models.generator)).revision
     scheduler = copied / "scheduler" / "scheduler_config.json"
     scheduler.write_text(scheduler.read_text().replace("0.02", "0.03"))
-    assert find_generator(str(copied)).revision != find_generator(str(models.generator)).revision
+    assert find(str(copied)).revision != find(str(models.generator)).revision
 
 
 def test_prompts_and_seeds_have_to_match(generator):

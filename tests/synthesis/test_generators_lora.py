@@ -11,9 +11,8 @@ from diffusers import DiffusionPipeline
 from synthesis import Recipe, load_generator, run
 from synthesis.conditioning import Conditioning
 from synthesis.errors import InputError
-from synthesis.generators import find_generator
 from synthesis.lora import find_lora
-from tests.synthesis.helpers import rows
+from tests.synthesis.helpers import find, rows
 from tests.tiny_pipelines import PIPELINES
 
 TEXTS = ["a river and a bridge", "sparse forest"]
@@ -114,7 +113,7 @@ def test_a_lora_of_peft_is_merged(bases, loras, tmp_path):
 
 def test_identity_and_columns_name_base_lora_and_scale(bases, loras):
     plain, once, half = (
-        find_generator(str(bases["sd"]), **settings)
+        find(str(bases["sd"]), **settings)
         for settings in ({}, {"lora": str(loras["sd"])}, {"lora": str(loras["sd"]), "lora_scale": 0.5})
     )
     content = find_lora(str(loras["sd"])).revision
@@ -172,7 +171,7 @@ def test_the_template_of_a_lora_reaches_the_pipeline_and_not_the_rows(tree, base
     run(Recipe.parse(tree), tmp_path / "run")
     row = rows(tmp_path / "run")[0]
     assert row["generator"] == "sd+nir"
-    source = find_generator(str(bases["sd"]), steps=2, lora=str(folder))
+    source = find(str(bases["sd"]), steps=2, lora=str(folder))
     assert (row["revision"], row["text"].split()[1]) == (source.revision, "sea")
     from synthesis.images import decode
 
@@ -187,7 +186,7 @@ def test_the_template_of_a_lora_reaches_the_pipeline_and_not_the_rows(tree, base
 
 def test_a_distance_that_the_model_was_not_tuned_with_is_refused(bases, loras):
     with pytest.raises(InputError, match=r"generator\.conditioning\.gsd 0\.5 would change nothing"):
-        find_generator(str(bases["sd"]), lora=str(loras["sd"]), gsd=0.5)
+        find(str(bases["sd"]), lora=str(loras["sd"]), gsd=0.5)
 
 
 def test_generate_writes_what_it_drew_with(terrasynth, bases, loras, tmp_path):

@@ -13,11 +13,11 @@ from huggingface_hub import constants
 from synthesis import Recipe, load_generator, run
 from synthesis.autoencoders import find_autoencoder
 from synthesis.errors import InputError
-from synthesis.generators import find_generator, open_generator
+from synthesis.generators import open_generator
 from synthesis.hub_run import local_folders
 from synthesis.recipe import RuntimeSettings
 from synthesis.runtime import Runtime
-from tests.synthesis.helpers import rows
+from tests.synthesis.helpers import find, rows
 from tests.synthesis.test_generators_lora import save_lora
 from tests.tiny_pipelines import PIPELINES
 from tests.tiny_sd import tiny_autoencoder
@@ -99,7 +99,7 @@ def test_float16_weights_are_read_in_the_precision_that_draws(bases, small, tmp_
 def test_portions_and_slices_move_no_pixel(bases, small):
     whole = load(bases["sd"], vae=str(small), micro_batch=2).generate(TEXTS, SEEDS)
     assert np.array_equal(whole, load(bases["sd"], vae=str(small), micro_batch=1).generate(TEXTS, SEEDS))
-    source = find_generator(str(bases["sd"]), steps=2, vae=str(small))
+    source = find(str(bases["sd"]), steps=2, vae=str(small))
     settings = RuntimeSettings.model_validate({"device": "cpu", "dtype": "float32", "exact": False, "micro_batch": 2})
     sliced = open_generator(source, Runtime.resolve(settings, None, False, 8).with_portions(2, True))
     assert sliced.pipeline.vae.use_slicing
@@ -116,7 +116,7 @@ def test_a_lora_and_an_autoencoder_go_together(bases, small, tmp_path):
 
 
 def test_the_identity_holds_the_content_and_nothing_else(bases, small, tmp_path):
-    own, once = find_generator(str(bases["sd"])), find_generator(str(bases["sd"]), vae=str(small))
+    own, once = find(str(bases["sd"])), find(str(bases["sd"]), vae=str(small))
     content = find_autoencoder(str(small)).revision
     assert (once.name, once.revision) == ("sd+vae:small", f"{own.revision}+vae:{content}")
     elsewhere = shutil.copytree(small, tmp_path / "elsewhere")
@@ -124,7 +124,7 @@ def test_the_identity_holds_the_content_and_nothing_else(bases, small, tmp_path)
     (elsewhere / "training.json").write_text("{}")
     (elsewhere / "cache").mkdir()
     (elsewhere / "cache" / "targets.safetensors").write_bytes(b"not read")
-    assert find_generator(str(bases["sd"]), vae=str(elsewhere)).identity() == once.identity()
+    assert find(str(bases["sd"]), vae=str(elsewhere)).identity() == once.identity()
     tiny_autoencoder(elsewhere, seed=1)
     assert find_autoencoder(str(elsewhere)).revision != content
 

@@ -68,9 +68,9 @@ def test_identity_holds_no_path(recipe, tmp_path):
 
 def test_settings_that_are_left_out_are_no_part_of_it(models, tree, recipe, tmp_path):
     # What a generator was identified by before there were LoRA, conditioning and ways of computing.
-    from synthesis.generators import find_generator
+    from tests.synthesis.helpers import find
 
-    source = find_generator(str(models.generator), steps=2, guidance=3.0)
+    source = find(str(models.generator), steps=2, guidance=3.0)
     before = {
         "revision": source.revision, "steps": 2, "guidance": 3.0, "scheduler": "auto", "height": None, "width": None,
     }

@@ -14,12 +14,12 @@ from click.testing import CliRunner
 from synthesis import Recipe, load_generator, run
 from synthesis.cli import cli
 from synthesis.errors import InputError
-from synthesis.generators import find_generator
 from synthesis.mhn_pipeline import Txt2ImgMHNPipeline
-from tests.synthesis.helpers import fingerprint, rows
+from tests.synthesis.helpers import find, fingerprint, rows
 
 TEXTS = ["a river and a bridge", "sparse forest", "sea water on the beach", "a plane"]
 SEEDS = [1, 2, 3, 2**63 - 1]
+
 
 
 def test_pictures_are_those_of_the_pipeline_itself(models):
@@ -40,10 +40,10 @@ def test_micro_batch_does_not_change_the_tokens(models, micro_batch):
 
 
 def test_steps_are_the_tokens_of_a_picture(models):
-    found = find_generator(str(models.token_generator), steps=20)
+    found = find(str(models.token_generator), steps=20)
     assert found.draws_tokens
     assert found.identity()["steps"] == 16  # 4 x 4 tokens of 8 pixels
-    assert found.identity() == find_generator(str(models.token_generator), steps=50).identity()
+    assert found.identity() == find(str(models.token_generator), steps=50).identity()
 
 
 def test_options_reach_the_pipeline_and_the_identity(models):
@@ -128,7 +128,7 @@ def test_damaged_configuration_is_named(models, tmp_path, content, message):
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "Txt2ImgMHNPipeline"}))
     (tmp_path / "transformer" / "config.json").write_text(content)
     with pytest.raises(InputError, match=message):
-        find_generator(str(tmp_path))
+        find(str(tmp_path))
 
 
 def test_a_run_is_traced_and_comes_out_the_same_again(models, tree, tmp_path):

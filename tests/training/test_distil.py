@@ -9,6 +9,7 @@ from diffusers import DDIMScheduler, DiffusionPipeline, LCMScheduler
 from safetensors.torch import load_file
 
 from synthesis import load_generator
+from synthesis.sampling import read_sampling
 from tests.tiny_pipelines import PIPELINES, SIZE
 from training.consistency import guidance_embedding
 from training.data import read_pairs
@@ -158,6 +159,9 @@ def test_from_the_command_to_pictures_by_plain_diffusers(bases, real, tmp_path, 
                      output_type="np", height=SIZE, width=SIZE, generator=[torch.Generator().manual_seed(3)],
                      **call).images
     assert drawn.shape == (1, SIZE, SIZE, 3)
+    said = read_sampling(out)
+    assert said.steps == 4
+    assert said.guidance == call_guidance(changes)
     assert np.isfinite(drawn).all()
     ours = load_generator(str(bases[name] if lora else out), steps=4, dtype="float32", guidance=call_guidance(changes),
                           height=SIZE, width=SIZE, lora=str(out) if lora else None).generate(["a beach"], [3])
