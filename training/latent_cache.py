@@ -100,19 +100,27 @@ class TensorCache:
             if on_shard is not None:
                 on_shard(rows.stop)
 
+    def all(self, name: str) -> torch.Tensor:
+        """One tensor of every row, in memory: (rows, ...), the shards after one another."""
+        shards = range(-(-self.rows // self.shard))
+        return torch.cat([self._file(number).get_tensor(name) for number in shards])
+
     def read(self, row: int, part: int | None = None) -> Rows:
         """The tensors of one row, or of one part of it along its first axis."""
         number, place = divmod(row, self.shard)
-        if number not in self._open:
-            if len(self._open) >= MOST_OPEN:  # fewer than a process may have, often 256
-                self._open.pop(next(iter(self._open)))
-            self._open[number] = safe_open(self._path(number), framework="pt")
-        file = self._open[number]
+        file = self._file(number)
         found = {}
         for name in file.keys():  # noqa: SIM118 - not a mapping
             stored = file.get_slice(name)
             found[name] = stored[place] if part is None else stored[place, part]
         return found
+
+    def _file(self, number: int) -> Any:  # noqa: ANN401 - safetensors is untyped
+        if number not in self._open:
+            if len(self._open) >= MOST_OPEN:  # fewer than a process may have, often 256
+                self._open.pop(next(iter(self._open)))
+            self._open[number] = safe_open(self._path(number), framework="pt")
+        return self._open[number]
 
 
 class TextCache:

@@ -7,6 +7,7 @@ of the original as the model reads.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,34 @@ class LatentViews:
             latents.append(to_latents(autoencoder, floats).half().cpu())
         return {"latents": torch.stack(latents), "pixels": torch.stack(pixels)}
 
+    def all_latents(self) -> torch.Tensor:
+        """Every latent, float16 (N, V, C, h, w), in memory."""
+        return self.cache.all("latents")
+
+    def pixels(self, row: int, view: int) -> torch.Tensor:
+        """One view, `uint8` (S, S, 3)."""
+        return self.cache.read(row, view)["pixels"]
+
 
 def view_pixels(pair: Pair, row: int, settings: ViewSettings) -> np.ndarray:
     """The views of one image, `uint8` (V, S, S, 3)."""
     image = opened(pair)
     return np.stack([view.of(image, settings.size) for view in views_in(row, min(image.size), settings)])
+
+
+def ground_distances(pairs: Sequence[Pair], settings: ViewSettings, native: Sequence[float | None]) -> np.ndarray:
+    """Meters a pixel of every view, float32 (N, V); NaN where the image's own is not known.
+
+    Args:
+        pairs: N images.
+        settings: How they are seen.
+        native: Ground sampling distance of each image as it is on disk.
+    """
+    distances = np.full((len(pairs), settings.count), np.nan, np.float32)
+    for row, (pair, meters) in enumerate(zip(pairs, native, strict=True)):
+        if meters is None:
+            continue
+        side = min(opened(pair).size)
+        scales = [view.scale for view in views_in(row, side, settings)]
+        distances[row] = [meters * side * scale / settings.size for scale in scales]
+    return distances
