@@ -186,7 +186,7 @@ class AutoencoderDistilTask(Task):
         return [player]
 
     @override
-    def rate(self, network: str) -> float:
+    def rate(self, network: str, parameter: str) -> float:
         return self.settings.discriminator_rate if network == "discriminator" else 1.0
 
     @override

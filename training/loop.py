@@ -83,8 +83,8 @@ class Task(ABC):
         """Names of the networks that `player` optimises: all of them unless a task says otherwise."""
         return list(self.networks())
 
-    def rate(self, network: str) -> float:
-        """Learning rate of a network, by its name in `networks`, in units of the loop's."""
+    def rate(self, network: str, parameter: str) -> float:
+        """Learning rate of a parameter in units of the loop's; names as in `networks` and `named_parameters`."""
         return 1.0
 
     @abstractmethod
@@ -324,14 +324,16 @@ def _reduce(parameters: Sequence[nn.Parameter], accelerator: Accelerator) -> Non
 
 
 def _optimiser(task: Task, player: str, settings: LoopSettings) -> torch.optim.Optimizer:
-    """One group for each network and kind of parameter; vectors (biases, norms) have no weight decay."""
-    groups = []
-    for name in task.player_networks(player):
-        parameters = [p for p in task.networks()[name].parameters() if p.requires_grad]
-        for own, decay in (([p for p in parameters if p.ndim > 1], settings.weight_decay),
-                           ([p for p in parameters if p.ndim <= 1], 0.0)):
-            if own:
-                groups.append({"params": own, "rate": task.rate(name), "weight_decay": decay})
+    """One group for each network, rate and kind of parameter; vectors (biases, norms) have no weight decay."""
+    found: dict[tuple[str, float, bool], list[nn.Parameter]] = {}
+    for network in task.player_networks(player):
+        parameters = [(name, p) for name, p in task.networks()[network].named_parameters() if p.requires_grad]
+        for matrices in (True, False):  # in this order, which checkpoints of earlier versions have
+            for name, parameter in parameters:
+                if (parameter.ndim > 1) == matrices:
+                    found.setdefault((network, task.rate(network, name), matrices), []).append(parameter)
+    groups = [{"params": parameters, "rate": rate, "weight_decay": settings.weight_decay if matrices else 0.0}
+              for (_, rate, matrices), parameters in found.items()]
     if settings.optimiser == "adamw":
         return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
     try:

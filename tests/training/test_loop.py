@@ -179,3 +179,22 @@ def test_biases_and_norms_do_not_decay_and_gradients_are_clipped(real, tmp_path)
     assert len(lengths) == 3
     assert all(length == pytest.approx(0.5, rel=1e-3) for length in lengths)
     assert groups == [(0.3, {True}), (0.0, {False})]
+
+
+def test_a_parameter_has_the_rate_that_its_task_says(real, tmp_path):
+    """The first step of Adam is the learning rate long, whatever the gradient."""
+
+    class Slow(SceneTask):
+        def rate(self, network, parameter):
+            assert network == "classifier"
+            return 0.1 if parameter.startswith("resnet.") else 1.0
+
+    torch.manual_seed(0)
+    task = Slow(load_splits(read_pairs(real), 40), SceneSettings(**TINY), torch.device("cpu"))
+    before = {name: parameter.detach().clone() for name, parameter in task.model.named_parameters()}
+    train(task, _settings(max_steps=1, warmup_steps=0, weight_decay=0.0, ema_decay=0.0), tmp_path)
+    moved = {name: float((parameter.detach() - before[name]).abs().max())
+             for name, parameter in task.model.named_parameters()}
+    assert {name.split(".")[0] for name in moved} == {"resnet", "classifier"}
+    assert all(length == pytest.approx(1e-3 if name.startswith("resnet.") else 1e-2, rel=1e-2)
+               for name, length in moved.items())
