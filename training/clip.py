@@ -20,10 +20,10 @@ from training.loop import Losses, Task
 from training.pictures import PictureSet, random_view, to_channels_last, to_float
 from training.saving import save_model, write_preprocessor
 from training.tokenizer import encode, train_tokenizer
-from training.tower import TowerSettings
+from training.tower import TowerSettings, published_backbone
 
 if TYPE_CHECKING:
-    from transformers import VisionTextDualEncoderModel
+    from transformers import PreTrainedConfig, VisionTextDualEncoderModel
 
 MAX_LOGIT_SCALE = 4.6052  # ln 100, CLIP section 2.5
 
@@ -48,8 +48,12 @@ class ClipTask(Task):
         self.splits, self.settings, self.device, self.size = splits, settings, device, settings.size
         texts = [caption for captions in splits["train"].captions for caption in captions]
         self.tokenizer = train_tokenizer(texts, settings.vocabulary, settings.tokens)
-        vision = PooledResNetConfig(embedding_size=settings.embedding_size, hidden_sizes=list(settings.hidden_sizes),
-                                    depths=list(settings.depths), layer_type=settings.layer_type)
+        published = settings.published and published_backbone(settings.published)
+        vision: PreTrainedConfig = PooledResNetConfig(
+            embedding_size=settings.embedding_size, hidden_sizes=list(settings.hidden_sizes),
+            depths=list(settings.depths), layer_type=settings.layer_type)
+        if published:
+            vision = published.config
         text = CLIPTextConfig(
             vocab_size=len(self.tokenizer), hidden_size=settings.text_width, intermediate_size=4 * settings.text_width,
             num_hidden_layers=settings.text_layers, num_attention_heads=settings.text_heads,
@@ -59,6 +63,8 @@ class ClipTask(Task):
         )
         config = VisionTextDualEncoderConfig.from_vision_text_configs(vision, text, projection_dim=settings.projection)
         self.model: VisionTextDualEncoderModel = VisionTextDualEncoderModel(config)
+        if published:
+            self.model.vision_model.load_state_dict(published.state_dict())
         nn.Module.to(self.model, device)
         to_channels_last(self.model.vision_model, device)
 
@@ -69,6 +75,11 @@ class ClipTask(Task):
     @override
     def networks(self) -> dict[str, nn.Module]:
         return {"dual_encoder": self.model}
+
+    @override
+    def rate(self, network: str, parameter: str) -> float:
+        published = self.settings.published and parameter.startswith("vision_model.")
+        return self.settings.published_rate if published else 1.0
 
     @override
     def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:

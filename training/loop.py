@@ -97,7 +97,7 @@ class Task(ABC):
 
     @abstractmethod
     def validate(self) -> dict[str, float]:
-        """Figures on `val` with the averaged weights; `score` among them, higher is better."""
+        """Figures on `val` with the averaged weights; of the highest `score` is what is kept, without one the last."""
 
     def preview(self) -> np.ndarray | None:
         """A `uint8` (H, W, 3) sheet to look at, or None where there is nothing to see."""
@@ -160,7 +160,7 @@ class _Average:
 
 def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True, work: Path | None = None,
           more: Mapping[str, object] | None = None) -> Outcome:
-    """Train `task` and leave the best averaged weights (by `val` score) in `out`.
+    """Train `task` and leave the best averaged weights (by `val` score, or the last where there is none) in `out`.
 
     `work/checkpoint` holds the state to resume from, `work/logs` the tensorboard events, `work/previews` pictures.
     The same command resumes where the last checkpoint ended; time spent before counts against `minutes`.
@@ -348,9 +348,10 @@ def _optimiser(task: Task, player: str, settings: LoopSettings) -> torch.optim.O
 def _validate(task: Task, ledger: _Ledger, out: Path, work: Path, accelerator: Accelerator) -> None:
     figures = task.validate()
     accelerator.log({f"val/{k}": v for k, v in figures.items()}, step=ledger.step)
-    if figures["score"] <= ledger.best_score or not accelerator.is_main_process:
+    score = figures.get("score", math.inf)
+    if score <= ledger.best_score < math.inf or not accelerator.is_main_process:
         return
-    ledger.best_score, ledger.best_step, ledger.figures = figures["score"], ledger.step, figures
+    ledger.best_score, ledger.best_step, ledger.figures = score, ledger.step, figures
     task.save(out)
     work.mkdir(parents=True, exist_ok=True)
     (work / "figures.json").write_text(json.dumps({"step": ledger.step, "val": figures}, indent=1) + "\n")

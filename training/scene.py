@@ -1,9 +1,12 @@
-"""The scene classifier: a small residual network (He et al., CVPR 2016) over the classes of the data."""
+"""The scene classifier over the classes of the data.
+
+A small residual network (He et al., CVPR 2016) from random weights, or EfficientNet-Lite from published ones.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +16,10 @@ from typing_extensions import override
 from training.loop import Losses, Task
 from training.pictures import PictureSet, random_view, to_channels_last, to_float
 from training.saving import save_model, write_preprocessor
-from training.tower import TowerSettings
+from training.tower import TowerSettings, published_backbone
 
 if TYPE_CHECKING:
-    from transformers import ResNetForImageClassification
+    from transformers import PreTrainedModel
 
 
 class SceneSettings(TowerSettings):
@@ -29,19 +32,10 @@ class SceneTask(Task):
     """Cross-entropy with label smoothing on random views."""
 
     def __init__(self, splits: dict[str, PictureSet], settings: SceneSettings, device: torch.device) -> None:
-        from transformers import ResNetConfig, ResNetForImageClassification
-
         self.splits, self.settings, self.device, self.size = splits, settings, device, settings.size
         names = splits["train"].label_names
-        config = ResNetConfig(
-            embedding_size=settings.embedding_size,
-            hidden_sizes=list(settings.hidden_sizes),
-            depths=list(settings.depths),
-            layer_type=settings.layer_type,
-            id2label=dict(enumerate(names)),
-            label2id={name: i for i, name in enumerate(names)},
-        )
-        self.model: ResNetForImageClassification = ResNetForImageClassification(config)
+        self.model = classifier(settings, {"id2label": dict(enumerate(names)),
+                                           "label2id": {name: i for i, name in enumerate(names)}})
         to_channels_last(self.model, device)
 
     @override
@@ -51,6 +45,10 @@ class SceneTask(Task):
     @override
     def networks(self) -> dict[str, nn.Module]:
         return {"classifier": self.model}
+
+    @override
+    def rate(self, network: str, parameter: str) -> float:
+        return self.settings.published_rate if self.settings.published and parameter.startswith("backbone.") else 1.0
 
     @override
     def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
@@ -85,3 +83,20 @@ class SceneTask(Task):
     def save(self, folder: Path) -> None:
         save_model(self.model, folder)
         write_preprocessor(folder, self.size)
+
+
+def classifier(settings: SceneSettings, labels: dict[str, Any]) -> PreTrainedModel:
+    """The classifier before training; `labels` are `id2label` and `label2id` of its configuration."""
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    if settings.published is None:
+        return ResNetForImageClassification(ResNetConfig(
+            embedding_size=settings.embedding_size, hidden_sizes=list(settings.hidden_sizes),
+            depths=list(settings.depths), layer_type=settings.layer_type, **labels))
+    from eval.efficientnet_lite import EfficientNetLiteForImageClassification
+
+    backbone = published_backbone(settings.published)
+    backbone.config.update(labels)
+    model = EfficientNetLiteForImageClassification(backbone.config)
+    model.backbone = backbone
+    return model

@@ -198,3 +198,21 @@ def test_a_parameter_has_the_rate_that_its_task_says(real, tmp_path):
     assert {name.split(".")[0] for name in moved} == {"resnet", "classifier"}
     assert all(length == pytest.approx(1e-3 if name.startswith("resnet.") else 1e-2, rel=1e-2)
                for name, length in moved.items())
+
+
+def test_without_a_score_the_last_state_is_kept(real, tmp_path):
+    class Unscored(SceneTask):
+        def validate(self):
+            figures = super().validate()
+            del figures["score"]
+            return figures
+
+    torch.manual_seed(0)
+    task = Unscored(load_splits(read_pairs(real), 40), SceneSettings(**TINY), torch.device("cpu"))
+    outcome = train(task, _settings(max_steps=10, ema_decay=0.0), tmp_path)
+    assert outcome.best_step == 10
+    assert outcome.figures.keys() == {"accuracy", "nll", "n"}
+    kept, last = load_file(tmp_path / "model.safetensors"), task.model.state_dict()
+    assert all(torch.equal(tensor, last[name].to(tensor.dtype)) for name, tensor in kept.items())
+    more = train(task, _settings(max_steps=11, ema_decay=0.0), tmp_path)
+    assert more.best_step == 11
