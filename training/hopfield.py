@@ -25,6 +25,7 @@ from synthesis.hopfield_transformer import HopfieldTransformer
 from synthesis.mhn_pipeline import Txt2ImgMHNPipeline
 from training.drawing import draw_captions, judge_captions, known_classes
 from training.loop import Losses, Task
+from training.perception import load_classifier
 from training.pictures import PictureSet, dihedral, to_float
 from training.progress import Progress
 from training.sheets import tile
@@ -88,14 +89,11 @@ class HopfieldTask(Task):
 
     def __init__(self, splits: dict[str, PictureSet], settings: HopfieldSettings, device: torch.device,
                  tokenizer: Path, classifier: Path, cache: Path | None = None) -> None:
-        from transformers import AutoModelForImageClassification
-
         self.splits, self.settings, self.device, self.size = splits, settings, device, settings.size
         self.vqvae = VQModel.from_pretrained(tokenizer, torch_dtype=torch.float32)
         self.vqvae.register_to_config(_name_or_path="")
         self.vqvae.to(device).eval().requires_grad_(False)
-        self.classifier = AutoModelForImageClassification.from_pretrained(classifier, dtype=torch.float32)
-        self.classifier.to(device).eval().requires_grad_(False)
+        self.classifier = load_classifier(classifier).to(device)
         if settings.val_pictures:
             known_classes(splits["val"], self.classifier)  # before anything is trained
         texts = [caption for captions in splits["train"].captions for caption in captions]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -33,15 +34,22 @@ class PatchDiscriminator(nn.Module):
         return logits
 
 
+def load_classifier(folder: str | Path) -> Any:  # noqa: ANN401 - a classifier of transformers, one of ours among them
+    """A frozen classifier of a folder, float32, in evaluation mode."""
+    from transformers import AutoModelForImageClassification
+
+    import eval.efficientnet_lite  # noqa: F401 - registers what it defines
+
+    classifier = AutoModelForImageClassification.from_pretrained(folder, dtype=torch.float32)
+    return classifier.eval().requires_grad_(False)
+
+
 class ScenePerception(nn.Module):
-    """Mean squared distance of unit-normalised feature maps of a frozen residual classifier (LPIPS, equation 1)."""
+    """Mean squared distance of unit-normalised feature maps of a frozen scene classifier (LPIPS, equation 1)."""
 
     def __init__(self, folder: str | Path) -> None:
         super().__init__()
-        from transformers import AutoModelForImageClassification
-
-        classifier = AutoModelForImageClassification.from_pretrained(folder, dtype=torch.float32)
-        self.backbone = classifier.base_model.eval().requires_grad_(False)
+        self.backbone = load_classifier(folder).base_model
         self.backbone.to(memory_format=torch.channels_last)
 
     def features(self, pixels: torch.Tensor) -> list[torch.Tensor]:
