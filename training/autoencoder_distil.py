@@ -23,7 +23,7 @@ from typing_extensions import override
 
 from eval.realism import compare_spectra
 from training.errors import InputError
-from training.finetune_views import Pictures
+from training.finetune_views import Pictures, spread
 from training.going_on import check_same_shape
 from training.latent_cache import TensorCache, cache_key
 from training.latent_views import LatentViews, ViewSettings, load_autoencoder, to_latents, to_pixels
@@ -166,8 +166,8 @@ class AutoencoderDistilTask(Task):
     def _val(self, teacher: Path) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         model = load_autoencoder(teacher, self.device)
         val = self.splits["val"]
-        rows = np.linspace(0, len(val) - 1, min(self.settings.val_images, len(val))).round().astype(int).tolist()
-        pixels = to_float(torch.from_numpy(val.open(rows, self.size)).permute(0, 3, 1, 2))
+        shown = val.open(spread(len(val), self.settings.val_images), self.size)
+        pixels = to_float(torch.from_numpy(shown).permute(0, 3, 1, 2))
         latents = torch.cat([to_latents(model, part.to(self.device)).cpu() for part in pixels.split(16)])
         targets = torch.cat([to_pixels(model, part.to(self.device)).cpu() for part in latents.split(16)])
         return pixels, latents, targets.clamp(-1, 1)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from training.data import PairSet
     from training.pictures import PictureSet
 
-LEFT_BEHIND = ("checkpoint", "logs", "previews")
+LEFT_BEHIND = ("cache", "checkpoint", "logs", "previews")
 GENERATORS = {"ldm-ucm": 2.0, "mhn-ucm": 3.0}  # with the guidance scales that they are measured at
 PARTS = ("autoencoder-ucm", "autoencoder-decoder-ucm", "vqgan-ucm", "vqgan-decoder-ucm",
          "mhn-ablations")  # stages that are no model of their own
@@ -42,7 +42,7 @@ language: en
 |---|---|
 | data | {data} |
 | hardware | {hardware} |
-| training | {minutes} minutes, {steps} steps, best on `val` at step {best_step} |
+| training | {minutes} minutes, {steps} steps, {kept} |
 | seed | {seed} |
 | size | {megabytes:.1f} MiB, half precision, `safetensors` |
 
@@ -75,7 +75,7 @@ def finish(out: Path, made: Mapping[str, Path], pairs: PairSet, settings: Finish
     from training.mhn_figures import measure_codes, measure_guidance, measure_zero_shot
     from training.pictures import load_splits
 
-    size = json.loads((made["ldm-ucm"] / "training.json").read_text())["preset"]["model"]["size"]
+    size = json.loads((made["ldm-ucm"] / "training.json").read_text())["preset"]["model"]["views"]["size"]
     splits = load_splits(pairs, size)
     judging = {name: data for name, data in splits.items() if name != "train"}
     reference = reference_pictures(pairs, "test" if "test" in splits else "val", size)
@@ -215,7 +215,7 @@ def card(name: str, made: Mapping[str, Path], figures: Mapping[str, Any], evalua
     }[name]
     text = HEADER.format(
         name=name, what=what[0], library=what[1], preset=name, hardware=record["hardware"],
-        minutes=record["minutes"], steps=record["steps"], best_step=record["best_step"],
+        minutes=record["minutes"], steps=record["steps"], kept=_kept(record),
         seed=record["preset"]["loop"].get("seed", 0), megabytes=_megabytes(folder),
         data=", ".join(f"{n} {split}" for split, n in counts.items()) + " pictures; only `train` was trained on",
     )
@@ -227,11 +227,12 @@ def card(name: str, made: Mapping[str, Path], figures: Mapping[str, Any], evalua
     part = {"ldm-ucm": ("autoencoder-ucm", "autoencoder"), "mhn-ucm": ("vqgan-ucm", "tokenizer of pictures")}[name]
     decoder, kept = {"ldm-ucm": ("autoencoder-decoder-ucm", "latents"),
                      "mhn-ucm": ("vqgan-decoder-ucm", "tokens")}[name]
+    chosen = {"ldm-ucm": "the autoencoder's checkpoint", "mhn-ucm": "the checkpoints"}[name]
     further = f", its decoder for {_spent(made[decoder])} more, {kept} unchanged"
     sections += [f"On {evaluation.n} pictures, {steps}, guidance {GENERATORS[name]:g}, seed {DRAW_SEED}:\n",
                  evaluation.table(),
                  f"\nIts {part[1]} was trained for {_spent(made[part[0]])}{further}; the perceptual loss and the "
-                 "choice of the checkpoint used a scene classifier of the kind that gives the scene accuracy above, "
+                 f"choice of {chosen} used a scene classifier of the kind that gives the scene accuracy above, "
                  "trained on the same pictures, so that figure flatters:\n",
                  *rows_by_split(figures[part[0]])]
     classes = evaluation.scene.per_class
@@ -241,6 +242,11 @@ def card(name: str, made: Mapping[str, Path], figures: Mapping[str, Any], evalua
 
         sections += mhn_sections(figures, evaluations)
     return "\n".join([*sections, TERMS])
+
+
+def _kept(record: Mapping[str, Any]) -> str:
+    """Which state of a training was kept."""
+    return f"best on `val` at step {record['best_step']}" if "score" in record["val"] else "the last is kept"
 
 
 def _spent(folder: Path) -> str:

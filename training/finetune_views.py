@@ -73,9 +73,23 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.pairs)
 
+    @property
+    def captions(self) -> tuple[tuple[str, ...], ...]:
+        """The captions of each picture."""
+        return tuple(pair.captions for pair in self.pairs)
+
+    def class_names(self) -> list[str]:
+        """The class name of each picture; "" where there is none."""
+        return [pair.label for pair in self.pairs]
+
     def open(self, rows: Sequence[int], size: int) -> NDArray[np.uint8]:
         """Pictures as they are judged: the middle, upright; `uint8` (N, size, size, 3)."""
         return np.stack([View().of(opened(self.pairs[row]), size) for row in rows])
+
+
+def spread(rows: int, count: int) -> list[int]:
+    """`count` of `rows` row numbers at even distances, or all where there are fewer."""
+    return [int(row) for row in np.linspace(0, rows - 1, min(count, rows)).round()]
 
 
 def read_split(pairs: Sequence[Pair], split: str, skipped: list[Skipped]) -> Pictures:

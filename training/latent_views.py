@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from synthesis import latents
 from synthesis.evaluating import opened
 from training.data import Pair
 from training.finetune_views import TURNS, Pictures, View
@@ -67,20 +68,13 @@ def load_autoencoder(folder: Path, device: torch.device) -> Any:  # noqa: ANN401
 @torch.no_grad()
 def to_latents(autoencoder: Any, pixels: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - diffusers is untyped
     """Latents float32 (N, C, h, w), scaled as a denoiser reads them, of float pixels (N, 3, S, S) in [-1, 1]."""
-    encoded = autoencoder.encode(pixels.contiguous(memory_format=torch.channels_last))
-    latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
-    config = autoencoder.config
-    scaled: torch.Tensor = (latents - (config.get("shift_factor") or 0.0)) * (config.get("scaling_factor") or 1.0)
-    return scaled
+    return latents.to_latents(autoencoder, pixels.contiguous(memory_format=torch.channels_last))
 
 
 @torch.no_grad()
-def to_pixels(autoencoder: Any, latents: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - diffusers is untyped
+def to_pixels(autoencoder: Any, made: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - diffusers is untyped
     """Float pixels (N, 3, S, S), about [-1, 1], of latents (N, C, h, w) as a denoiser writes them."""
-    config = autoencoder.config
-    latents = latents / (config.get("scaling_factor") or 1.0) + (config.get("shift_factor") or 0.0)
-    decoded: torch.Tensor = autoencoder.decode(latents.contiguous(memory_format=torch.channels_last)).sample
-    return decoded
+    return latents.to_pixels(autoencoder, made.contiguous(memory_format=torch.channels_last))
 
 
 class LatentViews:
@@ -111,13 +105,13 @@ class LatentViews:
 
     def _encode(self, rows: range) -> dict[str, torch.Tensor]:
         autoencoder = load_autoencoder(self._folder, self._device)
-        latents, pixels = [], []
+        encoded, pixels = [], []
         for row in rows:
             seen = view_pixels(self.images.pairs[row], row, self.settings)
             pixels.append(torch.from_numpy(seen))
             floats = to_float(pixels[-1].permute(0, 3, 1, 2)).to(self._device)
-            latents.append(to_latents(autoencoder, floats).half().cpu())
-        return {"latents": torch.stack(latents), "pixels": torch.stack(pixels)}
+            encoded.append(to_latents(autoencoder, floats).half().cpu())
+        return {"latents": torch.stack(encoded), "pixels": torch.stack(pixels)}
 
     def all_latents(self) -> torch.Tensor:
         """Every latent, float16 (N, V, C, h, w), in memory."""

@@ -51,7 +51,8 @@ class Preset(BaseModel):
     Attributes:
         description: One line for people.
         family: Which trainer.
-        load_size: Side in pixels at which pictures are kept in memory.
+        load_size: Side in pixels at which pictures are kept in memory; of no meaning to a family that reads views of
+            them from disk.
         needs: Role -> model that must exist before: a stage of the same chain, an embedded name, or a folder.
         model: Settings of the family.
         loop: Settings of the loop.
@@ -63,7 +64,7 @@ class Preset(BaseModel):
 
     description: str
     family: Literal["scene", "clip", "autoencoder", "diffusion", "vq", "hopfield", "ablations", "finetune", "distil",
-                    "autoencoder-distil", "chain"]
+                    "autoencoder-distil", "latent-vq", "chain"]
     load_size: int = Field(default=128, gt=0)
     needs: dict[str, str] = {}
     model: dict[str, Any] = {}
@@ -74,10 +75,10 @@ class Preset(BaseModel):
     def changed(self, stage: Stage) -> Preset:
         """This preset with what a stage sets otherwise."""
         return self.model_copy(update={
-            "load_size": stage.load_size or self.load_size,
             "needs": {**self.needs, **stage.needs},
             "model": {**self.model, **stage.model},
             "loop": {**self.loop, **stage.loop, **({"minutes": stage.minutes} if stage.minutes else {})},
+            **({"load_size": stage.load_size} if stage.load_size else {}),
         })
 
 

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     import torch
 
     from training.data import PairSet
+    from training.finetune_views import Pictures
     from training.loop import LoopSettings, Outcome, Task
-    from training.pictures import PictureSet
 
 BASE = "base"
 FROM_A_BASE = ("finetune", "distil")
 FROM_A_TEACHER = "autoencoder-distil"
 TEACHER = "teacher"
+CACHE = "cache"
+ON_LATENTS = ("diffusion", "latent-vq")  # families that see views of images through an autoencoder
 READING = ("clip", "diffusion", "hopfield")  # families of models that read captions
 KNOWING = (*READING, "scene")  # and that know classes: what they met is written beside their weights
 LEARN_CLASSES = ("scene", "chain")
@@ -130,12 +132,13 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
     if preset.family == FROM_A_TEACHER:
         from training.autoencoder_distil_run import distil_autoencoder
 
-        initial = _needed(preset.needs["initial"], made) if "initial" in preset.needs else None
+        initial = _needed(preset.needs["initial"], made, "initial") if "initial" in preset.needs else None
         return distil_autoencoder(preset, settings, pairs, out, resume, initial)
-    needs = {role: _needed(reference, made) for role, reference in preset.needs.items()}
+    needs = {role: _needed(reference, made, role) for role, reference in preset.needs.items()}
     if preset.family == "scene":
         pairs = pairs.with_class()
-    splits = load_splits(pairs, preset.load_size)
+    splits: dict[str, Any] = read_views(preset, pairs) if preset.family in ON_LATENTS else load_splits(
+        pairs, preset.load_size)
     if settings.batch_size > len(splits["train"]):
         raise InputError(f"loop.batch_size {settings.batch_size} is more than the {len(splits['train'])} training "
                          "pictures; make it smaller")
@@ -165,15 +168,33 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
     return outcome
 
 
-def _decides(preset: Preset, splits: Mapping[str, PictureSet], needs: Mapping[str, Path]) -> dict[str, object]:
-    """What decides the trained weights beside the loop."""
-    from training.same_training import data_digest, model_digest
+def read_views(preset: Preset, pairs: PairSet) -> dict[str, Pictures]:
+    """The images of `train` and `val` of a family that sees views of them.
 
-    return {
-        "family": preset.family, "model": preset.model, "load_size": preset.load_size,
-        "needs": {role: model_digest(folder) for role, folder in needs.items()},
-        "classes": list(splits["train"].label_names), "data": data_digest(splits),
-    }
+    Raises:
+        InputError: A split is empty or cannot be read, or a setting has no meaning.
+    """
+    from training.finetune_views import read_split
+
+    if "load_size" in preset.model_fields_set:
+        raise InputError(f"load_size {preset.load_size} has no meaning here; set model.views.size")
+    stated = preset.model.get("gsd") or pairs.sources
+    if len(stated) != len(pairs.sources):
+        raise InputError(f"model.gsd has {len(stated)} entries for {len(pairs.sources)} data sets; give one for each "
+                         "--data, null where the distance is not known")
+    return {name: read_split(pairs.split(name), name, pairs.skipped) for name in ("train", "val")}
+
+
+def _decides(preset: Preset, splits: Mapping[str, Any], needs: Mapping[str, Path]) -> dict[str, object]:
+    """What decides the trained weights beside the loop."""
+    from training.same_training import data_digest, model_digest, pairs_digest
+
+    found: dict[str, object] = {"family": preset.family, "model": preset.model,
+                                "needs": {role: model_digest(folder) for role, folder in needs.items()}}
+    if preset.family in ON_LATENTS:
+        return found | {"data": pairs_digest(splits)}
+    return found | {"load_size": preset.load_size, "classes": list(splits["train"].label_names),
+                    "data": data_digest(splits)}
 
 
 def _needs_changed(checkpoint: Path, more: Mapping[str, object], made: Mapping[str, Path]) -> bool:
@@ -221,10 +242,15 @@ def make_task(preset: Preset, splits: dict[str, Any], device: torch.device, need
 
         return HopfieldTask(splits, checked(HopfieldSettings, preset.model, "model"), device, needs["tokenizer"],
                             needs["classifier"], cache=out / "checkpoint" / "tokens.safetensors")
+    if preset.family == "latent-vq":
+        from training.latent_vq import LatentVQSettings, LatentVQTask
+
+        return LatentVQTask(splits, checked(LatentVQSettings, preset.model, "model"), device, needs["autoencoder"],
+                            out / CACHE)
     from training.diffusion import DiffusionSettings, DiffusionTask
 
     return DiffusionTask(splits, checked(DiffusionSettings, preset.model, "model"), device, needs["autoencoder"],
-                         needs["classifier"], out / "checkpoint" / "latents.safetensors", needs.get("initial"))
+                         out / CACHE, needs.get("encoder"), needs.get("initial"))
 
 
 def run_ablations(preset: Preset, settings: LoopSettings, splits: dict[str, Any], device: torch.device,
@@ -237,10 +263,18 @@ def run_ablations(preset: Preset, settings: LoopSettings, splits: dict[str, Any]
                   more)
 
 
-def _needed(reference: str, made: Mapping[str, Path]) -> Path:
-    """A stage of this chain, an embedded model (or a part of one, as in "ldm-ucm/vae"), or a folder."""
+def _needed(reference: str, made: Mapping[str, Path], role: str) -> Path:
+    """A stage of this chain, an embedded model (or a part of one, as in "ldm-ucm/vae"), or a folder.
+
+    An `encoder` may have the Hub id of an autoencoder, too.
+    """
     from eval.models import EMBEDDED_ROOT
     from synthesis.generators import WEIGHTS
+
+    if role == "encoder" and reference not in made:
+        from synthesis.autoencoders import autoencoder_folder
+
+        return autoencoder_folder(reference, f"needs.encoder {reference!r}")[0]
 
     anywhere = [EMBEDDED_ROOT / reference, WEIGHTS / reference, Path(reference)]
     for place in [made[reference]] if reference in made else anywhere:

@@ -17,6 +17,7 @@ from training.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from training.finetune_views import Pictures
     from training.loop import LoopSettings
     from training.pictures import PictureSet
 
@@ -24,7 +25,7 @@ FILE, COMPLETE = "made-from.json", "complete"
 # How long a training takes and how often it looks at itself: all else of the loop decides the weights.
 MAY_CHANGE = frozenset({"minutes", "max_steps", "validate_every", "preview_every", "checkpoint_every"})
 MODEL_FILES = frozenset({".safetensors", ".json", ".txt"})
-OF_A_TRAINING = frozenset({"checkpoint", "logs", "previews", ".training", "training.json", "figures.json",
+OF_A_TRAINING = frozenset({"cache", "checkpoint", "logs", "previews", ".training", "training.json", "figures.json",
                            "calibration.json"})
 log = logging.getLogger("terrasynth")
 
@@ -50,6 +51,13 @@ def data_digest(splits: Mapping[str, PictureSet]) -> str:
         found.update(json.dumps(told, ensure_ascii=False).encode("utf-8", "surrogatepass"))
         found.update(split.pixels.numpy().tobytes())
     return found.hexdigest()[:16]
+
+
+def pairs_digest(splits: Mapping[str, Pictures]) -> str:
+    """The same for images that are read from disk, with the ground distances that their rows name."""
+    told = [[name, splits[name].digest, [[pair.captions, pair.label, pair.source, pair.gsd]
+                                         for pair in splits[name].pairs]] for name in ("train", "val")]
+    return hashlib.sha256(json.dumps(told, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def model_digest(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -12,6 +13,12 @@ from transformers import PreTrainedModel
 
 if TYPE_CHECKING:
     from diffusers import ModelMixin
+
+
+def contiguous_copy(network: nn.Module, dtype: torch.dtype) -> Any:  # noqa: ANN401 - diffusers is untyped
+    """A copy in another precision, laid out as `safetensors` wants it."""
+    to: Any = nn.Module.to  # that of diffusers warns of parts that a network does not have
+    return to(copy.deepcopy(network), dtype=dtype, memory_format=torch.contiguous_format)
 
 
 def save_model(model: nn.Module, folder: Path) -> None:

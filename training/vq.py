@@ -224,7 +224,7 @@ class VQTask(Task):
     def _some_latents(self, n: int = 128) -> torch.Tensor:
         pixels = self.splits["train"].pixels[:: max(1, len(self) // n)][:n]
         pixels = F.interpolate(to_float(pixels), self.size, mode="area")
-        return torch.cat([_flat(self.model.encode(part.to(self.device)).latents) for part in pixels.split(32)])
+        return torch.cat([flat(self.model.encode(part.to(self.device)).latents) for part in pixels.split(32)])
 
     @override
     def __len__(self) -> int:
@@ -262,14 +262,14 @@ class VQTask(Task):
                               + F.relu(1 + self.discriminator(self._fake)).mean())}
         with torch.set_grad_enabled(torch.is_grad_enabled() and not settings.decoder_only):
             latents = self.model.encode(real).latents
-        flat = _flat(latents)
+        rows = flat(latents)
         losses: Losses = {}
         if settings.decoder_only:
-            quantised = self.codebook[nearest_codes(flat, self.codebook)]
+            quantised = self.codebook[nearest_codes(rows, self.codebook)]
         elif settings.quantiser == "gumbel":
-            quantised, losses = self._gumbel(flat, batch["gumbel"], progress)
+            quantised, losses = self._gumbel(rows, batch["gumbel"], progress)
         else:
-            quantised, losses = self._nearest(flat)
+            quantised, losses = self._nearest(rows)
         n, width, height, columns = latents.shape
         quantised = quantised.view(n, height, columns, width).permute(0, 3, 1, 2).contiguous()
         fake = self.model.decoder(self.model.post_quant_conv(quantised)).float()
@@ -281,24 +281,24 @@ class VQTask(Task):
         if adversarial:
             losses["adversarial"] = -settings.adversarial_weight * self.discriminator(fake).mean()
         if settings.revive_below and progress < settings.revive_until and not settings.decoder_only:
-            self.use.revive(self.codebook.data, flat.detach(), batch["chosen"], settings.revive_below)
+            self.use.revive(self.codebook.data, rows.detach(), batch["chosen"], settings.revive_below)
         self._fake = fake.detach()
         return losses
 
-    def _nearest(self, flat: torch.Tensor) -> tuple[torch.Tensor, Losses]:
-        indices = nearest_codes(flat.detach(), self.codebook.detach())
+    def _nearest(self, rows: torch.Tensor) -> tuple[torch.Tensor, Losses]:
+        indices = nearest_codes(rows.detach(), self.codebook.detach())
         self.use.count(indices)
         codes = F.embedding(indices, self.codebook)
         losses = {
-            "codebook": self.settings.codebook_weight * (codes - flat.detach()).square().mean(),
-            "commitment": self.settings.commitment_weight * (flat - codes.detach()).square().mean(),
+            "codebook": self.settings.codebook_weight * (codes - rows.detach()).square().mean(),
+            "commitment": self.settings.commitment_weight * (rows - codes.detach()).square().mean(),
         }
-        return flat + (codes - flat).detach(), losses
+        return rows + (codes - rows).detach(), losses
 
-    def _gumbel(self, flat: torch.Tensor, noise: torch.Tensor, progress: float) -> tuple[torch.Tensor, Losses]:
+    def _gumbel(self, rows: torch.Tensor, noise: torch.Tensor, progress: float) -> tuple[torch.Tensor, Losses]:
         first, last = self.settings.temperature
         temperature = first * (last / first) ** min(progress, 1.0)
-        logits = -_squared_distances(flat, self.codebook)
+        logits = -_squared_distances(rows, self.codebook)
         self.use.count(logits.argmax(1))
         log_share = logits.log_softmax(1)
         to_uniform = (log_share.exp() * (log_share + np.log(logits.shape[1]))).sum(1).mean()
@@ -336,7 +336,7 @@ def _class_name(folder: Path) -> str:
     return str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("_class_name", ""))
 
 
-def _flat(latents: torch.Tensor) -> torch.Tensor:
+def flat(latents: torch.Tensor) -> torch.Tensor:
     """(N, D, h, w) -> float32 (N h w, D), row by row of each picture."""
     return latents.permute(0, 2, 3, 1).flatten(0, 2).float()
 
@@ -358,7 +358,7 @@ def encode_pictures(model: VQModel, pixels: torch.Tensor, batch: int = 32) -> to
         with torch.autocast(codebook.device.type, torch.bfloat16):
             latents = model.encode(part.to(codebook.device)).latents
         n, _, rows, columns = latents.shape
-        parts.append(nearest_codes(_flat(latents), codebook).view(n, rows, columns).cpu())
+        parts.append(nearest_codes(flat(latents), codebook).view(n, rows, columns).cpu())
     return torch.cat(parts)
 
 

@@ -66,12 +66,13 @@ def test_the_card_has_the_table_of_the_command(tmp_path, capsys):
     for name in ("ldm-ucm", "autoencoder-ucm", "autoencoder-decoder-ucm"):
         made[name] = tmp_path / name
         made[name].mkdir()
-        record = {"pictures": {"train": 12}, "hardware": "none", "minutes": 1, "steps": 2, "best_step": 1,
+        record = {"pictures": {"train": 12}, "hardware": "none", "minutes": 1, "steps": 2, "best_step": 1, "val": {},
                   "preset": {"loop": {}}}
         (made[name] / "training.json").write_text(json.dumps(record))
     figures = {"autoencoder-ucm": {"test": {"psnr_db": 20.0, "n": 12}}}
     text = card("ldm-ucm", made, figures, {"ldm-ucm": evaluation}, made["ldm-ucm"])
     assert f"\n\n{table}\n" in text
+    assert "| training | 1 minutes, 2 steps, the last is kept |" in text
     assert len([line for line in text.splitlines() if line.startswith("| Frechet distance |")]) == 1
 
 

@@ -10,14 +10,15 @@ from training.autoencoder import AutoencoderSettings, AutoencoderTask
 from training.data import read_pairs
 from training.diffusion import DiffusionSettings, DiffusionTask
 from training.errors import InputError
+from training.finetune_views import read_split
 from training.loop import LoopSettings, train
 from training.perception import ScenePerception
 from training.pictures import load_splits
 
 CPU = torch.device("cpu")
 SHAPE = {"size": 32, "crop": 32, "channels": (8, 8, 8), "groups": 4}
-SMALL = {"size": 32, "channels": (16, 16), "groups": 8, "heads": 2, "text_width": 16, "text_layers": 1,
-         "vocabulary": 600}
+SMALL = {"views": {"size": 32, "count": 2}, "channels": (16, 16), "groups": 8, "heads": 2, "text_width": 16,
+         "text_layers": 1, "vocabulary": 600, "val_images": 4}
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +42,15 @@ def autoencoder(splits, scene):
 
 
 @pytest.fixture
-def diffusion(splits, scene, tmp_path, autoencoder):
+def diffusion(real, tmp_path, autoencoder):
     autoencoder().save(tmp_path / "vae")
+    pairs = read_pairs(real)
+    images = {name: read_split(pairs.split(name), name, []) for name in ("train", "val")}
 
     def build(initial=None, **settings):
         torch.manual_seed(1)
-        return DiffusionTask(splits, DiffusionSettings(**{**SMALL, **settings}), CPU, tmp_path / "vae", scene,
-                             initial=initial)
+        return DiffusionTask(images, DiffusionSettings(**{**SMALL, **settings}), CPU, tmp_path / "vae",
+                             tmp_path / "cache", initial=initial)
 
     return build
 

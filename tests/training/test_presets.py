@@ -8,16 +8,38 @@ import torch
 import yaml
 from pydantic import ValidationError
 
+from training.clip import ClipSettings
+from training.diffusion import DiffusionSettings
 from training.errors import InputError
+from training.latent_vq import LatentVQSettings
 from training.loop import LoopSettings
-from training.presets import load_preset, presets
+from training.presets import checked, load_preset, presets
 from training.release import make_task, run_preset
+from training.scene import SceneSettings
 
 
 def test_every_preset_says_what_it_makes():
     assert set(presets()) >= {"scene-ucm", "clip-ucm", "clip-ucm-b", "autoencoder-ucm", "ldm-ucm", "vqgan-ucm",
-                              "vqvae-ucm", "mhn-ucm", "mhn-ablations", "paper", "release", "tiny"}
+                              "vqvae-ucm", "mhn-ucm", "mhn-ablations", "paper", "release", "tiny", "scene-rs",
+                              "clip-rs", "clip-rs-b", "ldm-rs", "latent-vq-rs"}
     assert all(len(line) > 20 for line in presets().values())
+
+
+@pytest.mark.parametrize(("name", "kind"), [
+    ("scene-rs", SceneSettings), ("clip-rs", ClipSettings), ("clip-rs-b", ClipSettings), ("ldm-rs", DiffusionSettings),
+    ("ldm-ucm", DiffusionSettings), ("latent-vq-rs", LatentVQSettings)])
+def test_what_a_preset_sets_is_known_to_its_family(name, kind):
+    preset = load_preset(name)
+    assert checked(LoopSettings, preset.loop, "loop").max_steps > 1000
+    settings = checked(kind, preset.model, "model")
+    assert (settings.views.size if hasattr(settings, "views") else settings.size) == 128
+
+
+def test_the_judges_that_filter_and_that_report_share_nothing():
+    own, other = (load_preset(name) for name in ("clip-rs", "clip-rs-b"))
+    assert own.model["published"] == "lite1"
+    assert "published" not in other.model
+    assert own.loop["seed"] != other.loop["seed"]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +107,9 @@ def test_the_tiny_chain_from_the_command_line_to_models_that_the_libraries_open(
     assert figures["scene-ucm"]["test"]["n"] == 12
     card = (embedded / "ldm-ucm" / "README.md").read_text()
     assert "Frechet distance" in card
-    assert "48 train, 12 val, 12 test" in card
+    assert "48 train, 12 val pictures" in card
+    assert "8 steps, the last is kept" in card
+    assert "the choice of the autoencoder's checkpoint used a scene classifier" in card
     from synthesis import load_generator
     from training.ablations import VARIANTS
 
@@ -100,5 +124,5 @@ def test_the_tiny_chain_from_the_command_line_to_models_that_the_libraries_open(
     assert "## Speed" not in card  # nobody has measured it
     names = {path.name for path in embedded.rglob("*")}
     assert "guidance.png" in names
-    assert not names & {"checkpoint", "logs", "training.json", "ablations.json", "tokens.safetensors"}
+    assert not names & {"cache", "checkpoint", "logs", "training.json", "ablations.json", "tokens.safetensors"}
     assert not [path for path in embedded.rglob("*") if path.suffix in {".pt", ".pkl", ".bin"}]
