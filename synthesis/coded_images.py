@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +48,8 @@ def coded_images(run: Path, images: NDArray[np.uint8]) -> Coded | NotMeasured | 
     nothing: dict[str, object] = {"kind": "autoencoder of the generator"}
     record = RunRecord.read(run)
     try:
-        network, called, revision = _autoencoder_of(record)
-        coded = np.concatenate([_code(network, images[start:start + AT_ONCE])
+        networks, called, revision = _autoencoder_of(record)
+        coded = np.concatenate([_code(networks, images[start:start + AT_ONCE])
                                 for start in range(0, len(images), AT_ONCE)])
         if coded.shape != images.shape:
             raise InputError(f"it gives images of {coded.shape[2]} x {coded.shape[1]} px for those of "
@@ -62,13 +63,13 @@ def coded_images(run: Path, images: NDArray[np.uint8]) -> Coded | NotMeasured | 
     return Coded(coded, {"model": called, "content": revision})
 
 
-def _autoencoder_of(record: RunRecord) -> tuple[Any, str, str]:
-    """The autoencoder that decoded a run's images, loaded; what it is called, and the hash of its files."""
+def _autoencoder_of(record: RunRecord) -> tuple[list[Any], str, str]:
+    """What decoded a run's images, loaded, as `_autoencoder` gives it; what it is called, and the hash of its files."""
     generator, recorded = record.recipe.generator, str(record.parts["generator"]["revision"])
     if generator.vae is None:
         folder, name, revision = _generator(generator.model, recorded)
-        network, part = _autoencoder(folder, name)
-        return network, f"{name} ({part})", revision
+        networks, part = _autoencoder(folder, name)
+        return networks, f"{name} ({part})", revision
     import torch
 
     from synthesis.components import Part, load_network
@@ -79,7 +80,7 @@ def _autoencoder_of(record: RunRecord) -> tuple[Any, str, str]:
     network_part, whose = Part("network", LIBRARY, found.kind), f"the autoencoder {found.name!r}: "
     with quiet():
         network = load_network(found.folder, network_part, torch.float32, whose)
-    return network.eval(), f"{found.name} (generator.vae)", found.revision
+    return [network.eval()], f"{found.name} (generator.vae)", found.revision
 
 
 def _generator(reference: str, revision: str) -> tuple[Path, str, str]:
@@ -104,30 +105,41 @@ def _generator(reference: str, revision: str) -> tuple[Path, str, str]:
     return Path(index).parent, found.location, revision
 
 
-def _autoencoder(folder: Path, name: str) -> tuple[Any, str]:
+def _autoencoder(folder: Path, name: str) -> tuple[list[Any], str]:
+    """The networks that an image passes through, the outer first, and what they are called.
+
+    A generator of tokens may have two: the autoencoder, and the tokenizer of its latents.
+    """
     import torch
 
     from synthesis.components import load_networks, parts_of
-    from synthesis.generators import read_index
+    from synthesis.generators import TOKEN_PIPELINE, read_index
 
-    found = parts_of(read_index(folder, name), name)
-    parts = [part for part in found if part.name in NAMES and part.library == LIBRARY]
-    if not parts:
+    index = read_index(folder, name)
+    found = {part.name: part for part in parts_of(index, name) if part.name in NAMES and part.library == LIBRARY}
+    if not found:
         raise InputError(f"the generator {name!r} has no autoencoder of diffusers")
+    named = [each for each in NAMES if each in found] if index.get("_class_name") == TOKEN_PIPELINE else [*found][:1]
     with quiet():
-        network = load_networks(folder, parts[:1], torch.float32, name).get(parts[0].name)
-    if network is None:
-        raise InputError(f"the generator {name!r} has no {parts[0].name}")
-    return network.eval(), parts[0].name
+        networks = load_networks(folder, [found[each] for each in named], torch.float32, name)
+    if missing := [each for each in named if networks.get(each) is None]:
+        raise InputError(f"the generator {name!r} has no {missing[0]}")
+    return [networks[each].eval() for each in named], " and ".join(named)
 
 
-def _code(network: Any, images: NDArray[np.uint8]) -> NDArray[np.uint8]:  # noqa: ANN401 - diffusers is untyped
+def _code(networks: Sequence[Any], images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     import torch
 
+    from synthesis.latents import to_latents, to_pixels
+
+    outer, *inner = networks
     pixels = torch.from_numpy(images.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1)
     with torch.no_grad():
-        answer = network.encode(pixels)
-        latents = answer.latent_dist.mode() if hasattr(answer, "latent_dist") else answer.latents
-        decoded = network.decode(latents).sample
+        if inner:
+            decoded = to_pixels(outer, inner[0](to_latents(outer, pixels)).sample)
+        else:  # scaling and back would round
+            answer = outer.encode(pixels)
+            latents = answer.latent_dist.mode() if hasattr(answer, "latent_dist") else answer.latents
+            decoded = outer.decode(latents).sample
     levels: NDArray[np.uint8] = np.rint((decoded.clamp(-1, 1).numpy() + 1) * 127.5).astype(np.uint8)
     return levels.transpose(0, 2, 3, 1)

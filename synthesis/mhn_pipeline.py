@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline, ImagePipelineOutput, VQModel
+from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline, ImagePipelineOutput, VQModel
 from diffusers.image_processor import VaeImageProcessor
 from huggingface_hub import snapshot_download
 from transformers import PreTrainedTokenizerBase
 
 from synthesis.hopfield_transformer import HopfieldTransformer
+from synthesis.latents import pixels_per_latent, to_pixels
 from synthesis.mhn_sampling import generate_tokens
 from synthesis.sampling import MOST_GUIDANCE
 
@@ -25,20 +26,23 @@ class Txt2ImgMHNPipeline(DiffusionPipeline):
     """Text to picture by image tokens that are drawn one after the other (Txt2Img-MHN, Xu et al., IEEE TIP 2023).
 
     Args:
-        vqvae: Tokenizer of pictures.
+        vqvae: Tokenizer of pictures, or of the latents of `vae`.
         transformer: Scores the next image token.
         tokenizer: Of texts.
         temperature: Default of the call.
         top_k: Default of the call.
         top_p: Default of the call.
+        vae: Autoencoder whose latents the tokens stand for; None where they stand for pictures.
     """
 
-    model_cpu_offload_seq = "transformer->vqvae"
+    model_cpu_offload_seq = "transformer->vqvae->vae"
+    _optional_components = ["vae"]  # noqa: RUF012 - as diffusers declares it
 
     def __init__(self, vqvae: VQModel, transformer: HopfieldTransformer, tokenizer: PreTrainedTokenizerBase,
-                 temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> None:
+                 temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0,
+                 vae: AutoencoderKL | AutoencoderTiny | None = None) -> None:
         super().__init__()
-        self.register_modules(vqvae=vqvae, transformer=transformer, tokenizer=tokenizer)
+        self.register_modules(vqvae=vqvae, transformer=transformer, tokenizer=tokenizer, vae=vae)
         self.register_to_config(temperature=temperature, top_k=top_k, top_p=top_p)
         self.image_processor = VaeImageProcessor(vae_scale_factor=self.vae_scale_factor)
 
@@ -62,7 +66,7 @@ class Txt2ImgMHNPipeline(DiffusionPipeline):
     @property
     def vae_scale_factor(self) -> int:
         """Pixels of a picture's side for each of its tokens."""
-        return int(2 ** (len(self.vqvae.config.block_out_channels) - 1))
+        return pixels_per_token(self.vqvae, self.vae)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -163,8 +167,13 @@ class Txt2ImgMHNPipeline(DiffusionPipeline):
         latents = tokens.flatten()
         if not self.vqvae.config.lookup_from_codebook:  # then `decode` takes what the codes stand for
             latents = self.vqvae.quantize.get_codebook_entry(latents, shape)
-        picture: torch.Tensor = self.vqvae.decode(latents, force_not_quantize=True, shape=shape).sample
-        return picture
+        decoded: torch.Tensor = self.vqvae.decode(latents, force_not_quantize=True, shape=shape).sample
+        return decoded if self.vae is None else to_pixels(self.vae, decoded)
+
+
+def pixels_per_token(vqvae: VQModel, vae: Any = None) -> int:  # noqa: ANN401 - an autoencoder of diffusers, or None
+    """Pixels of a picture's side for each of its tokens."""
+    return int(2 ** (len(vqvae.config.block_out_channels) - 1)) * (1 if vae is None else pixels_per_latent(vae))
 
 
 def _uniform(generator: torch.Generator | list[torch.Generator] | None, n: int, length: int) -> torch.Tensor:

@@ -57,7 +57,7 @@ def ablate(base: HopfieldSettings, loop: LoopSettings, splits: dict[str, Picture
         settings = base.model_copy(update={**changed, "val_pictures": 0})
         torch.manual_seed(loop.seed)
         task = HopfieldTask(splits, settings, device, needs["tokenizer"], needs["classifier"],
-                            cache=out / "tokens.safetensors")
+                            cache=out / "tokens.safetensors", autoencoder=needs.get("autoencoder"))
         decides = {**(more or {}), "model": settings.model_dump(mode="json")}
         outcomes[name] = train(task, loop, out / name.replace(" / ", " over ").replace(" ", "-"), resume, more=decides)
         rows.append({

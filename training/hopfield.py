@@ -22,12 +22,16 @@ from torch import nn
 from typing_extensions import override
 
 from synthesis.hopfield_transformer import HopfieldTransformer
-from synthesis.mhn_pipeline import Txt2ImgMHNPipeline
+from synthesis.mhn_pipeline import Txt2ImgMHNPipeline, pixels_per_token
 from training.drawing import draw_captions, judge_captions, known_classes
+from training.errors import InputError
+from training.latent_views import load_autoencoder, to_latents
+from training.latent_vq import encode_latents
 from training.loop import Losses, Task
 from training.perception import load_classifier
 from training.pictures import PictureSet, dihedral, to_float
 from training.progress import Progress
+from training.saving import contiguous_copy
 from training.sheets import tile
 from training.tokenizer import encode, train_tokenizer
 from training.vq import encode_pictures
@@ -82,23 +86,28 @@ class HopfieldTask(Task):
         splits: Pictures.
         settings: See `HopfieldSettings`.
         device: Where the networks are.
-        tokenizer: Folder of the `VQModel`.
+        tokenizer: Folder of the `VQModel`, of pictures or of latents.
         classifier: Folder of the scene classifier that judges pictures drawn for `val`.
         cache: File of the image tokens; read where it exists, else written.
+        autoencoder: Folder of the autoencoder whose latents `tokenizer` reads; None for one that reads pictures.
+
+    Raises:
+        InputError: The tokenizer reads something else, or `size` is no multiple of what a token stands for.
     """
 
     def __init__(self, splits: dict[str, PictureSet], settings: HopfieldSettings, device: torch.device,
-                 tokenizer: Path, classifier: Path, cache: Path | None = None) -> None:
+                 tokenizer: Path, classifier: Path, cache: Path | None = None, autoencoder: Path | None = None) -> None:
         self.splits, self.settings, self.device, self.size = splits, settings, device, settings.size
         self.vqvae = VQModel.from_pretrained(tokenizer, torch_dtype=torch.float32)
         self.vqvae.register_to_config(_name_or_path="")
         self.vqvae.to(device).eval().requires_grad_(False)
+        self.vae = None if autoencoder is None else load_autoencoder(autoencoder, device)
+        patch = self._patch()
         self.classifier = load_classifier(classifier).to(device)
         if settings.val_pictures:
             known_classes(splits["val"], self.classifier)  # before anything is trained
         texts = [caption for captions in splits["train"].captions for caption in captions]
         self.tokenizer = train_tokenizer(texts, settings.vocabulary, settings.tokens)
-        patch = 2 ** (len(self.vqvae.config.block_out_channels) - 1)
         self.transformer = HopfieldTransformer(
             text_vocabulary=len(self.tokenizer), codes=self.vqvae.config.num_vq_embeddings,
             text_length=settings.tokens, side=settings.size // patch, patch=patch, width=settings.width,
@@ -116,6 +125,29 @@ class HopfieldTask(Task):
                          for own in splits["train"].captions]
         self.null_ids = torch.tensor(encode(self.tokenizer, [""])["input_ids"])[0]
         self.drawn: torch.Tensor | None = None
+
+    def _patch(self) -> int:
+        """Side in pixels of what one token stands for, the tokenizer checked."""
+        inside = self.vqvae.config.in_channels
+        channels = 3
+        if self.vae is not None:
+            self.vae.register_to_config(_name_or_path="")
+            channels = self.vae.config.latent_channels
+        if inside != channels:
+            what = "pictures" if self.vae is None else "the latents of needs.autoencoder"
+            raise InputError(f"needs.tokenizer reads {inside} channels, and {what} have {channels}; a tokenizer of "
+                             "latents needs its autoencoder as needs.autoencoder, one of pictures needs none")
+        patch = pixels_per_token(self.vqvae, self.vae)
+        if self.settings.size % patch:
+            raise InputError(f"model.size {self.settings.size} is no multiple of the {patch} pixels of a token")
+        return patch
+
+    def _tokens(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Image tokens int64 (N, h, w), on the CPU, of pictures float32 (N, 3, S, S) in [-1, 1]."""
+        if self.vae is None:
+            return encode_pictures(self.vqvae, pixels)
+        return torch.cat([encode_latents(self.vqvae, to_latents(self.vae, part.to(self.device)))
+                          for part in pixels.split(32)])
 
     @override
     def __len__(self) -> int:
@@ -141,7 +173,7 @@ class HopfieldTask(Task):
             for part in pixels.split(64):
                 seen = part if view < TURNS else random_crop(part, self.settings.crop_scale, generator)
                 turned = dihedral(resized(seen, self.settings.size), view % TURNS)
-                parts.append(encode_pictures(self.vqvae, turned).flatten(1))
+                parts.append(self._tokens(turned).flatten(1))
             views.append(torch.cat(parts).to(torch.int16))
             progress.step(view + 1, (view + 1) / total, 0.0, {})
         codes = torch.stack(views, 1)
@@ -151,11 +183,12 @@ class HopfieldTask(Task):
         return codes
 
     def _cache_key(self) -> str:
-        """Hash of what decides the image tokens: views, pictures and the tokenizer of pictures."""
+        """Hash of what decides the image tokens: views, pictures and the networks that make them."""
         digest = hashlib.sha256(repr((self.settings.size, self.settings.crops, self.settings.crop_scale)).encode())
         digest.update(self.splits["train"].pixels.numpy().tobytes())
-        for name, tensor in self.vqvae.state_dict().items():
-            digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+        for network in (self.vqvae,) if self.vae is None else (self.vqvae, self.vae):
+            for name, tensor in network.state_dict().items():
+                digest.update(name.encode() + tensor.cpu().numpy().tobytes())
         return digest.hexdigest()
 
     @override
@@ -190,6 +223,7 @@ class HopfieldTask(Task):
             nn.Module.to(copy.deepcopy(self.vqvae), dtype), nn.Module.to(copy.deepcopy(self.transformer), dtype).eval(),
             self.tokenizer,
             self.settings.temperature, self.settings.top_k, self.settings.top_p,
+            None if self.vae is None else contiguous_copy(self.vae, dtype),
         )
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
@@ -202,7 +236,7 @@ class HopfieldTask(Task):
     def cross_entropy(self, split: str) -> float:
         """Mean negative log-likelihood in nats a token of a split's whole pictures given their first captions."""
         data = self.splits[split]
-        codes = encode_pictures(self.vqvae, resized(data.pixels, self.settings.size)).flatten(1)
+        codes = self._tokens(resized(data.pixels, self.settings.size)).flatten(1)
         text = torch.tensor(encode(self.tokenizer, [own[0] for own in data.captions])["input_ids"])
         self.transformer.eval()
         total = 0.0

@@ -241,7 +241,8 @@ def make_task(preset: Preset, splits: dict[str, Any], device: torch.device, need
         from training.hopfield import HopfieldSettings, HopfieldTask
 
         return HopfieldTask(splits, checked(HopfieldSettings, preset.model, "model"), device, needs["tokenizer"],
-                            needs["classifier"], cache=out / "checkpoint" / "tokens.safetensors")
+                            needs["classifier"], out / "checkpoint" / "tokens.safetensors",
+                            needs.get("autoencoder"))
     if preset.family == "latent-vq":
         from training.latent_vq import LatentVQSettings, LatentVQTask
 

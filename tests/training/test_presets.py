@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from training.clip import ClipSettings
 from training.diffusion import DiffusionSettings
 from training.errors import InputError
+from training.hopfield import HopfieldSettings
 from training.latent_vq import LatentVQSettings
 from training.loop import LoopSettings
 from training.presets import checked, load_preset, presets
@@ -21,13 +22,13 @@ from training.scene import SceneSettings
 def test_every_preset_says_what_it_makes():
     assert set(presets()) >= {"scene-ucm", "clip-ucm", "clip-ucm-b", "autoencoder-ucm", "ldm-ucm", "vqgan-ucm",
                               "vqvae-ucm", "mhn-ucm", "mhn-ablations", "paper", "release", "tiny", "scene-rs",
-                              "clip-rs", "clip-rs-b", "ldm-rs", "latent-vq-rs"}
+                              "clip-rs", "clip-rs-b", "ldm-rs", "latent-vq-rs", "mhn-rs"}
     assert all(len(line) > 20 for line in presets().values())
 
 
 @pytest.mark.parametrize(("name", "kind"), [
     ("scene-rs", SceneSettings), ("clip-rs", ClipSettings), ("clip-rs-b", ClipSettings), ("ldm-rs", DiffusionSettings),
-    ("ldm-ucm", DiffusionSettings), ("latent-vq-rs", LatentVQSettings)])
+    ("ldm-ucm", DiffusionSettings), ("latent-vq-rs", LatentVQSettings), ("mhn-rs", HopfieldSettings)])
 def test_what_a_preset_sets_is_known_to_its_family(name, kind):
     preset = load_preset(name)
     assert checked(LoopSettings, preset.loop, "loop").max_steps > 1000
