@@ -178,8 +178,8 @@ def read_views(preset: Preset, pairs: PairSet) -> dict[str, Pictures]:
 
     if "load_size" in preset.model_fields_set:
         raise InputError(f"load_size {preset.load_size} has no meaning here; set model.views.size")
-    stated = preset.model.get("gsd") or pairs.sources
-    if len(stated) != len(pairs.sources):
+    stated = preset.model.get("gsd")
+    if isinstance(stated, list | tuple) and stated and len(stated) != len(pairs.sources):
         raise InputError(f"model.gsd has {len(stated)} entries for {len(pairs.sources)} data sets; give one for each "
                          "--data, null where the distance is not known")
     return {name: read_split(pairs.split(name), name, pairs.skipped) for name in ("train", "val")}
