@@ -7,7 +7,7 @@ SET    ?=
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint minimum clean
 
 help:  ## show this
 	@sed -n 's/^\([a-z]*\):.*  ## /make \1: /p' Makefile
@@ -35,6 +35,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP) -e '.[test]'
 	touch $@
+
+minimum:  ## try the lowest versions that pyproject.toml allows, in an environment of their own (minutes)
+	.ci/minimum
 
 clean:  ## remove what can be made again; runs, data sets and trained models stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

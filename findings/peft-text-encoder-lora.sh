@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# transformers 5 took `text_model` out of the names of CLIPTextModel's layers. A LoRA that peft saved beside
-# transformers 4 has it in its names; beside transformers 5 peft 0.21.2 finds none of its tensors, warns, and returns a
+# transformers 5.6 took `text_model` out of the names of CLIPTextModel's layers. A LoRA that peft saved beside
+# an earlier transformers has it in its names; beside a later one peft 0.21.2 finds none of its tensors, warns, and returns a
 # model whose adapter is the one of its initialization: zero.
 set -euo pipefail
 work=$(mktemp -d)

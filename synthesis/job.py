@@ -267,7 +267,7 @@ class Job:
         Raises:
             InputError: There is something, and the recipe refuses it.
         """
-        texts: dict[str, list[str]] = dict.fromkeys(self.classes, [])
+        texts: dict[str, list[str]] = {label: [] for label in self.classes}
         for label in self.classes:
             if not self.blocks.exists(label, 0):
                 count = min(CHECKED_WORDS, self.recipe.target.most_rows(label))
