@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from synthesis.sampling import read_sampling
 from training.presets import FinishSettings
 from training.prompting import DRAW_SEED, PER_CLASS, Prompts
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from training.pictures import PictureSet
 
 LEFT_BEHIND = ("cache", "checkpoint", "logs", "previews")
-GENERATORS = {"ldm-ucm": 2.0, "mhn-ucm": 3.0}  # with the guidance scales that they are measured at
+GENERATORS = ("ldm-ucm", "mhn-ucm")
 PARTS = ("autoencoder-ucm", "autoencoder-decoder-ucm", "vqgan-ucm", "vqgan-decoder-ucm",
          "mhn-ablations")  # stages that are no model of their own
 
@@ -96,8 +97,8 @@ def finish(out: Path, made: Mapping[str, Path], pairs: PairSet, settings: Finish
                             for split, data in judging.items()}
     prompts = Prompts.of(pairs)
     evaluations: dict[str, Evaluation] = {}
-    for name, guidance in GENERATORS.items():
-        images = _draw(embedded[name], prompts, guidance)
+    for name in GENERATORS:
+        images = _draw(embedded[name], prompts)
         evaluations[name] = judge_pictures(roots, images, prompts, reference)
         figures[name] = evaluations[name].to_json()
         _sheet(images, out / f"{name}.png")
@@ -105,7 +106,7 @@ def finish(out: Path, made: Mapping[str, Path], pairs: PairSet, settings: Finish
         embedded["mhn-ucm"], settings.guidance,
         lambda images: judge_pictures(roots, images, prompts, reference), prompts.texts)
     figures["zero_shot"] = measure_zero_shot(
-        {embedded[name]: guidance for name, guidance in GENERATORS.items()}, pairs, splits,
+        {embedded[name]: read_sampling(embedded[name]).guidance for name in GENERATORS}, pairs, splits,
         settings.zero_shot_per_class, settings.zero_shot_steps)
     figures["ablations"] = json.loads((made["mhn-ablations"] / "ablations.json").read_text())
     figures["benchmarks"] = [json.loads(path.read_text()) for path in sorted(out.glob("benchmark*.json"))]
@@ -162,10 +163,10 @@ def _reconstruction(folder: Path, data: PictureSet) -> dict[str, float]:
     return {"psnr_db": float(np.mean(ratios)), "n": len(data)}
 
 
-def _draw(folder: Path, prompts: Prompts, guidance: float) -> NDArray[np.uint8]:
+def _draw(folder: Path, prompts: Prompts) -> NDArray[np.uint8]:
     from synthesis import load_generator
 
-    return load_generator(str(folder), guidance=guidance).generate(prompts.texts, list(range(len(prompts.texts))))
+    return load_generator(str(folder)).generate(prompts.texts, list(range(len(prompts.texts))))
 
 
 def reference_pictures(pairs: PairSet, split: str, size: int) -> RealPictures:
@@ -229,7 +230,8 @@ def card(name: str, made: Mapping[str, Path], figures: Mapping[str, Any], evalua
                      "mhn-ucm": ("vqgan-decoder-ucm", "tokens")}[name]
     chosen = {"ldm-ucm": "the autoencoder's checkpoint", "mhn-ucm": "the checkpoints"}[name]
     further = f", its decoder for {_spent(made[decoder])} more, {kept} unchanged"
-    sections += [f"On {evaluation.n} pictures, {steps}, guidance {GENERATORS[name]:g}, seed {DRAW_SEED}:\n",
+    guidance = read_sampling(folder).guidance
+    sections += [f"On {evaluation.n} pictures, {steps}, guidance {guidance:g}, seed {DRAW_SEED}:\n",
                  evaluation.table(),
                  f"\nIts {part[1]} was trained for {_spent(made[part[0]])}{further}; the perceptual loss and the "
                  f"choice of {chosen} used a scene classifier of the kind that gives the scene accuracy above, "

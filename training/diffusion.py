@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import nn
 from typing_extensions import override
 
+from synthesis.sampling import Sampling
 from training.drawing import draw_captions
 from training.errors import InputError
 from training.finetune_views import Pictures, spread
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 NOISE_SCHEDULE = {"num_train_timesteps": 1000, "beta_schedule": "scaled_linear", "beta_start": 0.00085,
                   "beta_end": 0.012, "prediction_type": "v_prediction"}  # betas of Stable Diffusion 1 and 2
+STEPS = 20  # that a model says it wants
 LEVELS = (100, 300, 500, 700, 900)
 """Timesteps that the loss on `val` is measured at."""
 
@@ -57,7 +59,7 @@ class DiffusionSettings(TextSettings):
         val_images: Images of `val` that the loss is measured on.
         preview: Captions of `val` that are drawn for a look.
         val_steps: Steps that they are drawn in.
-        guidance: Guidance scale that they are drawn with.
+        guidance: Guidance scale that they are drawn with, and that the model says it wants.
     """
 
     views: ViewSettings = ViewSettings()
@@ -227,6 +229,7 @@ class DiffusionTask(Task):
     def save(self, folder: Path) -> None:
         self.pipeline(torch.float16).save_pretrained(folder, safe_serialization=True)
         self.settings.conditioning.save(folder)
+        Sampling(steps=STEPS, guidance=self.settings.guidance).save(folder)
 
 
 def check_latents(encoder: Any, decoder: Any, size: int) -> tuple[int, int]:  # noqa: ANN401 - diffusers is untyped

@@ -23,6 +23,7 @@ from typing_extensions import override
 
 from synthesis.hopfield_transformer import HopfieldTransformer
 from synthesis.mhn_pipeline import Txt2ImgMHNPipeline, pixels_per_token
+from synthesis.sampling import Sampling
 from training.drawing import draw_captions, judge_captions, known_classes
 from training.errors import InputError
 from training.latent_views import load_autoencoder, to_latents
@@ -263,6 +264,7 @@ class HopfieldTask(Task):
     @override
     def save(self, folder: Path) -> None:
         self.pipeline(torch.float16).save_pretrained(folder, safe_serialization=True)
+        Sampling(guidance=self.settings.guidance).save(folder)
 
 
 def resized(pixels: torch.Tensor, size: int) -> torch.Tensor:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 import synthesis.errors
 from synthesis import load_generator
 from synthesis.conditioning import Conditioning, read_conditioning
+from synthesis.sampling import Sampling, read_sampling
 from tests.tiny import tiny_pictures
 from training.data import Pair, read_pairs
 from training.diffusion import NOISE_SCHEDULE, DiffusionSettings, DiffusionTask
@@ -223,6 +224,7 @@ def test_the_preset_trains_goes_on_where_it_was_and_its_model_draws(places, tmp_
     assert conditioning == Conditioning(template="{caption}[ ; {label}][ ; {gsd} m]")
     known = json.loads((tmp_path / "two" / "knowledge.json").read_text())
     assert set(known["classes"]) == set(CLASSES)
+    assert read_sampling(tmp_path / "two") == Sampling(steps=20, guidance=3.0)
     pipeline = StableDiffusionPipeline.from_pretrained(tmp_path / "two")
     assert isinstance(pipeline.vae, AutoencoderTiny)
     assert pipeline.scheduler.config.prediction_type == "v_prediction"
