@@ -52,7 +52,7 @@ def generate(
             raise InputError(
                 f"the prompt has {tokens} tokens and {model!r} reads {limit}: {text[:60]!r}...; shorten it"
             )
-    said = Unread(generator_reader(model, generator.source.folder, generator.source.lora))
+    said = Unread(generator_reader(model, generator.source))
     said.look(prompts)
     for line in said.lines():
         click.echo(f"note: {line}", err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompts.addresses import shown
+from prompts.plugins import Plugins
 from synthesis.autoencoders import Autoencoder, find_autoencoder
 from synthesis.conditioning import CAPTION_ALONE, Conditioning, read_conditioning
 from synthesis.errors import InputError, one_line
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 WEIGHTS = Path(__file__).parent / "weights"
 TOKEN_PIPELINE = "Txt2ImgMHNPipeline"  # of ours, so diffusers cannot find it by name; draws tokens, not by steps
 Option = bool | int | float | str
+PLUGINS = Plugins("terrasynth.generators", "generator", InputError)
 log = logging.getLogger("terrasynth")
 
 
@@ -92,6 +94,7 @@ class GeneratorSource:
         lora: Adapters that are added to the weights; None for none.
         conditioning: How a caption becomes the text that the model reads.
         latent_side: Side of the latent picture that the network was made for; None where the files do not say.
+        plugin: Name of the plug-in that draws; "" for a pipeline of diffusers.
         vae: Autoencoder that takes the place of the pipeline's own; None for its own.
     """
 
@@ -109,6 +112,7 @@ class GeneratorSource:
     conditioning: Conditioning = field(default_factory=Conditioning)
     latent_side: int | None = None
     vae: Autoencoder | None = None
+    plugin: str = ""
 
     @property
     def draws_tokens(self) -> bool:
@@ -130,6 +134,27 @@ class GeneratorSource:
         } | optional
 
 
+class GeneratorPlugin(Protocol):
+    """A kind of generator from another package, under the entry-point group `terrasynth.generators`.
+
+    `generator.model` is then the name of the entry point, or that name, a colon, and what the plug-in makes of it.
+    """
+
+    def find(self, settings: GeneratorSettings) -> GeneratorSource:
+        """Find what draws, without loading it.
+
+        Returns:
+            Its source: `name` and `revision` go into every row and, with the settings, into the identity of a run, so
+            what would draw another image has another revision; `folder` may hold a card with a licence.
+
+        Raises:
+            InputError: There is no such model, or a setting means nothing to it.
+        """
+
+    def open(self, source: GeneratorSource, runtime: Runtime) -> Generator:
+        """Load it; image i of a call is decided by prompt i and seed i alone."""
+
+
 def find_generator(settings: GeneratorSettings) -> GeneratorSource:
     """Find a generator's files without loading them. A Hub model that is not cached yet is fetched.
 
@@ -143,6 +168,12 @@ def find_generator(settings: GeneratorSettings) -> GeneratorSource:
     from eval import models
 
     reference = settings.model
+    kind = reference.partition(":")[0]
+    if kind in PLUGINS.names():
+        if (WEIGHTS / kind).is_dir():
+            raise InputError(f"a package under {PLUGINS.group} calls its generator {kind!r}, as an embedded model is "
+                             "called; it needs another name")
+        return replace(_plugin(kind).find(settings), plugin=kind)
     found = models.resolve(reference, [WEIGHTS])
     if found.embedded or found.local:
         folder = Path(found.location)
@@ -283,7 +314,16 @@ def open_generator(source: GeneratorSource, runtime: Runtime) -> Generator:
     """
     from synthesis.diffusers_generator import DiffusersGenerator
 
+    if source.plugin:
+        return _plugin(source.plugin).open(source, runtime)
     return DiffusersGenerator(source, runtime)
+
+
+def _plugin(name: str) -> GeneratorPlugin:
+    plugin: GeneratorPlugin = PLUGINS.make(name, {})
+    if not all(callable(getattr(plugin, method, None)) for method in ("find", "open")):
+        raise InputError(f"generator {name!r} lacks a part of the GeneratorPlugin protocol (find, open)")
+    return plugin
 
 
 def _fetch(identifier: str, revision: str | None) -> Path:

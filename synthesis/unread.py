@@ -17,7 +17,6 @@ from synthesis.errors import InputError
 if TYPE_CHECKING:
     from eval.knowledge import Knowledge
     from synthesis.generators import GeneratorSource
-    from synthesis.lora import Lora
     from synthesis.recipe import Recipe
 
 SHOWN = 8  # words or classes that a line names
@@ -92,7 +91,7 @@ def readers_of(recipe: Recipe, source: GeneratorSource) -> list[Reader]:
         recipe: The recipe.
         source: The files of its generator.
     """
-    found = [generator_reader(recipe.generator.model, source.folder, source.lora)]
+    found = [generator_reader(recipe.generator.model, source)]
     for each in recipe.filters:
         if each.asks:
             reference = each.source.reference
@@ -100,11 +99,12 @@ def readers_of(recipe: Recipe, source: GeneratorSource) -> list[Reader]:
     return list({(one.role, one.name): one for one in found}.values())
 
 
-def generator_reader(model: str, folder: Path | None = None, lora: Lora | None = None) -> Reader:
+def generator_reader(model: str, source: GeneratorSource) -> Reader:
     """A generator, with what its LoRA met beside it."""
     from eval.knowledge import load_knowledge
 
-    known = known_by(model, folder)
+    lora = source.lora
+    known = load_knowledge(source.folder) if source.plugin else known_by(model, source.folder)
     if known is not None and lora is not None and not lora.alone:
         own = load_knowledge(lora.folder)
         known = known if own is None else known.joined(own)

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.tiny_sd import tiny_sd
-
 PLUGIN = Path(__file__).parent / "plugin"
 ROOT = PLUGIN.parents[1]
 
@@ -36,9 +34,8 @@ def terrasynth(site, *arguments):
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     root = tmp_path_factory.mktemp("recipe")
-    tiny_sd(root / "sd")
     (root / "recipe.yaml").write_text(yaml.safe_dump({
-        "name": "example", "generator": {"model": str(root / "sd"), "steps": 1, "guidance": 1.0},
+        "name": "example", "generator": {"model": "cells:8"},
         "prompts": {"expander": "seasons"}, "filters": [{"kind": "brightness", "min_mean": 1, "max_mean": 254}],
         "target": {"per_class": 2, "max_attempts": 8},
         "runtime": {"block_size": 2, "device": "cpu", "dtype": "float32"},
@@ -53,6 +50,7 @@ def test_each_of_its_kinds_is_used(installed, recipe, tmp_path):
     assert code == 0, said
     rows = pq.read_table(tmp_path / "run" / "data" / "train-00000.parquet").to_pylist()
     assert {row["label"] for row in rows} == {"beach", "river"}
+    assert {row["generator"] for row in rows} == {"cells:8"}
     assert all(row["text"].split()[-1] in ("spring", "summer", "autumn", "winter") for row in rows)
     assert all(1 <= row["scores"]["brightness"] <= 254 for row in rows)
     assert terrasynth(installed, "verify", tmp_path / "run")[0] == 0
@@ -69,10 +67,22 @@ def test_a_filter_that_a_plug_in_brings_is_not_known_without_it(recipe, tmp_path
     assert "expander 'seasons' is unknown" in said or "'brightness' is no filter" in said
 
 
+@pytest.mark.parametrize(("changes", "said"), [
+    ("generator.model=cells:7", "cells a side have to divide 64"), ("generator.vae=ldm-ucm/vae", "has no weights"),
+    ("generator.height=32", "draws 64 x 64 px"), ("filters.0.min_men=2", "unknown key 'filters.0.min_men'"),
+])
+def test_what_it_refuses_is_one_line(installed, recipe, changes, said):
+    code, _, lines = terrasynth(installed, "plan", recipe, "--set", changes)
+    assert (code, said in lines, lines.count("\n")) == (2, True, 1), lines
+
+
 @pytest.mark.parametrize(("group", "name", "value", "said"), [
     ("filters", "brightness", "nowhere:Filter", "filter 'brightness' cannot be loaded from nowhere:Filter (No module"),
     ("filters", "brightness", "json:dumps", "filter 'brightness' is no FilterSettings with the field kind"),
     ("filters", "scene", "json:dumps", "calls its filter 'scene', as one of TerraSynth's own"),
+    ("generators", "cells", "nowhere:Cells", "generator 'cells' cannot be loaded from nowhere:Cells"),
+    ("generators", "cells", "json:JSONDecoder", "generator 'cells' lacks a part of the GeneratorPlugin protocol"),
+    ("generators", "ldm-ucm", "json:JSONDecoder", "calls its generator 'ldm-ucm', as an embedded model is called"),
     ("expanders", "seasons", "nowhere:Expander", "expander 'seasons' cannot be loaded from nowhere:Expander"),
     ("expanders", "grammar", "json:dumps", "expander 'grammar' is offered by broken and terrasynth; remove one"),
 ])
@@ -82,6 +92,10 @@ def test_a_broken_plug_in_is_one_line_where_it_is_asked_for(recipe, tmp_path, gr
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[terrasynth.{group}]\n{name} = {value}\n")
     tree = yaml.safe_load(recipe.read_text())
+    if group == "generators":
+        tree["generator"]["model"] = name
+    else:
+        tree["generator"]["model"] = "ldm-ucm"
     tree |= {"prompts": {"expander": name if group == "expanders" else "grammar"},
              "filters": [{"kind": name}] if name == "brightness" else []}
     (tmp_path / "recipe.yaml").write_text(json.dumps(tree))

@@ -13,6 +13,7 @@ from synthesis.errors import InputError
 from synthesis.events import Planned
 from synthesis.unread import Unread, generator_reader, known_by, knows_class
 from tests.synthesis.conftest import CLASSES
+from tests.synthesis.helpers import find
 from tests.tiny import tiny_clip
 from tests.tiny_sd import tiny_sd
 
@@ -125,7 +126,7 @@ def test_a_classifier_knows_classes_alone():
 
 @pytest.mark.parametrize("name", ["ldm-ucm", "mhn-ucm"])
 def test_the_embedded_generators_have_read_all_that_the_grammar_says(name):
-    said = Unread(generator_reader(name))
+    said = Unread(generator_reader(name, find(name)))
     expander = load_expander("grammar")
     for label in expander.classes:
         assert knows_class(known_by(name), label)
