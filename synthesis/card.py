@@ -77,6 +77,7 @@ def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence, written:
         revision=job.source.revision,
         settings=_settings(job),
         recipe=job.recipe,
+        source=job.source,
         filters=[
             {"name": name, "text": describe_filter(settings), "revision": _revision(job.encoders.model_of(name)),
              "file": files.get(name, "")}

@@ -142,7 +142,7 @@ class FilterSettings(BaseModel, ABC):
     def own_measurer(self, device: str) -> Measurer | None:
         """What measures for this filter, where `source` gives none of the kinds that `Source.gives` lists.
 
-        Filters with equal sources share the one that the first of them brings.
+        Measurements are kept under the hash of its `identity()`: those of equal identity are made once.
 
         Args:
             device: A torch device.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
 
 from pydantic import Field
 
@@ -49,7 +49,7 @@ def _load(name: str) -> type[FilterSettings]:
                          "is called; it needs another name")
     found: type[FilterSettings] = _PLUGINS.load(name)
     field = found.model_fields.get("kind") if isinstance(found, type) and issubclass(found, FilterSettings) else None
-    if field is None or get_origin(field.annotation) is not Literal or field.default != name:
+    if field is None or get_args(field.annotation) != (name,) or field.default != name:
         raise InputError(f"filter {name!r} is no FilterSettings with the field kind: Literal[{name!r}] = {name!r}")
     return found
 
@@ -62,7 +62,8 @@ def why_not(kind: str) -> str:
         _load(kind)
     except InputError as error:
         return str(error)
-    return ""
+    return (f"filter {kind!r} could not be loaded while synthesis.filters was: its module was imported first, or "
+            "imports more of synthesis than synthesis.filters at its top; import synthesis.filters before it")
 
 
 def _installed() -> dict[str, type[FilterSettings]]:

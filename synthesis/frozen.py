@@ -83,7 +83,7 @@ class Frozen:
         if changed:
             raise InputError(
                 f"{str(run)!r} holds pictures of another identity: {'; '.join(changed)}; "
-                "undo the change or choose another --out"
+                f"undo the change ({str(run / 'recipe.yaml')!r} has what was taken before) or choose another --out"
             )
         settled = differences(found.settings, self.settings)
         if settled:

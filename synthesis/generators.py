@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.models import SAMPLING_FILE
 from prompts.addresses import shown
 from prompts.plugins import Plugins
 from synthesis.autoencoders import Autoencoder, find_autoencoder
 from synthesis.conditioning import CAPTION_ALONE, Conditioning, read_conditioning
+from synthesis.conditioning import FILE as CONDITIONING_FILE
 from synthesis.errors import InputError, one_line
 from synthesis.lora import Lora, find_lora
 from synthesis.sampling import read_sampling
@@ -329,6 +332,7 @@ def _plugin(name: str) -> GeneratorPlugin:
 def _fetch(identifier: str, revision: str | None) -> Path:
     from diffusers import DiffusionPipeline
     from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
 
     log.warning("model %s: asking %s", identifier, shown(constants.ENDPOINT))
     try:
@@ -337,7 +341,11 @@ def _fetch(identifier: str, revision: str | None) -> Path:
             from synthesis.mhn_pipeline import Txt2ImgMHNPipeline
 
             return Path(Txt2ImgMHNPipeline.download(identifier, revision=revision))
-        return Path(DiffusionPipeline.download(identifier, revision=revision, use_safetensors=True))
+        folder = Path(DiffusionPipeline.download(identifier, revision=revision, use_safetensors=True))
+        for name in (SAMPLING_FILE, CONDITIONING_FILE):  # which are ours, so that the pipeline's list lacks them
+            with suppress(EntryNotFoundError):
+                hf_hub_download(identifier, name, revision=folder.name)
+        return folder
     except (OSError, ValueError) as error:
         raise InputError(
             f"model {identifier!r} is not embedded, not a folder, and cannot be fetched from the Hub "

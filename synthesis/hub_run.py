@@ -112,7 +112,8 @@ class RunFolder:
 
 def local_folders(root: Path) -> list[str]:
     """Folders of this machine that the recipe names: they are published with it."""
-    return sorted({text for text in _texts(_recipe(root)) if Path(text).is_absolute() or _OF_A_HOME.match(text)})
+    texts = {part for text in _texts(_recipe(root)) for part in (text, text.partition(":")[2])}  # as of a plug-in
+    return sorted(text for text in texts if Path(text).is_absolute() or _OF_A_HOME.match(text))
 
 
 def _recipe(root: Path) -> object:

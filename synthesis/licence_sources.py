@@ -148,6 +148,9 @@ def _prompts(expander: str, options: Mapping[str, Any]) -> Source:
 
 def _public(reference: str) -> str:
     """What a model is called without the folders of this machine."""
+    kind, colon, rest = reference.partition(":")
+    if colon and Path(rest).expanduser().exists():  # what a plug-in was asked for
+        return f"{kind}:{Path(rest).name}"
     return Path(reference).name if Path(reference).is_dir() else reference
 
 

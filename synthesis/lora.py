@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.models import PICKLED_SUFFIXES
+from eval.models import PICKLED_SUFFIXES, SAMPLING_FILE
 from synthesis.conditioning import FILE, Conditioning, read_conditioning
 from synthesis.errors import InputError, one_line
 from synthesis.plain_yaml import YamlError, parse_yaml
@@ -107,7 +107,8 @@ def _fetch(name: str, revision: str | None) -> Path:
 
     log.warning("LoRA %s: asking %s", name, constants.ENDPOINT)
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=[*DECIDING, "README.md"]))
+        wanted = [*DECIDING, SAMPLING_FILE, "README.md"]
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
         if any((folder / known).is_file() for known in (DIFFUSERS_FILE, PEFT_FILE)):
             return folder
         return Path(snapshot_download(  # of another name; not what lies deeper, which may be a whole pipeline

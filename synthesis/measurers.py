@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from eval import Encoder, SceneClassifier
 
 
+MEASURED = frozenset({"embeddings", "probabilities", "quality", "detail"})
+"""What `load_measurer` has a measurer for."""
+
+
 def load_measurer(source: Source, device: str) -> Measurer:
     """Load what a filter measures with.
 

@@ -11,12 +11,13 @@ from diffusers.image_processor import VaeImageProcessor
 from huggingface_hub import snapshot_download
 from transformers import PreTrainedTokenizerBase
 
+from eval.models import SAMPLING_FILE
 from synthesis.hopfield_transformer import HopfieldTransformer
 from synthesis.latents import pixels_per_latent, to_pixels
 from synthesis.mhn_sampling import generate_tokens
 from synthesis.sampling import MOST_GUIDANCE
 
-FETCHED = ["model_index.json", "*/*.json", "*/*.safetensors", "*/*.txt"]
+FETCHED = ["model_index.json", SAMPLING_FILE, "*/*.json", "*/*.safetensors", "*/*.txt"]
 FETCH_OPTIONS = ("revision", "token", "cache_dir", "force_download", "local_files_only")
 TEMPERATURES = (0.01, 100.0)
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")

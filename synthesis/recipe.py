@@ -89,7 +89,7 @@ class GeneratorSettings(_Settings):
         Raises:
             InputError: A setting is unknown or out of range, on one line.
         """
-        given = {name: value for name, value in settings.items() if value is not None}
+        given = {name: value for name, value in settings.items() if value is not None or name not in cls.model_fields}
         return Recipe.parse({"generator": {"model": model, "conditioning": {"gsd": gsd}, **given}}).generator
 
     @model_validator(mode="after")

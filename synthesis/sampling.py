@@ -38,24 +38,28 @@ class Sampling(BaseModel):
 
 
 def read_sampling(*folders: Path) -> Sampling:
-    """What the first of some folders that says anything says: a LoRA before its base.
+    """What some folders say, each number from the first that says it: a LoRA before its base.
 
     Raises:
         InputError: A file cannot be read, or says something else.
     """
-    for folder in folders:
-        path = folder / SAMPLING_FILE
-        if not path.is_file():
-            continue
-        try:
-            if path.stat().st_size > LARGEST:
-                raise ValueError(f"{path.stat().st_size} bytes, where {LARGEST} are the most")
-            return Sampling.model_validate(json.loads(path.read_text(encoding="utf-8")))
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "it"
-            raise InputError(f"{folder.name}/{SAMPLING_FILE}: {place}: {first['msg']}; mend or remove it") from error
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{folder.name}/{SAMPLING_FILE} cannot be read ({one_line(error)[:160]}); mend or remove "
-                             "it") from error
-    return Sampling()
+    said: dict[str, int | float] = {}
+    for folder in reversed(folders):
+        if (folder / SAMPLING_FILE).is_file():
+            said |= _read(folder).model_dump(exclude_unset=True)
+    return Sampling(**said)  # type: ignore[arg-type]
+
+
+def _read(folder: Path) -> Sampling:
+    path = folder / SAMPLING_FILE
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"{path.stat().st_size} bytes, where {LARGEST} are the most")
+        return Sampling.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "it"
+        raise InputError(f"{folder.name}/{SAMPLING_FILE}: {place}: {first['msg']}; mend or remove it") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{folder.name}/{SAMPLING_FILE} cannot be read ({one_line(error)[:160]}); mend or remove "
+                         "it") from error

@@ -9,10 +9,10 @@ from typing import Any
 from synthesis.blocks import Blocks
 from synthesis.decisions import NamedJudge
 from synthesis.errors import InputError
-from synthesis.filters import Measurements
+from synthesis.filters import Measurements, Measurer, Source
 from synthesis.identity import digest
 from synthesis.images import decode_all
-from synthesis.measurers import load_measurer
+from synthesis.measurers import MEASURED, load_measurer
 from synthesis.quiet import quiet
 from synthesis.recipe import Recipe
 
@@ -27,14 +27,17 @@ class Encoders:
 
     def __init__(self, recipe: Recipe, device: str) -> None:
         sources = [each.source for each in recipe.filters]
-        first = dict(reversed([*zip(sources, recipe.filters, strict=True)]))
+        loaded: dict[Source, Measurer] = {}
+        measurers = []
         with quiet():
-            loaded = {source: first[source].own_measurer(device) or load_measurer(source, device)
-                      for source in dict.fromkeys(sources)}
-        keys = {source: digest(measurer.identity()) for source, measurer in loaded.items()}
+            for source, settings in zip(sources, recipe.filters, strict=True):
+                own = None if source.gives in MEASURED else settings.own_measurer(device)
+                if own is None and source not in loaded:
+                    loaded[source] = load_measurer(source, device)
+                measurers.append(loaded[source] if own is None else own)
         self._recipe = recipe
-        self._keys = [keys[source] for source in sources]
-        self._by_key = {keys[source]: measurer for source, measurer in loaded.items()}
+        self._keys = [digest(measurer.identity()) for measurer in measurers]
+        self._by_key = dict(zip(self._keys, measurers, strict=True))
         self.primary = self._keys[0] if self._keys else None
         self.keys = tuple(dict.fromkeys(self._keys))
 

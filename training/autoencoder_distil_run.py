@@ -19,14 +19,14 @@ from training.same_training import model_digest
 if TYPE_CHECKING:
     from training.data import PairSet
 
-TEACHER, CACHE = "teacher", "cache"
+TEACHER, CACHE = "teacher", ".cache"  # hidden, so that it is no part of the model
 
 
 def distil_autoencoder(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resume: bool,
                        initial: Path | None = None) -> Outcome:
     """Train a small autoencoder to give what `preset.needs["teacher"]` gives; `out` gets its weights.
 
-    `out/cache` keeps the teacher's outputs, which are made once; `out/training.json` says what was done.
+    `out/.cache` keeps the teacher's outputs, which are made once; `out/training.json` says what was done.
 
     Args:
         preset: What is asked for.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from training.data import PairSet
     from training.pictures import PictureSet
 
-LEFT_BEHIND = ("cache", "checkpoint", "logs", "previews")
+LEFT_BEHIND = ("cache", ".cache", "checkpoint", "logs", "previews")
 GENERATORS = ("ldm-ucm", "mhn-ucm")
 PARTS = ("autoencoder-ucm", "autoencoder-decoder-ucm", "vqgan-ucm", "vqgan-decoder-ucm",
          "mhn-ablations")  # stages that are no model of their own

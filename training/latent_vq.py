@@ -119,6 +119,7 @@ class LatentVQTask(Task):
         self.val_pixels = self._val_pixels()
         self.val = torch.cat([to_latents(self.autoencoder, part.to(device)).cpu()
                               for part in self.val_pixels.split(16)])
+        self.drawn: torch.Tensor | None = None
         self._fake: torch.Tensor | None = None
 
     @property
@@ -199,12 +200,14 @@ class LatentVQTask(Task):
         counts = torch.bincount(tokens.flatten(), minlength=self.settings.codes)
         rough, real_rough = (latents.diff(dim=-1).square().mean().item() for latents in (back, self.val))
         self.drawn = back[:: max(1, len(back) // 16)][:16]
-        return {"mse": error, "unexplained": error / self.val.var().item(),
+        return {"mse": error, "unexplained": error / self.val.var((0, 2, 3), correction=0).mean().item(),
                 "roughness": rough / real_rough, "perplexity": perplexity(counts),
                 "codes_used": float((counts > 0).sum()), "n": float(len(back))}
 
     @override
     def preview(self) -> np.ndarray | None:
+        if self.drawn is None:  # nothing was validated yet
+            return None
         real = self.val_pixels[:: max(1, len(self.val) // 16)][:16]
         images = to_pixels(self.autoencoder, self.drawn.to(self.device)).cpu().clamp(-1, 1)
         return tile(torch.cat([real, images]), columns=8)

@@ -26,8 +26,14 @@ BASE = "base"
 FROM_A_BASE = ("finetune", "distil")
 FROM_A_TEACHER = "autoencoder-distil"
 TEACHER = "teacher"
-CACHE = "cache"
+CACHE = ".cache"  # hidden, so that it is no part of the model
 ON_LATENTS = ("diffusion", "latent-vq")  # families that see views of images through an autoencoder
+ROLES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # family -> what it needs, and what it may have
+    "scene": ((), ()), "clip": ((), ()), "autoencoder": (("classifier",), ("initial",)),
+    "vq": (("classifier",), ("initial",)), "hopfield": (("tokenizer", "classifier"), ("autoencoder",)),
+    "ablations": (("tokenizer", "classifier"), ("autoencoder",)), "latent-vq": (("autoencoder",), ()),
+    "diffusion": (("autoencoder",), ("encoder", "initial")), FROM_A_TEACHER: (("teacher",), ("initial",)),
+}
 READING = ("clip", "diffusion", "hopfield")  # families of models that read captions
 KNOWING = (*READING, "scene")  # and that know classes: what they met is written beside their weights
 LEARN_CLASSES = ("scene", "chain")
@@ -129,6 +135,7 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
         from training.finetune_run import finetune
 
         return finetune(preset, settings, pairs, out, resume)
+    _check_roles(preset)
     if preset.family == FROM_A_TEACHER:
         from training.autoencoder_distil_run import distil_autoencoder
 
@@ -212,6 +219,17 @@ def _needs_changed(checkpoint: Path, more: Mapping[str, object], made: Mapping[s
         return False
     print(f"{checkpoint.parent.name} begins anew: what it needs was trained further", file=sys.stderr)
     return True
+
+
+def _check_roles(preset: Preset) -> None:
+    needed, more = ROLES[preset.family]
+    for role in preset.needs:
+        if role not in (*needed, *more):
+            raise InputError(f"needs.{role} has no meaning for the family {preset.family}; it has "
+                             f"{', '.join((*needed, *more)) or 'none'}")
+    for role in needed:
+        if role not in preset.needs:
+            raise InputError(f"the family {preset.family} needs needs.{role}; add it, as in needs.{role}=FOLDER")
 
 
 def make_task(preset: Preset, splits: dict[str, Any], device: torch.device, needs: Mapping[str, Path],

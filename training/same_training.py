@@ -25,8 +25,8 @@ FILE, COMPLETE = "made-from.json", "complete"
 # How long a training takes and how often it looks at itself: all else of the loop decides the weights.
 MAY_CHANGE = frozenset({"minutes", "max_steps", "validate_every", "preview_every", "checkpoint_every"})
 MODEL_FILES = frozenset({".safetensors", ".json", ".txt"})
-OF_A_TRAINING = frozenset({"cache", "checkpoint", "logs", "previews", ".training", "training.json", "figures.json",
-                           "calibration.json"})
+OF_A_TRAINING = frozenset({"cache", ".cache", "checkpoint", "logs", "previews", ".training", "training.json",
+                           "figures.json", "calibration.json"})
 log = logging.getLogger("terrasynth")
 
 

@@ -94,7 +94,7 @@ class Runs(RuleBasedStateMachine):
         result = run(recipe_of(classes, wanted, threshold), self.out, shrink=shrink)
         assert not result.stopped
         for count in result.counts:
-            assert count.accepted >= min(count.target, count.accepted)
+            assert count.accepted >= count.target or count.attempted >= 24
         self.ended = True
 
     @rule(classes=classes, wanted=wanted, threshold=thresholds, blocks=st.integers(0, 3))
@@ -181,5 +181,5 @@ def test_whatever_happens_the_data_is_what_the_recipe_makes(tmp_path, monkeypatc
     monkeypatch.setattr(synthesis.job, "open_generator", lambda *settings: generator)
     monkeypatch.setattr(Runs, "room", tmp_path, raising=False)
     run_state_machine_as_test(Runs, settings=settings(
-        max_examples=int(os.environ.get("TERRASYNTH_FUZZ", "8")), stateful_step_count=8, deadline=None,
+        max_examples=int(os.environ.get("TERRASYNTH_STATES", "8")), stateful_step_count=8, deadline=None,
         phases=[Phase.generate], suppress_health_check=list(HealthCheck)))  # making it shorter would take minutes

@@ -46,6 +46,8 @@ def test_a_lora_speaks_before_its_base(model, tmp_path):
     lora = tmp_path / "lora"
     save_lora(model, lora)
     assert (find(str(model), lora=str(lora)).steps, find(str(model), lora=str(lora)).guidance) == (4, 1.5)
+    Sampling(steps=6).save(lora)
+    assert (find(str(model), lora=str(lora)).steps, find(str(model), lora=str(lora)).guidance) == (6, 1.5)
     Sampling(steps=2, guidance=1.0).save(lora)
     assert (find(str(model), lora=str(lora)).steps, find(str(model), lora=str(lora)).guidance) == (2, 1.0)
 
@@ -81,7 +83,7 @@ def test_a_file_that_says_something_else_is_one_line(model, content, said):
 @pytest.mark.parametrize(("settings", "said"), [
     ({"steps": 0}, "generator.steps 0 is wrong"), ({"guidance": 101}, "generator.guidance 101"),
     ({"guidence": 2}, "unknown key 'generator.guidence' (did you mean 'guidance'?)"),
-    ({"gsd": 0}, "generator.conditioning.gsd 0"),
+    ({"gsd": 0}, "generator.conditioning.gsd 0"), ({"foo": None}, "unknown key 'generator.foo'"),
 ])
 def test_settings_of_a_call_are_those_of_a_recipe(model, settings, said):
     with pytest.raises(InputError) as refused:

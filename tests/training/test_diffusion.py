@@ -209,7 +209,7 @@ def test_the_preset_trains_goes_on_where_it_was_and_its_model_draws(places, tmp_
     needs = {"needs.autoencoder": str(places / "decoder"), "needs.encoder": str(places / "encoder"),
              "model.gsd": [0.3]}
     run_preset("ldm-rs", places / "data", tmp_path / "two", overrides=CHANGES | needs | {"loop.max_steps": 2})
-    first = {path: path.stat().st_mtime_ns for path in (tmp_path / "two" / "cache").rglob("*.safetensors")}
+    first = {path: path.stat().st_mtime_ns for path in (tmp_path / "two" / ".cache").rglob("*.safetensors")}
     run_preset("ldm-rs", places / "data", tmp_path / "two", overrides=CHANGES | needs)
     assert first == {path: path.stat().st_mtime_ns for path in first}
     assert len(first) == 1

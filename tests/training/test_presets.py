@@ -125,5 +125,6 @@ def test_the_tiny_chain_from_the_command_line_to_models_that_the_libraries_open(
     assert "## Speed" not in card  # nobody has measured it
     names = {path.name for path in embedded.rglob("*")}
     assert "guidance.png" in names
-    assert not names & {"cache", "checkpoint", "logs", "training.json", "ablations.json", "tokens.safetensors"}
+    assert not names & {"cache", ".cache", "checkpoint", "logs", "training.json", "ablations.json",
+                        "tokens.safetensors"}
     assert not [path for path in embedded.rglob("*") if path.suffix in {".pt", ".pkl", ".bin"}]
