@@ -55,13 +55,16 @@ def views_in(row: int, side: int, settings: ViewSettings) -> list[View]:
 
 
 def load_autoencoder(folder: Path, device: torch.device) -> Any:  # noqa: ANN401 - diffusers is untyped
-    """A frozen diffusers autoencoder of any kind, float32, convolutions in the layout that is fastest."""
-    import json
+    """A frozen diffusers autoencoder of any kind, float32, convolutions in the layout that is fastest.
 
-    import diffusers
+    Raises:
+        InputError: The folder holds none, or one without safetensors weights that are whole.
+    """
+    from synthesis import autoencoder_swap
+    from synthesis.autoencoders import Autoencoder, kind_of
 
-    name = json.loads((folder / "config.json").read_text(encoding="utf-8"))["_class_name"]
-    model = getattr(diffusers, name).from_pretrained(folder, torch_dtype=torch.float32)
+    found = Autoencoder(folder.name, "", folder, kind_of(folder, f"autoencoder {folder.name!r}"))
+    model: Any = autoencoder_swap.load_autoencoder(found, torch.float32)
     return model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
 
 

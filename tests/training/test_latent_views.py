@@ -5,6 +5,7 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from synthesis.errors import InputError
 from tests.tiny import tiny_pictures
@@ -12,7 +13,7 @@ from training import latent_cache
 from training.data import Pair
 from training.finetune_views import Pictures
 from training.latent_cache import TensorCache
-from training.latent_views import LatentViews, ViewSettings, ground_distances, views_in
+from training.latent_views import LatentViews, ViewSettings, ground_distances, load_autoencoder, views_in
 
 CPU = torch.device("cpu")
 SETTINGS = ViewSettings(size=32, count=3, min_scale=0.5)
@@ -77,3 +78,21 @@ def test_an_image_that_cannot_be_read_any_more_is_named():
 
     with pytest.raises(InputError, match=r"real picture 'x\.png' cannot be read \(gone\)"):
         ground_distances([Pair("x.png", "", "train", ("a",), broken)], SETTINGS, [1.0])
+
+
+def test_only_whole_safetensors_are_loaded(tmp_path):
+    torch.manual_seed(0)
+    own = AutoencoderTiny(encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4,
+                          num_encoder_blocks=(1,) * 4, num_decoder_blocks=(1,) * 4)
+    own.save_pretrained(tmp_path / "half", variant="fp16")
+    loaded = load_autoencoder(tmp_path / "half", CPU)
+    assert all(torch.equal(value, own.state_dict()[name]) for name, value in loaded.state_dict().items())
+    own.save_pretrained(tmp_path / "pickled", safe_serialization=False)
+    own.save_pretrained(tmp_path / "lacks")
+    state = load_file(tmp_path / "lacks" / "diffusion_pytorch_model.safetensors")
+    state.popitem()
+    save_file(state, tmp_path / "lacks" / "diffusion_pytorch_model.safetensors")
+    for name in ("pickled", "lacks"):
+        with pytest.raises(InputError, match=f"autoencoder '{name}'") as refused:
+            load_autoencoder(tmp_path / name, CPU)
+        assert "\n" not in str(refused.value)
