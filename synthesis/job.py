@@ -19,19 +19,20 @@ from numpy.typing import NDArray
 
 from prompts.addresses import without_secrets
 from synthesis.blocks import Attempt, Blocks, drawn_by, drawn_of
-from synthesis.errors import InputError, RunError, nearest
+from synthesis.errors import InputError, RunError
 from synthesis.files import check_writable, free_bytes, locked, remove_leftovers, write_file
 from synthesis.frozen import Frozen, block_size_of, check_expected
 from synthesis.generators import Generator, find_generator, open_generator
 from synthesis.identity import Identity
 from synthesis.images import encode_all
-from synthesis.keeping import kept_rows, recorded_recipe, says_kept
+from synthesis.keeping import kept_rows, says_kept
 from synthesis.machine import this_machine
 from synthesis.prompt_checks import PromptDrops, checked, prompt_drops
 from synthesis.recipe import LARGEST_AUTO, KeptRows, Recipe
 from synthesis.runtime import FILE as RUNTIME
 from synthesis.runtime import Runtime
 from synthesis.scoring import Encoders
+from synthesis.targets import check_target, choose, with_labels
 from synthesis.unread import Unread, readers_of, refuse, unread_by
 
 if TYPE_CHECKING:
@@ -101,12 +102,12 @@ class Job:
         from prompts.registry import load_expander_for
 
         check_writable(root)
-        _check_target(recipe, root)
+        check_target(recipe, root)
         self.root = root
         names = recipe.class_names
         expander: Expander = load_expander_for(names, recipe.prompts.expander, **recipe.prompts.options)
-        asked = tuple(expander.classes) if names is None else _choose(names, expander.classes)
-        recipe = _with_labels(recipe, expander.classes, asked)
+        asked = tuple(expander.classes) if names is None else choose(names, expander.classes)
+        recipe = with_labels(recipe, expander.classes, asked)
         self.source = find_generator(recipe.generator)
         taken = {"steps": self.source.steps, "guidance": self.source.guidance}  # the model's, if the recipe has none
         recipe = recipe.model_copy(update={"generator": recipe.generator.model_copy(update={
@@ -349,59 +350,3 @@ class Job:
         if noted != self.runtime:
             self.runtime = noted
             self.runtime.save(self.root, self.identity.hash)
-
-
-def _check_target(recipe: Recipe, root: Path) -> None:
-    target, before = recipe.target, recorded_recipe(root)
-    known = before is not None and before.target == target  # of a version that began such a run
-    if target.max_attempts < target.most_wanted and not known:
-        which = "no class" if isinstance(target.per_class, int) else "not every class"
-        raise InputError(f"target.max_attempts {target.max_attempts} is below target.per_class {target.most_wanted}, "
-                         f"so that {which} could reach its target; raise the one or lower the other")
-
-
-def _with_labels(recipe: Recipe, known: Sequence[str], asked: Sequence[str]) -> Recipe:
-    """The recipe with a target by class in the labels of the expander.
-
-    Raises:
-        InputError: The target names other classes than the recipe asks for.
-    """
-    by_class = recipe.target.per_class
-    if not isinstance(by_class, dict):
-        return recipe
-    labels = _named(list(by_class), known)
-    for name, label in labels.items():
-        if label not in asked:
-            raise InputError(f"target.per_class names {name!r}, which prompts.classes does not; add it there or remove "
-                             "it here")
-    if missing := [label for label in asked if label not in labels.values()]:
-        raise InputError(f"target.per_class has no number for class {missing[0]!r}, which prompts.classes names; add "
-                         "one or remove the class")
-    counts = {labels[name]: count for name, count in by_class.items()}
-    target = recipe.target.model_copy(update={"per_class": {label: counts[label] for label in asked}})
-    return recipe.model_copy(update={"target": target})
-
-
-def _choose(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    chosen = set(_named(wanted, known).values())
-    return tuple(label for label in known if label in chosen)
-
-
-def _named(wanted: Sequence[str], known: Sequence[str]) -> dict[str, str]:
-    """The label behind each name of a class."""
-    found: dict[str, str] = {}
-    for name in wanted:
-        label = name if name in known else _meant(name, known)
-        if label is None:
-            raise InputError(f"class {name!r} does not exist{nearest(name, known)}; classes: {', '.join(known)}")
-        if label in found:
-            raise InputError(f"classes {found[label]!r} and {name!r} are the same class {label!r}; name it once")
-        found[label] = name
-    return {name: label for label, name in found.items()}
-
-
-def _meant(name: str, known: Sequence[str]) -> str | None:
-    from prompts.ontology import load_ontology
-    from prompts.wording import find_label
-
-    return find_label(name, known, load_ontology("open"))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from synthesis.errors import InputError
 from synthesis.evaluating import RealPair, RealPictures, real_pictures
 from synthesis.judges import check_classes, load_judges
-from synthesis.plain_yaml import YamlError, read_yaml
+from synthesis.measurers import MEASURED
 from synthesis.protocol_figures import clip_score
 from synthesis.protocols import (
     Asked,
@@ -34,6 +34,7 @@ from synthesis.protocols import (
     network_name,
 )
 from synthesis.quiet import quiet
+from synthesis.recipe import Recipe
 from synthesis.run_pictures import RunPictures
 
 if TYPE_CHECKING:
@@ -221,22 +222,23 @@ def _run_settings(run: Path, judges: Mapping[str, dict[str, object]]) -> dict[st
     from eval.picture_encoders import load_picture_encoder
 
     try:
-        recipe = read_yaml(run / "recipe.yaml")
-        filters = list(recipe.get("filters") or [])
-    except (OSError, AttributeError, YamlError) as error:
-        raise InputError(f"{str(run)!r} has no readable recipe.yaml, so its filters are unknown; give a run") from error
-    for settings in filters:
-        for key in ("encoder", "classifier"):
-            if not (reference := settings.get(key)):
-                continue
-            with quiet():
-                filtered = load_picture_encoder(reference).identity()
-            for name, judge in judges.items():
-                if judge == filtered:
-                    raise InputError(f"{name!r} judges and also filtered the run (filter {settings.get('kind')}, {key} "
-                                     f"{reference!r}); name another one with --encoder or --classifier")
-    return {"generator": recipe.get("generator"), "prompts": recipe.get("prompts"),
-            "filters": filters}
+        recipe = Recipe.load(run / "recipe.yaml")
+    except InputError as error:
+        raise InputError(f"the filters of {str(run)!r} are unknown ({error}); give a run") from error
+    for settings in recipe.filters:
+        if settings.source.gives not in MEASURED:
+            raise InputError(f"filter {settings.kind!r} of {str(run)!r} measures with a network of its own, so nobody "
+                             "can tell whether it is one that judges here; give a run without it")
+        if not (reference := settings.source.reference):
+            continue
+        with quiet():
+            filtered = load_picture_encoder(reference).identity()
+        for name, judge in judges.items():
+            if judge == filtered:
+                raise InputError(f"{name!r} judges and also filtered the run (filter {settings.kind}, {reference!r}); "
+                                 "name another one with --encoder or --classifier")
+    tree = recipe.tree()
+    return {key: tree[key] for key in ("generator", "prompts", "filters")}
 
 
 def _judged(

@@ -21,7 +21,7 @@ from typing_extensions import override
 from training.errors import InputError
 from training.going_on import check_same_shape
 from training.loop import Losses, Task
-from training.perception import PatchDiscriminator, ScenePerception
+from training.perception import PatchDiscriminator, ScenePerception, hinge_loss
 from training.pictures import PictureSet, dihedral, random_dihedral, to_float
 from training.saving import save_model
 from training.sheets import tile
@@ -139,8 +139,7 @@ class AutoencoderTask(Task):
         if player == "discriminator":
             if not adversarial or self._fake is None:
                 return {}
-            return {"hinge": (F.relu(1 - self.discriminator(real)).mean()
-                              + F.relu(1 + self.discriminator(self._fake)).mean())}
+            return {"hinge": hinge_loss(self.discriminator(real), self.discriminator(self._fake))}
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.settings.decoder_only):
             posterior = self.model.encode(batch["pixels"]).latent_dist
         mean, log_variance = posterior.mean.float(), posterior.logvar.float()

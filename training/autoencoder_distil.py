@@ -28,6 +28,7 @@ from training.going_on import check_same_shape
 from training.latent_cache import TensorCache, cache_key
 from training.latent_views import LatentViews, ViewSettings, load_autoencoder, to_latents, to_pixels
 from training.loop import Losses, Task
+from training.perception import hinge_loss
 from training.pictures import to_channels_last, to_float
 from training.saving import save_model
 from training.sheets import tile
@@ -43,7 +44,8 @@ class AutoencoderDistilSettings(BaseModel):
     Attributes:
         views: How training images are seen.
         crop: Side in pixels of what one step looks at; a multiple of 8.
-        margin: Outer pixels of a crop that the losses leave out, since the teacher saw beyond them.
+        margin: Outer pixels of a crop that the losses leave out, since the teacher saw beyond them. Where a crop ends
+            at the image's own edge it saw no more, so that they count there, and twice as many opposite do not.
         channels: Width of both halves, at every resolution.
         encoder_blocks: Residual blocks of the encoder, from full to an eighth of the resolution.
         decoder_blocks: Residual blocks of the decoder, from an eighth to full resolution.
@@ -192,17 +194,29 @@ class AutoencoderDistilTask(Task):
     def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
         cells, room = self.settings.crop // CELL, self.size // CELL
         parts: dict[str, list[torch.Tensor]] = {"latents": [], "target": [], "pixels": [], "code": []}
+        windows: dict[str, list[list[int]]] = {"drawn_at": [], "seen_at": []}
         for row in rows.tolist():
             view = int(torch.randint(self.settings.views.count, (1,), generator=generator))
             places = torch.randint(room - cells + 1, (4,), generator=generator).tolist()
+            looks = self._windows(places, generator)
             seen, drawn = self.views.cache.read(row, view), self.targets.read(row)
+            windows["drawn_at"].append(looks[:2])
+            windows["seen_at"].append(looks[2:])
             for source, (top, left), (code, pixels) in ((drawn, places[:2], ("latents", "target")),
                                                         (seen, places[2:], ("code", "pixels"))):
                 parts[code].append(source["latents"][:, top:top + cells, left:left + cells].float())
                 part = source["pixels"][CELL * top:CELL * (top + cells), CELL * left:CELL * (left + cells)]
                 parts[pixels].append(to_float(part.permute(2, 0, 1)))
-        return {name: torch.stack(values).to(self.device, memory_format=torch.channels_last)
-                for name, values in parts.items()}
+        images = {name: torch.stack(values).to(self.device, memory_format=torch.channels_last)
+                  for name, values in parts.items()}
+        return images | {name: torch.tensor(values) for name, values in windows.items()}
+
+    def _windows(self, places: Sequence[int], generator: torch.Generator) -> list[int]:
+        """Where, in cells, the losses begin to look in a crop that begins at each of some places along an axis."""
+        edge, last = self.settings.margin // CELL, (self.size - self.settings.crop) // CELL
+        sides = torch.randint(2, (len(places),), generator=generator).tolist()  # of a crop that is the whole image
+        return [2 * edge * side if not last else {0: 0, last: 2 * edge}.get(place, edge)
+                for place, side in zip(places, sides, strict=True)]
 
     @override
     def losses(self, player: str, batch: dict[str, torch.Tensor], progress: float) -> Losses:
@@ -210,20 +224,20 @@ class AutoencoderDistilTask(Task):
         if player == "discriminator":
             if not self._adversarial or self._fake is None:
                 return {}
-            real = self.discriminator(_inner(batch["target"], settings.margin), self._code(batch))
+            real = self.discriminator(self._inner(batch["target"], batch["drawn_at"]), self._code(batch))
             fake = self.discriminator(self._fake, self._code(batch))
-            return {f"hinge_{name}": F.relu(1 - r).mean() + F.relu(1 + f).mean()
+            return {f"hinge_{name}": hinge_loss(r, f)
                     for name, r, f in zip(("patch", "texture"), real, fake, strict=True)}
-        drawn = _inner(self.model.decode(batch["latents"]).sample, settings.margin)
-        target = _inner(batch["target"], settings.margin)
+        drawn = self._inner(self.model.decode(batch["latents"]).sample, batch["drawn_at"])
+        target = self._inner(batch["target"], batch["drawn_at"])
         losses = {
             "l1": settings.l1_weight * (drawn - target).abs().mean(),
             "mean": settings.mean_weight * (F.avg_pool2d(drawn, 4) - F.avg_pool2d(target, 4)).abs().mean(),
         }
         if settings.latent_weight:
-            edge = settings.margin // CELL
-            code = _inner(self.model.encode(batch["pixels"]).latents, edge)
-            losses["latents"] = settings.latent_weight * F.mse_loss(code, _inner(batch["code"], edge))
+            code = self._inner(self.model.encode(batch["pixels"]).latents, batch["seen_at"], 1)
+            losses["latents"] = settings.latent_weight * F.mse_loss(
+                code, self._inner(batch["code"], batch["seen_at"], 1))
         if self._adversarial:
             verdicts = self.discriminator(drawn, self._code(batch))
             losses["adversarial"] = -settings.adversarial_weight * (verdicts[0].mean() + verdicts[1].mean())
@@ -235,7 +249,13 @@ class AutoencoderDistilTask(Task):
         return self.settings.adversarial_weight > 0 and self._progress >= self.settings.adversarial_start
 
     def _code(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        return _inner(batch["latents"], self.settings.margin // CELL)
+        return self._inner(batch["latents"], batch["drawn_at"], 1)
+
+    def _inner(self, crops: torch.Tensor, at: torch.Tensor, cell: int = CELL) -> torch.Tensor:
+        """The part of each crop (N, C, S, S) that the losses look at, from cell `at` (N, 2), row before column, on."""
+        side = (self.settings.crop - 2 * self.settings.margin) // CELL * cell
+        return torch.stack([crop[:, cell * top:cell * top + side, cell * left:cell * left + side]
+                            for crop, (top, left) in zip(crops, at.tolist(), strict=True)])
 
     @override
     def validate(self) -> dict[str, float]:
@@ -286,11 +306,6 @@ def disturbed(cache: TensorCache, row: int, settings: AutoencoderDistilSettings)
 def to_bytes(pixels: torch.Tensor) -> torch.Tensor:
     """Float (N, 3, S, S) in [-1, 1] to `uint8` (N, S, S, 3)."""
     return pixels.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-
-
-def _inner(pixels: torch.Tensor, margin: int) -> torch.Tensor:
-    height, width = pixels.shape[-2:]
-    return pixels[..., margin:height - margin, margin:width - margin]
 
 
 def _psnr(a: torch.Tensor, b: torch.Tensor) -> float:

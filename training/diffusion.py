@@ -7,6 +7,8 @@ sampling distance are said behind the caption and dropped each for itself, so th
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,7 @@ from training.view_texts import TextSettings, ViewTexts
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
+log = logging.getLogger("terrasynth")
 NOISE_SCHEDULE = {"num_train_timesteps": 1000, "beta_schedule": "scaled_linear", "beta_start": 0.00085,
                   "beta_end": 0.012, "prediction_type": "v_prediction"}  # betas of Stable Diffusion 1 and 2
 STEPS = 20  # that a model says it wants
@@ -106,7 +109,8 @@ class DiffusionTask(Task):
         own = self.vae if encoder is None else load_autoencoder(encoder, device)
         channels, side = check_latents(own, self.vae, self.size)
         self.texts = ViewTexts(splits["train"].pairs, settings.views, settings)
-        self.tokenizer = train_tokenizer(self.texts.vocabulary(), settings.vocabulary, settings.tokens)
+        every = self.texts.vocabulary()
+        self.tokenizer = train_tokenizer(every, settings.vocabulary, settings.tokens)
         self.text_encoder = text_encoder(self.tokenizer, settings)
         nn.Module.to(self.text_encoder, device)
         self.unet = UNet2DConditionModel(
@@ -118,6 +122,7 @@ class DiffusionTask(Task):
         ).to(device, memory_format=torch.channels_last)
         if initial is not None:
             self._go_on_from(initial)
+        tell_of_cut(self.tokenizer, every, settings.tokens)
         self.noise_schedule = DDPMScheduler(**NOISE_SCHEDULE)
         self.latents = LatentViews(splits["train"], settings.views, encoder or autoencoder, cache, device).all_latents()
         self.val_latents, self.val_texts = self._val(own)
@@ -249,6 +254,15 @@ def check_latents(encoder: Any, decoder: Any, size: int) -> tuple[int, int]:  # 
         raise InputError(f"needs.autoencoder makes images of {drawn} pixels from the latents of {size} pixels; set "
                          "model.views.size to a multiple of its cells, and give a needs.encoder of its latent space")
     return channels, side
+
+
+def tell_of_cut(tokenizer: Any, texts: Sequence[str], most: int) -> int:  # noqa: ANN401 - transformers' own types
+    """Count texts that are longer than the model reads, and say so: what stands last is class and distance."""
+    long = [text for text in texts if len(tokenizer(text)["input_ids"]) > most]
+    if long:
+        log.warning("%d of %d texts have more than model.tokens %d tokens and lose their end, such as %r; set "
+                    "model.tokens higher", len(long), len(texts), most, long[0][:100])
+    return len(long)
 
 
 def text_encoder(tokenizer: Any, settings: DiffusionSettings) -> Any:  # noqa: ANN401 - transformers' own types

@@ -22,10 +22,11 @@ from typing_extensions import override
 from training.finetune_views import Pictures, spread
 from training.latent_views import LatentViews, ViewSettings, load_autoencoder, to_latents, to_pixels
 from training.loop import Losses, Task
+from training.perception import hinge_loss
 from training.pictures import to_float
 from training.saving import save_model
 from training.sheets import tile
-from training.vq import CodeUse, fit_codebook, flat, nearest_codes, perplexity
+from training.vq import CodeUse, fit_codebook, flat, nearest_codes, perplexity, quantize
 
 
 class LatentVQSettings(BaseModel):
@@ -162,20 +163,15 @@ class LatentVQTask(Task):
         if player == "discriminator":
             if not adversarial or self._fake is None:
                 return {}
-            return {"hinge": F.relu(1 - self.discriminator(real)).mean()
-                    + F.relu(1 + self.discriminator(self._fake)).mean()}
+            return {"hinge": hinge_loss(self.discriminator(real), self.discriminator(self._fake))}
         encoded = self.model.encode(real).latents
         rows = flat(encoded)
-        indices = nearest_codes(rows.detach(), self.codebook.detach())
-        self.use.count(indices)
-        codes = F.embedding(indices, self.codebook)
+        quantized, codebook, commitment = quantize(rows, self.codebook, self.use)
         n, width, height, columns = encoded.shape
-        quantized = (rows + (codes - rows).detach()).view(n, height, columns, width).permute(0, 3, 1, 2)
-        fake = self.model.decoder(self.model.post_quant_conv(quantized.contiguous()))
-        losses = {
-            "mse": F.mse_loss(fake, real), "codebook": F.mse_loss(codes, rows.detach()),
-            "commitment": settings.commitment_weight * F.mse_loss(rows, codes.detach()),
-        }
+        quantized = quantized.view(n, height, columns, width).permute(0, 3, 1, 2).contiguous()
+        fake = self.model.decoder(self.model.post_quant_conv(quantized))
+        losses = {"mse": F.mse_loss(fake, real), "codebook": codebook,
+                  "commitment": settings.commitment_weight * commitment}
         if adversarial:
             losses["adversarial"] = -settings.adversarial_weight * self.discriminator(fake).mean()
         if settings.revive_below and progress < settings.revive_until:

@@ -64,3 +64,13 @@ class ScenePerception(nn.Module):
         self.backbone.eval()
         pairs = zip(self.features(fake), wanted, strict=True)
         return torch.stack([(a - b).square().sum(1).mean() for a, b in pairs]).sum()
+
+
+def hinge_loss(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    """Hinge loss of a discriminator (Miyato et al., ICLR 2018, equation 16), a scalar.
+
+    Args:
+        real: Logits of real samples, of any shape.
+        fake: Logits of generated ones.
+    """
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()

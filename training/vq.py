@@ -24,7 +24,7 @@ from typing_extensions import override
 from training.errors import InputError
 from training.going_on import check_same_shape
 from training.loop import Losses, Task
-from training.perception import PatchDiscriminator, ScenePerception
+from training.perception import PatchDiscriminator, ScenePerception, hinge_loss
 from training.pictures import PictureSet, random_dihedral, to_float
 from training.saving import save_model
 from training.sheets import tile
@@ -258,8 +258,7 @@ class VQTask(Task):
         if player == "discriminator":
             if not adversarial or self._fake is None:
                 return {}
-            return {"hinge": (F.relu(1 - self.discriminator(real)).mean()
-                              + F.relu(1 + self.discriminator(self._fake)).mean())}
+            return {"hinge": hinge_loss(self.discriminator(real), self.discriminator(self._fake))}
         with torch.set_grad_enabled(torch.is_grad_enabled() and not settings.decoder_only):
             latents = self.model.encode(real).latents
         rows = flat(latents)
@@ -286,14 +285,9 @@ class VQTask(Task):
         return losses
 
     def _nearest(self, rows: torch.Tensor) -> tuple[torch.Tensor, Losses]:
-        indices = nearest_codes(rows.detach(), self.codebook.detach())
-        self.use.count(indices)
-        codes = F.embedding(indices, self.codebook)
-        losses = {
-            "codebook": self.settings.codebook_weight * (codes - rows.detach()).square().mean(),
-            "commitment": self.settings.commitment_weight * (rows - codes.detach()).square().mean(),
-        }
-        return rows + (codes - rows).detach(), losses
+        quantised, codebook, commitment = quantize(rows, self.codebook, self.use)
+        return quantised, {"codebook": self.settings.codebook_weight * codebook,
+                           "commitment": self.settings.commitment_weight * commitment}
 
     def _gumbel(self, rows: torch.Tensor, noise: torch.Tensor, progress: float) -> tuple[torch.Tensor, Losses]:
         first, last = self.settings.temperature
@@ -334,6 +328,25 @@ class VQTask(Task):
 
 def _class_name(folder: Path) -> str:
     return str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("_class_name", ""))
+
+
+def quantize(rows: torch.Tensor, codebook: torch.Tensor, use: CodeUse) -> tuple[torch.Tensor, ...]:
+    """Nearest codes with the gradient of what they replace (van den Oord et al., NeurIPS 2017, section 3.2).
+
+    Args:
+        rows: Encoded, float (N, D).
+        codebook: Float (K, D).
+        use: Counts the codes.
+
+    Returns:
+        Codes float (N, D), by which the gradient goes straight to `rows`; and two scalars, the mean squared distance
+        that moves the codes alone, and the one that moves the rows alone (equation 3).
+    """
+    indices = nearest_codes(rows.detach(), codebook.detach())
+    use.count(indices)
+    codes = F.embedding(indices, codebook)
+    return (rows + (codes - rows).detach(), (codes - rows.detach()).square().mean(),
+            (rows - codes.detach()).square().mean())
 
 
 def flat(latents: torch.Tensor) -> torch.Tensor:

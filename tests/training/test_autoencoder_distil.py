@@ -97,13 +97,19 @@ def test_the_adversary_joins_when_it_is_told_to(data, teacher, tmp_path):
     drawn = task.losses("autoencoder", batch, 0.5)
     verdict = task.losses("discriminator", batch, 0.5)
     assert set(verdict) == {"hinge_patch", "hinge_texture"}
-    inner = task.model.decode(batch["latents"]).sample[..., 8:-8, 8:-8]
-    patch, texture = task.discriminator(inner, batch["latents"][..., 1:-1, 1:-1])
+    inner = looked_at(task.model.decode(batch["latents"]).sample, batch["drawn_at"], 8)
+    patch, texture = task.discriminator(inner, looked_at(batch["latents"], batch["drawn_at"], 1))
     torch.testing.assert_close(drawn["adversarial"], -0.05 * (patch.mean() + texture.mean()), rtol=1e-3, atol=1e-5)
     for parameter in task.discriminator.parameters():
         parameter.grad = None
     sum(verdict.values()).backward()
     assert all(parameter.grad is not None for parameter in task.discriminator.parameters())
+
+
+def looked_at(crops, at, cell):
+    """A window of one cell in each crop."""
+    return torch.stack([crop[:, cell * top:cell * (top + 1), cell * left:cell * (left + 1)]
+                        for crop, (top, left) in zip(crops, at.tolist(), strict=True)])
 
 
 def test_the_losses_are_those_of_the_crops_without_their_margin(data, teacher, tmp_path):
@@ -112,11 +118,35 @@ def test_the_losses_are_those_of_the_crops_without_their_margin(data, teacher, t
     assert batch["latents"].shape == (4, 4, 3, 3)
     assert batch["target"].shape == (4, 3, 24, 24)
     found = task.losses("autoencoder", batch, 0.0)
-    drawn, target = task.model.decode(batch["latents"]).sample[..., 8:16, 8:16], batch["target"][..., 8:16, 8:16]
+    drawn, target = (looked_at(crops, batch["drawn_at"], 8)
+                     for crops in (task.model.decode(batch["latents"]).sample, batch["target"]))
     torch.testing.assert_close(found["l1"], 4 * F.l1_loss(drawn, target))
     torch.testing.assert_close(found["mean"], 2 * F.l1_loss(F.avg_pool2d(drawn, 4), F.avg_pool2d(target, 4)))
     code = task.model.encode(batch["pixels"]).latents
-    torch.testing.assert_close(found["latents"], F.mse_loss(code[..., 1:2, 1:2], batch["code"][..., 1:2, 1:2]))
+    torch.testing.assert_close(found["latents"], F.mse_loss(
+        *(looked_at(each, batch["seen_at"], 1) for each in (code, batch["code"]))))
+
+
+@pytest.mark.parametrize(("size", "windows"), [(48, {0: {0}, 1: {1}, 2: {1}, 3: {2}}), (24, {0: {0, 2}})])
+def test_the_losses_look_as_far_as_the_images_own_edge(data, teacher, tmp_path, size, windows):
+    """Elsewhere the teacher saw beyond the crop; at the edge of the image a decoder has nothing beyond it, either."""
+    task = task_of(data, teacher, tmp_path / "cache")
+    task.size = size
+    generator = torch.Generator().manual_seed(0)
+    found = {place: {task._windows([place], generator)[0] for _ in range(20)} for place in windows}
+    assert found == windows
+
+
+def test_every_pixel_of_an_image_is_looked_at(data, teacher, tmp_path):
+    task = task_of(data, teacher, tmp_path / "cache", mixed_share=0.0)
+    kept, seen = task.targets.read(3)["latents"].float(), torch.zeros(4, 4)
+    for seed in range(60):
+        batch = task.batch(torch.tensor([3]), torch.Generator().manual_seed(seed))
+        ((top, left),) = [(top, left) for top in range(2) for left in range(2)
+                          if torch.equal(kept[:, top:top + 3, left:left + 3], batch["latents"][0])]
+        down, right = batch["drawn_at"][0].tolist()
+        seen[top + down, left + right] = 1
+    assert seen[[0, 0, 3, 3], [0, 3, 0, 3]].all()
 
 
 def test_crops_are_of_the_same_place_in_latents_and_images(data, teacher, tmp_path):

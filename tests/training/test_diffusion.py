@@ -16,7 +16,7 @@ from synthesis.conditioning import Conditioning, read_conditioning
 from synthesis.sampling import Sampling, read_sampling
 from tests.tiny import tiny_pictures
 from training.data import Pair, read_pairs
-from training.diffusion import NOISE_SCHEDULE, DiffusionSettings, DiffusionTask
+from training.diffusion import NOISE_SCHEDULE, DiffusionSettings, DiffusionTask, tell_of_cut
 from training.errors import InputError
 from training.finetune_views import read_split
 from training.latent_views import ViewSettings, view_pixels, views_in
@@ -300,3 +300,11 @@ def test_equal_weights_are_a_setting_and_nonsense_is_none():
     assert DiffusionSettings(snr_gamma=None).snr_gamma is None
     with pytest.raises(ValidationError, match="greater than 0"):
         DiffusionSettings(snr_gamma=0)
+
+
+def test_texts_that_lose_their_end_are_said(places, tmp_path, caplog):
+    tokenizer = task_of(places, tmp_path).tokenizer
+    texts = ["a beach", "a beach " * 60 + "; harbor"]
+    assert tell_of_cut(tokenizer, texts, 32) == 1
+    assert "1 of 2 texts have more than model.tokens 32 tokens and lose their end, such as 'a beach" in caplog.text
+    assert tell_of_cut(tokenizer, texts[:1], 32) == 0
