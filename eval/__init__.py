@@ -1,37 +1,42 @@
 """Judge pictures: dual encoders, scene classifiers, metrics with their nulls and ceilings, and reports.
 
 Works on `uint8` (N, H, W, 3) arrays, strings and feature arrays, and imports no other part of this project. Functions
-that have the name of their file are imported from there: `from eval.memorisation import memorisation`, `from
-eval.repetition import repetition`.
+that have the name of their file are imported from there, as in `from terrasynth.eval.copies.repetition import
+repetition`.
 """
 
 from __future__ import annotations
+
+if __name__ != "terrasynth.eval":  # a file under two names would be two modules with two classes of each name
+    raise ImportError("this folder is a part of terrasynth: `pip install -e .`, then `import terrasynth.eval`")
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eval.calibration import Calibration, calibrate
-    from eval.classifier import SceneClassifier, load_classifier
-    from eval.coverage import measure_coverage
-    from eval.diversity import vendi_score
-    from eval.duplicates import max_similarity_before
-    from eval.encoders import ClipEncoder, Encoder, PictureEncoder, load_encoder
-    from eval.errors import InputError
-    from eval.evaluation import Evaluation, evaluate
-    from eval.feature_cache import CachedClassifier, CachedEncoder
-    from eval.frechet import FeatureStatistics, frechet_distance, frechet_floor, frechet_infinity
-    from eval.kernel_distances import cmmd, kid
-    from eval.memorisation import Memorisation
-    from eval.models import ResolvedModel, content_hash, resolve
-    from eval.picture_encoders import load_picture_encoder
-    from eval.picture_measures import FeatureMeasure, HashMeasure
-    from eval.reference import Reference, make_reference
-    from eval.repetition import Repetition
-    from eval.report import RunReport, write_report
-    from eval.retrieval import measure_retrieval
-    from eval.scores import inception_score
-    from eval.thumbnail import ThumbnailEncoder
+    from terrasynth.eval.copies.duplicates import max_similarity_before
+    from terrasynth.eval.copies.measures import FeatureMeasure, HashMeasure
+    from terrasynth.eval.copies.memorisation import Memorisation
+    from terrasynth.eval.copies.repetition import Repetition
+    from terrasynth.eval.errors import InputError
+    from terrasynth.eval.evaluation.evaluate import evaluate
+    from terrasynth.eval.evaluation.record import Evaluation
+    from terrasynth.eval.evaluation.reference import Reference, make_reference
+    from terrasynth.eval.metrics.coverage import measure_coverage
+    from terrasynth.eval.metrics.diversity import vendi_score
+    from terrasynth.eval.metrics.frechet import FeatureStatistics, frechet_distance, frechet_floor, frechet_infinity
+    from terrasynth.eval.metrics.inception_score import inception_score
+    from terrasynth.eval.metrics.kernel_distances import cmmd, kid
+    from terrasynth.eval.metrics.retrieval import measure_retrieval
+    from terrasynth.eval.models.calibrating import calibrate
+    from terrasynth.eval.models.calibration import Calibration
+    from terrasynth.eval.models.classifiers import SceneClassifier, load_classifier
+    from terrasynth.eval.models.dual_encoders import ClipEncoder, Encoder, PictureEncoder, load_encoder
+    from terrasynth.eval.models.feature_cache import CachedClassifier, CachedEncoder
+    from terrasynth.eval.models.picture_encoders import load_picture_encoder
+    from terrasynth.eval.models.references import ResolvedModel, content_hash, resolve
+    from terrasynth.eval.models.thumbnail import ThumbnailEncoder
+    from terrasynth.eval.pages.run_report import RunReport, write_report
 
 __all__ = [
     "CachedClassifier", "CachedEncoder", "Calibration", "ClipEncoder", "Encoder", "Evaluation", "FeatureMeasure",
@@ -43,30 +48,32 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Calibration": "calibration", "calibrate": "calibration",
-    "ClipEncoder": "encoders", "Encoder": "encoders", "PictureEncoder": "encoders",
-    "load_encoder": "encoders",
-    "CachedClassifier": "feature_cache", "CachedEncoder": "feature_cache",
-    "load_picture_encoder": "picture_encoders",
-    "Evaluation": "evaluation", "evaluate": "evaluation",
-    "FeatureStatistics": "frechet", "frechet_distance": "frechet", "frechet_floor": "frechet",
-    "frechet_infinity": "frechet",
-    "cmmd": "kernel_distances", "kid": "kernel_distances",
-    "inception_score": "scores", "measure_coverage": "coverage", "measure_retrieval": "retrieval",
-    "vendi_score": "diversity",
-    "FeatureMeasure": "picture_measures", "HashMeasure": "picture_measures",
+    "Calibration": "models.calibration", "calibrate": "models.calibrating",
+    "ClipEncoder": "models.dual_encoders", "Encoder": "models.dual_encoders", "PictureEncoder": "models.dual_encoders",
+    "load_encoder": "models.dual_encoders",
+    "CachedClassifier": "models.feature_cache", "CachedEncoder": "models.feature_cache",
+    "load_picture_encoder": "models.picture_encoders",
+    "Evaluation": "evaluation.record", "evaluate": "evaluation.evaluate",
+    "FeatureStatistics": "metrics.frechet", "frechet_distance": "metrics.frechet", "frechet_floor": "metrics.frechet",
+    "frechet_infinity": "metrics.frechet",
+    "cmmd": "metrics.kernel_distances", "kid": "metrics.kernel_distances",
+    "inception_score": "metrics.inception_score", "measure_coverage": "metrics.coverage",
+    "measure_retrieval": "metrics.retrieval",
+    "vendi_score": "metrics.diversity",
+    "FeatureMeasure": "copies.measures", "HashMeasure": "copies.measures",
     "InputError": "errors",
-    "Memorisation": "memorisation", "Repetition": "repetition", "max_similarity_before": "duplicates",
-    "Reference": "reference", "make_reference": "reference",
-    "ResolvedModel": "models", "content_hash": "models", "resolve": "models",
-    "RunReport": "report", "write_report": "report",
-    "SceneClassifier": "classifier", "load_classifier": "classifier",
-    "ThumbnailEncoder": "thumbnail",
+    "Memorisation": "copies.memorisation", "Repetition": "copies.repetition",
+    "max_similarity_before": "copies.duplicates",
+    "Reference": "evaluation.reference", "make_reference": "evaluation.reference",
+    "ResolvedModel": "models.references", "content_hash": "models.references", "resolve": "models.references",
+    "RunReport": "pages.run_report", "write_report": "pages.run_report",
+    "SceneClassifier": "models.classifiers", "load_classifier": "models.classifiers",
+    "ThumbnailEncoder": "models.thumbnail",
 }
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562: whatever the name stands for
-    """Import on first use, so that `import eval` stays cheap (PEP 562)."""
+    """Import on first use, so that `import terrasynth.eval` stays cheap (PEP 562)."""
     if name in _HOMES:
-        return getattr(importlib.import_module(f"eval.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'eval' has no attribute {name!r}")
+        return getattr(importlib.import_module(f"terrasynth.eval.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

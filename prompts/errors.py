@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from prompts.addresses import shown
+from terrasynth.prompts.addresses import shown
 
 
 class InputError(ValueError):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from prompts.errors import InputError
+from terrasynth.prompts.errors import InputError
 
 FORMATS = {".jsonl": "JSON Lines", ".csv": "CSV with a header", ".txt": "text", ".tsv": "text with tabs"}
 LARGEST_FILE = 256 * 2**20  # bytes of a file of prompts or captions, which is read as a whole

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 
-from prompts.errors import InputError
-from prompts.plugins import Plugins
-from prompts.types import Expander
+from terrasynth.prompts.errors import InputError
+from terrasynth.prompts.plugins import Plugins
+from terrasynth.prompts.types import Expander
 
 EXPANDERS = Plugins("terrasynth.expanders", "expander", InputError)
 
@@ -52,8 +52,8 @@ def load_expander_for(classes: Sequence[str] | None, name: str, /, **options: ob
     """
     if classes is None or "classes" in options or not _takes_classes(name):
         return load_expander(name, **options)
-    from prompts.ontology import load_ontology
-    from prompts.wording import find_label
+    from terrasynth.prompts.scenes.ontology import load_ontology
+    from terrasynth.prompts.scenes.wording import find_label
 
     ontology = load_ontology("open")
     labels = [find_label(label, ontology.classes, ontology) or label for label in classes]

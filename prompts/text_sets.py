@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from prompts.errors import InputError
-from prompts.reading import existing, fail, label_of, parse_json, records, text_of
+from terrasynth.prompts.errors import InputError
+from terrasynth.prompts.reading import existing, fail, label_of, parse_json, records, text_of
 
 
 def read_texts(path: str | Path, split: str = "train", all_captions: bool = False) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from prompts.errors import InputError, nearest
+from terrasynth.prompts.errors import InputError, nearest
 
 
 @dataclass(frozen=True)

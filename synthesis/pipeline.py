@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from synthesis.block_work import BlockWork
-from synthesis.card import write_card
-from synthesis.decisions import ClassDecisions, write_decisions
-from synthesis.drawn_texts import LeftOut
-from synthesis.events import Event, Finished, Listener, Planned, RunResult, Writing
-from synthesis.finished import asked_for, finished_counts, forget_finished, note_finished, written_hashes
-from synthesis.job import Job
-from synthesis.recipe import Recipe
-from synthesis.reporting import drawn_unread, write_run_report
-from synthesis.shards import write_shards
+from terrasynth.synthesis.cards.card import write_card
+from terrasynth.synthesis.cards.run_report import drawn_unread, write_run_report
+from terrasynth.synthesis.core import layout
+from terrasynth.synthesis.core.drawn_texts import LeftOut
+from terrasynth.synthesis.events import Event, Finished, Listener, Planned, RunResult, Writing
+from terrasynth.synthesis.execution.job import Job
+from terrasynth.synthesis.execution.local import BlockWork
+from terrasynth.synthesis.ledger.decision_table import write_decisions
+from terrasynth.synthesis.ledger.decisions import ClassDecisions
+from terrasynth.synthesis.ledger.finished import (
+    asked_for,
+    finished_counts,
+    forget_finished,
+    note_finished,
+    written_hashes,
+)
+from terrasynth.synthesis.ledger.shards import write_shards
+from terrasynth.synthesis.recipe import Recipe
 
 
 def run(
@@ -98,7 +106,7 @@ def _in_turn(work: BlockWork, classes: list[ClassDecisions]) -> Iterator[ClassDe
 def _write_results(job: Job, classes: list[ClassDecisions], tell: Callable[[Event], None]) -> dict[str, str]:
     """Write decisions, data set, report and card; returns the hashes of the files of the first two."""
     tell(Writing("decisions"))
-    write_decisions(job.root / "decisions.parquet", classes, job.recipe.filter_names, job.attempt_id)
+    write_decisions(job.root / layout.DECISIONS, classes, job.recipe.filter_names, job.attempt_id)
     tell(Writing("data"))
     left_out = LeftOut()
     write_shards(job, classes, left_out)

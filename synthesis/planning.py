@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthesis.files import free_bytes
-from synthesis.images import encode_all
-from synthesis.job import Job
-from synthesis.recipe import Recipe
-from synthesis.runtime import Runtime
+from terrasynth.synthesis.core.files import free_bytes
+from terrasynth.synthesis.core.images import encode_all
+from terrasynth.synthesis.execution.job import Job
+from terrasynth.synthesis.generators.runtime import Runtime
+from terrasynth.synthesis.recipe import Recipe
 
 SHOWN_PROMPTS = 3
 

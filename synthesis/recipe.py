@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
-from prompts.checks import CheckSettings
-from synthesis.errors import InputError, RefusedError, nearest, one_line
-from synthesis.filters import FILTERS, AnyFilter, why_not
-from synthesis.plain_yaml import YamlError, parse_yaml, read_yaml
-from synthesis.sampling import MOST_GUIDANCE, MOST_STEPS
+from terrasynth.prompts.checks.settings import CheckSettings
+from terrasynth.synthesis.core.errors import InputError, RefusedError, nearest, one_line
+from terrasynth.synthesis.core.plain_yaml import YamlError, parse_yaml, read_yaml
+from terrasynth.synthesis.core.sampling import MOST_GUIDANCE, MOST_STEPS
+from terrasynth.synthesis.filters import FILTERS, AnyFilter, why_not
 
 SHIPPED = Path(__file__).parent / "recipes"
 # Far beyond what is useful, and near enough that nothing overflows, and no memory is asked for that no machine has.
@@ -230,8 +230,9 @@ class Recipe(_Settings):
         target: How many pictures.
         output: How they are stored.
         runtime: Where and how the work is done.
-        unknown: What to do about words and classes that a model never met in training (`synthesis.unread`): "warn" says
-            so before the first image and in report and card, "refuse" stops before the first image.
+        unknown: What to do about words and classes that a model never met in training
+            (`terrasynth.synthesis.execution.unread`): "warn" says so before the first image and in report and card,
+            "refuse" stops before the first image.
         identity: Written by a run into its `recipe.yaml`; when given, a run whose models or prompts resolve to
             another identity is refused.
     """

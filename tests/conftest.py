@@ -18,7 +18,7 @@ def terrasynth(capsys):
     """Run a command; gives exit code, stdout and the lines of stderr."""
 
     def call(*arguments):
-        from synthesis.cli import main
+        from terrasynth.synthesis.cli import main
 
         with pytest.raises(SystemExit) as ended:
             main([str(argument) for argument in arguments])

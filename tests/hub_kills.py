@@ -14,7 +14,7 @@ def push_through_kills(hub, folder, home, most):
 
     Returns how many were still alive to be killed.
     """
-    command = [sys.executable, "-m", "synthesis.cli", "push", str(folder), "--repo", "user/tiny"]
+    command = [sys.executable, "-m", "terrasynth", "push", str(folder), "--repo", "user/tiny"]
     environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "0",
                                 "HF_DATASETS_OFFLINE": "0", "HF_HOME": str(home)}
     draw, kills = random.Random(1), 0

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from synthesis.card import header
-from synthesis.decisions import score_names
-from synthesis.frozen import Frozen
-from synthesis.identity import Identity
-from synthesis.images import encode
-from synthesis.licence_sources import save_licence
-from synthesis.licences import Source, inherit
-from synthesis.shards import _schema, _write_shard
+from terrasynth.synthesis.cards.card import header
+from terrasynth.synthesis.cards.licence_sources import save_licence
+from terrasynth.synthesis.cards.licences import Source, inherit
+from terrasynth.synthesis.core.identity import Identity
+from terrasynth.synthesis.core.images import encode
+from terrasynth.synthesis.ledger.decision_table import score_names
+from terrasynth.synthesis.ledger.frozen import Frozen
+from terrasynth.synthesis.ledger.shards import _schema, _write_shard
 
 LABELS = ("beach", "forest", "river")
 HIDDEN = (".lock", "evaluation/index.html", "data/train-00099.parquet.tmp", "blocks/beach/00000.parquet",

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from eval import load_classifier, load_encoder
-from eval.models import EMBEDDED_ROOT
-from prompts import load_expander
-from synthesis import load_generator
-from synthesis.generators import WEIGHTS
+from terrasynth.eval import load_classifier, load_encoder
+from terrasynth.eval.models.references import EMBEDDED_ROOT
+from terrasynth.prompts import load_expander
+from terrasynth.synthesis import load_generator
+from terrasynth.synthesis.core.embedded import WEIGHTS
 
 FOLDERS = {path.name: path for root in (EMBEDDED_ROOT, WEIGHTS) for path in sorted(root.iterdir()) if path.is_dir()}
 MIB = 2**20

@@ -25,8 +25,9 @@ def installed(tmp_path_factory):
 
 
 def terrasynth(site, *arguments):
-    environment = os.environ | {"PYTHONPATH": f"{site}{os.pathsep}{ROOT}", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([sys.executable, "-m", "synthesis.cli", *map(str, arguments)], env=environment, cwd=site,
+    path = os.pathsep.join(map(str, (site, ROOT / "src", ROOT)))
+    environment = os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-m", "terrasynth", *map(str, arguments)], env=environment, cwd=site,
                           capture_output=True, text=True)
     return done.returncode, done.stdout, done.stderr
 

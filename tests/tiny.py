@@ -51,7 +51,7 @@ def tiny_dual_encoder(folder: Path, seed: int = 0) -> Path:
     """Write a `VisionTextDualEncoderModel` with a convolutional tower, tokenizer and preprocessing."""
     from transformers import VisionTextDualEncoderConfig, VisionTextDualEncoderModel
 
-    from eval.networks import PooledResNetConfig
+    from terrasynth.eval.models.residual_tower import PooledResNetConfig
 
     tokenizer = tiny_tokenizer()
     vision = PooledResNetConfig(embedding_size=8, hidden_sizes=[8, 24], depths=[1, 1], layer_type="basic")

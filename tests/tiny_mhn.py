@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from diffusers import VQModel
 
-    from synthesis.hopfield_transformer import HopfieldTransformer
-    from synthesis.mhn_pipeline import Txt2ImgMHNPipeline
+    from terrasynth.synthesis.generators.hopfield.pipeline import Txt2ImgMHNPipeline
+    from terrasynth.synthesis.generators.hopfield.transformer import HopfieldTransformer
 
 TEXT_LENGTH = 12
 CODES = 64
@@ -75,7 +75,7 @@ def tiny_transformer(text_vocabulary: int, size: int = 32, seed: int = 0, **opti
     """Two blocks of width 32; `options` are those of `HopfieldTransformer` and go before the small values here."""
     import torch
 
-    from synthesis.hopfield_transformer import HopfieldTransformer
+    from terrasynth.synthesis.generators.hopfield.transformer import HopfieldTransformer
     from tests.tiny import _seeded
 
     small = {
@@ -96,7 +96,7 @@ def tiny_mhn(size: int = 32, seed: int = 0, vae: Any = None, **options: Any) -> 
 
     `options` are those of `tiny_transformer`.
     """
-    from synthesis.mhn_pipeline import Txt2ImgMHNPipeline
+    from terrasynth.synthesis.generators.hopfield.pipeline import Txt2ImgMHNPipeline
     from tests.tiny import tiny_tokenizer
 
     tokenizer = tiny_tokenizer(int(options.get("text_length", TEXT_LENGTH)))

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from synthesis.filters import FilterSettings, QualityFilter
+from terrasynth.synthesis.filters import FilterSettings, QualityFilter
 
 
 class TwoNames(QualityFilter):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from synthesis.errors import TRANSIENT
+from terrasynth.synthesis.core.errors import TRANSIENT
 
 
 class InputError(ValueError):

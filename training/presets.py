@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from synthesis.plain_yaml import YamlError, read_yaml
-from training.errors import InputError
+from terrasynth.synthesis.core.plain_yaml import YamlError, read_yaml
+from terrasynth.training.errors import InputError
 
 FOLDER = Path(__file__).parent / "presets"
 Settings = TypeVar("Settings", bound=BaseModel)

@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from synthesis.verify_blocks import wrong_with_block
-from synthesis.verify_faults import read_record
+from terrasynth.synthesis.verify.blocks import wrong_with_block
+from terrasynth.synthesis.verify.faults import read_record
 
 AGAIN = "content written again"
 

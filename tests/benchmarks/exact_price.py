@@ -32,10 +32,10 @@ def main() -> int:
     import numpy as np
     import torch
 
-    from synthesis.generators import open_generator
-    from synthesis.machine import this_machine
-    from synthesis.recipe import RuntimeSettings
-    from synthesis.runtime import Runtime
+    from terrasynth.synthesis.core.machine import this_machine
+    from terrasynth.synthesis.generators.finding import open_generator
+    from terrasynth.synthesis.generators.runtime import Runtime
+    from terrasynth.synthesis.recipe import RuntimeSettings
     from tests.synthesis.helpers import find
 
     source = find(options.model, steps=options.steps, guidance=2.0)

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def terrasynth(*arguments: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "synthesis.cli", *arguments], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "terrasynth", *arguments], cwd=ROOT, capture_output=True, text=True)
     missed = arguments[0] == "run" and done.returncode == 1  # a class missed its target, which the table shows
     if done.returncode and not missed:
         sys.exit(done.stderr)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eval import CachedEncoder, load_picture_encoder
+from terrasynth.eval import CachedEncoder, load_picture_encoder
 
 
 def timed(function: Callable[[], np.ndarray], repeats: int = 1) -> tuple[float, np.ndarray]:

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from eval import evaluate, load_classifier, load_encoder
-from synthesis import load_generator
-from training.data import read_pairs
-from training.pictures import load_splits
-from training.prompting import DRAW_SEED, Prompts
+from terrasynth.eval import evaluate, load_classifier, load_encoder
+from terrasynth.synthesis import load_generator
+from terrasynth.training.data import read_pairs
+from terrasynth.training.data.pictures import load_splits
+from terrasynth.training.release.prompts import DRAW_SEED, Prompts
 
 
 def main() -> None:
@@ -68,7 +68,7 @@ def main() -> None:
         }
         print(json.dumps(found[each]), flush=True)
         if settings.sheets:
-            from training.cards import _sheet
+            from terrasynth.training.release.cards import _sheet
 
             settings.sheets.mkdir(parents=True, exist_ok=True)
             _sheet(images, settings.sheets / f"{Path(each[0]).name}-{each[1]}-{each[2]:g}.png")

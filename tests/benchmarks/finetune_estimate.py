@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL, PixArtTransformer2DModel, UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
-from training.finetune_pixart import PixArtSigma
-from training.finetune_sd import StableDiffusion
-from training.finetune_settings import LoraSettings
-from training.lora import add_adapter
+from terrasynth.training.tuning.families.pixart import PixArtSigma
+from terrasynth.training.tuning.families.sd import StableDiffusion
+from terrasynth.training.tuning.lora import add_adapter
+from terrasynth.training.tuning.settings import LoraSettings
 
 META = torch.device("meta")
 

@@ -44,7 +44,7 @@ def draw(path: Path, n: int, dim: int, seed: int) -> None:
 def ours(paths: list[Path]) -> float:
     import numpy as np
 
-    from eval.frechet import FeatureStatistics, frechet_distance
+    from terrasynth.eval.metrics.frechet import FeatureStatistics, frechet_distance
 
     return frechet_distance(*(FeatureStatistics.of(np.load(path, mmap_mode="r")) for path in paths))
 

@@ -17,8 +17,8 @@ import sys
 import time
 from pathlib import Path
 
-from prompts import Prompt, load_expander
-from prompts.ontology import UCM_CLASSES
+from terrasynth.prompts import Prompt, load_expander
+from terrasynth.prompts.scenes.ontology import UCM_CLASSES
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -91,8 +91,8 @@ class Starter:
 
 def serve_commands(log: Path) -> None:
     """Fork a command for every line of stdin; say its process id, then how it ended."""
-    from synthesis.cli import main
-    from synthesis.generators import GeneratorSource
+    from terrasynth.synthesis.cli import main
+    from terrasynth.synthesis.generators.base import GeneratorSource
 
     stand_in(Flat(GeneratorSource("flat", "1", log.parent / "flat", "Flat", 1, 0.0, "auto", SIZE, SIZE)))
     answers = os.fdopen(os.dup(1), "w")
@@ -129,7 +129,7 @@ def _import_what_it_needed(found: Path) -> None:
     if not found.is_file():
         return
     for name in found.read_text().splitlines():
-        if name not in sys.modules and name.split(".")[0] not in ("__main__", "synthesis", "eval", "prompts"):
+        if name not in sys.modules and name.split(".")[0] not in ("__main__", "terrasynth"):
             with suppress(Exception):
                 importlib.import_module(name)
     found.unlink()
@@ -150,7 +150,7 @@ def rounds(what: str, out: Path, whole: Path, hub) -> Iterator[Round]:
 
 def run_round(out: Path, recipe: Path, whole: Path) -> Round:
     def wrong(kills: int) -> str:
-        from synthesis.verify import verify
+        from terrasynth.synthesis.verify.verifying import verify
 
         faults = [fault.line for fault in verify(out)]
         return "; ".join(faults) or different(results_of(out), results_of(whole))

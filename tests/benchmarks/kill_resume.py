@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def command(recipe: str, out: Path, changes: list[str]) -> list[str]:
     options = [part for change in changes for part in ("--set", change)]
-    return [sys.executable, "-m", "synthesis.cli", "run", recipe, "--out", str(out), *options]
+    return [sys.executable, "-m", "terrasynth", "run", recipe, "--out", str(out), *options]
 
 
 def undisturbed(recipe: str, out: Path, changes: list[str]) -> float:

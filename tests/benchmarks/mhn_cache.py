@@ -22,10 +22,10 @@ from pathlib import Path
 
 import torch
 
-from prompts import load_expander
-from synthesis.hopfield_transformer import HopfieldTransformer
-from synthesis.mhn_pipeline import Txt2ImgMHNPipeline
-from synthesis.quiet import quiet
+from terrasynth.prompts import load_expander
+from terrasynth.synthesis.core.quiet import quiet
+from terrasynth.synthesis.generators.hopfield.pipeline import Txt2ImgMHNPipeline
+from terrasynth.synthesis.generators.hopfield.transformer import HopfieldTransformer
 from tests.synthesis.helpers import find
 
 BATCH = 32
@@ -78,10 +78,10 @@ def random_pipeline() -> tuple[Txt2ImgMHNPipeline, str]:
     """The preset `paper`; the time does not depend on what the weights are."""
     from diffusers import VQModel
 
-    from training.hopfield import HopfieldSettings
-    from training.presets import load_preset
-    from training.tokenizer import train_tokenizer
-    from training.vq import VQSettings
+    from terrasynth.training.families.hopfield import HopfieldSettings
+    from terrasynth.training.families.tokenizer import train_tokenizer
+    from terrasynth.training.families.vq import VQSettings
+    from terrasynth.training.presets import load_preset
 
     torch.manual_seed(0)
     settings, vq = HopfieldSettings.model_validate(load_preset("paper").model), VQSettings()

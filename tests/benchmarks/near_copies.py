@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from eval import ThumbnailEncoder
-from synthesis.evaluating import stack
-from synthesis.generators import WEIGHTS
-from synthesis.training_features import TrainingFeatures, orientations
-from synthesis.training_pictures import on_one_scale
-from training.data import read_pairs
+from terrasynth.eval import ThumbnailEncoder
+from terrasynth.synthesis.core.embedded import WEIGHTS
+from terrasynth.synthesis.core.real_pictures import stack
+from terrasynth.synthesis.filters.training_features import TrainingFeatures, orientations
+from terrasynth.synthesis.filters.training_pictures import on_one_scale
+from terrasynth.training.data import read_pairs
 
 SIDE = 128
 Images = NDArray[np.uint8]
@@ -90,7 +90,7 @@ def attempts(run: Path) -> tuple[Images, list[str]]:
     """All pictures of a run, accepted or not."""
     import pyarrow.parquet as pq
 
-    from synthesis.images import decode_all
+    from terrasynth.synthesis.core.images import decode_all
 
     files = sorted((run / "blocks").rglob("*.parquet"))
     tables = [pq.read_table(path, columns=["image"], partitioning=None).column("image").to_pylist() for path in files]

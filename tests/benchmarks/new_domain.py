@@ -27,13 +27,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from eval import FeatureStatistics, frechet_distance, load_classifier, load_encoder
-from synthesis.generators import WEIGHTS
-from training.data import read_pairs
-from training.drawing import draw_captions
-from training.pictures import load_pictures, to_float
-from training.prompting import Prompts
-from training.sheets import tile
+from terrasynth.eval import FeatureStatistics, frechet_distance, load_classifier, load_encoder
+from terrasynth.synthesis.core.embedded import WEIGHTS
+from terrasynth.training.data import read_pairs
+from terrasynth.training.data.pictures import load_pictures, to_float
+from terrasynth.training.release.prompts import Prompts
+from terrasynth.training.running.drawing import draw_captions
+from terrasynth.training.running.sheets import tile
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE, SIZE, PER_CLASS, SEED = "ldm-ucm", 128, 10, 0
@@ -84,7 +84,7 @@ def tune(options, data):
     command = ["train", "lora", "--base", BASE, "--data", str(data), "--out", str(options.out / "lora")]
     command += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     print("terrasynth", *command, flush=True)
-    subprocess.run([sys.executable, "-m", "synthesis.cli", *command], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "terrasynth", *command], cwd=ROOT, check=True)
 
 
 def draw(prompts, path, lora=None):

@@ -29,11 +29,11 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
-from eval import load_classifier
-from synthesis import Recipe, load_generator, run
-from synthesis.events import Finished, Planned
-from synthesis.job import Job
-from synthesis.quiet import quiet
+from terrasynth.eval import load_classifier
+from terrasynth.synthesis import Recipe, load_generator, run
+from terrasynth.synthesis.core.quiet import quiet
+from terrasynth.synthesis.events import Finished, Planned
+from terrasynth.synthesis.execution.job import Job
 from tests.synthesis.helpers import find
 
 LOOP_STEPS = 50
@@ -83,7 +83,7 @@ def plain_loop(pipeline: Any, prompts: list[str], seeds: list[int], folder: Path
 
 def recipe(options: argparse.Namespace, classes: int) -> Recipe:
     """One block of each of the first classes."""
-    from prompts import load_expander
+    from terrasynth.prompts import load_expander
 
     block = options.batch
     return Recipe.parse({
@@ -188,7 +188,7 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
 
 def quality(options: argparse.Namespace, folder: Path, scratch: Path) -> dict[str, Any]:
     """Scene accuracy of the loop's pictures and of ours, of the same prompts and seeds."""
-    from prompts import load_expander
+    from terrasynth.prompts import load_expander
 
     expander = load_expander("grammar")
     per_class = max(1, options.n_quality // len(expander.classes))

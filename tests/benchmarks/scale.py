@@ -56,7 +56,7 @@ class Flat:
         return 0
 
     def draw(self, prompts, seeds):
-        from synthesis.generators import Drawn
+        from terrasynth.synthesis.generators.base import Drawn
 
         return Drawn(self.generate(prompts, seeds))
 
@@ -84,8 +84,8 @@ class Cells(Flat):
 
 
 def recipe(rows: int, duplicates: bool):
-    from prompts.registry import load_expander
-    from synthesis import Recipe
+    from terrasynth.prompts.registry import load_expander
+    from terrasynth.synthesis import Recipe
 
     labels = list(load_expander("grammar").classes)[:CLASSES]
     filters = [{"kind": "duplicate", "max_similarity": 0.95}] if duplicates else []
@@ -100,21 +100,21 @@ def recipe(rows: int, duplicates: bool):
 
 def stand_in(generator) -> None:
     """Let runs of this process draw with `generator`, whatever model their recipes name."""
-    import synthesis.job
-    import synthesis.unread
+    import terrasynth.synthesis.execution.job
+    import terrasynth.synthesis.execution.unread
 
-    synthesis.unread.known_by = lambda *model: None
-    synthesis.job.find_generator = lambda *settings: generator.source
-    synthesis.job.open_generator = lambda *settings: generator
+    terrasynth.synthesis.execution.unread.known_by = lambda *model: None
+    terrasynth.synthesis.execution.job.find_generator = lambda *settings: generator.source
+    terrasynth.synthesis.execution.job.open_generator = lambda *settings: generator
 
 
 def one(rows: int, out: Path, duplicates: bool, profile: bool) -> dict[str, float]:
     """Make a data set of `rows`, then ask for it once more."""
-    from synthesis import run
-    from synthesis.generators import GeneratorSource
+    from terrasynth.synthesis import run
+    from terrasynth.synthesis.generators.base import GeneratorSource
 
     start = time.perf_counter()
-    import synthesis.pipeline  # noqa: F401
+    import terrasynth.synthesis.pipeline  # noqa: F401
 
     settings = recipe(rows, duplicates)
     kind = Cells if duplicates else Flat
@@ -177,9 +177,9 @@ def spans(name: str, start: tuple[float, float], end: tuple[float, float]) -> di
 
 def first_picture(rows: int, out: Path, duplicates: bool) -> dict[str, float]:
     """Carry on with a run up to its first new picture; with duplicates, up to a new block of every class."""
-    from synthesis import run
-    from synthesis.events import BlockDone, Planned
-    from synthesis.generators import GeneratorSource
+    from terrasynth.synthesis import run
+    from terrasynth.synthesis.events import BlockDone, Planned
+    from terrasynth.synthesis.generators.base import GeneratorSource
 
     settings, planned, gone_on = recipe(rows, duplicates), [], set()
 

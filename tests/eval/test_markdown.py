@@ -2,7 +2,7 @@
 
 import pytest
 
-from eval.markdown import Ready, code, markdown_environment, plain, row
+from terrasynth.eval.markdown import Ready, code, markdown_environment, plain, row
 
 NAMES = ["a|b|c", "<img src=x onerror=alert(1)>", "[x](http://h)", "![x](http://h/track.png)", "`rm`", "*a*", "a & b",
          "line\nbreak", "\x1b]0;t\x07", "\\|", "_x_", "dense_residential", "é ü 海", "0.862 [0.809, 0.902]"]
@@ -38,7 +38,7 @@ def test_what_needs_no_escape_has_none(name, same):
 
 
 def test_templates_escape_unless_told_otherwise():
-    environment = markdown_environment("synthesis")
+    environment = markdown_environment("terrasynth.synthesis.export")
     text = environment.from_string("{{ a }} {{ a | code }} {{ a | ready }} {{ 3 }} {{ [a, 'b'] | row }}").render(a="<|")
     assert text == "&lt;\\| `<\\|` <| 3 | &lt;\\| | b |"
     assert isinstance(plain("x"), Ready)

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-import eval as package
+import terrasynth.eval as package
 
 
 def test_import_is_cheap():
     code = (
-        "import sys, eval, eval.models, eval.errors; "
+        "import sys, terrasynth.eval, terrasynth.eval.models.references, terrasynth.eval.errors; "
         "print([name for name in ('torch', 'transformers', 'matplotlib', 'jinja2') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -19,6 +19,6 @@ def test_import_is_cheap():
 
 def test_every_public_name_is_there():
     for name in package.__all__:
-        assert getattr(package, name).__module__.startswith("eval.")
+        assert getattr(package, name).__module__.startswith("terrasynth.eval.")
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = package.nothing

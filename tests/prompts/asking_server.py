@@ -1,6 +1,6 @@
 """An openai expander that asks the server of these tests."""
 
-from prompts import load_expander
+from terrasynth.prompts import load_expander
 
 KEY = "sk-test-4711-secret"
 CLASSES = ["harbor", "storagetanks", "sand_mine"]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from prompts.chat import Backoff
-from prompts.endpoint import OpenAIExpander
+from terrasynth.prompts.expanders.endpoint import OpenAIExpander
+from terrasynth.prompts.language_models.chat import Backoff
 from tests.prompts import chat_server
 from tests.prompts.asking_server import KEY
 

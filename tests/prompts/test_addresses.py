@@ -2,10 +2,10 @@
 
 import pytest
 
-from prompts.addresses import bare, has_secrets, shown, without_secrets
-from prompts.errors import InputError
-from synthesis.errors import InputError as SynthesisInputError
-from synthesis.errors import RunError
+from terrasynth.prompts.addresses import bare, has_secrets, shown, without_secrets
+from terrasynth.prompts.errors import InputError
+from terrasynth.synthesis.core.errors import InputError as SynthesisInputError
+from terrasynth.synthesis.core.errors import RunError
 
 SECRETS = ("pa55word", "QSECRET", "tok-12345", "user:")
 

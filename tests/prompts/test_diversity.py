@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prompts import tally
-from prompts.comparison import compare, distance_intervals, nearest_distances, novelty
-from prompts.diversity import balance, lengths, measure, rarefaction
-from prompts.tally import Sums, Tally, split_words
+from terrasynth.eval.prompt_sets import tally
+from terrasynth.eval.prompt_sets.comparison import compare, distance_intervals, nearest_distances, novelty
+from terrasynth.eval.prompt_sets.diversity import balance, lengths, measure, rarefaction
+from terrasynth.eval.prompt_sets.tally import Sums, Tally, split_words
 
 WORDS = ("a", "red", "boat", "two", "boats", "near", "the", "quay", "sand", "0.5")
 texts = st.lists(

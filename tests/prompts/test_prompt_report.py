@@ -6,14 +6,14 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from prompts import load_expander
-from prompts.comparison import ReportedSet, measure_sets
-from prompts.errors import InputError
-from prompts.prompt_charts import Axis, percent, short, stairs, thinned
-from prompts.prompt_report import check_report_folder, write_prompt_report
-from prompts.prompt_tables import equal_rows, whole_rows
-from prompts.tally import Tally
-from prompts.text_sets import read_texts
+from terrasynth.eval.prompt_sets.charts import Axis, percent, short, stairs, thinned
+from terrasynth.eval.prompt_sets.comparison import ReportedSet, measure_sets
+from terrasynth.eval.prompt_sets.report import check_report_folder, write_prompt_report
+from terrasynth.eval.prompt_sets.tables import equal_rows, whole_rows
+from terrasynth.eval.prompt_sets.tally import Tally
+from terrasynth.prompts import load_expander
+from terrasynth.prompts.errors import InputError
+from terrasynth.prompts.text_sets import read_texts
 
 
 def grammar_set(seed=0, count=60, **options):

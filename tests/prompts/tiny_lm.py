@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prompts.asking import Asking
-from prompts.draws import Draws
-from prompts.grammar import GrammarExpander
+from terrasynth.prompts.expanders.grammar import GrammarExpander
+from terrasynth.prompts.language_models.request import Asking
+from terrasynth.prompts.scenes.draws import Draws
 
 CLASSES = ("airplane", "harbor", "river", "tenniscourt")
 END, USER, ANSWER = "<|end|>", "<|user|>", "<|answer|>"

@@ -11,7 +11,7 @@ import json
 import re
 from functools import cache, lru_cache
 
-from prompts.ontology import PROFILES, load_ontology
+from terrasynth.prompts.scenes.ontology import PROFILES, load_ontology
 
 # Words of no claim: how a sentence about an image is built, and that the image is taken from above.
 FREE = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from synthesis.recipe import Recipe
+from terrasynth.synthesis.recipe import Recipe
 from tests.tiny import tiny_clip, tiny_pictures, tiny_scene
 from tests.tiny_mhn import save_tiny_mhn
 from tests.tiny_sd import tiny_sd
@@ -43,7 +43,7 @@ def models(tmp_path_factory) -> Models:
 
 
 def _calibrate(folder: Path) -> None:
-    from eval import calibrate, load_encoder
+    from terrasynth.eval import calibrate, load_encoder
 
     encoder = load_encoder(folder)
     captions = [[f"a picture of a {label}"] for label in CLASSES for _ in range(20)]

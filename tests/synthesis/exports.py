@@ -9,13 +9,14 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from prompts import load_expander
-from synthesis.export import export
-from synthesis.export_registry import load_exporter
-from synthesis.images import encode
-from synthesis.shards import _schema, _write_shard
+from terrasynth.prompts import load_expander
+from terrasynth.synthesis.core.images import encode
+from terrasynth.synthesis.export.exporting import export
+from terrasynth.synthesis.export.registry import load_exporter
+from terrasynth.synthesis.ledger.shards import _schema, _write_shard
 
 CLASSES = ("beach", "forest", "river")
+RECIPE = {"name": "tiny", "generator": {"model": "ldm-ucm"}, "identity": "0123456789abcdef"}
 SPLITS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 ODD = (
     'He said "half sand, half water"; it\'s naïve.',
@@ -61,7 +62,7 @@ def write_run(folder: Path, rows: list[dict], rows_per_shard: int = 10) -> Path:
     for start in range(0, len(rows), rows_per_shard):
         part = rows[start : start + rows_per_shard]
         _write_shard(folder / "data" / f"train-{start // rows_per_shard:05d}.parquet", schema, part[0], part[1:])
-    (folder / "recipe.yaml").write_text(yaml.safe_dump({"name": "tiny", "identity": "0123456789abcdef"}))
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
     (folder / "README.md").write_text("---\nlicense: cc-by-4.0\n---\n\n# tiny\n")
     return folder
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from synthesis.generators import GeneratorSource, find_generator
-from synthesis.recipe import GeneratorSettings
+from terrasynth.synthesis.generators.base import GeneratorSource
+from terrasynth.synthesis.generators.finding import find_generator
+from terrasynth.synthesis.recipe import GeneratorSettings
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
@@ -47,7 +48,7 @@ def exchange(one: Path, other: Path) -> None:
 
 def resealed(path: Path, changes: dict) -> None:
     """Change a record and give it the hash of what it then says."""
-    from synthesis.records import SEAL, write_record
+    from terrasynth.synthesis.core.records import SEAL, write_record
 
     content = json.loads(path.read_text())
     content.pop(SEAL, None)
@@ -56,7 +57,7 @@ def resealed(path: Path, changes: dict) -> None:
 
 def as_of_an_earlier_version(run: Path) -> None:
     """Make of a run what a version left that kept no hashes, and said nothing of the machine that drew."""
-    from synthesis.blocks import DRAWN, SCHEMA, WRITTEN
+    from terrasynth.synthesis.ledger.blocks import DRAWN, SCHEMA, WRITTEN
 
     for path in (run / "blocks").glob("*/*.parquet"):
         table = pq.ParquetFile(path).read()

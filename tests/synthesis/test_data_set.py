@@ -5,8 +5,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from synthesis import run
-from synthesis.recipe import Recipe
+import terrasynth.synthesis.ledger.shards
+from terrasynth.synthesis import run
+from terrasynth.synthesis.recipe import Recipe
 from tests.synthesis.helpers import rows
 
 
@@ -66,10 +67,9 @@ def test_a_grown_run_is_not_taken_for_what_it_was(tree, tmp_path, streaming):
 
 
 def test_row_groups_are_small_in_bytes(made, tree, tmp_path, monkeypatch):
-    import synthesis.shards
 
     size = max(len(row["image"]["bytes"]) for row in rows(made))
-    monkeypatch.setattr(synthesis.shards, "GROUP_BYTES", 2 * size)
+    monkeypatch.setattr(terrasynth.synthesis.ledger.shards, "GROUP_BYTES", 2 * size)
     tree["output"] = {"rows_per_shard": 6}
     run(Recipe.parse(tree), tmp_path / "small")
     metadata = pq.read_metadata(tmp_path / "small" / "data" / "train-00000.parquet")

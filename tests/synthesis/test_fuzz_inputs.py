@@ -20,7 +20,7 @@ import pytest
 import yaml
 from diffusers import DiffusionPipeline
 
-from synthesis.cli import main
+from terrasynth.synthesis.cli import main
 from tests.mutations import damage_folder, damaged_text
 from tests.synthesis.lora_files import write_lora
 from tests.tiny import tiny_clip
@@ -82,7 +82,7 @@ def _peft(pipeline, folder):
 
 
 def _prompt_files(folder):
-    from prompts import load_expander
+    from terrasynth.prompts import load_expander
 
     written = load_expander("grammar").expand("harbor", 1, 0, 4)
     folder.mkdir()

@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from synthesis import run
-from synthesis.recipe import Recipe
+import terrasynth.synthesis.core.files
+import terrasynth.synthesis.execution.job
+from terrasynth.synthesis import run
+from terrasynth.synthesis.recipe import Recipe
 from tests.synthesis.helpers import fingerprint
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "synthesis.cli", "run"]
+COMMAND = [sys.executable, "-m", "terrasynth", "run"]
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
-from synthesis.cli import main
+from terrasynth.synthesis.cli import main
 main(sys.argv[1:])
 """
 
@@ -58,7 +60,7 @@ def test_killed_at_random_moments_equals_never_killed(recipe, recipe_file, tmp_p
 
 def test_every_write_may_be_the_last(recipe, tmp_path, monkeypatch):
     """Cut the process off before its n-th file is moved into place, for every n, without any clean-up of its own."""
-    import synthesis.files
+    import terrasynth.synthesis.core.files
 
     run(recipe, tmp_path / "whole")
     writes = len(list((tmp_path / "whole").rglob("*.*")))
@@ -66,7 +68,7 @@ def test_every_write_may_be_the_last(recipe, tmp_path, monkeypatch):
     class Cut(BaseException):
         pass
 
-    real = synthesis.files.os.replace
+    real = terrasynth.synthesis.core.files.os.replace
     out = tmp_path / "cut"
     cuts = 0
     for _ in range(writes):
@@ -79,7 +81,7 @@ def test_every_write_may_be_the_last(recipe, tmp_path, monkeypatch):
             moved.append(target)
             real(source, target)
 
-        monkeypatch.setattr(synthesis.files.os, "replace", replace)
+        monkeypatch.setattr(terrasynth.synthesis.core.files.os, "replace", replace)
         try:
             run(recipe, out)
             break
@@ -134,7 +136,7 @@ def test_full_disk_is_one_line_and_leaves_nothing_half_written(recipe, recipe_fi
 
 
 def test_too_small_disk_is_noticed_before_the_first_picture(tree, tmp_path):
-    from synthesis.errors import RunError
+    from terrasynth.synthesis.core.errors import RunError
 
     tree["target"] = {"per_class": 10**9, "max_attempts": 10**9}
     with pytest.raises(RunError, match=r"disk full: 3000000000 pictures .* need at least"):
@@ -144,15 +146,14 @@ def test_too_small_disk_is_noticed_before_the_first_picture(tree, tmp_path):
 
 def test_a_disk_that_holds_the_pictures_once_is_too_small(tree, tmp_path, monkeypatch):
     """An accepted picture is stored in its block and in its shard."""
-    import synthesis.job
-    from synthesis.errors import RunError
-    from synthesis.job import Job
+    from terrasynth.synthesis.core.errors import RunError
+    from terrasynth.synthesis.execution.job import Job
 
     tree["filters"] = []
     recipe = Recipe.parse(tree)
     once = 15 * Job(recipe, tmp_path / "run").attempt_bytes()
-    monkeypatch.setattr(synthesis.job, "free_bytes", lambda place: int(1.5 * once))
+    monkeypatch.setattr(terrasynth.synthesis.execution.job, "free_bytes", lambda place: int(1.5 * once))
     with pytest.raises(RunError, match="disk full: 15 pictures"):
         run(recipe, tmp_path / "run")
-    monkeypatch.setattr(synthesis.job, "free_bytes", lambda place: int(2.5 * once))
+    monkeypatch.setattr(terrasynth.synthesis.execution.job, "free_bytes", lambda place: int(2.5 * once))
     assert run(recipe, tmp_path / "run").accepted == 15

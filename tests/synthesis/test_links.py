@@ -4,11 +4,11 @@ import os
 
 import pytest
 
-from synthesis import run
-from synthesis.errors import InputError
-from synthesis.files import locked, open_new, reading, replacing, write_file
-from synthesis.recipe import Recipe
-from synthesis.verify import verify
+from terrasynth.synthesis import run
+from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.core.files import locked, open_new, reading, replacing, write_file
+from terrasynth.synthesis.recipe import Recipe
+from terrasynth.synthesis.verify.verifying import verify
 from tests.synthesis.helpers import fingerprint
 
 

@@ -1,8 +1,8 @@
 import pytest
 import yaml
 
-from synthesis.errors import InputError
-from synthesis.recipe import SHIPPED, Recipe
+from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.recipe import SHIPPED, Recipe
 
 BASE = {"generator": {"model": "ldm-ucm"}}
 

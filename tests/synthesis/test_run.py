@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import synthesis.job
-from synthesis import run
-from synthesis.devices import choose_dtype
-from synthesis.errors import InputError, RunError
-from synthesis.events import BlockDone, ClassDone, Finished, Planned
-from synthesis.filters import FILTERS
-from synthesis.images import decode
-from synthesis.recipe import Recipe
+import terrasynth.synthesis.execution.job
+from terrasynth.synthesis import run
+from terrasynth.synthesis.core.errors import InputError, RunError
+from terrasynth.synthesis.core.images import decode
+from terrasynth.synthesis.events import BlockDone, ClassDone, Finished, Planned
+from terrasynth.synthesis.filters import FILTERS
+from terrasynth.synthesis.generators.devices import choose_dtype
+from terrasynth.synthesis.recipe import Recipe
 from tests.synthesis.helpers import decisions, fingerprint, rows, times
 
 COLUMNS = [
@@ -30,7 +30,7 @@ def no_generator(monkeypatch):
     def refuse(*arguments):
         raise AssertionError("the generator was loaded")
 
-    return lambda: monkeypatch.setattr(synthesis.job, "open_generator", refuse)
+    return lambda: monkeypatch.setattr(terrasynth.synthesis.execution.job, "open_generator", refuse)
 
 
 def changed(tree, **sections):
@@ -53,7 +53,7 @@ def test_rows_are_the_first_accepted_attempts_of_each_class(recipe, tmp_path):
 
 
 def test_a_row_can_be_drawn_again_from_its_columns(recipe, models, tmp_path):
-    from synthesis import load_generator
+    from terrasynth.synthesis import load_generator
 
     run(recipe, tmp_path / "run")
     row = rows(tmp_path / "run")[4]
@@ -293,7 +293,7 @@ def test_pictures_are_stored_once_in_the_wanted_format(tree, tmp_path, image_for
 
 
 def test_calibrated_threshold_comes_from_the_encoder(tree, models, tmp_path):
-    from eval import load_encoder
+    from terrasynth.eval import load_encoder
 
     tree["filters"] = [{"kind": "alignment", "encoder": str(models.calibrated_encoder), "pass_real": 0.5}]
     tree["target"] = {"per_class": 2, "max_attempts": 24}

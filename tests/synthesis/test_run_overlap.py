@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-import synthesis.block_work
-import synthesis.job
-from synthesis import run
-from synthesis.errors import RunError
-from synthesis.events import BlockDone, ClassDone
-from synthesis.recipe import Recipe
-from synthesis.runtime import Runtime
+import terrasynth.synthesis.execution.job
+import terrasynth.synthesis.execution.local
+from terrasynth.synthesis import run
+from terrasynth.synthesis.core.errors import RunError
+from terrasynth.synthesis.events import BlockDone, ClassDone
+from terrasynth.synthesis.generators.runtime import Runtime
+from terrasynth.synthesis.recipe import Recipe
 from tests.synthesis.helpers import fingerprint
 
 
@@ -50,7 +50,7 @@ def _plain(event):
 
 def test_blocks_are_stored_while_others_are_drawn(recipe, tmp_path, behind, monkeypatch):
     behind()
-    draw, store = synthesis.job.Job.draw, synthesis.job.Job.store
+    draw, store = terrasynth.synthesis.execution.job.Job.draw, terrasynth.synthesis.execution.job.Job.store
     drawing, stored_by, met = threading.Event(), set(), []
 
     def slow_store(job, block):
@@ -63,8 +63,8 @@ def test_blocks_are_stored_while_others_are_drawn(recipe, tmp_path, behind, monk
             drawing.set()
         return draw(job, label, index)
 
-    monkeypatch.setattr(synthesis.job.Job, "draw", seen_draw)
-    monkeypatch.setattr(synthesis.job.Job, "store", slow_store)
+    monkeypatch.setattr(terrasynth.synthesis.execution.job.Job, "draw", seen_draw)
+    monkeypatch.setattr(terrasynth.synthesis.execution.job.Job, "store", slow_store)
     run(recipe, tmp_path / "run")
     assert len(stored_by) == 1
     assert threading.main_thread() not in stored_by
@@ -73,7 +73,7 @@ def test_blocks_are_stored_while_others_are_drawn(recipe, tmp_path, behind, monk
 
 def test_no_more_blocks_are_unfinished_than_said(recipe, tmp_path, behind, monkeypatch):
     behind()
-    draw, most = synthesis.job.Job.draw, []
+    draw, most = terrasynth.synthesis.execution.job.Job.draw, []
 
     def counting(job, label, index):
         drawn = draw(job, label, index)
@@ -82,38 +82,38 @@ def test_no_more_blocks_are_unfinished_than_said(recipe, tmp_path, behind, monke
         return drawn
 
     counting.begun = 0
-    monkeypatch.setattr(synthesis.job.Job, "draw", counting)
+    monkeypatch.setattr(terrasynth.synthesis.execution.job.Job, "draw", counting)
     run(recipe, tmp_path / "run")
-    assert max(most) <= synthesis.block_work.DEPTH + 1
+    assert max(most) <= terrasynth.synthesis.execution.local.DEPTH + 1
 
 
 @pytest.mark.parametrize("blocks", [0, 1, 2])
 def test_an_error_behind_surfaces_and_the_run_carries_on(recipe, tmp_path, behind, monkeypatch, blocks):
     run(recipe, tmp_path / "whole")
     behind()
-    store, done = synthesis.job.Job.store, []
+    store, done = terrasynth.synthesis.execution.job.Job.store, []
 
     def failing(job, block):
         if len(done) == blocks:
             raise RunError("disk full while writing")
         done.append(store(job, block))
 
-    monkeypatch.setattr(synthesis.job.Job, "store", failing)
+    monkeypatch.setattr(terrasynth.synthesis.execution.job.Job, "store", failing)
     with pytest.raises(RunError, match="disk full while writing"):
         run(recipe, tmp_path / "run")
     assert len(list((tmp_path / "run" / "blocks").glob("*/*.parquet"))) == blocks
-    monkeypatch.setattr(synthesis.job.Job, "store", store)
+    monkeypatch.setattr(terrasynth.synthesis.execution.job.Job, "store", store)
     run(recipe, tmp_path / "run")
     same_results(tmp_path / "run", tmp_path / "whole")
 
 
 def test_every_write_may_be_the_last_behind_too(recipe, tmp_path, behind, monkeypatch):
     """Cut the process off before its n-th file is moved into place, for every n, without any clean-up of its own."""
-    import synthesis.files
+    import terrasynth.synthesis.core.files
 
     run(recipe, tmp_path / "whole")
     behind()
-    real, out, cuts = synthesis.files.os.replace, tmp_path / "cut", 0
+    real, out, cuts = terrasynth.synthesis.core.files.os.replace, tmp_path / "cut", 0
 
     class Cut(BaseException):
         pass
@@ -128,7 +128,7 @@ def test_every_write_may_be_the_last_behind_too(recipe, tmp_path, behind, monkey
             moved.append(target)
             real(source, target)
 
-        monkeypatch.setattr(synthesis.files.os, "replace", replace)
+        monkeypatch.setattr(terrasynth.synthesis.core.files.os, "replace", replace)
         try:
             run(recipe, out)
             break

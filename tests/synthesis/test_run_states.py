@@ -18,16 +18,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-import synthesis.job
-import synthesis.unread
-from synthesis import run
-from synthesis.errors import InputError, RunError
-from synthesis.export import export
-from synthesis.export_registry import load_exporter
-from synthesis.generators import Drawn, GeneratorSource
-from synthesis.recipe import Recipe
-from synthesis.repair import set_aside
-from synthesis.verify import verify
+import terrasynth.synthesis.execution.job
+import terrasynth.synthesis.execution.unread
+from terrasynth.synthesis import run
+from terrasynth.synthesis.core.errors import InputError, RunError
+from terrasynth.synthesis.export.exporting import export
+from terrasynth.synthesis.export.registry import load_exporter
+from terrasynth.synthesis.generators.base import Drawn, GeneratorSource
+from terrasynth.synthesis.recipe import Recipe
+from terrasynth.synthesis.verify.repair import set_aside
+from terrasynth.synthesis.verify.verifying import verify
 from tests.synthesis.helpers import fingerprint
 
 SIZE = 32
@@ -176,9 +176,9 @@ class Runs(RuleBasedStateMachine):
 
 def test_whatever_happens_the_data_is_what_the_recipe_makes(tmp_path, monkeypatch):
     generator = Cells(tmp_path)
-    monkeypatch.setattr(synthesis.unread, "known_by", lambda *model: None)
-    monkeypatch.setattr(synthesis.job, "find_generator", lambda *settings: generator.source)
-    monkeypatch.setattr(synthesis.job, "open_generator", lambda *settings: generator)
+    monkeypatch.setattr(terrasynth.synthesis.execution.unread, "known_by", lambda *model: None)
+    monkeypatch.setattr(terrasynth.synthesis.execution.job, "find_generator", lambda *settings: generator.source)
+    monkeypatch.setattr(terrasynth.synthesis.execution.job, "open_generator", lambda *settings: generator)
     monkeypatch.setattr(Runs, "room", tmp_path, raising=False)
     run_state_machine_as_test(Runs, settings=settings(
         max_examples=int(os.environ.get("TERRASYNTH_STATES", "8")), stateful_step_count=8, deadline=None,

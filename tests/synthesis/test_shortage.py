@@ -11,13 +11,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-import synthesis.verify_blocks
-from synthesis import run
-from synthesis.errors import REFUSALS, RefusedError, refusal
-from synthesis.recipe import Recipe
-from synthesis.repair import set_aside
-from synthesis.verify import verify
-from synthesis.verify_faults import Remedy
+import terrasynth.synthesis.ledger.blocks
+import terrasynth.synthesis.verify.blocks
+from terrasynth.synthesis import run
+from terrasynth.synthesis.core.errors import REFUSALS, RefusedError, refusal
+from terrasynth.synthesis.recipe import Recipe
+from terrasynth.synthesis.verify.faults import Remedy
+from terrasynth.synthesis.verify.repair import set_aside
+from terrasynth.synthesis.verify.verifying import verify
 from tests.synthesis.helpers import fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,14 +51,14 @@ def without_handles():
 
 
 def scarce(monkeypatch, name):
-    """Let a check of `synthesis.verify_blocks` run where no file can be opened."""
-    real = getattr(synthesis.verify_blocks, name)
+    """Let a check of `terrasynth.synthesis.verify.blocks` run where no file can be opened."""
+    real = getattr(terrasynth.synthesis.verify.blocks, name)
 
     def check(*arguments):
         with without_handles():
             yield from real(*arguments)
 
-    monkeypatch.setattr(synthesis.verify_blocks, name, check)
+    monkeypatch.setattr(terrasynth.synthesis.verify.blocks, name, check)
 
 
 @pytest.mark.parametrize("name", ["wrong_with_block", "_wrong_with_scores"])
@@ -76,16 +77,16 @@ def test_a_run_without_handles_says_so_and_damages_nothing(made):
     recipe, out = made
     (out / "finished.json").unlink()
     before = fingerprint(out / "blocks")
-    import synthesis.blocks
+    import terrasynth.synthesis.ledger.blocks
 
-    real = synthesis.blocks.read_file
+    real = terrasynth.synthesis.ledger.blocks.read_file
 
     def read_file(*arguments):
         with without_handles():
             return real(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(synthesis.blocks, "read_file", read_file)
+        patch.setattr(terrasynth.synthesis.ledger.blocks, "read_file", read_file)
         with pytest.raises(RefusedError, match=r"cannot be read: this process has no file handle left; raise `ulimit"):
             run(recipe, out)
     assert fingerprint(out / "blocks") == before
@@ -160,8 +161,8 @@ def test_a_hundred_classes_need_few_handles(models, tmp_path):
     }
     code = """
 import json, resource, sys
-from synthesis import Recipe, run
-import synthesis.pipeline, datasets, torch, diffusers
+from terrasynth.synthesis import Recipe, run
+import terrasynth.synthesis.pipeline, datasets, torch, diffusers
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 print(run(Recipe.parse(json.loads(sys.argv[1])), sys.argv[2]).accepted)
 """

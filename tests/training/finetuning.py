@@ -5,14 +5,14 @@ import json
 import torch
 from PIL import Image
 
+from terrasynth.training.data import read_pairs
+from terrasynth.training.data.views import read_split
+from terrasynth.training.running.place import Place
+from terrasynth.training.tuning.families import open_base
+from terrasynth.training.tuning.settings import FinetuneSettings
+from terrasynth.training.tuning.task import FinetuneTask
+from terrasynth.training.tuning.validation import Validation
 from tests.tiny import tiny_pictures
-from training.data import read_pairs
-from training.finetune import FinetuneTask
-from training.finetune_family import open_base
-from training.finetune_place import Place
-from training.finetune_settings import FinetuneSettings
-from training.finetune_validation import Validation
-from training.finetune_views import read_split
 
 CPU = torch.device("cpu")
 LOOP = {"loop.max_steps": 4, "loop.batch_size": 4, "loop.validate_every": 2, "loop.checkpoint_every": 1,

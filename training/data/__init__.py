@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from training.data.pairs import Pair, PairSet, Skipped, report_skipped
-from training.data.reading import read_pairs
+from terrasynth.training.data.pairs import Pair, PairSet, Skipped, report_skipped
+from terrasynth.training.data.reading import read_pairs
 
-__all__ = ["Pair", "PairSet", "Skipped", "read_pairs", "report_skipped"]
+__all__ = ["Pair", "PairSet", "Skipped", "latent_cache", "latent_views", "pictures", "read_pairs", "report_skipped",
+           "view_texts", "views"]

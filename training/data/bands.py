@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.data.images import HOW, ImageRule, check_size
-from training.errors import ImageError
+from terrasynth.training.data.image_rules import HOW, ImageRule, check_size
+from terrasynth.training.errors import ImageError
 
 DRIVERS = ["GTiff", "PNG", "JP2OpenJPEG"]  # others of GDAL read further files, and addresses, that a file names
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from training.data.rows import SPLITS
+from terrasynth.training.data.rows import SPLITS
 
 # RSICD and NWPU write airport_12.jpg and golf_course_003.jpg; an export of ours ends in an id of 16 hex digits.
 _NUMBERED = re.compile(r"(?P<name>.*\D)_(\d+|(real-)?[0-9a-f]{16})")
@@ -78,8 +78,8 @@ def _class_of(stem: str) -> tuple[str, bool]:
 @lru_cache(maxsize=4096)
 def _known(label: str) -> str | None:
     """What the open ontology calls a class; None where it does not know it."""
-    from prompts.ontology import load_ontology
-    from prompts.wording import find_label
+    from terrasynth.prompts.scenes.ontology import load_ontology
+    from terrasynth.prompts.scenes.wording import find_label
 
     ontology = load_ontology("open")
     return find_label(label, ontology.classes, ontology)

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from synthesis.errors import RunError, one_line
-from training.data.images import FileImage, ImageRule, guarded, image_in
-from training.data.parquet import IMAGE, bytes_of, check_columns, check_image, wanted_columns
-from training.data.places import Root
-from training.data.rows import CAPTIONS, LABEL, Row, pick
-from training.data.settings import Source
-from training.data.text_files import parse_json, read_text
-from training.errors import ImageError, InputError, is_shortage
+from terrasynth.synthesis.core.errors import RunError, one_line
+from terrasynth.training.data.image_rules import ImageRule
+from terrasynth.training.data.images import FileImage, guarded, image_in
+from terrasynth.training.data.parquet import IMAGE, bytes_of, check_columns, check_image, wanted_columns
+from terrasynth.training.data.places import Root
+from terrasynth.training.data.rows import CAPTIONS, LABEL, Row, pick
+from terrasynth.training.data.settings import Source
+from terrasynth.training.data.text_files import parse_json, read_text
+from terrasynth.training.errors import ImageError, InputError, is_shortage
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from training.data.images import FileImage
-from training.data.places import Root
-from training.data.rows import CAPTIONS, LABEL, Row, file_of, folder_split, pick, text_of
-from training.data.settings import Source
-from training.data.text_files import csv_rows, json_lines
+from terrasynth.training.data.images import FileImage
+from terrasynth.training.data.places import Root
+from terrasynth.training.data.rows import CAPTIONS, LABEL, Row, file_of, folder_split, pick, text_of
+from terrasynth.training.data.settings import Source
+from terrasynth.training.data.text_files import csv_rows, json_lines
 
 PAIRS = "pairs.jsonl"
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
@@ -49,7 +49,7 @@ def _cells(root: Root, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if place.endswith(".csv") or place.endswith(".tsv"):
         yield from csv_rows(path, place)
     elif place.endswith(".parquet"):
-        from training.data.parquet import plain_rows
+        from terrasynth.training.data.parquet import plain_rows
 
         yield from plain_rows(path, place)
     else:

@@ -11,58 +11,24 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from synthesis.errors import RunError, one_line
-from training.data.places import open_file
-from training.data.tiff import SIGNATURES, Tiff, read_tags
-from training.errors import ImageError, is_shortage
+from terrasynth.synthesis.core.errors import RunError, one_line
+from terrasynth.training.data.image_rules import HOW, MOST_PIXELS, ImageRule, check_size
+from terrasynth.training.data.places import open_file
+from terrasynth.training.data.tiff import SIGNATURES, Tiff, read_tags
+from terrasynth.training.errors import ImageError, is_shortage
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "AVIF", "PPM")
 """Those of pictures; others that Pillow opens run programs (EPS) or hold no picture."""
 SUFFIXES = frozenset({
     "png", "jpg", "jpeg", "jpe", "webp", "tif", "tiff", "bmp", "gif", "jp2", "j2k", "avif", "ppm", "pgm",
 })
-MOST_PIXELS = 178_956_970  # Pillow's own limit; one image of so many takes half a gigabyte as RGB
 BLACK = (0, 0, 0)
-HOW = "state it in a data YAML (docs/data.md)"
 _SIZ = b"\xff\x4f\xff\x51"  # start of a JPEG 2000 codestream and its size marker
 
 for _library in ("PIL", "rasterio"):  # their remarks would reach standard error beside our line on the same file
     logging.getLogger(_library).addHandler(logging.NullHandler())
-
-
-@dataclass(frozen=True)
-class ImageRule:
-    """What the user states of the pixels of a data set.
-
-    Attributes:
-        bands: The bands, from 1, that are red, green and blue, or the one that is gray; None if files say it.
-        range: The values of deep samples (more than 8 bits, signed, or real numbers) that become 0 and 255; None for
-            unknown.
-    """
-
-    bands: tuple[int, ...] | None = None
-    range: tuple[float, float] | None = None
-
-    def to_8_bits(self, values: NDArray[np.generic], nodata: float | None = None) -> NDArray[np.uint8]:
-        """Samples of one band (H, W) as uint8; NaN and the value for "no data" become 0.
-
-        Raises:
-            ImageError: No range is stated.
-        """
-        if self.range is None:
-            raise ImageError(f"{values.dtype} samples, and which values are black and white is not guessed; {HOW}: "
-                             "range: [low, high]")
-        low, high = self.range
-        with np.errstate(all="ignore"):
-            scaled = (values.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
-        scaled[~np.isfinite(scaled) & ~np.isposinf(scaled)] = 0
-        found: NDArray[np.uint8] = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
-        if nodata is not None:
-            found[values == nodata] = 0
-        return found
 
 
 @dataclass(frozen=True)
@@ -132,16 +98,6 @@ def guarded(read: Callable[[], Image.Image]) -> Image.Image:
         raise ImageError(one_line(error)[:160]) from error
 
 
-def check_size(width: int, height: int) -> None:
-    """Check that an image is not too large to decode.
-
-    Raises:
-        ImageError: It has more than `MOST_PIXELS` pixels.
-    """
-    if width * height > MOST_PIXELS:
-        raise ImageError(f"{width} x {height} pixels, more than {MOST_PIXELS:,}; cut it into tiles")
-
-
 def _read(file: BinaryIO, rule: ImageRule) -> Image.Image:
     head = file.read(12)
     file.seek(0)
@@ -165,7 +121,7 @@ def _read(file: BinaryIO, rule: ImageRule) -> Image.Image:
 
 
 def _from_bands(file: BinaryIO, rule: ImageRule, stated: tuple[int, ...] | None, orientation: int) -> Image.Image:
-    from training.data.bands import read_bands
+    from terrasynth.training.data.bands import read_bands
 
     file.seek(0)
     return ImageOps.exif_transpose(_turned(read_bands(file.read(), rule, stated), orientation))

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from training.data.class_names import classes_of_files
-from training.data.images import FileImage
-from training.data.pairs import Opener
-from training.data.places import IMAGE_FOLDERS, Root
-from training.data.rows import LABEL, Row, file_of, folder_split, pick, text_of
-from training.data.settings import Source
-from training.data.text_files import parse_json, read_text
-from training.errors import InputError
+from terrasynth.training.data.class_names import classes_of_files
+from terrasynth.training.data.images import FileImage
+from terrasynth.training.data.pairs import Opener
+from terrasynth.training.data.places import IMAGE_FOLDERS, Root
+from terrasynth.training.data.rows import LABEL, Row, file_of, folder_split, pick, text_of
+from terrasynth.training.data.settings import Source
+from terrasynth.training.data.text_files import parse_json, read_text
+from terrasynth.training.errors import InputError
 
 FOLDERS = ("", *IMAGE_FOLDERS)
 CLASS_LISTS = re.compile(r"(.*/)?txtclasses[^/]*/[^/]+\.txt")

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from training.data import hub, imagefolder, karpathy, parquet, webdataset
-from training.data.parquet import NAMES, split_of_words
-from training.data.places import Root
-from training.data.rows import Row, folder_split
-from training.data.settings import Source
-from training.data.text_files import header_of
-from training.errors import InputError
+from terrasynth.training.data import hub, imagefolder, karpathy, parquet, webdataset
+from terrasynth.training.data.parquet import NAMES, split_of_words
+from terrasynth.training.data.places import Root
+from terrasynth.training.data.rows import Row, folder_split
+from terrasynth.training.data.settings import Source
+from terrasynth.training.data.text_files import header_of
+from terrasynth.training.errors import InputError
 
 KNOWN = ("pairs.jsonl, dataset*.json, metadata.jsonl, metadata.csv, Parquet files, WebDataset .tar files, or what "
          "save_to_disk of datasets leaves")

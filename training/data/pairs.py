@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from synthesis.terminal import on_one_line
+from terrasynth.synthesis.core.terminal import on_one_line
 
 SHOWN = 20
 Opener = Callable[[], Image.Image]

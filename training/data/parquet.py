@@ -15,14 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from synthesis.errors import RunError, one_line
-from training.data.images import FileImage, ImageRule, image_in
-from training.data.pairs import Opener
-from training.data.places import Root, open_file
-from training.data.rows import CAPTIONS, LABEL, SPLITS, Row, pick
-from training.data.settings import Source
-from training.data.stamps import Stamp, stamp_of
-from training.errors import ImageError, InputError, is_shortage
+from terrasynth.synthesis.core.errors import RunError, one_line
+from terrasynth.training.data.image_rules import ImageRule
+from terrasynth.training.data.images import FileImage, image_in
+from terrasynth.training.data.pairs import Opener
+from terrasynth.training.data.places import Root, open_file
+from terrasynth.training.data.rows import CAPTIONS, LABEL, SPLITS, Row, pick
+from terrasynth.training.data.settings import Source
+from terrasynth.training.data.stamps import Stamp, stamp_of
+from terrasynth.training.errors import ImageError, InputError, is_shortage
 
 IMAGE = "image"
 NAMES = {"train": "train", "validation": "val", "test": "test"}

@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from synthesis.errors import RunError, one_line
-from training.data.rows import folder_split
-from training.errors import ImageError, InputError, is_shortage
+from terrasynth.synthesis.core.errors import RunError, one_line
+from terrasynth.training.data.rows import folder_split
+from terrasynth.training.errors import ImageError, InputError, is_shortage
 
 IMAGE_FOLDERS = ("images", "imgs", "img", "pictures", "data", "RSICD_images", "NWPU_images", "Sydney_images")
 """Folders that formats of the field keep their images in."""

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from training.data.class_names import one_name, renamed
-from training.data.layouts import rows_of
-from training.data.pairs import Pair, PairSet, Skipped, merged
-from training.data.rows import Row, captions_of, gsd_of, label_of, split_of, text_of
-from training.data.settings import Source, sources_of
-from training.errors import InputError
+from terrasynth.training.data.class_names import one_name, renamed
+from terrasynth.training.data.layouts import rows_of
+from terrasynth.training.data.pairs import Pair, PairSet, Skipped, merged
+from terrasynth.training.data.rows import Row, captions_of, gsd_of, label_of, split_of, text_of
+from terrasynth.training.data.settings import Source, sources_of
+from terrasynth.training.errors import InputError
 
 NO_FILE, EMPTY = "the image file does not exist", "no caption"
 
@@ -42,7 +42,7 @@ def read_pairs(source: str | Path | Sequence[str | Path], columns: Mapping[str, 
         >>> read_pairs("no/../such/folder")
         Traceback (most recent call last):
         ...
-        training.errors.InputError: data 'no/../such/folder' does not exist; give a folder, ...
+        terrasynth.training.errors.InputError: data 'no/../such/folder' does not exist; give a folder, ...
     """
     named = [source] if isinstance(source, str | Path) else list(source)
     sources = [found for one in named for found in sources_of(one, columns or {})]

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from training.data.pairs import Opener
-from training.errors import InputError
+from terrasynth.training.data.pairs import Opener
+from terrasynth.training.errors import InputError
 
 SPLITS = {
     "train": "train", "training": "train", "restval": "train",

@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from training.data.images import ImageRule
-from training.data.rows import Columns
-from training.data.text_files import parse_yaml, read_text
-from training.errors import InputError
-from training.presets import first_problem
+from terrasynth.training.data.image_rules import ImageRule
+from terrasynth.training.data.rows import Columns
+from terrasynth.training.data.text_files import parse_yaml, read_text
+from terrasynth.training.errors import InputError
+from terrasynth.training.presets import first_problem
 
 SUFFIXES = (".yaml", ".yml")
 UNSTATED = ImageRule()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from training.errors import ImageError
+from terrasynth.training.errors import ImageError
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from synthesis import plain_yaml
-from synthesis.errors import RunError, one_line
-from synthesis.plain_yaml import MOST_BYTES
-from training.errors import InputError, is_shortage
+from terrasynth.synthesis.core import plain_yaml
+from terrasynth.synthesis.core.errors import RunError, one_line
+from terrasynth.synthesis.core.plain_yaml import MOST_BYTES
+from terrasynth.training.errors import InputError, is_shortage
 
 # The longer marks first: UTF-32's begins with UTF-16's.
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from training.errors import ImageError
+from terrasynth.training.errors import ImageError
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MOST_PAGES = 64

@@ -10,15 +10,16 @@ from typing import Any
 
 from PIL import Image
 
-from synthesis.errors import RunError, one_line
-from training.data.images import SUFFIXES, ImageRule, image_in
-from training.data.pairs import Opener
-from training.data.places import Root, open_file
-from training.data.rows import CAPTIONS, LABEL, Row, folder_split, pick
-from training.data.settings import Source
-from training.data.stamps import Stamp, stamp_of
-from training.data.text_files import parse_json
-from training.errors import ImageError, InputError, is_shortage
+from terrasynth.synthesis.core.errors import RunError, one_line
+from terrasynth.training.data.image_rules import ImageRule
+from terrasynth.training.data.images import SUFFIXES, image_in
+from terrasynth.training.data.pairs import Opener
+from terrasynth.training.data.places import Root, open_file
+from terrasynth.training.data.rows import CAPTIONS, LABEL, Row, folder_split, pick
+from terrasynth.training.data.settings import Source
+from terrasynth.training.data.stamps import Stamp, stamp_of
+from terrasynth.training.data.text_files import parse_json
+from terrasynth.training.errors import ImageError, InputError, is_shortage
 
 TEXTS = ("txt", "caption", "captions", "text")
 CLASS = ("cls", "class")

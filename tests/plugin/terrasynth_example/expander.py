@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prompts.types import Prompt, check_request
+from terrasynth.prompts.types import Prompt, check_request
 
 SEASONS = ("spring", "summer", "autumn", "winter")
 

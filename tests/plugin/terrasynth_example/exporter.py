@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import ClassVar
 
-from synthesis.export_files import Output
-from synthesis.export_plan import Plan
+from terrasynth.synthesis.export.output import Output
+from terrasynth.synthesis.export.plan import Plan
 
 
 class CaptionsExporter:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from synthesis.filters import ClassJudge, FilterSettings, Measurements, Measurer, Source
+from terrasynth.synthesis.filters import ClassJudge, FilterSettings, Measurements, Measurer, Source
 
 
 class BrightnessFilter(FilterSettings):

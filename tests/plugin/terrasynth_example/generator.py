@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from synthesis.errors import InputError
-from synthesis.generators import Drawn, GeneratorSource
+from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.generators.base import Drawn, GeneratorSource
 
 if TYPE_CHECKING:
-    from synthesis.recipe import GeneratorSettings
-    from synthesis.runtime import Runtime
+    from terrasynth.synthesis.generators.runtime import Runtime
+    from terrasynth.synthesis.recipe import GeneratorSettings
 
 SIZE, CELLS = 64, 4
 REVISION = "1"  # raise it whenever the same prompt and seed would give another image

@@ -10,11 +10,11 @@ import datasets
 import pyarrow.parquet as pq
 import pytest
 
-from synthesis.errors import InputError, RunError
-from synthesis.finished import sha256
-from synthesis.hub_check import read_back
-from synthesis.push import PushSettings, push
-from synthesis.records import write_record
+from terrasynth.synthesis.core.errors import InputError, RunError
+from terrasynth.synthesis.core.files import sha256
+from terrasynth.synthesis.core.records import write_record
+from terrasynth.synthesis.hub.pushing import PushSettings, push
+from terrasynth.synthesis.hub.read_back import read_back
 from tests.hub_faults import Fault, fault_at, random_faults
 from tests.hub_kills import push_through_kills
 from tests.hub_runs import write_run
@@ -174,7 +174,7 @@ def test_a_status_that_stays_is_one_clear_line(hub, made, naps, status, kind, wo
 
 
 def test_a_hub_that_falls_silent_is_asked_again(hub, made, monkeypatch):
-    monkeypatch.setattr("synthesis.hub_patience.SILENCE", 0.5)
+    monkeypatch.setattr("terrasynth.synthesis.hub.patience.SILENCE", 0.5)
     hub.faults = fault_at("GET .*/revision/main", Fault(delay=2))
     push(made, REPO)
     assert _ids(hub) == [row["id"] for row in rows(made)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from synthesis.errors import InputError, RunError
-from synthesis.push import PushSettings, push
+from terrasynth.synthesis.core.errors import InputError, RunError
+from terrasynth.synthesis.hub.pushing import PushSettings, push
 from tests.hub_faults import Fault, fault_at
 from tests.hub_server import published
 
@@ -34,7 +34,7 @@ def test_an_answer_that_is_none_is_asked_for_again(hub, made, naps, request_, bo
 
 
 def _stated():
-    from synthesis.licences import Statement
+    from terrasynth.synthesis.cards.licences import Statement
 
     return Statement("cc-by-nc-4.0", by="user")
 

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 from huggingface_hub import DatasetCard, snapshot_download
 
-from synthesis.errors import InputError, RunError
-from synthesis.export_real import RealSet
-from synthesis.hub_check import read_back_files, read_back_splits
-from synthesis.hub_files import LocalFile
-from synthesis.images import decode
-from synthesis.licences import Statement
-from synthesis.push import PushSettings, push
-from synthesis.verify import verify
+from terrasynth.synthesis.cards.licences import Statement
+from terrasynth.synthesis.core.errors import InputError, RunError
+from terrasynth.synthesis.core.images import decode
+from terrasynth.synthesis.export.real import RealSet
+from terrasynth.synthesis.hub.files import LocalFile
+from terrasynth.synthesis.hub.pushing import PushSettings, push
+from terrasynth.synthesis.hub.read_back import read_back_files, read_back_splits
+from terrasynth.synthesis.verify.verifying import verify
+from terrasynth.training.data import read_pairs
 from tests.hub_faults import Fault, fault_at, random_faults
 from tests.hub_kills import push_through_kills
 from tests.hub_server import TOKEN, published
 from tests.synthesis.exports import exported, run_rows, write_real, write_run
 from tests.synthesis.helpers import fingerprint, resealed
-from training.data import read_pairs
 
 REPO = PushSettings("user/tiny")
 NOT_SENT = {"terrasynth-export.json", "licence.json", ".lock", "left-out.jsonl"}  # the last one is empty here
@@ -254,7 +254,7 @@ def test_a_damaged_export_is_refused(hub, out, tmp_path):
 
 
 def test_more_files_than_the_hub_takes_are_refused(hub, out, monkeypatch):
-    monkeypatch.setattr("synthesis.hub_export.ENTRIES", 12)
+    monkeypatch.setattr("terrasynth.synthesis.hub.export_folder.ENTRIES", 12)
     with pytest.raises(InputError, match=r"'train' of .* has 13 files and the Hub takes 12 .* parquet or webdataset"):
         push(out, REPO)
     assert hub.asked == []
@@ -287,7 +287,8 @@ def test_a_merged_export_whose_licence_is_open_is_stated_once(hub, kept, tmp_pat
 def test_killed_between_card_and_marker_it_goes_on(hub, out, monkeypatch):
     stated = PushSettings("user/tiny", stated=Statement("cc-by-nc-4.0"))
     with monkeypatch.context() as killed:
-        killed.setattr("synthesis.export_marker.Marker.save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        killed.setattr("terrasynth.synthesis.export.marker.Marker.save",
+                       lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             push(out, stated)
     push(out, REPO)

@@ -7,9 +7,9 @@ import json
 import pytest
 from huggingface_hub import DatasetCard
 
-from synthesis.errors import InputError
-from synthesis.licences import Source, Statement
-from synthesis.push import PushSettings, push
+from terrasynth.synthesis.cards.licences import Source, Statement
+from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.hub.pushing import PushSettings, push
 from tests.hub_runs import write_run
 from tests.hub_server import published
 from tests.synthesis.helpers import fingerprint

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from huggingface_hub import DatasetCard
 
-from synthesis.images import decode
-from synthesis.push import PushSettings, push
+from terrasynth.synthesis.core.images import decode
+from terrasynth.synthesis.hub.pushing import PushSettings, push
+from terrasynth.training.data import read_pairs
 from tests.hub_server import published
 from tests.synthesis.helpers import rows
-from training.data import read_pairs
 
 
 @pytest.mark.parametrize("streaming", [False, True])

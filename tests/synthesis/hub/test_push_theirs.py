@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from synthesis.errors import InputError
-from synthesis.push import PushSettings, push
+from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.hub.pushing import PushSettings, push
 from tests.hub_runs import write_run
 from tests.hub_server import published
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from terrasynth.training.data import read_pairs
+from terrasynth.training.errors import ImageError, InputError
 from tests.hub_store import LARGE
 from tests.training.data.builders import imagefolder, items, parquet, webdataset, write_lines
-from training.data import read_pairs
-from training.errors import ImageError, InputError
 
 EXPECTED = {(item.label, item.split, item.pixels.tobytes()) for item in items()}
 

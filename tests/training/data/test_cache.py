@@ -11,9 +11,9 @@ import pytest
 from datasets import load_dataset
 from PIL import Image
 
+from terrasynth.training.data import read_pairs
+from terrasynth.training.errors import ImageError, InputError
 from tests.training.data.builders import items, parquet, saved
-from training.data import read_pairs
-from training.errors import ImageError, InputError
 
 CARD = """---
 dataset_info:
@@ -42,7 +42,7 @@ configs:
 """
 READ = """
 import json, sys
-from training.data import read_pairs
+from terrasynth.training.data import read_pairs
 print(json.dumps(sorted([pair.split, pair.label, list(pair.captions), int(pair.open().getpixel((0, 0))[0])]
                         for pair in read_pairs(sys.argv[1]).pairs)))
 """

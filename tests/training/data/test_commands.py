@@ -7,13 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
+from terrasynth.training.data.pictures import PictureSet
+from terrasynth.training.errors import InputError
+from terrasynth.training.running.drawing import judge_captions, known_classes
 from tests.synthesis.exports import run_rows, write_run
 from tests.tiny import tiny_scene
 from tests.training.data.builders import imagefolder, items, karpathy, pairs_jsonl, write_lines
 from tests.training.data.mutations import claimed
-from training.drawing import judge_captions, known_classes
-from training.errors import InputError
-from training.pictures import PictureSet
 
 SMALL = [
     "load_size=40", "model.size=32", "model.embedding_size=8", "model.hidden_sizes=[8,16,16,16]",

@@ -6,7 +6,9 @@ import tarfile
 import numpy as np
 import pytest
 
-from synthesis.errors import InputError as RunInputError
+from terrasynth.synthesis.core.errors import InputError as RunInputError
+from terrasynth.training.data import read_pairs
+from terrasynth.training.errors import InputError
 from tests.synthesis.exports import exported, run_rows, write_run
 from tests.training.data.builders import (
     FORMATS,
@@ -21,8 +23,6 @@ from tests.training.data.builders import (
     webdataset,
     write_lines,
 )
-from training.data import read_pairs
-from training.errors import InputError
 
 EXPECTED = {(item.label, item.split, item.pixels.tobytes()) for item in items()}
 
@@ -93,7 +93,7 @@ def test_any_class_survives_a_karpathy_export(tmp_path, label):
     real = pairs_jsonl(tmp_path / "real")
     lines = [json.loads(line) | {"class": label} for line in (real / "pairs.jsonl").read_text().splitlines()]
     write_lines(real / "pairs.jsonl", lines)
-    from synthesis.export_real import RealSet
+    from terrasynth.synthesis.export.real import RealSet
 
     try:
         exported(write_run(tmp_path / "run", run_rows(1)), tmp_path / "out", "karpathy", None,

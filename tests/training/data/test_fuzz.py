@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthesis.cli import main
+from terrasynth.synthesis.cli import main
+from terrasynth.training.data import read_pairs
+from terrasynth.training.data.pictures import load_splits
+from terrasynth.training.errors import InputError
 from tests.synthesis.exports import run_rows, write_run
 from tests.training.data.builders import FORMATS
 from tests.training.data.mutations import mutate
-from training.data import read_pairs
-from training.errors import InputError
-from training.pictures import load_splits
 
 COUNT = int(os.environ.get("TERRASYNTH_FUZZ", "60"))
 FIRST = int(os.environ.get("TERRASYNTH_FUZZ_FIRST", "0"))

@@ -9,12 +9,13 @@ import pytest
 import rasterio
 from PIL import Image
 
-from synthesis.errors import RunError
+from terrasynth.synthesis.core.errors import RunError
+from terrasynth.training.data import images
+from terrasynth.training.data.image_rules import MOST_PIXELS, ImageRule
+from terrasynth.training.data.images import image_in
+from terrasynth.training.errors import ImageError
 from tests.tiny import tiny_pictures
 from tests.training.data.mutations import claimed, odd_images
-from training.data import images
-from training.data.images import MOST_PIXELS, ImageRule, image_in
-from training.errors import ImageError
 
 PIXELS = tiny_pictures(1, size=24)[0][:, :16]
 UNSTATED = ImageRule()
@@ -281,9 +282,9 @@ def test_without_rasterio_the_extra_is_named(monkeypatch):
 
 
 def test_a_list_of_deep_images_trains_with_a_data_yaml_and_is_named_without(tmp_path, capsys):
-    from training.data import read_pairs
-    from training.errors import InputError
-    from training.pictures import load_splits
+    from terrasynth.training.data import read_pairs
+    from terrasynth.training.data.pictures import load_splits
+    from terrasynth.training.errors import InputError
 
     folder = tmp_path / "d"
     folder.mkdir()

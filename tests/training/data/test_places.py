@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from terrasynth.training.data import read_pairs
+from terrasynth.training.data.places import Root, open_file
+from terrasynth.training.errors import ImageError, InputError
 from tests.training.data.builders import (
     imagefolder,
     items,
@@ -20,9 +23,6 @@ from tests.training.data.builders import (
     webdataset,
     write_lines,
 )
-from training.data import read_pairs
-from training.data.places import Root, open_file
-from training.errors import ImageError, InputError
 
 OUTSIDE = r"lies outside of the data folder; copy it there|is a link that leads out of the data folder; copy it there"
 
@@ -262,7 +262,7 @@ def test_a_tar_file_is_never_unpacked(tmp_path, secret):
 
 
 def test_shortages_are_not_taken_for_missing_files(tmp_path, monkeypatch):
-    from synthesis.errors import RunError
+    from terrasynth.synthesis.core.errors import RunError
 
     root = Root(pairs_jsonl(tmp_path / "d"))
 

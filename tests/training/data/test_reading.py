@@ -4,10 +4,10 @@ import json
 import pytest
 from PIL import Image
 
+from terrasynth.training.data import read_pairs
+from terrasynth.training.data.pictures import load_splits
+from terrasynth.training.errors import InputError
 from tests.tiny import tiny_pictures
-from training.data import read_pairs
-from training.errors import InputError
-from training.pictures import load_splits
 
 
 def _pictures(folder, names, size=40):

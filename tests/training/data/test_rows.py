@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from terrasynth.training.data import read_pairs
+from terrasynth.training.data.rows import captions_of, folder_split, gsd_of, label_of, split_of
+from terrasynth.training.errors import InputError
 from tests.training.data.builders import imagefolder, karpathy, pairs_jsonl, write_lines
-from training.data import read_pairs
-from training.data.rows import captions_of, folder_split, gsd_of, label_of, split_of
-from training.errors import InputError
 
 MARKS = {"utf-8": b"\xef\xbb\xbf", "utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}
 

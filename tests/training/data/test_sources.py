@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from terrasynth.training.data import read_pairs, report_skipped
+from terrasynth.training.data.pictures import load_splits
+from terrasynth.training.errors import InputError
 from tests.training.data.builders import FORMATS, items, pairs_jsonl, parquet, webdataset, write_lines
-from training.data import read_pairs, report_skipped
-from training.errors import InputError
-from training.pictures import load_splits
 
 
 def relabeled(folder, **names):

@@ -1,0 +1,133 @@
+"""What the networks say about pictures: each network sees each picture once, and every figure is made of that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrasynth.eval.errors import InputError
+from terrasynth.eval.evaluation.figures import Network
+
+if TYPE_CHECKING:
+    from terrasynth.eval.models.classifiers import SceneClassifier
+    from terrasynth.eval.models.dual_encoders import Encoder, PictureEncoder
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the networks say about N pictures.
+
+    Attributes:
+        encoder: Identity of the encoder.
+        classifier: Identity of the classifier.
+        networks: Identities of the further networks.
+        known: The C classes of the classifier.
+        embeddings: float32 (N, D), of unit length, of the encoder.
+        probabilities: float32 (N, C), of the classifier.
+        features: float32 (N, F), of the classifier.
+        further: Of each further network, its features float32 (N, G).
+        texts: The text of each picture; None where there is none.
+        sentences: float32 (N, D), of unit length, what the encoder makes of these texts.
+        labels: The class of each picture, one of `known`; None where the data names none.
+    """
+
+    encoder: Network
+    classifier: Network
+    networks: tuple[Network, ...]
+    known: tuple[str, ...]
+    embeddings: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+    features: NDArray[np.float32]
+    further: tuple[NDArray[np.float32], ...]
+    texts: tuple[str, ...] | None
+    sentences: NDArray[np.float32] | None
+    labels: tuple[str, ...] | None
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """CLIP score float32 (N,) of each picture and its text; without texts there is none.
+
+        Raises:
+            ValueError: There are no texts.
+        """
+        if self.sentences is None:
+            raise ValueError("CLIP scores of pictures without texts: give texts")
+        found: NDArray[np.float32] = np.einsum("nd,nd->n", self.embeddings, self.sentences)
+        return found
+
+    @property
+    def places(self) -> NDArray[np.intp]:
+        """Column of each picture's own class (N,).
+
+        Raises:
+            ValueError: There are no labels.
+        """
+        if self.labels is None:
+            raise ValueError("classes of pictures without labels: give labels")
+        index = {label: number for number, label in enumerate(self.known)}
+        return np.array([index[label] for label in self.labels], np.intp)
+
+    @property
+    def hits(self) -> NDArray[np.bool_]:
+        """Whether the most probable class of each picture is its own (N,)."""
+        found: NDArray[np.bool_] = self.probabilities.argmax(1) == self.places
+        return found
+
+    @property
+    def own_probability(self) -> NDArray[np.float32]:
+        """The probability float32 (N,) that the classifier gives to the class of each picture."""
+        found: NDArray[np.float32] = self.probabilities[np.arange(len(self)), self.places]
+        return found
+
+
+def judge(
+    images: NDArray[np.uint8], texts: Sequence[str] | None, labels: Sequence[str] | None, *, encoder: Encoder,
+    classifier: SceneClassifier, picture_encoders: Sequence[PictureEncoder] = (), what: str = "pictures",
+) -> Judged:
+    """Show pictures to every network.
+
+    Args:
+        images: `uint8` (N, H, W, 3).
+        texts: The text of each picture.
+        labels: The class of each picture, as the classifier names them.
+        encoder: A dual encoder.
+        classifier: A scene classifier.
+        picture_encoders: Further networks.
+        what: What errors call the pictures.
+
+    Raises:
+        InputError: No pictures, numbers that do not match, or a class that the classifier does not know.
+    """
+    check_pictures(what, images, texts, labels, classifier.labels)
+    seen = classifier.classify(images)
+    return Judged(
+        encoder.identity(), classifier.identity(), tuple(network.identity() for network in picture_encoders),
+        tuple(classifier.labels), encoder.encode_images(images), seen.probabilities, seen.features,
+        tuple(network.features(images) for network in picture_encoders), None if texts is None else tuple(texts),
+        None if texts is None else encoder.encode_texts(texts), None if labels is None else tuple(labels),
+    )
+
+
+def check_pictures(
+    what: str, images: NDArray[np.uint8], texts: Sequence[str] | None, labels: Sequence[str] | None,
+    known: Sequence[str],
+) -> None:
+    """Check what `judge` needs, before any network sees a picture.
+
+    Raises:
+        InputError: No pictures, numbers that do not match, or a class that is not among the `known` ones.
+    """
+    if not len(images):
+        raise InputError(f"no {what}: give at least one")
+    for name, values in (("texts", texts), ("labels", labels)):
+        if values is not None and len(values) != len(images):
+            raise InputError(f"{len(images)} {what} and {len(values)} {name}: give one for each")
+    if unknown := sorted(set(labels or ()) - set(known)):
+        raise InputError(f"class {unknown[0]!r} is unknown to the classifier; it knows {', '.join(known)}")

@@ -1,0 +1,127 @@
+"""Scene classifiers: which land-use class does a picture show, and the features that the Frechet distance compares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrasynth.eval.errors import InputError
+from terrasynth.eval.images import check_images
+from terrasynth.eval.models.loading import commit_of, load_config, load_weights
+from terrasynth.eval.models.preprocess import Preprocessor
+from terrasynth.eval.models.references import EMBEDDED_ROOT, resolve
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What a classifier says about N pictures.
+
+    Attributes:
+        probabilities: `float32` (N, C), rows sum to 1.
+        features: `float32` (N, F), the pooled features before the last layer.
+    """
+
+    probabilities: NDArray[np.float32]
+    features: NDArray[np.float32]
+
+
+class SceneClassifier:
+    """A `transformers` image classifier; made by `load_classifier`.
+
+    Attributes:
+        labels: The C class names, in the order of the probabilities.
+        precision: Type of the matrix products and kind of device.
+    """
+
+    def __init__(self, model: Any, preprocessor: Preprocessor, identity: dict[str, object]) -> None:  # noqa: ANN401
+        self._model = model  # every architecture types its own outputs
+        self._preprocessor = preprocessor
+        self._identity = identity
+        names: dict[int, str] = model.config.id2label
+        self.labels = tuple(names[number] for number in sorted(names))
+        self.precision = f"float32 on {model.device.type}"
+
+    def identity(self) -> dict[str, object]:
+        """Kind, model, and content hash (a folder) or commit (the Hub)."""
+        return dict(self._identity)
+
+    def classify(self, images: NDArray[np.uint8], batch_size: int = 64) -> Classification:
+        """Probabilities and features in one pass.
+
+        Args:
+            images: `uint8` (N, H, W, 3).
+            batch_size: Pictures in memory at a time; the result does not depend on it beyond rounding.
+
+        Raises:
+            TypeError: Not `uint8`.
+            ValueError: Not (N, H, W, 3), or N is 0.
+        """
+        check_images(images)
+        if not len(images):
+            raise ValueError("images: none given; give at least one picture")
+        parts = [self._forward(self._preprocessor(images[start : start + batch_size]))
+                 for start in range(0, len(images), batch_size)]
+        return Classification(
+            np.concatenate([part.probabilities for part in parts]), np.concatenate([part.features for part in parts])
+        )
+
+    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Class probabilities `float32` (N, C) of pictures `uint8` (N, H, W, 3); see `classify`."""
+        return self.classify(images).probabilities
+
+    def features(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
+        """Pooled features `float32` (N, F) of pictures `uint8` (N, H, W, 3); see `classify`."""
+        return self.classify(images, batch_size).features
+
+    def _forward(self, pixels: torch.Tensor) -> Classification:
+        import torch
+
+        kept: list[torch.Tensor] = []
+        backbone = self._model.base_model
+        # Its pooled output is what the last layer sees; a hook saves running the backbone twice.
+        hook = backbone.register_forward_hook(lambda _module, _inputs, output: kept.append(output.pooler_output))
+        try:
+            with torch.inference_mode():
+                logits = self._model(pixel_values=pixels.to(self._model.device)).logits
+        finally:
+            hook.remove()
+        probabilities = logits.float().softmax(1).cpu().numpy()
+        return Classification(probabilities, kept[0].flatten(1).float().cpu().numpy())
+
+
+def load_classifier(
+    reference: str | Path, device: str = "cpu", roots: Sequence[Path] = (EMBEDDED_ROOT,)
+) -> SceneClassifier:
+    """Load a scene classifier: an embedded name (`scene-ucm`), a folder, or a Hub id with an optional `@revision`.
+
+    Args:
+        reference: A model that `AutoModelForImageClassification` reads and whose backbone pools its features
+            (ResNet, ConvNext, ...), weights in `safetensors`.
+        device: A torch device.
+        roots: Folders of embedded models.
+
+    Raises:
+        InputError: Unknown reference, another kind of model, or weights that are missing, pickled or incomplete.
+    """
+    from transformers import AutoModelForImageClassification
+
+    resolved = resolve(reference, roots)
+    config = load_config(resolved)
+    if not any(name.endswith("ForImageClassification") for name in config.architectures or ()):
+        raise InputError(
+            f"model {resolved.reference!r}: a {config.model_type!r} model is no image classifier; "
+            "use one such as ResNetForImageClassification"
+        )
+    model = load_weights(AutoModelForImageClassification, resolved, config)
+    model.to(device)  # type: ignore[arg-type] # transformers' own wrapper types only a device object
+    preprocessor = Preprocessor.load(resolved.location, resolved.revision, resolved.reference)
+    identity = {"kind": config.model_type, **resolved.identity(commit_of(config))}
+    return SceneClassifier(model, preprocessor, identity)

@@ -1,0 +1,170 @@
+"""Model references: an embedded name, a local folder, or a Hub id, and the hash of what decides a model's outputs."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from terrasynth.eval.errors import InputError, nearest
+
+EMBEDDED_ROOT = Path(__file__).parents[1] / "weights"
+"""Where the embedded evaluators live; the embedded generators have a root of their own."""
+
+OPEN_CLIP_CONFIG = "open_clip_config.json"
+
+MODEL_FILES = ("config.json", "model_index.json", OPEN_CLIP_CONFIG)
+"""What makes a folder a model: a `transformers` configuration, the index of a `diffusers` pipeline, or OpenCLIP's."""
+
+DECIDING_SUFFIXES = frozenset({".json", ".txt", ".model", ".safetensors"})
+KNOWLEDGE_FILE = "knowledge.json"
+SAMPLING_FILE = "sampling.json"
+NOT_DECIDING = frozenset({"calibration.json", KNOWLEDGE_FILE, SAMPLING_FILE})  # they only speak of the weights
+PICKLED_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """Where a model reference leads.
+
+    Attributes:
+        reference: What the user wrote.
+        location: A folder path, or a Hub id without its revision: what `from_pretrained` takes.
+        revision: The revision of a Hub id, None where none was given or the model is a folder.
+        embedded: Shipped with the package.
+        local: A folder on this machine (embedded models included); False means the Hub is contacted.
+    """
+
+    reference: str
+    location: str
+    revision: str | None
+    embedded: bool
+    local: bool
+
+    @property
+    def folder(self) -> Path:
+        """The model's folder.
+
+        Raises:
+            ValueError: The model is on the Hub.
+        """
+        if not self.local:
+            raise ValueError(f"{self.reference!r} is a Hub id and has no folder")
+        return Path(self.location)
+
+    def identity(self, commit: str | None = None) -> dict[str, object]:
+        """What decides the model's outputs, JSON-able and without a path of this machine.
+
+        Args:
+            commit: For a Hub id: the commit that was loaded. Without it the requested revision stands in.
+
+        Returns:
+            Name and content hash of an embedded model, content hash of a local folder, id and commit of a Hub model.
+        """
+        if self.embedded:
+            return {"model": self.reference, "content": content_hash(self.folder)}
+        if self.local:
+            return {"model": "local", "content": content_hash(self.folder)}
+        return {"model": self.location, "revision": commit or self.revision}
+
+
+def embedded_models(roots: Sequence[Path]) -> dict[str, Path]:
+    """The model folders right under the roots, by name and in name order; an earlier root wins."""
+    found = {
+        folder.name: folder
+        for root in reversed(roots)
+        if root.is_dir()
+        for folder in root.iterdir()
+        if is_model(folder)
+    }
+    return dict(sorted(found.items()))
+
+
+def is_model(folder: Path) -> bool:
+    """Whether a folder holds a `transformers` or OpenCLIP model, or a `diffusers` pipeline."""
+    return any((folder / name).is_file() for name in MODEL_FILES)
+
+
+def resolve(reference: str | Path, embedded_roots: Sequence[Path]) -> ResolvedModel:
+    """Find out what a model reference means, without contacting anything.
+
+    A name of an embedded model wins; then anything that exists as a folder; what is left is a Hub id
+    (`owner/name`, or `owner/name@revision`).
+
+    Args:
+        reference: What the user wrote.
+        embedded_roots: Folders whose sub-folders are the embedded models.
+
+    Raises:
+        InputError: An unknown plain name, a path that does not exist, or a folder without a model.
+    """
+    text = str(reference).strip()
+    embedded = embedded_models(embedded_roots)
+    if text in embedded:
+        return ResolvedModel(text, str(embedded[text]), None, embedded=True, local=True)
+    folder = Path(text).expanduser()
+    if text and folder.is_dir():
+        if not is_model(folder):
+            raise InputError(
+                f"model {text!r}: the folder has neither {' nor '.join(MODEL_FILES[:2])}; "
+                "give the folder that save_pretrained wrote"
+            )
+        return ResolvedModel(text, str(folder), None, embedded=False, local=True)
+    location, _, revision = text.partition("@")
+    if _HUB_ID.fullmatch(location):
+        return ResolvedModel(text, location, revision or None, embedded=False, local=False)
+    if "/" in text or "\\" in text:
+        raise InputError(f"model {text!r}: no such folder, and not a Hub id; check the path, or write owner/name")
+    raise InputError(
+        f"model {text!r}: unknown name{nearest(text, embedded)}; embedded models: {', '.join(embedded) or 'none'}; "
+        "or give a folder, or a Hub id as owner/name"
+    )
+
+
+def content_hash(folder: Path) -> str:
+    """SHA-256 over the names and bytes of the files that decide a model's outputs; the first 16 hex digits.
+
+    Configuration, vocabulary and weights count. Cards, hidden files, `calibration.json`, `knowledge.json` and
+    `sampling.json` do not, so that a better model card never changes the identity of a run.
+    """
+    digest = hashlib.sha256()
+    for name, path in sorted(_deciding_files(folder)):
+        digest.update(f"{name}\0{path.stat().st_size}\0".encode())
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()[:16]
+
+
+def check_safetensors(folder: Path, reference: str) -> None:
+    """Refuse a model folder whose weights are missing or pickled.
+
+    Raises:
+        InputError: No `.safetensors` file lies anywhere in the folder.
+    """
+    if any(path.suffix == ".safetensors" for _, path in _files(folder)):
+        return
+    pickled = sorted(name for name, path in _files(folder) if path.suffix in PICKLED_SUFFIXES)
+    if pickled:
+        raise InputError(
+            f"model {reference!r}: its weights are pickled ({pickled[0]}), and loading a pickle runs code; "
+            "convert them with save_pretrained(..., safe_serialization=True)"
+        )
+    raise InputError(f"model {reference!r}: no .safetensors file in the folder; copy the weights beside its config")
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder)
+        if path.is_file() and not any(part.startswith(".") for part in name.parts):
+            yield name.as_posix(), path
+
+
+def _deciding_files(folder: Path) -> Iterator[tuple[str, Path]]:
+    for name, path in _files(folder):
+        if path.suffix in DECIDING_SUFFIXES and path.name not in NOT_DECIDING:
+            yield name, path

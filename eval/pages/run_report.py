@@ -1,0 +1,199 @@
+"""The report of a run: a page that opens without a server, the same figures as JSON, and contact sheets."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from terrasynth.eval.pages.charts import ScoreHistogram, histogram_svg
+from terrasynth.eval.pages.sheets import SheetItem, contact_sheet
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """How one class went.
+
+    Attributes:
+        label: Class.
+        accepted: Attempts that passed every filter and count towards the target.
+        attempted: Attempts made.
+        target: Wanted number of accepted ones.
+        reasons: Reason -> number of attempts rejected for it. What is neither accepted nor rejected was made beyond
+            the target: the last block of a class is finished even when its target is met.
+    """
+
+    label: str
+    accepted: int
+    attempted: int
+    target: int
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.beyond < 0:
+            raise ValueError(
+                f"class {self.label!r}: {self.accepted} accepted and {self.rejected} rejected of {self.attempted} "
+                "attempts: count every attempt once"
+            )
+
+    @property
+    def rate(self) -> float:
+        """Acceptance rate, 0 to 1; 0 before the first attempt."""
+        return self.accepted / self.attempted if self.attempted else 0.0
+
+    @property
+    def rejected(self) -> int:
+        """Attempts that a filter turned away."""
+        return sum(self.reasons.values())
+
+    @property
+    def beyond(self) -> int:
+        """Attempts beyond the target."""
+        return self.attempted - self.accepted - self.rejected
+
+    @property
+    def missed(self) -> bool:
+        """Whether fewer than the target were accepted."""
+        return self.accepted < self.target
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What the page shows: plain data, so that anything can fill it.
+
+    Attributes:
+        name: Of the run.
+        identity: Hash of what decides a picture.
+        generator: One line on the generator and its revision.
+        settings: Name -> value, in the order to show.
+        classes: In the order to show.
+        histograms: One for each filter that gives a score.
+        accepted: Samples of accepted attempts; may be empty.
+        rejected: Samples of rejected attempts; may be empty.
+        figures: Lines on the quality of the whole, such as those of `Evaluation.lines`.
+        prompts_seen: Prompts that checks judged before anything was drawn; 0 for no checks.
+        prompt_drops: How many of them were dropped, by reason.
+        prompt_notes: What else is to be said of them, and of how many.
+    """
+
+    name: str
+    identity: str
+    generator: str
+    settings: Mapping[str, object]
+    classes: tuple[ClassRow, ...]
+    histograms: tuple[ScoreHistogram, ...] = ()
+    accepted: tuple[SheetItem, ...] = ()
+    rejected: tuple[SheetItem, ...] = ()
+    figures: tuple[str, ...] = ()
+    prompts_seen: int = 0
+    prompt_drops: Mapping[str, int] = field(default_factory=dict)
+    prompt_notes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def totals(self) -> ClassRow:
+        """All classes together; the reasons in falling number, then by name."""
+        reasons: dict[str, int] = {}
+        for row in self.classes:
+            for reason, count in row.reasons.items():
+                reasons[reason] = reasons.get(reason, 0) + count
+        return ClassRow(
+            "all classes",
+            sum(row.accepted for row in self.classes),
+            sum(row.attempted for row in self.classes),
+            sum(row.target for row in self.classes),
+            dict(sorted(reasons.items(), key=lambda entry: (-entry[1], entry[0]))),
+        )
+
+    @property
+    def missed(self) -> tuple[ClassRow, ...]:
+        """The classes that missed their target."""
+        return tuple(row for row in self.classes if row.missed)
+
+
+def write_report(folder: Path, report: RunReport) -> Path:
+    """Write `report.json`, `accepted.png`, `rejected.png` and, last, `index.html`.
+
+    The same report always gives the same bytes. A sheet without samples is not written, and one that an earlier
+    report left is removed.
+
+    Args:
+        folder: Made if it does not exist.
+        report: What to show.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        OSError: The folder cannot be written to.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, items in (("accepted", report.accepted), ("rejected", report.rejected)):
+        path = folder / f"{name}.png"
+        if items:
+            picture = io.BytesIO()
+            contact_sheet(items).save(picture, "png", optimize=True)
+            _write(path, picture.getvalue())
+        else:
+            path.unlink(missing_ok=True)
+    _write(folder / "report.json", (json.dumps(to_json(report), indent=1, ensure_ascii=False) + "\n").encode())
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True,
+    )
+    charts = [(histogram, histogram_svg(histogram)) for histogram in report.histograms]
+    most = max((row.attempted for row in report.classes), default=1) or 1
+    page = environment.get_template("report.html.j2").render(
+        report=report, totals=report.totals, charts=charts, most_attempts=most
+    )
+    index = folder / "index.html"
+    _write(index, page.encode())
+    return index
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file as new: a link in its place is replaced, not followed."""
+    path.unlink(missing_ok=True)
+    with path.open("xb") as file:
+        file.write(data)
+
+
+def to_json(report: RunReport) -> dict[str, object]:
+    """The report as plain data, without its pictures."""
+    return {
+        "name": report.name,
+        "identity": report.identity,
+        "generator": report.generator,
+        "settings": dict(report.settings),
+        "totals": _row(report.totals),
+        "classes": [_row(row) for row in report.classes],
+        "prompts": {
+            "seen": report.prompts_seen, "dropped": dict(report.prompt_drops), "notes": dict(report.prompt_notes)
+        },
+        "histograms": [
+            {
+                "name": histogram.name, "edges": list(histogram.edges), "accepted": list(histogram.accepted),
+                "rejected": list(histogram.rejected), "thresholds": dict(histogram.thresholds),
+            }
+            for histogram in report.histograms
+        ],
+        "accepted_samples": [_sample(item) for item in report.accepted],
+        "rejected_samples": [_sample(item) for item in report.rejected],
+        "figures": list(report.figures),
+    }
+
+
+def _row(row: ClassRow) -> dict[str, object]:
+    return {
+        "label": row.label, "accepted": row.accepted, "attempted": row.attempted, "target": row.target,
+        "beyond": row.beyond, "rate": round(row.rate, 6), "reasons": dict(row.reasons),
+    }
+
+
+def _sample(item: SheetItem) -> dict[str, object]:
+    return {"label": item.label, "text": item.text, "scores": dict(item.scores), "reason": item.reason}

@@ -1,0 +1,110 @@
+"""The `file` expander: prompts that the user wrote, from JSON Lines, CSV or text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from terrasynth.prompts.errors import InputError, nearest
+from terrasynth.prompts.reading import LABEL_RULE, existing, fail, is_label, label_of, parse_json, records, text_of
+from terrasynth.prompts.scenes.entailment import DrawnPrompt
+from terrasynth.prompts.types import Prompt, check_request
+
+log = logging.getLogger("terrasynth")
+FIELDS = ("text", "label", "captions", "scene", "source")
+
+
+class FileExpander:
+    """Prompts from a file, class by class, in the order of the file; after the last one of a class comes its first.
+
+    A row has `text`, and optionally `label` (a must without the option), `captions` (other ways to say it: a list, in
+    CSV as JSON), `scene` (a JSON object) and `source` (the expander that wrote it, "file" if none). The same text under
+    another attempt still gives another picture, since each attempt has its own seed. Captions and scenes count as far
+    as the text implies them (`prompts.entailment`): a caption that says more was not drawn.
+
+    Attributes:
+        name: "file".
+        classes: The labels, in order of first appearance.
+    """
+
+    name = "file"
+
+    def __init__(self, path: str | Path, label: str | None = None) -> None:
+        """Read and check the whole file.
+
+        Args:
+            path: A `.jsonl`, `.csv` (with header) or `.txt`/`.tsv` (`label<TAB>text`, or `text` with `label`) in UTF-8.
+            label: Class of the rows that name none.
+
+        Raises:
+            InputError: The file is missing, empty or of another kind, or a row is wrong: file name, line and reason.
+        """
+        file = existing(path, self.name)
+        if label is not None and not is_label(label):
+            raise InputError(f"option label {label!r} of the file expander {LABEL_RULE}")
+        self._prompts: dict[str, list[Prompt]] = {}
+        for line, row in records(file, label):
+            prompt = _prompt(file, line, row, label)
+            self._prompts.setdefault(prompt.label, []).append(prompt)
+        if not self._prompts:
+            raise InputError(f"file {str(path)!r} has no prompt; write one a line")
+        self.classes = tuple(self._prompts)
+        self._tell_of_left_out(file)
+
+    def identity(self) -> dict[str, object]:
+        """Expander and hash of the prompts, in order; line ends, quoting and the file's name do not count."""
+        rows = [[one.label, one.text, one.choices, one.whole, one.source]
+                for prompts in self._prompts.values() for one in prompts]
+        digest = hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()[:16]
+        return {"expander": self.name, "prompts": digest}
+
+    def expand(self, label: str, seed: int, start: int, count: int) -> list[Prompt]:
+        """See `Expander.expand`; attempt k is row k of the class, modulo their number, whatever the seed."""
+        check_request(self, label, start, count)
+        rows = self._prompts[label]
+        return [rows[k % len(rows)] for k in range(start, start + count)]
+
+    def _tell_of_left_out(self, file: Path) -> None:
+        every = [one for prompts in self._prompts.values() for one in prompts]
+        more = [next(text for text in one.choices if text not in one.captions) for one in every
+                if len(one.captions) < len(one.choices)]
+        if more:
+            log.warning("%s: %d of %d prompts have captions that say more than their text, such as %r; they are left "
+                        "out, since only the text is drawn", file.name, len(more), len(every), more[0][:80])
+
+
+def _prompt(file: Path, line: int, row: dict[str, Any], default_label: str | None) -> Prompt:
+    for field in row:
+        if field not in FIELDS:
+            fail(file, line, f"field {field!r} is unknown{nearest(str(field), FIELDS)}; there is {', '.join(FIELDS)}")
+    if "text" not in row:
+        fail(file, line, "no text; every row needs one")
+    if row.get("label", default_label) is None:
+        fail(file, line, "no class; add the field label, or set the option label")
+    text = text_of(file, line, "text", row["text"])
+    return DrawnPrompt(
+        text,
+        label=label_of(file, line, row.get("label", default_label)),
+        choices=_captions(file, line, text, row.get("captions", [])),
+        source=text_of(file, line, "source", row.get("source", FileExpander.name)),
+        scene=_scene(file, line, row.get("scene", {})),
+    )
+
+
+def _captions(file: Path, line: int, text: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = parse_json(file, line, "captions", value)
+    if not isinstance(value, list):
+        fail(file, line, f"captions {value!r} must be a list of texts")
+    return tuple(dict.fromkeys([text, *(text_of(file, line, "caption", one) for one in value)]))
+
+
+def _scene(file: Path, line: int, value: object) -> str:
+    if isinstance(value, str):
+        value = parse_json(file, line, "scene", value)
+    if not isinstance(value, dict):
+        fail(file, line, f"scene {value!r} must be a JSON object")
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

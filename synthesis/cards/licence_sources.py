@@ -1,0 +1,176 @@
+"""Where licences are read: the cards of models and data, and what the user stated for a run."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from terrasynth.synthesis.cards.licences import Licence, Source, Statement, inherit
+from terrasynth.synthesis.core.errors import InputError, RunError, one_line
+from terrasynth.synthesis.core.plain_yaml import YamlError, parse_yaml
+from terrasynth.synthesis.core.records import RecordError, read_record, write_record
+from terrasynth.synthesis.generators.autoencoders import card_folder, local_autoencoder
+from terrasynth.synthesis.generators.lora import local_lora
+from terrasynth.synthesis.ledger.directory import RunDirectory
+
+if TYPE_CHECKING:
+    from terrasynth.synthesis.recipe import Recipe
+
+FILE = "licence.json"
+OURS = "apache-2.0"  # of this package, so of the sentences that its grammar knows
+MADE_BY_US = ("grammar",)
+FROM_A_MODEL = ("lm",)
+NOWHERE = Path("no such folder")
+
+
+def sources_of(recipe: Recipe, folder: Path | None = None, revision: str = "") -> tuple[Source, ...]:
+    """What the data set of a recipe is made with: generator, LoRA, autoencoder, and what the prompts come from.
+
+    The models of filters only choose among pictures, and are no source.
+
+    Args:
+        recipe: The recipe.
+        folder: Where the generator's files are; None to look for them, and to ask the Hub for the card of a Hub model.
+        revision: Commit of a generator on the Hub, with whatever is added to it; "" for the one that the recipe names.
+    """
+    from terrasynth.eval.models import references as models
+    from terrasynth.synthesis.core.embedded import WEIGHTS
+
+    reference = recipe.generator.model
+    if folder is None:
+        with suppress(ValueError):  # the model is not on this machine: then nothing says what its licence is
+            found = models.resolve(reference, [WEIGHTS])
+            folder = Path(found.location) if found.local else None
+    asked = f"{reference.partition('@')[0]}@{revision.partition('+')[0]}" if revision else reference
+    sources = [read_card(folder or NOWHERE, "generator", _public(reference), asked)]
+    lora = getattr(recipe.generator, "lora", None)
+    if lora:
+        place, name = local_lora(str(lora))
+        sources.append(read_card(place or NOWHERE, "LoRA", name, str(lora)))
+    vae = getattr(recipe.generator, "vae", None)
+    if vae:
+        place, name = local_autoencoder(vae)
+        sources.append(read_card(card_folder(place) if place else NOWHERE, "autoencoder", name, "" if place else vae))
+    return (*sources, _prompts(recipe.prompts.expander, recipe.prompts.options))
+
+
+def read_card(folder: Path, role: str, name: str, reference: str = "", kind: str = "model") -> Source:
+    """A source by the YAML header of the card in its folder; what is on the Hub is asked for its card there.
+
+    Args:
+        folder: Where `README.md` may lie.
+        role: What it does for the data set.
+        name: What it is called.
+        reference: Its Hub id with optional @revision, where it has one.
+        kind: "model" or "dataset", what the Hub calls it.
+    """
+    card = folder / "README.md"
+    if not card.is_file() and not Path(reference).expanduser().exists() and reference.count("/") == 1:
+        card = _hub_card(reference, kind) or card
+    header = _header(card)
+    licence = header.get("license") or ""
+    if isinstance(licence, list):  # several licences at once: which holds for what, the header does not say
+        licence, header = "other", header | {"license_name": ", ".join(map(str, licence))}
+    return Source(role, name, str(licence).lower(), str(header.get("license_name") or ""),
+                  str(header.get("license_link") or ""), "its card" if licence else "nothing says")
+
+
+def load_licence(
+    root: Path, sources: Sequence[Source] | None = None,
+    rule: Callable[[Sequence[Source], Statement | None], Licence] = inherit,
+) -> Licence:
+    """The licence of a run or an export: its sources, and what was stated for it before.
+
+    A statement that leaves out what a source asks for by now counts no more.
+
+    Args:
+        root: The folder.
+        sources: What it is made with, where that is known better than what the folder remembers.
+        rule: What follows from sources and statement.
+
+    Raises:
+        RunError: `licence.json` cannot be read.
+    """
+    path = root / FILE
+    if not path.is_file():
+        return rule(sources if sources is not None else _sources_of_run(root), None)
+    try:
+        content = read_record(path)
+        remembered = [Source(**each) for each in content["sources"]]
+        stated = Statement(**content["stated"]) if content["stated"] else None
+    except (RecordError, InputError, KeyError, TypeError) as error:
+        raise RunError(f"{path} cannot be read ({one_line(error)}); remove it, run again and state the licence "
+                       "again") from error
+    sources = remembered if sources is None else sources
+    with suppress(InputError):
+        return rule(sources, stated)
+    return rule(sources, None)
+
+
+def save_licence(root: Path, licence: Licence) -> None:
+    """Write `licence.json`: the sources, and what was stated and by whom."""
+    stated = None
+    if licence.stated_by:
+        stated = asdict(Statement(licence.licence, licence.licence_name, licence.licence_link, licence.stated_by,
+                                  licence.reason))
+    sources = [{key: value for key, value in asdict(each).items() if value or key != "identity"}
+               for each in licence.sources]
+    write_record(root / FILE, {"sources": sources, "stated": stated})
+
+
+def whoever() -> str:
+    """The user of this machine, as the one who states a licence."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
+def _sources_of_run(root: Path) -> tuple[Source, ...]:
+    return sources_of(RunDirectory(root).recipe)
+
+
+def _prompts(expander: str, options: Mapping[str, Any]) -> Source:
+    if expander in MADE_BY_US:
+        return Source("prompts", expander, OURS, found="this package")
+    if expander in FROM_A_MODEL:
+        model = str(options.get("model", ""))
+        return read_card(Path(model), "prompts", f"{expander} by {_public(model)}", model)
+    path = options.get("path")
+    return Source("prompts", f"{expander} {Path(str(path)).name}" if path else expander)
+
+
+def _public(reference: str) -> str:
+    """What a model is called without the folders of this machine."""
+    kind, colon, rest = reference.partition(":")
+    if colon and Path(rest).expanduser().exists():  # what a plug-in was asked for
+        return f"{kind}:{Path(rest).name}"
+    return Path(reference).name if Path(reference).is_dir() else reference
+
+
+def _header(card: Path) -> dict[str, Any]:
+    if not card.is_file():
+        return {}
+    text = card.read_text(encoding="utf-8", errors="replace")
+    if not text.startswith("---\n"):
+        return {}
+    try:
+        header = parse_yaml(text[4:].partition("\n---")[0], foreign=True)
+    except YamlError as error:
+        raise InputError(f"the header of {str(card)!r} is not YAML: {one_line(error)[:100]}; mend it") from error
+    return header if isinstance(header, dict) else {}
+
+
+def _hub_card(reference: str, kind: str) -> Path | None:
+    from huggingface_hub import hf_hub_download
+
+    identifier, _, revision = reference.partition("@")
+    try:
+        return Path(hf_hub_download(identifier, "README.md", repo_type=kind, revision=revision or None))
+    except (OSError, ValueError):  # no card, or no network: its licence is then not known, and the user has to state it
+        return None

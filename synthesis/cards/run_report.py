@@ -1,0 +1,229 @@
+"""What a run shows of itself: contact sheets of accepted and rejected pictures, acceptance by class, scores."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from terrasynth.synthesis.core import layout
+from terrasynth.synthesis.core.drawn_texts import LeftOut
+from terrasynth.synthesis.core.errors import disk_errors
+from terrasynth.synthesis.core.files import write_file
+from terrasynth.synthesis.core.images import contact_sheet, decode, encode
+from terrasynth.synthesis.core.round_robin import round_robin
+from terrasynth.synthesis.execution.unread import Unread, readers_of, unread_by
+from terrasynth.synthesis.filters import AnyFilter
+from terrasynth.synthesis.ledger.decision_table import files_read
+from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, ClassDecisions, Decision
+
+if TYPE_CHECKING:
+    from terrasynth.eval.pages.charts import ScoreHistogram
+    from terrasynth.eval.pages.run_report import ClassRow
+    from terrasynth.eval.pages.sheets import SheetItem
+    from terrasynth.prompts.checks.settings import CheckSettings
+    from terrasynth.synthesis.execution.job import Job
+    from terrasynth.synthesis.execution.prompts import PromptDrops
+
+CONTACT_SHEET = "report/one-of-each.png"
+SHOWN, COLUMNS = 42, 7
+ITS_FILE = ", its file"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture with what is known of it.
+
+    Attributes:
+        label: Its class.
+        text: What the generator was given.
+        image: Its stored bytes.
+        decision: What became of it.
+    """
+
+    label: str
+    text: str
+    image: bytes
+    decision: Decision
+
+
+def write_run_report(
+    job: Job, classes: Sequence[ClassDecisions], left_out: LeftOut, unread: Sequence[Unread]
+) -> None:
+    """Write `report/`: the page, its figures and contact sheets, and the card's picture of each class."""
+    from terrasynth.eval import RunReport, write_report
+
+    recipe = job.recipe
+    prompts = prompt_drops(job, classes)
+    accepted, rejected = examples(job, classes, max(SHOWN, len(classes)), SHOWN)
+    report = RunReport(
+        name=recipe.name,
+        identity=job.identity.hash,
+        generator=f"{job.source.name}, revision {job.source.revision}",
+        settings=_settings(job, classes) | _texts(left_out) | _unread(unread),
+        classes=tuple(_class_row(each) for each in classes),
+        histograms=_histograms(recipe.filter_names, classes),
+        accepted=_sheet_items(accepted[:SHOWN]),
+        rejected=_sheet_items(rejected),
+        prompts_seen=prompts.seen if prompts else 0,
+        prompt_drops=prompts.drops if prompts else {},
+        prompt_notes=prompts.notes if prompts else {},
+    )
+    with disk_errors(str(layout.report_folder(job.root))):
+        write_report(layout.report_folder(job.root), report)
+    one_of_each = [decode(each.image) for each in accepted[:len(classes)]]
+    if one_of_each:
+        write_file(job.root / CONTACT_SHEET, encode(contact_sheet(one_of_each, COLUMNS), "png"))
+    else:
+        (job.root / CONTACT_SHEET).unlink(missing_ok=True)
+
+
+def prompt_drops(job: Job, classes: Sequence[ClassDecisions]) -> PromptDrops | None:
+    """What the checks of prompts dropped on the way to the attempts that were drawn; None without checks."""
+    return job.prompt_drops({each.label: each.blocks * job.blocks.block_size for each in classes})
+
+
+def _settings(job: Job, classes: Sequence[ClassDecisions]) -> dict[str, object]:
+    recipe, runtime = job.recipe, job.runtime
+    filters, files = {}, describe_files(classes)
+    for name, each in zip(recipe.filter_names, recipe.filters, strict=True):
+        filters[f"filter {name}"] = describe_filter(each)
+        if name in files:
+            filters[f"filter {name}{ITS_FILE}"] = files[name]
+    return {
+        "seed": recipe.seed,
+        "steps": job.source.steps,
+        "guidance": job.source.guidance,
+        "scheduler": job.source.scheduler,
+        **{f"option {name}": value for name, value in job.source.options.items()},
+        "prompts": recipe.prompts.expander,
+        **describe_checks(recipe.prompts.checks),
+        **filters,
+        "per class": recipe.target.described,
+        "most attempts per class": recipe.target.max_attempts,
+        "block size": recipe.runtime.block_size,
+        "device": runtime.device,
+        "dtype": runtime.dtype,
+        "exact": runtime.exact,
+        **({} if runtime.exact else {"micro-batch": runtime.micro_batch}),
+        "computed on": runtime.described,
+    }
+
+
+def _texts(left_out: LeftOut) -> dict[str, object]:
+    if not left_out.rows:
+        return {}
+    return {"said more than their text": f"{left_out.rows} rows; {left_out.captions} captions left out"}
+
+
+def _unread(found: Sequence[Unread]) -> dict[str, object]:
+    return {f"met by {one.reader.name}": "; ".join(one.lines()) for one in found if one.lines()}
+
+
+def drawn_unread(job: Job, classes: Sequence[ClassDecisions]) -> list[Unread]:
+    """What the run's models never met, over the texts of all attempts."""
+    texts = {each.label: _drawn_texts(job, each.label, each.blocks) for each in classes}
+    return unread_by(readers_of(job.recipe, job.source), texts)
+
+
+def _drawn_texts(job: Job, label: str, blocks: int) -> Iterator[str]:
+    for index in range(blocks):
+        yield from job.blocks.read(label, index, ["text"]).column("text").to_pylist()
+
+
+def _class_row(decided: ClassDecisions) -> ClassRow:
+    from terrasynth.eval.pages.run_report import ClassRow
+
+    count = decided.count
+    reasons = Counter(each.reason for each in decided if each.reason not in (None, *NOT_JUDGED))
+    named = {reason: amount for reason, amount in sorted(reasons.items(), key=str) if reason is not None}
+    return ClassRow(count.label, count.accepted, count.attempted, count.target, named)
+
+
+def _histograms(names: Sequence[str], classes: Sequence[ClassDecisions]) -> tuple[ScoreHistogram, ...]:
+    from terrasynth.eval.pages.charts import ScoreHistogram
+
+    found = []
+    for name in names:
+        parts = [each.scores(name) for each in classes]
+        accepted, rejected = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
+        # a class that was stopped before its first attempts were measured has no threshold yet
+        thresholds = {each.label: limit for each in classes if not isnan(limit := each.thresholds[name])}
+        if len(set(thresholds.values())) == 1:
+            thresholds = {"": next(iter(thresholds.values()))}
+        if len(accepted) + len(rejected):
+            found.append(ScoreHistogram.of(name, accepted, rejected, thresholds))
+    return tuple(found)
+
+
+def _sheet_items(shown: Sequence[Example]) -> tuple[SheetItem, ...]:
+    from terrasynth.eval.pages.sheets import SheetItem
+
+    return tuple(
+        SheetItem(
+            image=decode(each.image),
+            label=each.label,
+            text=each.text,
+            scores={name: score for name, score in each.decision.scores.items() if score is not None},
+            reason=each.decision.reason or "",
+        )
+        for each in shown
+    )
+
+
+def describe_checks(checks: CheckSettings | None) -> dict[str, object]:
+    """The checks of prompts that are on; of a reference only the file's name, not the folders of this machine."""
+    if checks is None:
+        return {}
+    values = {key: value for key, value in checks.model_dump(exclude_defaults=True, exclude_none=True).items()}
+    values |= {key: True for key in ("view", "keep_class") if getattr(checks, key)}
+    if checks.reference is not None:
+        values["reference"] = Path(checks.reference).name
+    return {f"check {key}": value for key, value in values.items() if value is not False}
+
+
+def describe_filter(settings: AnyFilter) -> str:
+    """A filter's settings on one line, without the folders of this machine."""
+    return settings.describe()
+
+
+def describe_files(classes: Sequence[ClassDecisions]) -> dict[str, str]:
+    """What is known of the file that a filter decided by, on one line, by the filter's name."""
+    return {name: "; ".join(", ".join(f"{key} {value}" for key, value in file.items()) for file in files)
+            for name, files in files_read(classes).items()}
+
+
+def examples(
+    job: Job, classes: Sequence[ClassDecisions], accepted: int, rejected: int
+) -> tuple[list[Example], list[Example]]:
+    """The first accepted images, and the first that were judged and rejected, in turn over the classes.
+
+    Each block that has one of them is read once.
+    """
+    chosen = [list(islice(round_robin([_judged(each, kind) for each in classes]), count))
+              for kind, count in ((True, accepted), (False, rejected))]
+    size = job.blocks.block_size
+    wanted: dict[tuple[str, int], dict[int, dict[str, Any]]] = {}
+    for label, decision in chain(*chosen):
+        wanted.setdefault((label, decision.k // size), {})[decision.k] = {}
+    for (label, index), rows in wanted.items():
+        table = job.blocks.read(label, index, ["text", "image"]).take([k - index * size for k in rows])
+        rows.update(zip(rows, table.to_pylist(), strict=True))
+    found = []
+    for kind in chosen:
+        read = ((label, decision, wanted[label, decision.k // size][decision.k]) for label, decision in kind)
+        found.append([Example(label, row["text"], row["image"]["bytes"], decision) for label, decision, row in read])
+    return found[0], found[1]
+
+
+def _judged(decided: ClassDecisions, accepted: bool) -> Iterator[tuple[str, Decision]]:
+    for index in range(decided.blocks):
+        for decision in decided.block(index):
+            if decision.accepted is accepted and decision.reason not in NOT_JUDGED:
+                yield decided.label, decision

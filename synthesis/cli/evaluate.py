@@ -1,0 +1,193 @@
+"""The command `eval`: `eval RUN` judges a data set, and its subcommands judge what else there is to judge."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from typing_extensions import override
+
+from terrasynth.synthesis.cli.cache_option import cache_option
+
+if TYPE_CHECKING:
+    from terrasynth.synthesis.core.real_pictures import RealPair, RealPictures
+
+TRAIN = "train"
+
+
+@dataclass(frozen=True)
+class Readers:
+    """What only `training` can do, handed in by the composition root; commands get it by `click.pass_obj`.
+
+    Attributes:
+        pairs: The pairs of real image-caption data in a split, at least one; what was left out goes to standard error.
+    """
+
+    pairs: Callable[[Path, str], Sequence[RealPair]]
+
+    def pictures(self, source: Path, split: str, limit: int | None, size: tuple[int, int]) -> RealPictures:
+        """The first pictures of a split, at one (width, height), with a caption and, where all have one, the class."""
+        from terrasynth.synthesis.core.real_pictures import real_pictures
+
+        return real_pictures(self.pairs(source, split)[:limit], size)
+
+
+class EvalGroup(click.Group):
+    """A group whose own arguments may be those of a command: what names no subcommand goes to `judge`.
+
+    Args:
+        judge: The command that takes over.
+        name: The group's.
+        help: What it does.
+    """
+
+    def __init__(self, judge: click.Command, name: str, help: str) -> None:
+        super().__init__(name=name, help=help)
+        self._judge = judge
+
+    @override
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            args = ["", *args]  # an empty name stands for the command without a name
+        return super().parse_args(ctx, args)
+
+    @override
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0]:
+            return super().resolve_command(ctx, args)
+        rest = args[1:]
+        name = rest[0] if rest and "/" not in rest[0] else ""
+        close = difflib.get_close_matches(name, self.commands, n=1, cutoff=0.7)
+        if close and not Path(rest[0]).exists():
+            raise click.UsageError(f"{rest[0]!r} is no folder and no subcommand of eval (did you mean {close[0]!r}?)")
+        return "", self._judge, rest
+
+    @override
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage(ctx.command_path, "RUN [OPTIONS]")
+        formatter.write_usage(ctx.command_path, "COMMAND ...", prefix="   or: ")
+
+    @override
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with click.Context(self._judge, info_name="RUN", parent=ctx) as judging:
+            click.Command.format_options(self._judge, judging, formatter)
+        self.format_commands(ctx, formatter)
+
+
+class _JudgeCommand(click.Command):
+    @override
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage(ctx.parent.command_path if ctx.parent else "", "RUN [OPTIONS]")
+
+
+@click.command(cls=_JudgeCommand)
+@click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--real", type=click.Path(path_type=Path), help="Real image-caption data; adds distances and realism.")
+@click.option("--split", default="test", show_default=True, help="Split of the real data.")
+@click.option("--encoder", default="clip-ucm-b", show_default=True, help="Scores pictures against texts.")
+@click.option("--classifier", default="scene-ucm", show_default=True, help="Names scenes; gives the features.")
+@click.option("--features", multiple=True, metavar="MODEL",
+              help="A further encoder of pictures, for further distances to real ones; may be repeated.")
+@click.option("--limit", default=2000, show_default=True, type=click.IntRange(1), help="Most pictures of each kind.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Decides samples and intervals.")
+@cache_option
+@click.option("--reference", help="Statistics of real pictures: a shipped name, as ucm-test-128, or a folder.")
+@click.option("--table", is_flag=True, help="Print a Markdown table instead of lines.")
+@click.option("--out", type=click.Path(path_type=Path), help="Also write the figures into this JSON file.")
+@click.option("--report", type=click.Path(path_type=Path), metavar="FOLDER",
+              help="Also write index.html, one page with charts and pictures, and report.json.")
+@click.option("--train", type=click.Path(path_type=Path),
+              help="In the report: what the generator was trained on. Default: split train of --real.")
+@click.option("--sweep", multiple=True, type=click.Path(path_type=Path), metavar="RUN",
+              help="In the report: a run that differs in guidance alone; may be repeated.")
+@click.pass_obj
+def judge(
+    readers: Readers, run_directory: Path, real: Path | None, split: str, encoder: str, classifier: str,
+    features: Sequence[str], limit: int, seed: int, cache: str | None, reference: str | None, table: bool,
+    out: Path | None, report: Path | None, train: Path | None, sweep: Sequence[Path],
+) -> None:
+    """Judge the data set in RUN with models that did not choose its rows."""
+    from terrasynth.eval.models.feature_cache import cache_folder
+    from terrasynth.synthesis.ledger.directory import RunDirectory
+    from terrasynth.synthesis.ledger.pictures import RunPictures
+    from terrasynth.synthesis.studies.evaluation import Judges, judge_run, realism_of, write_evaluation
+    from terrasynth.synthesis.studies.evaluation_page import collect, find_copies, write_page
+    from terrasynth.synthesis.studies.guidance import check_sweep, sweep_points
+    from terrasynth.synthesis.studies.reference import against_reference
+
+    if report is None and (train or sweep):
+        raise click.UsageError(f"{'--train' if train else '--sweep'} is for the report; add --report FOLDER")
+    records = [] if report is None else [RunDirectory.open(run) for run in (run_directory, *sweep)]
+    check_sweep(records)
+    pictures = RunPictures.read(run_directory, limit)
+    others = None if real is None else readers.pictures(real, split, limit, pictures.size)
+    judges = Judges.load(encoder, classifier, features, cache_folder(cache))
+    found = judge_run(pictures, judges, seed, None if others is None else judges.of_real(others),
+                      None if others is None else realism_of(pictures, others, run_directory, seed))
+    for line in [found.evaluation.table()] if table else found.evaluation.lines():
+        click.echo(line)
+    distances = []
+    if reference is not None:
+        distances = against_reference(run_directory, reference, [classifier, encoder], limit)
+    for each in distances:
+        click.echo(each.line())
+    if out is not None:
+        write_evaluation(out, found.evaluation)
+    if report is not None:
+        trained, absent = _training(readers, real, split, train, pictures.size)
+        copies = None
+        if trained is not None and others is not None:
+            copies = find_copies(found, trained, others, encoder, seed, cache_folder(cache))
+        about: dict[str, object] = {"seed": seed}
+        if real is not None and others is not None:
+            about["real pictures"] = f"{len(others.images)} of {real.resolve().stem}, split {split}"
+        page = collect(records[0], found, about=about, copies=copies, absent=absent, references=distances,
+                       sweep=sweep_points(records, found, judges, limit, seed))
+        click.echo(f"page {write_page(report, page)}")
+
+
+def _training(
+    readers: Readers, real: Path | None, split: str, train: Path | None, size: tuple[int, int]
+) -> tuple[RealPictures | None, dict[str, str]]:
+    """Training pictures for the report, or why there are none."""
+    from terrasynth.synthesis.core.errors import InputError
+
+    if real is None:
+        if train is not None:
+            raise click.UsageError("--train needs --real: real pictures that were held out are its null")
+        return None, {"Distances and ceilings": "no real pictures; give --real",
+                      "Copies of training pictures": "no training pictures; give --real, and --train where its split "
+                                                     "train is not what the generator learned from"}
+    if train is None and split == TRAIN:
+        return None, {"Copies of training pictures": "the real pictures are those of split train; give another --split"}
+    try:
+        return readers.pictures(train or real, TRAIN, None, size), {}
+    except InputError:
+        if train is not None:
+            raise
+        return None, {"Copies of training pictures": f"{real.resolve().stem} has no split train; give --train"}
+
+
+def eval_group(readers: Readers, commands: Sequence[click.Command]) -> click.Group:
+    """The group with its subcommands.
+
+    Args:
+        readers: Handed to every command as its object.
+        commands: The subcommands.
+    """
+    group = EvalGroup(
+        judge,
+        "eval",
+        "Judge the data set in RUN with models that did not choose its rows, or run one of the commands below.\n\n"
+        "A run folder of a command's name is given as ./NAME.",
+    )
+    group.context_settings["obj"] = readers
+    for command in commands:
+        group.add_command(command)
+    return group

@@ -1,0 +1,129 @@
+"""Subcommands of `eval` about copies and references: `memorisation`, `duplicates`, `reference`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from terrasynth.synthesis.cli.cache_option import cache_option
+from terrasynth.synthesis.cli.evaluate import Readers
+
+_SEED = click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Decides intervals.")
+_MEASURES = click.option(
+    "--by", "measures", multiple=True, default=("hash", "thumbnail", "detail", "clip-ucm-b"), show_default=True,
+    help="How to compare: hash, thumbnail (the layout), detail, registered (laid over each other), or an encoder of "
+         "pictures; repeat it for several.",
+)
+_RUN = click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
+_DATA = click.Path(path_type=Path)
+
+
+@click.command()
+@_RUN
+@click.option("--train", "train", required=True, type=_DATA, help="Data that the generator was trained on.")
+@click.option("--held-out", required=True, type=_DATA, help="Real data that it was not trained on.")
+@click.option("--split-train", default="train", show_default=True, help="Split of the training data.")
+@click.option("--split-held-out", default="test", show_default=True, help="Split of the other.")
+@_MEASURES
+@click.option("--limit", type=click.IntRange(1), help="Most pictures of the run. Default: all.")
+@_SEED
+@cache_option
+@click.option("--out", required=True, type=_DATA, help="Folder for the figures and the nearest pairs side by side.")
+@click.pass_obj
+def memorisation(
+    readers: Readers, run_directory: Path, train: Path, held_out: Path, split_train: str, split_held_out: str,
+    measures: Sequence[str], limit: int | None, seed: int, cache: str | None, out: Path,
+) -> None:
+    """Say how near the pictures of RUN are to training pictures, beside real pictures that were held out."""
+    from terrasynth.eval.models.feature_cache import cache_folder
+    from terrasynth.synthesis.ledger.pictures import RunPictures
+    from terrasynth.synthesis.studies.copies import judge_memorisation, load_measures
+
+    made = RunPictures.read(run_directory, limit)
+    known, others = (
+        readers.pictures(source, split, None, made.size)
+        for source, split in ((train, split_train), (held_out, split_held_out))
+    )
+    about = {"train_split": split_train, "held_out_split": split_held_out, "size": list(made.size)}
+    found = judge_memorisation(made, known, others, load_measures(measures, cache_folder(cache)), seed, out, about)
+    for line in found.lines():
+        click.echo(line)
+    click.echo(f"nearest pairs      {out / 'nearest_train.png'}")
+
+
+@click.command()
+@_RUN
+@click.option("--real", type=_DATA, help="Real data to compare with.")
+@click.option("--split", default="test", show_default=True, help="Split of the real data.")
+@_MEASURES
+@click.option("--limit", type=click.IntRange(2), help="Most pictures of the run. Default: all.")
+@_SEED
+@cache_option
+@click.option("--out", type=_DATA, help="Also write the figures and the nearest pairs into this folder.")
+@click.pass_obj
+def duplicates(
+    readers: Readers, run_directory: Path, real: Path | None, split: str, measures: Sequence[str], limit: int | None,
+    seed: int, cache: str | None, out: Path | None,
+) -> None:
+    """Say how often the pictures of RUN repeat one another, beside as many real ones."""
+    from terrasynth.eval.models.feature_cache import cache_folder
+    from terrasynth.synthesis.ledger.pictures import RunPictures
+    from terrasynth.synthesis.studies.copies import judge_repetition, load_measures
+
+    made = RunPictures.read(run_directory, limit)
+    others = None if real is None else readers.pictures(real, split, None, made.size)
+    about = {"split": None if real is None else split, "size": list(made.size)}
+    found = judge_repetition(made, others, load_measures(measures, cache_folder(cache)), seed, out, about)
+    for line in found.lines():
+        click.echo(line)
+    if out is not None:
+        click.echo(f"nearest pairs      {out / 'nearest_twins.png'}")
+
+
+@click.command()
+@click.argument("data", type=_DATA)
+@click.option("--split", default="test", show_default=True, help="Split of the data.")
+@click.option("--size", required=True, type=click.IntRange(1), help="Side in pixels that the pictures are brought to.")
+@click.option(
+    "--encoder", "encoders", multiple=True, default=("scene-ucm", "clip-ucm-b"), show_default=True,
+    help="Network of the features; repeat it for several.",
+)
+@click.option("--name", help="What to call the data. Default: the name of its folder.")
+@_SEED
+@click.option("--out", required=True, type=_DATA, help="Folder of the reference.")
+@click.pass_obj
+def reference(
+    readers: Readers, data: Path, split: str, size: int, encoders: Sequence[str], name: str | None, seed: int,
+    out: Path,
+) -> None:
+    """Write the statistics of real pictures, so that others can compare with them without having them."""
+    import numpy as np
+
+    from terrasynth.eval.evaluation.reference import make_reference
+    from terrasynth.eval.models.picture_encoders import load_picture_encoder
+    from terrasynth.synthesis.core.quiet import quiet
+    from terrasynth.synthesis.core.real_pictures import opened, real_pictures
+    from terrasynth.synthesis.studies.copies import pixel_hashes
+
+    pairs = readers.pairs(data, split)
+    with quiet():
+        loaded = [load_picture_encoder(one) for one in dict.fromkeys(encoders)]
+    hashes = pixel_hashes([np.asarray(opened(pair)) for pair in pairs])
+    made = make_reference(
+        out.resolve().name, real_pictures(pairs, (size, size)).images,
+        [(pair.name, own) for pair, own in zip(pairs, hashes, strict=True)], loaded,
+        data=name or data.resolve().stem, split=split, resampling="bicubic", seed=seed,
+    )
+    for path in made.save(out):
+        click.echo(f"{path}   ({path.stat().st_size / 1024:.0f} KiB)")
+    for one in made.networks:
+        click.echo(
+            f"real against real {one.floor.mean:.4f} [{one.floor.low:.4f}, {one.floor.high:.4f}] (n = {one.floor.n} "
+            f"against {one.floor.n}, seed {one.floor.seed}); {len(one.statistics.mean)} features of "
+            f"{one.network.get('model', one.network['kind'])}"
+        )
+
+
+COMMANDS: tuple[click.Command, ...] = (memorisation, duplicates, reference)

@@ -1,0 +1,138 @@
+"""Subcommands of `eval` about filters: `filters`, and what filters are measured against: `features`, `calibrate`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from terrasynth.synthesis.cli.cache_option import cache_option
+from terrasynth.synthesis.cli.evaluate import Readers
+
+_DATA = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("run_directory", metavar="RUN", type=_DATA)
+@click.option("--try", "tried", multiple=True, metavar="KIND={...}",
+              help="Also judge a filter that is not in the recipe, such as 'scene={top: 1}'; may be repeated.")
+@click.option("--real", type=_DATA, help="Real image-caption data; adds Frechet distance and coverage.")
+@click.option("--split", default="test", show_default=True, help="Split of the real data.")
+@click.option("--encoder", default="clip-ucm-b", show_default=True, help="Judges; should be none that filters.")
+@click.option("--classifier", default="scene-ucm", show_default=True, help="Judges; should be none that filters.")
+@click.option("--repeats", default=200, show_default=True, type=click.IntRange(1), help="Random keeps a filter.")
+@click.option("--limit", default=20000, show_default=True, type=click.IntRange(1), help="Most attempts.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Decides the random keeps.")
+@cache_option
+@click.option("--out", type=_DATA, help="Folder for a page with pictures, and the figures as JSON.")
+@click.pass_obj
+def filters(
+    readers: Readers, run_directory: Path, tried: Sequence[str], real: Path | None, split: str, encoder: str,
+    classifier: str, repeats: int, limit: int, seed: int, cache: str | None, out: Path | None,
+) -> None:
+    """Show what each filter of RUN removes, and whether it beats a random keep at the same rate."""
+    from terrasynth.eval.models.feature_cache import cache_folder
+    from terrasynth.synthesis.ledger.directory import RunDirectory
+    from terrasynth.synthesis.studies.filters.control import control_filters, parse_tried
+    from terrasynth.synthesis.studies.filters.page import write_control
+
+    opened = RunDirectory(run_directory)
+    recipe = opened.recipe
+    also = parse_tried(recipe, tried)
+    pictures = None if real is None else readers.pictures(real, split, limit, opened.attempt_size())
+    control = control_filters(
+        run_directory, also, encoder=encoder, classifier=classifier, real=pictures,
+        real_name="" if real is None else f"{real.resolve().stem}, split {split}", repeats=repeats, seed=seed,
+        limit=limit, cache=cache_folder(cache),
+    )
+    for line in control.lines():
+        click.echo(line)
+    if out is not None:
+        click.echo(f"page {write_control(out, control)}")
+
+
+@click.command()
+@click.argument("data", type=_DATA)
+@click.option("--split", default="train", show_default=True, help="What the generator was trained on.")
+@click.option("--held-out", metavar="SPLIT", help="A split it was not trained on; gives pass_real its scale.")
+@click.option("--encoder", default="thumbnail", show_default=True, help="As in the near_copy filter.")
+@click.option("--size", default=128, show_default=True, type=click.IntRange(16), help="Side of the pictures in pixels.")
+@click.option("--turned/--upright", default=True, show_default=True, help="Also all flips and quarter turns.")
+@click.option("--out", type=_DATA, required=True, help="The file, which ends in .safetensors.")
+@click.pass_obj
+def features(
+    readers: Readers, data: Path, split: str, held_out: str | None, encoder: str, size: int, turned: bool, out: Path
+) -> None:
+    """Embed the training pictures in DATA, so that the filter near_copy finds copies of them.
+
+    The file is as private as the pictures: thumbnails can be turned back into small ones.
+    """
+    from terrasynth.synthesis.core.errors import InputError
+    from terrasynth.synthesis.core.quiet import quiet
+    from terrasynth.synthesis.filters.base import Source
+    from terrasynth.synthesis.filters.measurers import load_measurer
+    from terrasynth.synthesis.filters.training_features import TrainingFeatures
+
+    if out.suffix != ".safetensors":
+        raise InputError(f"--out {str(out)!r} has to end in .safetensors, which is what it will be")
+    with quiet():
+        model = load_measurer(Source("embeddings", encoder), "cpu").model
+    pictures = readers.pictures(data, split, None, (size, size)).images
+    others = None if held_out is None else readers.pictures(data, held_out, None, (size, size)).images
+    about = {"data": data.resolve().stem, "split": split, "size": size}
+    found = TrainingFeatures.of(model, pictures, turned, about, others, held_out or "")
+    found.save(out)
+    click.echo(f"{out}   {len(found.pictures):,} features of {len(pictures):,} pictures")
+    if others is not None:
+        for share in (0.5, 0.95, 0.99, 1.0):
+            click.echo(f"{share:.0%} of {len(others)} held-out pictures have a similarity of "
+                       f"{found.threshold(share):.3f} or less to the nearest training picture")
+
+
+@click.command()
+@click.argument("data", type=_DATA)
+@click.option("--split", default="val", show_default=True, help="Pictures that no model was trained on.")
+@click.option("--size", "sizes", multiple=True, type=click.IntRange(32), default=(128, 256), show_default=True,
+              help="Side in pixels; may be repeated.")
+@click.option("--classifier", metavar="MODEL", help="Also calibrate this scene classifier, at the first size.")
+@click.option("--encoder", metavar="MODEL", help="Or this dual encoder, with all captions of each picture.")
+@click.option("--out", type=_DATA, required=True, help="Folder for quality.json, and calibration.json of a model.")
+@click.pass_obj
+def calibrate(
+    readers: Readers, data: Path, split: str, sizes: Sequence[int], classifier: str | None, encoder: str | None,
+    out: Path,
+) -> None:
+    """Measure real pictures, so that filters can say `pass_real`.
+
+    The filter quality takes quality.json as its `calibration`; calibration.json belongs into the model's folder.
+    """
+    if classifier is not None and encoder is not None:
+        raise click.UsageError("--classifier and --encoder both write calibration.json; give one at a time")
+    from terrasynth.eval import calibrate as calibrate_encoder
+    from terrasynth.eval import load_encoder
+    from terrasynth.eval.metrics.quality_calibration import QualityCalibration
+    from terrasynth.synthesis.core.quiet import quiet
+    from terrasynth.synthesis.core.real_pictures import real_pictures
+    from terrasynth.synthesis.studies.calibration import calibrate_scene
+
+    pairs = readers.pairs(data, split)
+    pictures = {size: real_pictures(pairs, (size, size)) for size in sizes}
+    out.mkdir(parents=True, exist_ok=True)
+    measured = QualityCalibration.of({size: each.images for size, each in pictures.items()}, data.resolve().stem, split)
+    measured.save(out / "quality.json")
+    click.echo(f"{out / 'quality.json'}   {len(pairs)} pictures at {', '.join(map(str, measured.sizes))} px")
+    if classifier is not None:
+        found = calibrate_scene(classifier, pictures[sizes[0]], split)
+    elif encoder is not None:
+        with quiet():
+            model = load_encoder(encoder)
+        captions, labels = [pair.captions for pair in pairs], [pair.label for pair in pairs]
+        found = calibrate_encoder(model, pictures[sizes[0]].images, captions, labels, split)
+    else:
+        return
+    found.save(out / "calibration.json")
+    click.echo(f"{out / 'calibration.json'}   {found.overall.n} pairs of {found.pictures} pictures at {sizes[0]} px")
+
+
+COMMANDS: tuple[click.Command, ...] = (filters, features, calibrate)

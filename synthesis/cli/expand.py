@@ -1,0 +1,245 @@
+"""The command `expand`: prompts from class names, balanced, with figures that can stand beside those of other sets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from terrasynth.eval.prompt_sets.comparison import Measured, ReportedSet
+    from terrasynth.eval.prompt_sets.tally import Tally
+    from terrasynth.prompts import Expander
+
+# Class and caption of each pair of a split of image-caption data, which only `training` can read.
+ReadCaptions = Callable[[Path, str], list[tuple[str, str]]]
+PER_CLASS = 5
+STANDARD_OUTPUT = Path("-")
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """How a generator counts tokens, and how many it reads."""
+
+    count: Callable[[str], int] | None = None
+    limit: int | None = None
+
+
+@click.command()
+@click.option("--classes", "--class", "labels", multiple=True, metavar="A,B,...", help="Labels or names. Default: all.")
+@click.option("--n", "-n", "total", type=click.IntRange(1), help="Prompts in all, shared out evenly over the classes.")
+@click.option("--per-class", "--count", type=click.IntRange(1), help=f"Or: prompts per class. Default: {PER_CLASS}.")
+@click.option("--out", type=click.Path(path_type=Path, allow_dash=True), default="-", help="Default: standard output.")
+@click.option("--expander", default="grammar", show_default=True, help="Who writes the prompts.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the expander.")
+@click.option("--check", "checks", multiple=True, metavar="KEY=VALUE", help="A check that a prompt has to pass.")
+@click.option("--tokenizer", metavar="MODEL", help="A generator that counts tokens, for checks and figures.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="As in a recipe.")
+@click.option("--start", default=0, show_default=True, type=click.IntRange(0), help="First attempt of each class.")
+@click.option("--text-only", is_flag=True, help="Write texts alone, one a line.")
+@click.option("--report", type=click.Path(path_type=Path), help="Folder for a page with figures and plots.")
+@click.option("--against", multiple=True, metavar="DATA", type=click.Path(path_type=Path),
+              help="Prompts or real captions to compare with; may be repeated.")
+@click.option("--split", default="train", show_default=True, help="Rows of --against that count; all for every row.")
+@click.option("--measure", default="text", show_default=True, type=click.Choice(["text", "captions"]),
+              help="Measure a prompt's text, or all its captions.")
+@click.pass_obj
+def expand(
+    read_captions: ReadCaptions, labels: Sequence[str], total: int | None, per_class: int | None, out: Path,
+    expander: str, options: Sequence[str], checks: Sequence[str], tokenizer: str | None, seed: int, start: int,
+    text_only: bool, report: Path | None, against: Sequence[Path], split: str, measure: str,
+) -> None:
+    """Write the prompts that a recipe would use, one JSON object a line; the expander `file` reads them.
+
+    Classes take turns, so that any beginning of the file is balanced.
+    """
+    from terrasynth.eval.prompt_sets.report import check_report_folder
+    from terrasynth.prompts.addresses import shown
+    from terrasynth.prompts.registry import load_expander_for
+    from terrasynth.synthesis.cli.prompt_lines import Lines, in_rounds, quotas, standard_output
+    from terrasynth.synthesis.core.errors import InputError
+    from terrasynth.synthesis.core.files import replacing
+    from terrasynth.synthesis.recipe import parse_overrides
+
+    if total is not None and per_class is not None:
+        raise InputError(f"--n {total} and --per-class {per_class} exclude each other; give one of them")
+    _check_suffix(out, text_only)
+    wanted = _split(labels)
+    writer = load_expander_for(wanted, expander, **parse_overrides(options))
+    classes = _classes(wanted, writer)
+    tokens = _tokens(tokenizer)
+    writer = _checked(writer, checks, tokens) if checks else writer
+    if report is not None:
+        check_report_folder(report)
+    all_captions = measure == "captions"
+    names = _names(expander, against)
+    others = [
+        _other(name, place, split, all_captions, seed, writer.classes, read_captions)
+        for name, place in zip(names[1:], against, strict=True)
+    ]
+    tally = _tally(names[0], seed) if report is not None or others else None
+    lines = Lines(text_only, tally, all_captions)
+    counts = dict.fromkeys(classes, per_class or PER_CLASS) if total is None else quotas(classes, total)
+    with standard_output() if out == STANDARD_OUTPUT else replacing(out) as file:
+        for prompts in in_rounds(writer, counts, seed, start):
+            file.write(lines.of(prompts))
+    click.echo(f"{lines.written:,} prompts of {len(classes)} classes, {lines.distinct:,} distinct", err=True)
+    seen, drops, notes = _judged(writer, counts, seed, start)
+    for line in _drop_lines(seen, drops, notes):
+        click.echo(line, err=True)
+    if tally is not None:
+        from terrasynth.eval.prompt_sets.comparison import ReportedSet
+
+        about = [f"expander {expander}", *map(shown, options), *(f"check {each}" for each in checks), f"seed {seed}"]
+        _measure([ReportedSet(tally, ", ".join(about), seen, drops, notes), *others], tokens, seed, report)
+
+
+def _check_suffix(out: Path, text_only: bool) -> None:
+    from terrasynth.synthesis.core.errors import InputError
+
+    if out == STANDARD_OUTPUT:
+        return
+    if text_only and out.suffix.lower() in (".jsonl", ".csv"):
+        raise InputError(f"--out {str(out)!r} would hold no {out.suffix} but bare texts with --text-only; name it .txt")
+    if not text_only and out.suffix.lower() != ".jsonl":
+        raise InputError(f"--out {str(out)!r} has to end in .jsonl, by which the expander file knows what it reads")
+
+
+def _split(labels: Sequence[str]) -> list[str] | None:
+    """The names in "a,b" and "c"; None for all classes."""
+    names = [name.strip() for each in labels for name in each.split(",")]
+    return None if names in ([], ["all"]) else names
+
+
+def _classes(wanted: Sequence[str] | None, expander: Expander) -> tuple[str, ...]:
+    """The labels that are meant, in the order in which they were given, each once."""
+    from terrasynth.prompts.scenes.ontology import load_ontology
+    from terrasynth.prompts.scenes.wording import resolve_label
+
+    def label(name: str) -> str:
+        return name if name in expander.classes else resolve_label(name, expander.classes, load_ontology("open"))
+
+    return expander.classes if wanted is None else tuple(dict.fromkeys(map(label, wanted)))
+
+
+def _tokens(model: str | None) -> _Tokens:
+    """The tokenizer of a generator, without its weights."""
+    if model is None:
+        return _Tokens()
+    from terrasynth.synthesis.generators.finding import find_generator
+    from terrasynth.synthesis.generators.token_limits import prompt_tokens
+    from terrasynth.synthesis.recipe import GeneratorSettings
+
+    found = prompt_tokens(find_generator(GeneratorSettings.of(model)))
+    return _Tokens(found.count, found.limit)
+
+
+def _checked(expander: Expander, checks: Sequence[str], tokens: _Tokens) -> Expander:
+    from terrasynth.prompts.checks.checked import CheckedExpander
+    from terrasynth.prompts.checks.settings import CheckSettings
+    from terrasynth.synthesis.core.errors import InputError
+    from terrasynth.synthesis.recipe import parse_overrides
+
+    values = parse_overrides(checks)
+    if values.get("max_tokens") is not None and tokens.count is None:
+        raise InputError("check max_tokens counts tokens; add --tokenizer MODEL, for instance ldm-ucm")
+    if values.get("max_tokens") == "auto":
+        values["max_tokens"] = tokens.limit
+    return CheckedExpander(expander, CheckSettings.parse(values), tokens.count)
+
+
+def _tally(name: str, seed: int) -> Tally:
+    from terrasynth.eval.prompt_sets.tally import Tally
+    from terrasynth.prompts.scenes.ontology import PROFILES, load_ontology
+
+    vocabularies = {profile: load_ontology(profile).words for profile in PROFILES}
+    return Tally(name, seed, {profile: words for profile, words in vocabularies.items() if words})
+
+
+def _names(expander: str, against: Sequence[Path]) -> list[str]:
+    """What the sets are called, each by another name."""
+    found = [expander]
+    for place in against:
+        name = place.stem if place.is_file() else place.resolve().name
+        same = [one for one in found if one == name or one.startswith(f"{name} (")]
+        found.append(f"{name} ({len(same) + 1})" if same else name)
+    return found
+
+
+def _other(
+    name: str, place: Path, split: str, all_captions: bool, seed: int, classes: Sequence[str],
+    read_captions: ReadCaptions,
+) -> ReportedSet:
+    """A set to compare with; classes that it calls otherwise ("TennisCourt") are given the names in `classes`."""
+    from terrasynth.eval.prompt_sets.comparison import ReportedSet
+    from terrasynth.prompts.reading import FORMATS
+    from terrasynth.prompts.text_sets import read_texts
+
+    ours = place.suffix.lower() in FORMATS and not place.is_dir()
+    texts = read_texts(place, split, all_captions) if ours else read_captions(place, split)
+    tally = _tally(name, seed)
+    names = {label: _label(label, classes) for label, _ in texts}
+    tally.add((names[label], text) for label, text in texts)
+    return ReportedSet(tally, f"{place}, split {split}")
+
+
+def _label(label: str, classes: Sequence[str]) -> str:
+    from terrasynth.prompts.scenes.ontology import load_ontology
+    from terrasynth.prompts.scenes.wording import find_label
+
+    return label if label in classes or not label else find_label(label, classes, load_ontology("open")) or label
+
+
+def _judged(
+    expander: Expander, counts: dict[str, int], seed: int, start: int
+) -> tuple[int | None, dict[str, int], dict[str, int]]:
+    """Candidates, those dropped by reason, and notes, over all classes; None and empty where nobody judged."""
+    from terrasynth.prompts.checks.checked import CheckedExpander
+
+    drops, notes = Counter[str](), Counter[str]()
+    if isinstance(expander, CheckedExpander):
+        for label, count in counts.items():
+            drops.update(expander.drops(label, seed, start + count))
+            notes.update(expander.notes(label, seed, start + count))
+        seen = sum(expander.seen(label, seed, start + count) for label, count in counts.items())
+        return seen, dict(drops.most_common()), dict(notes)
+    own = getattr(expander, "drops", None)
+    if callable(own):
+        for label in counts:
+            drops.update(own(label))
+    return None, dict(drops.most_common()), {}
+
+
+def _drop_lines(seen: int | None, drops: dict[str, int], notes: dict[str, int]) -> list[str]:
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in drops.items())
+    of = "" if seen is None else f" of {seen:,} candidates"
+    lines = [f"dropped {sum(drops.values()):,}{of}{': ' + reasons if reasons else ''}"] if drops or of else []
+    return [*lines, *(f"{note}: {count:,}" for note, count in notes.items())]
+
+
+def _measure(sets: list[ReportedSet], tokens: _Tokens, seed: int, report: Path | None) -> None:
+    from terrasynth.eval.prompt_sets.comparison import measure_sets
+    from terrasynth.eval.prompt_sets.report import write_prompt_report
+
+    measured = measure_sets(sets, tokens.count, tokens.limit, seed)
+    if len(sets) > 1:
+        _print_table(measured)
+    if report is not None:
+        click.echo(f"report in {write_prompt_report(report, measured)}", err=True)
+
+
+def _print_table(measured: Measured) -> None:
+    """What is compared at equal number, on standard error."""
+    from terrasynth.eval.prompt_sets.tables import equal_rows
+
+    lines = [["at equal number", *(one.name for one in measured.figures)]]
+    for row in equal_rows(measured):
+        notes = row.notes or ("",) * len(row.values)
+        lines.append([row.name, *(f"{value}  {note}".strip() for value, note in zip(row.values, notes, strict=True))])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip(), err=True)

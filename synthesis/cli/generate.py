@@ -1,0 +1,81 @@
+"""The command `generate`: pictures of given prompts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("prompts", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the pictures.")
+@click.option("--model", default="ldm-ucm", show_default=True, help="Embedded name, folder, or Hub id.")
+@click.option("--lora", help="Folder, or Hub id, of a LoRA for the model.")
+@click.option("--lora-scale", default=1.0, show_default=True, help="Factor of what the LoRA adds.")
+@click.option("--vae", help="Folder, or Hub id, of an autoencoder that decodes instead of the model's own.")
+@click.option("--class", "label", default="", metavar="LABEL", help="Scene class, for a model tuned with classes.")
+@click.option("--gsd", type=click.FloatRange(0, min_open=True), help="Metres a pixel, for a model tuned with them.")
+@click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="Pictures per prompt.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the first picture.")
+@click.option("--steps", type=click.IntRange(1), help="Denoising steps; without it the model's own number.")
+@click.option("--guidance", type=click.FloatRange(0), help="Guidance scale; without it the model's own.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the model, as top_k=100.")
+@click.option("--device", default="auto", show_default=True, help="A torch device.")
+def generate(
+    prompts: Sequence[str], out: Path, model: str, lora: str | None, lora_scale: float, vae: str | None, label: str,
+    gsd: float | None, count: int, seed: int, steps: int | None, guidance: float | None, options: Sequence[str],
+    device: str,
+) -> None:
+    """Draw pictures of PROMPTS: one PNG each, and a metadata.jsonl that `load_dataset("imagefolder")` reads."""
+    from terrasynth.synthesis import load_generator
+    from terrasynth.synthesis.core.errors import InputError, RunError
+    from terrasynth.synthesis.core.files import write_file
+    from terrasynth.synthesis.core.images import encode
+    from terrasynth.synthesis.execution.unread import Unread, generator_reader
+    from terrasynth.synthesis.recipe import parse_overrides
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{str(out)!r} exists and is no empty folder; choose another --out, nothing is overwritten")
+    generator = load_generator(
+        model, steps=steps, guidance=guidance, device=device, options=parse_overrides(options), lora=lora,
+        lora_scale=lora_scale, gsd=gsd, vae=vae,
+    )
+    conditioning = generator.source.conditioning
+    texts = [prompt for prompt in prompts for _ in range(count)]
+    read = {text: conditioning.render(text, label) for text in texts}
+    for text in read.values():
+        tokens, limit = generator.count_tokens(text), generator.token_limit
+        if limit is not None and tokens > limit:
+            raise InputError(
+                f"the prompt has {tokens} tokens and {model!r} reads {limit}: {text[:60]!r}...; shorten it"
+            )
+    said = Unread(generator_reader(model, generator.source))
+    said.look(prompts)
+    for line in said.lines():
+        click.echo(f"note: {line}", err=True)
+    seeds = list(range(seed, seed + len(texts)))
+    rows = []
+    drawn = generator.draw([read[text] for text in texts], seeds)
+    for number, (text, its_seed, picture) in enumerate(zip(texts, seeds, drawn.pictures, strict=True)):
+        if number in drawn.withheld:
+            continue
+        name = f"{number:05d}.png"
+        write_file(out / name, encode(picture, "png"))
+        rows.append(
+            {
+                "file_name": name,
+                "text": text,
+                "seed": its_seed,
+                "generator": generator.source.name,
+                **generator.identity(),
+            }
+        )
+    if rows:
+        write_file(out / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    click.echo(f"{len(rows)} pictures in {out}")
+    if drawn.withheld:
+        raise RunError(f"the safety checker of {generator.source.name} withheld {len(drawn.withheld)} of {len(texts)} "
+                       f"pictures, as that of {texts[drawn.withheld[0]][:60]!r}; give other prompts or another --seed")

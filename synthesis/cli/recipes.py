@@ -1,0 +1,108 @@
+"""The commands around a recipe: `plan` and `run`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+_SET = click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting of the recipe.")
+
+
+@click.command()
+@click.argument("recipe")
+@click.option("--out", type=click.Path(path_type=Path), help="The run directory, to count what it holds already.")
+@_SET
+def plan(recipe: str, out: Path | None, overrides: Sequence[str]) -> None:
+    """Say what RECIPE would make, how long it would take and how much disk; makes nothing."""
+    from terrasynth.synthesis import Recipe
+    from terrasynth.synthesis import plan as plan_recipe
+
+    planned = plan_recipe(Recipe.load(recipe, overrides), out)
+    for label, prompts in planned.prompts.items():
+        click.echo(f"{label}")
+        for prompt in prompts:
+            click.echo(f"    {prompt}")
+    for note in planned.notes:
+        click.echo(f"note: {note}")
+    runtime = planned.runtime
+    click.echo(f"identity        {planned.identity}")
+    click.echo(f"computed on     {runtime.device}, {runtime.dtype}, micro-batches of {runtime.micro_batch}")
+    click.echo(f"there already   {planned.present} pictures")
+    click.echo(f"to be drawn     {planned.at_least} to {planned.at_most} pictures")
+    click.echo(
+        "time            {:.0f} to {:.0f} s at {:.2f} s a picture".format(*planned.seconds, planned.seconds_per_picture)
+    )
+    least, most = (size / 2**20 for size in planned.bytes)
+    click.echo(f"disk            {least:.1f} to {most:.1f} MiB, {planned.free_bytes / 2**20:.0f} MiB free")
+
+
+@click.command()
+@click.argument("recipe")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The run directory; an existing run goes on."
+)
+@click.option("--repair", is_flag=True, help="First move damaged files to RUN/damaged/; they are made again.")
+@click.option("--shrink", is_flag=True, help="Give up rows that the run has beyond a smaller target.")
+@_SET
+def run(recipe: str, out: Path, repair: bool, shrink: bool, overrides: Sequence[str]) -> None:
+    """Make the data set of RECIPE (a file, or the name of a shipped recipe).
+
+    The same command resumes after a crash; a larger target grows the data set; other filters judge it again.
+    """
+    from terrasynth.synthesis import Recipe
+    from terrasynth.synthesis import run as run_recipe
+    from terrasynth.synthesis.core.errors import RunError
+    from terrasynth.synthesis.core.progress import Progress
+
+    loaded = Recipe.load(recipe, overrides)
+    if repair and out.is_dir():
+        _set_damaged_aside(out)
+    with _stop_on_signal() as should_stop:
+        result = run_recipe(loaded, out, on_event=Progress(), should_stop=should_stop, shrink=shrink)
+    click.echo(f"data set   {result.root}   ({result.accepted} pictures of {len(result.counts)} classes)")
+    click.echo(f"card       {result.root / 'README.md'}")
+    click.echo(f"report     {result.root / 'report' / 'index.html'}")
+    if result.stopped:
+        raise RunError("stopped before the targets were reached; run the same command again to carry on")
+    if result.missed:
+        missed = ", ".join(f"{count.label} ({count.accepted} of {count.target})" for count in result.missed)
+        raise RunError(
+            f"target missed by {missed} after {loaded.target.max_attempts} attempts each; "
+            "raise target.max_attempts or loosen a filter, and run again"
+        )
+
+
+def _set_damaged_aside(out: Path) -> None:
+    from terrasynth.synthesis.verify.repair import set_aside
+    from terrasynth.synthesis.verify.verifying import verify
+
+    faults = list(verify(out))
+    for fault in faults:
+        click.echo(fault.line, err=True)
+    for path in set_aside(out, faults):
+        click.echo(f"moved to {path}", err=True)
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """The first interrupt ends the run after its block; the second ends the process as usual."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: object) -> None:
+        asked.append(number)
+        signal.signal(number, before[number])
+        print("\nfinishing the current block; press again to end at once", file=sys.stderr)
+
+    before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

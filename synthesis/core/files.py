@@ -1,0 +1,197 @@
+"""Files that are either whole or absent: written beside their place, flushed to the disk, then moved into it.
+
+No link is followed on the way: a file is opened as new, or as the regular file that it has to be.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from terrasynth.synthesis.core import layout
+from terrasynth.synthesis.core.errors import InputError, disk_errors
+
+TEMPORARY, LOCK = ".tmp", ".lock"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of `path` when the block ends well, and vanishes when it does not.
+
+    Raises:
+        RunError: The disk is full.
+        InputError: The folder cannot be written to.
+    """
+    temporary = path.with_name(path.name + TEMPORARY)
+    with disk_errors(str(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open_new(temporary) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            if path.is_file() and not path.is_symlink() and _same_bytes(temporary, path):
+                temporary.unlink()
+                return
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+def open_new(path: Path) -> BinaryIO:
+    """Open a file for writing that was not there; what lies in its place, a link too, goes first.
+
+    Raises:
+        OSError: A folder is in its place, or it cannot be made.
+    """
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "wb")
+
+
+def write_file(path: Path, data: bytes | str) -> None:
+    """Write a whole small file; see `replacing`."""
+    with replacing(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process was still writing."""
+    for leftover in sorted(folder.rglob(f"*{TEMPORARY}")):
+        if leftover.is_symlink() or not leftover.is_dir():
+            leftover.unlink()
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Hold a run directory for this process; the system lets go of it when the process ends, however it ends.
+
+    Raises:
+        InputError: Another process holds it, or it cannot be made.
+    """
+    with disk_errors(str(run)), _lock_file(run) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"{str(run)!r} is in use by another process; wait for it to end or choose another --out"
+            ) from error
+        yield
+
+
+@contextmanager
+def reading(run: Path) -> Iterator[None]:
+    """Keep writers off a run directory while it is read; several may read at once, and none needs write access.
+
+    Raises:
+        InputError: A process is writing there.
+    """
+    try:
+        lock = _open_lock(run, os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        yield
+        return
+    with lock as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{str(run)!r} is in use by another process; wait for it to end") from error
+        yield
+
+
+def check_writable(run: Path) -> None:
+    """Check that `run` can be made or is ours to continue, without leaving a trace when it is not.
+
+    Raises:
+        InputError: It is a file, it holds something that is no run, or it cannot be written to.
+    """
+    if run.exists() and not run.is_dir():
+        raise InputError(f"{str(run)!r} is a file; choose a folder for the run")
+    if run.is_dir() and not (run / layout.RECIPE).is_file() and _holds_something(run):
+        raise InputError(f"{str(run)!r} holds files and no {layout.RECIPE}, so it is no run; choose an empty folder")
+    existing = _existing(run)
+    with disk_errors(str(run)):
+        try:
+            # Asking by writing is the only question that a read-only disk and a pseudo file system answer truly.
+            with tempfile.TemporaryFile(dir=existing):
+                pass
+        except (PermissionError, NotADirectoryError, FileNotFoundError) as error:
+            raise InputError(
+                f"cannot write {str(run)!r}: no write access to {str(existing)!r}; choose another folder"
+            ) from error
+
+
+def free_bytes(place: Path) -> int:
+    """Bytes free for this user on the disk that holds, or would hold, `place`."""
+    return shutil.disk_usage(_existing(place)).free
+
+
+def _lock_file(run: Path) -> BinaryIO:
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        return _open_lock(run, os.O_RDWR | os.O_CREAT)
+    except FileNotFoundError as error:
+        raise InputError(f"cannot make {str(run)!r}: {error.strerror}; choose another folder") from error
+
+
+def _open_lock(run: Path, flags: int) -> BinaryIO:
+    """The lock of a run, as a regular file of its own: a link would lock, and could make, a file elsewhere."""
+    path = run / LOCK
+    try:
+        # O_NONBLOCK: opening a pipe would wait for its other end
+        handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise InputError(f"{str(path)!r} is a link, and a run is locked by a file of its own; remove it") from error
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise InputError(f"{str(path)!r} is no regular file, and a run is locked by one; remove it")
+    return os.fdopen(handle, "rb")
+
+
+def _holds_something(run: Path) -> bool:
+    # A process that was killed before it had written its recipe leaves these two behind.
+    return any(entry.name != LOCK and entry.suffix != TEMPORARY for entry in run.iterdir())
+
+
+def _existing(place: Path) -> Path:
+    candidate = place.absolute()
+    while not candidate.exists():
+        candidate = candidate.parent
+    return candidate
+
+
+def _same_bytes(left: Path, right: Path) -> bool:
+    if left.stat().st_size != right.stat().st_size:
+        return False
+    with left.open("rb") as one, right.open("rb") as other:
+        while chunk := one.read(1 << 20):
+            if chunk != other.read(1 << 20):
+                return False
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file's bytes, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

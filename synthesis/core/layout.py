@@ -1,0 +1,72 @@
+"""Where everything lies in a run directory; no other module spells a path inside a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+RECIPE, IDENTITY, RUNTIME = "recipe.yaml", "identity.json", "runtime.json"
+DECISIONS, FINISHED, DATA = "decisions.parquet", "finished.json", "data/train-*.parquet"
+CARD, REPORT_PAGE, REPORT = "README.md", "report/index.html", "report/report.json"
+EVALUATIONS = ("evaluation.json", "evaluation/report.json")
+_BLOCKS = "blocks"
+_SCORES = "scores"
+
+
+def block_folder(run: Path, label: str) -> Path:
+    """The folder of a class's blocks."""
+    return run / _BLOCKS / label
+
+
+def block_file(run: Path, label: str, index: int) -> Path:
+    """One block of a class."""
+    return block_folder(run, label) / f"{index:05d}.parquet"
+
+
+def block_folders(run: Path) -> list[Path]:
+    """The folders of all classes, by name."""
+    return sorted(path for path in (run / _BLOCKS).glob("*") if path.is_dir())
+
+
+def block_files(run: Path) -> list[Path]:
+    """All blocks, by class and number."""
+    return sorted((run / _BLOCKS).glob("*/*.parquet"))
+
+
+def some_block(run: Path) -> Path | None:
+    """Any block, without listing all; None where there is none."""
+    return next((run / _BLOCKS).glob("*/*.parquet"), None)
+
+
+def scores_file(run: Path, encoder: str, label: str, index: int) -> Path:
+    """What another encoder than the first measured of a block."""
+    return run / _SCORES / encoder / label / f"{index:05d}.parquet"
+
+
+def scores_files(run: Path) -> list[Path]:
+    """All such files, by encoder, class and number."""
+    return sorted((run / _SCORES).glob("*/*/*.parquet"))
+
+
+def ledger_folders(run: Path) -> list[Path]:
+    """The folders of what decides: drawn blocks and measurements."""
+    return [run / _BLOCKS, run / _SCORES]
+
+
+def shard_file(run: Path, number: int) -> Path:
+    """One shard of the data set."""
+    return run / "data" / f"train-{number:05d}.parquet"
+
+
+def shard_files(run: Path) -> list[Path]:
+    """The shards of the data set, in order."""
+    return sorted(run.glob(DATA))
+
+
+def report_folder(run: Path) -> Path:
+    """The folder of the report."""
+    return (run / REPORT).parent
+
+
+def report_pictures(run: Path) -> list[Path]:
+    """The contact sheets of the report, by name."""
+    return sorted(report_folder(run).glob("*.png"))

@@ -1,0 +1,97 @@
+"""A run's progress on a terminal: one live line where there is a person, plain lines where there is a log."""
+
+from __future__ import annotations
+
+import sys
+from typing import TextIO
+
+from terrasynth.synthesis.core.terminal import control
+from terrasynth.synthesis.events import BlockDone, ClassCount, ClassDone, Event, Finished, Planned, Writing
+
+ERASED = "\r\x1b[2K"  # a terminal's line, to be written anew
+
+
+class Progress:
+    """Listens to a run and prints accepted, attempted, rate and time left, by class and in all."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._live = self._stream.isatty()
+        self._counts: dict[str, ClassCount] = {}
+        self._seconds = 0.0
+        self._drawn = 0
+        self._most = 0
+
+    def __call__(self, event: Event) -> None:
+        """Print what an event says."""
+        match event:
+            case Planned(identity=identity, counts=counts, max_attempts=most, resumed=resumed, notes=notes):
+                self._counts, self._most = {count.label: count for count in counts}, most
+                wanted = sum(count.target for count in counts)
+                began = "continuing" if resumed else "starting"
+                self._line(f"{began}: {wanted} pictures of {len(counts)} classes, identity {identity}")
+                for note in notes:
+                    self._line(f"note: {note}")
+            case BlockDone(count=count, drawn=drawn, seconds=seconds):
+                self._counts[count.label] = count
+                if drawn:
+                    self._seconds += seconds
+                    self._drawn += drawn
+                if drawn or self._live:
+                    self._update(f"{self._describe(count)} | {self._total()}")
+            case ClassDone(count=count):
+                if count.accepted < count.target:
+                    self._line(f"{count.label}: missed its target: {self._describe(count)}")
+            case Writing(part=part):
+                self._update(f"writing {part}")
+            case Finished():
+                self._line("")
+
+    def _describe(self, count: ClassCount) -> str:
+        share = count.accepted / count.attempted if count.attempted else 0.0
+        return (
+            f"{count.label} {count.accepted}/{count.target} accepted of {count.attempted} attempts "
+            f"({share:.0%}){self._eta([count])}"
+        )
+
+    def _total(self) -> str:
+        counts = list(self._counts.values())
+        accepted, target = sum(count.accepted for count in counts), sum(count.target for count in counts)
+        rate = f", {self._drawn / self._seconds:.1f} pictures/s" if self._seconds else ""
+        return f"all {accepted}/{target}{rate}{self._eta(counts)}"
+
+    def _eta(self, counts: list[ClassCount]) -> str:
+        """Time left at the rates so far; a class that nothing was accepted of may need all its attempts."""
+        if not self._drawn:
+            return ""
+        seconds = self._seconds / self._drawn * sum(self._attempts_left(count) for count in counts)
+        return f", {_clock(seconds)} left" if seconds else ""
+
+    def _attempts_left(self, count: ClassCount) -> float:
+        most = max(0, self._most - count.attempted)
+        if not count.attempted:
+            everything = list(self._counts.values())
+            accepted, attempted = sum(c.accepted for c in everything), sum(c.attempted for c in everything)
+        else:
+            accepted, attempted = count.accepted, count.attempted
+        return min(most, (count.target - count.accepted) * attempted / accepted) if accepted else most
+
+    def _update(self, text: str) -> None:
+        if self._live:
+            control(self._stream, ERASED)
+            print(text, end="", file=self._stream, flush=True)
+        else:
+            self._line(text)
+
+    def _line(self, text: str) -> None:
+        if self._live:
+            control(self._stream, ERASED)
+            print(text, file=self._stream, flush=True)
+        elif text:
+            print(text, file=self._stream, flush=True)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,113 @@
+"""Checks of prompts in a run: the expander that makes them, and what they dropped."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from terrasynth.synthesis.core.errors import RunError, one_line
+from terrasynth.synthesis.core.identity import canonical
+from terrasynth.synthesis.core.records import RecordError, read_record, write_record
+from terrasynth.synthesis.generators.base import GeneratorSource
+from terrasynth.synthesis.generators.token_limits import prompt_tokens
+
+if TYPE_CHECKING:
+    from terrasynth.prompts import Expander
+    from terrasynth.prompts.checks.settings import CheckSettings
+
+DROPS = "prompt_drops.json"
+
+
+@dataclass(frozen=True)
+class PromptDrops:
+    """What became of the prompts that an expander gave.
+
+    Attributes:
+        seen: How many were judged.
+        drops: How many of them were dropped, by reason, the commonest first.
+        notes: What else is to be said, and of how many (`prompts.checks.CheckedExpander.notes`).
+    """
+
+    seen: int
+    drops: dict[str, int]
+    notes: dict[str, int]
+
+
+def checked(expander: Expander, settings: CheckSettings | None, source: GeneratorSource) -> Expander:
+    """The expander with a recipe's checks round it.
+
+    Args:
+        expander: Gives the candidates.
+        settings: The checks; None for none.
+        source: The generator whose tokens are counted.
+
+    Raises:
+        InputError: The reference cannot be read, or the generator has no tokenizer to count with.
+    """
+    if settings is None:
+        return expander
+    from terrasynth.prompts.checks.checked import CheckedExpander
+
+    if settings.max_tokens is None:
+        return CheckedExpander(expander, settings)
+    tokens = prompt_tokens(source)
+    if settings.max_tokens == "auto":
+        settings = settings.model_copy(update={"max_tokens": tokens.limit})
+    return CheckedExpander(expander, settings, tokens.count)
+
+
+def prompt_drops(
+    expander: Expander, settings: CheckSettings | None, seed: int, attempts: Mapping[str, int], run: Path
+) -> PromptDrops | None:
+    """Why prompts were dropped before the last of the first attempts of each class.
+
+    The counts are kept in the run directory: a run that only judges again should ask no language model for prompts.
+
+    Args:
+        expander: The run's, as `checked` made it.
+        settings: The recipe's checks.
+        seed: The recipe's.
+        attempts: How many attempts, by class.
+        run: The run directory.
+
+    Returns:
+        The counts over all classes, or None where there are no checks.
+
+    Raises:
+        RunError: The counts that were kept cannot be read.
+    """
+    from terrasynth.prompts.checks.checked import CheckedExpander
+
+    if settings is None or not isinstance(expander, CheckedExpander):
+        return None
+    asked = {"checks": settings.model_dump(exclude={"reference"}), "attempts": dict(attempts)}
+    path = run / DROPS
+    if path.is_file() and (kept := _read(path, asked)) is not None:
+        return kept
+    drops, notes, seen = Counter[str](), Counter[str](), 0
+    for label, count in attempts.items():
+        expander.expand(label, seed, max(0, count - 1), min(1, count))  # so that it has come as far
+        drops.update(expander.drops(label, seed, count))
+        notes.update(expander.notes(label, seed, count))
+        seen += expander.seen(label, seed, count)
+    found = PromptDrops(seen, dict(drops.most_common()), dict(notes.most_common()))
+    write_record(path, {"asked": asked, **asdict(found)})
+    return found
+
+
+def _read(path: Path, asked: Mapping[str, object]) -> PromptDrops | None:
+    """The counts in a file, if they are those of what is asked."""
+    try:
+        tree = read_record(path)
+        seen, drops, notes, noted = (tree[name] for name in ("seen", "drops", "notes", "asked"))
+        for count in [seen, *drops.values(), *notes.values()]:
+            if not isinstance(count, int) or count < 0:
+                raise RecordError(f"a count of {count!r} is impossible")
+    except (RecordError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{path} cannot be read ({one_line(error)}); remove it and run again: the prompts are counted "
+                       "again") from error
+    return PromptDrops(seen, drops, notes) if noted == json.loads(canonical(asked)) else None

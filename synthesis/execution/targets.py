@@ -1,0 +1,76 @@
+"""Which classes a recipe asks for, and how many images of each, in the labels of its expander."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from terrasynth.synthesis.core.errors import InputError, nearest
+from terrasynth.synthesis.ledger.keeping import recorded_recipe
+from terrasynth.synthesis.recipe import Recipe
+
+
+def check_target(recipe: Recipe, root: Path) -> None:
+    """Check that a target can be met.
+
+    Raises:
+        InputError: A class would have to have more images than attempts.
+    """
+    target, before = recipe.target, recorded_recipe(root)
+    known = before is not None and before.target == target  # of a version that began such a run
+    if target.max_attempts < target.most_wanted and not known:
+        which = "no class" if isinstance(target.per_class, int) else "not every class"
+        raise InputError(f"target.max_attempts {target.max_attempts} is below target.per_class {target.most_wanted}, "
+                         f"so that {which} could reach its target; raise the one or lower the other")
+
+
+def with_labels(recipe: Recipe, known: Sequence[str], asked: Sequence[str]) -> Recipe:
+    """The recipe with a target by class in the labels of the expander.
+
+    Raises:
+        InputError: The target names other classes than the recipe asks for.
+    """
+    by_class = recipe.target.per_class
+    if not isinstance(by_class, dict):
+        return recipe
+    labels = _named(list(by_class), known)
+    for name, label in labels.items():
+        if label not in asked:
+            raise InputError(f"target.per_class names {name!r}, which prompts.classes does not; add it there or remove "
+                             "it here")
+    if missing := [label for label in asked if label not in labels.values()]:
+        raise InputError(f"target.per_class has no number for class {missing[0]!r}, which prompts.classes names; add "
+                         "one or remove the class")
+    counts = {labels[name]: count for name, count in by_class.items()}
+    target = recipe.target.model_copy(update={"per_class": {label: counts[label] for label in asked}})
+    return recipe.model_copy(update={"target": target})
+
+
+def choose(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """The labels behind names of classes, in the order of `known`.
+
+    Raises:
+        InputError: A class does not exist, or is named twice.
+    """
+    chosen = set(_named(wanted, known).values())
+    return tuple(label for label in known if label in chosen)
+
+
+def _named(wanted: Sequence[str], known: Sequence[str]) -> dict[str, str]:
+    """The label behind each name of a class."""
+    found: dict[str, str] = {}
+    for name in wanted:
+        label = name if name in known else _meant(name, known)
+        if label is None:
+            raise InputError(f"class {name!r} does not exist{nearest(name, known)}; classes: {', '.join(known)}")
+        if label in found:
+            raise InputError(f"classes {found[label]!r} and {name!r} are the same class {label!r}; name it once")
+        found[label] = name
+    return {name: label for label, name in found.items()}
+
+
+def _meant(name: str, known: Sequence[str]) -> str | None:
+    from terrasynth.prompts.scenes.ontology import load_ontology
+    from terrasynth.prompts.scenes.wording import find_label
+
+    return find_label(name, known, load_ontology("open"))

@@ -1,0 +1,147 @@
+"""Words and classes that the models of a recipe never met in training: said before the first image, and at the end.
+
+A generator draws something for every word, a filter scores something for every class: neither tells that it is at a
+loss. What a model met stands in `knowledge.json` beside its weights (`terrasynth.eval.models.knowledge`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.core.knowledge import known_by, knows_class
+
+if TYPE_CHECKING:
+    from terrasynth.eval.models.knowledge import Knowledge
+    from terrasynth.synthesis.generators.base import GeneratorSource
+    from terrasynth.synthesis.recipe import Recipe
+
+SHOWN = 8  # words or classes that a line names
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A model that texts or classes are given to.
+
+    Attributes:
+        name: What it is called.
+        role: "generator", "encoder" or "classifier".
+        knowledge: What it met in training; None where nothing says.
+    """
+
+    name: str
+    role: str
+    knowledge: Knowledge | None
+
+
+@dataclass
+class Unread:
+    """What one model never met, among texts and classes.
+
+    Attributes:
+        reader: The model.
+        texts: Texts that were looked at.
+        words: Words that it never read, with the number of texts that have them.
+        classes: Classes that it does not know.
+    """
+
+    reader: Reader
+    texts: int = 0
+    words: Counter[str] = field(default_factory=Counter)
+    classes: list[str] = field(default_factory=list)
+
+    def look(self, texts: Iterable[str]) -> None:
+        """Take in further texts."""
+        for text in texts:
+            self.texts += 1
+            if self.reader.knowledge is not None:
+                self.words.update(self.reader.knowledge.unread(text))
+
+    @property
+    def found(self) -> bool:
+        """Whether there is anything that it never met."""
+        return bool(self.words or self.classes)
+
+    def lines(self) -> list[str]:
+        """What is to be said, a sentence each; nothing where it knows everything."""
+        name, role = self.reader.name, self.reader.role
+        if self.reader.knowledge is None:
+            what = "classes" if role == "classifier" else "words and classes"
+            return [f"{role} {name}: which {what} it met in training is not known (no knowledge.json)"]
+        lines = []
+        if self.words:
+            named = ", ".join(f"{word} ({count})" for word, count in self.words.most_common(SHOWN))
+            more = f" and {len(self.words) - SHOWN} more" if len(self.words) > SHOWN else ""
+            lines.append(f"{role} {name} never read: {named}{more}, in so many of {self.texts} texts; what it makes of "
+                         "them is chance")
+        if self.classes:
+            named = ", ".join(self.classes[:SHOWN])
+            more = f" and {len(self.classes) - SHOWN} more" if len(self.classes) > SHOWN else ""
+            lines.append(f"{role} {name} does not know the class {named}{more}")
+        return lines
+
+
+def readers_of(recipe: Recipe, source: GeneratorSource) -> list[Reader]:
+    """The models of a recipe that texts or classes are given to, each once, the generator first.
+
+    Args:
+        recipe: The recipe.
+        source: The files of its generator.
+    """
+    found = [generator_reader(recipe.generator.model, source)]
+    for each in recipe.filters:
+        if each.asks:
+            reference = each.source.reference
+            found.append(Reader(_called(reference), each.asks, known_by(reference)))
+    return list({(one.role, one.name): one for one in found}.values())
+
+
+def generator_reader(model: str, source: GeneratorSource) -> Reader:
+    """A generator, with what its LoRA met beside it."""
+    from terrasynth.eval.models.knowledge import load_knowledge
+
+    lora = source.lora
+    known = load_knowledge(source.folder) if source.plugin else known_by(model, source.folder)
+    if known is not None and lora is not None and not lora.alone:
+        own = load_knowledge(lora.folder)
+        known = known if own is None else known.joined(own)
+    return Reader(_called(model), "generator", known)
+
+
+def unread_by(readers: Sequence[Reader], texts: Mapping[str, Iterable[str]]) -> list[Unread]:
+    """What models never met.
+
+    Args:
+        readers: The models.
+        texts: Texts by class.
+    """
+    found = [Unread(reader) for reader in readers]
+    for label, own in texts.items():
+        every = list(own)
+        for one in found:
+            if one.reader.role != "classifier":
+                one.look(every)
+            if one.reader.knowledge is not None and not knows_class(one.reader.knowledge, label):
+                one.classes.append(label)
+    return found
+
+
+def refuse(found: Sequence[Unread]) -> None:
+    """Stop where a model never met a word or a class.
+
+    Raises:
+        InputError: One did not; the message names it.
+    """
+    lines = [line for one in found if one.found for line in one.lines()]
+    if lines:
+        raise InputError(f"{'; '.join(lines)}; take other words or models, or set `unknown: warn`")
+
+
+def _called(reference: str) -> str:
+    """A model without the folders of this machine."""
+    path = Path(reference)
+    return path.name if path.is_dir() else reference

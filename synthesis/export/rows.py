@@ -1,0 +1,210 @@
+"""The rows that an export copies: those of a finished run, read as a stream."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from terrasynth.synthesis.core import layout
+from terrasynth.synthesis.core.drawn_texts import NEEDED, what_holds
+from terrasynth.synthesis.core.errors import RefusedError, RunError, one_line, refusal
+from terrasynth.synthesis.core.files import sha256
+from terrasynth.synthesis.ledger.blocks import UNREADABLE
+from terrasynth.synthesis.ledger.directory import RunDirectory
+from terrasynth.synthesis.ledger.finished import noted_hashes
+
+UNSPLIT = "train"
+SPLITS = (UNSPLIT, "validation", "test")
+PROVENANCE = ("generator", "revision", "seed", "guidance", "steps", "prompt_source", "scores")
+"""What draws a picture again and how it was judged; real pictures have none of it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One picture with all that is known of it.
+
+    Attributes:
+        number: Its place among all exported rows, from 0; a data set that grows keeps it.
+        split: "train", "validation" or "test".
+        picture: The bytes of its file, as stored.
+        suffix: Of that file, without the dot.
+        columns: Every other column of the data set.
+    """
+
+    number: int
+    split: str
+    picture: bytes
+    suffix: str
+    columns: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Letters, digits and hyphens; no other row of the export has it."""
+        return str(self.columns["id"])
+
+    @property
+    def label(self) -> str:
+        """Scene class, or "" where a real picture has none."""
+        return str(self.columns["label"])
+
+    @property
+    def text(self) -> str:
+        """What the generator was given, or the first caption of a real picture."""
+        return str(self.columns["text"])
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """At least one; the first is `text`."""
+        return tuple(self.columns["captions"])
+
+    @property
+    def scene(self) -> str:
+        """JSON object, "{}" where only the text is known."""
+        return str(self.columns["scene"])
+
+    @property
+    def file_name(self) -> str:
+        """Of the picture, where nothing else decides it."""
+        return f"{self.id}.{self.suffix}"
+
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels, from the head of the file."""
+        with Image.open(io.BytesIO(self.picture)) as opened:
+            return opened.size
+
+    def flat(self) -> dict[str, Any]:
+        """The columns in types that any reader of JSON infers alike from any part of the rows.
+
+        What may be null goes into `provenance`, a JSON object as text, as `scene` is one.
+        """
+        columns = {name: value for name, value in self.columns.items() if name not in PROVENANCE}
+        return columns | {"provenance": as_json({name: self.columns[name] for name in PROVENANCE})}
+
+
+class RunRows:
+    """The data set of a run directory.
+
+    Attributes:
+        root: The run directory.
+        recipe: Its recipe.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        run = RunDirectory(root)
+        self.recipe = run.recipe
+        self._shards = run.shards()
+        self._seen = self._state()
+
+    @property
+    def name(self) -> str:
+        """What the recipe calls the data set."""
+        return self.recipe.name
+
+    @property
+    def identity(self) -> str:
+        """Hash of what decides the pictures."""
+        return self.recipe.identity or ""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the columns, with the metadata of `datasets`."""
+        return pq.read_schema(self._shards[0])
+
+    def __len__(self) -> int:
+        return sum(pq.read_metadata(shard).num_rows for shard in self._shards)
+
+    def content(self) -> str:
+        """SHA-256 over the shards, 64 hexadecimal digits: equal for equal rows that were written in equal parts.
+
+        Raises:
+            RunError: A shard is not what the run noted when it ended, or that note is damaged.
+        """
+        total = hashlib.sha256()
+        noted = noted_hashes(self.root)
+        for shard in self._shards:
+            found = sha256(shard)
+            if noted.get(f"data/{shard.name}", found) != found:
+                raise RunError(f"{shard} is not what the run wrote; `terrasynth verify {self.root} --repair` writes it "
+                               "again from the blocks")
+            total.update(bytes.fromhex(found))
+        return total.hexdigest()
+
+    def batches(self, columns: Sequence[str] | None = None, wanted: bytes | None = None) -> Iterator[
+        tuple[int, list[dict[str, Any]]]
+    ]:
+        """Rows as plain data, a row group at a time, each with the place of its first row.
+
+        Captions and scenes come as far as the drawn text implies them, whichever version wrote the run.
+
+        Args:
+            columns: Which; None for all.
+            wanted: One byte a row; row groups without a byte that is not 0 are passed over. None for all rows.
+
+        Raises:
+            RunError: A shard is damaged, or the run went on meanwhile.
+        """
+        start = 0
+        read = None if columns is None else list(dict.fromkeys([*columns, *_beside(columns)]))
+        for shard in self._shards:
+            self.check_unchanged()
+            try:
+                with pq.ParquetFile(shard, page_checksum_verification=True) as file:
+                    for group in range(file.num_row_groups):
+                        rows = file.metadata.row_group(group).num_rows
+                        if wanted is None or any(wanted[start : start + rows]):
+                            found = file.read_row_group(group, read, use_threads=False).to_pylist()
+                            yield start, [_held(row, columns) for row in found]
+                        start += rows
+            except UNREADABLE as error:
+                self.check_unchanged()
+                if why := refusal(error):
+                    raise RefusedError(f"{shard} cannot be read: {why}") from error
+                raise RunError(f"{shard} cannot be read ({one_line(error)[:120]}); `terrasynth verify --repair` "
+                               "says what helps") from error
+        self.check_unchanged()
+
+    def check_unchanged(self) -> None:
+        """Check that the run has not been written to since its shards were listed.
+
+        Raises:
+            RunError: It has.
+        """
+        if self._state() != self._seen:
+            raise RunError(f"{str(self.root)!r} changed while it was read; export it again when its run has ended")
+
+    def _state(self) -> list[tuple[str, int, int]]:
+        found = ((path, path.stat()) for path in layout.shard_files(self.root))
+        return [(path.name, stat.st_size, stat.st_mtime_ns) for path, stat in found]
+
+
+def _beside(columns: Sequence[str]) -> Sequence[str]:
+    """The columns without which captions and scene cannot be read."""
+    return NEEDED if {"captions", "scene"} & set(columns) else ()
+
+
+def _held(row: dict[str, Any], columns: Sequence[str] | None) -> dict[str, Any]:
+    """What holds of a row, in the columns that were asked for."""
+    if columns is None:
+        return what_holds(row)
+    held = what_holds(row) if _beside(columns) else row
+    return {name: held[name] for name in columns}
+
+
+def suffix_of(image: Mapping[str, Any]) -> str:
+    """The suffix of a stored picture (`bytes` and `path`), without the dot."""
+    return Path(str(image["path"])).suffix[1:]
+
+
+def as_json(value: object) -> str:
+    """JSON on one line in UTF-8."""
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,132 @@
+"""What measures stored pictures for the filters: encoders, scene classifiers, and the measures of quality."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.filters.base import THUMBNAIL, Measurements, Measurer, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from terrasynth.eval import Encoder, SceneClassifier
+
+
+MEASURED = frozenset({"embeddings", "probabilities", "quality", "detail"})
+"""What `load_measurer` has a measurer for."""
+
+
+def load_measurer(source: Source, device: str) -> Measurer:
+    """Load what a filter measures with.
+
+    Raises:
+        InputError: No such model.
+    """
+    from terrasynth.eval import ThumbnailEncoder, load_classifier, load_encoder
+
+    if source.gives == "quality":
+        return QualityMeasurer()
+    if source.gives == "detail":
+        return DetailMeasurer()
+    if source.gives == "probabilities":
+        return SceneMeasurer(load_classifier(source.reference, device=device))
+    if source.gives != "embeddings":
+        raise InputError(f"nothing here measures {source.gives!r}; a filter that needs it brings its own measurer "
+                         "(FilterSettings.own_measurer)")
+    if source.reference == THUMBNAIL:
+        return EncoderMeasurer(ThumbnailEncoder())
+    return EncoderMeasurer(load_encoder(source.reference, device=device))
+
+
+class EncoderMeasurer:
+    """Embeddings, and the cosine with the text where the encoder reads one.
+
+    Attributes:
+        model: The encoder.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.model = encoder
+
+    def identity(self) -> dict[str, object]:
+        """The encoder's."""
+        return self.model.identity()
+
+    def measure(self, images: NDArray[np.uint8], texts: Sequence[str]) -> Measurements:
+        """Embeddings (N, D) and alignment."""
+        seen = self.model.encode_images(images)
+        if not self.model.reads_text:
+            return Measurements(np.full(len(seen), np.nan, np.float32), seen.astype(np.float32))
+        read = self.model.encode_texts(list(texts))
+        return Measurements((seen * read).sum(axis=1).astype(np.float32), seen.astype(np.float32))
+
+
+class SceneMeasurer:
+    """Class probabilities.
+
+    Attributes:
+        model: The classifier.
+    """
+
+    def __init__(self, classifier: SceneClassifier) -> None:
+        self.model = classifier
+
+    def identity(self) -> dict[str, object]:
+        """The classifier's, marked: the same network may be asked for its features elsewhere."""
+        return {"gives": "probabilities"} | self.model.identity()
+
+    def measure(self, images: NDArray[np.uint8], texts: Sequence[str]) -> Measurements:
+        """Probabilities (N, C)."""
+        return _textless(self.model.probabilities(images))
+
+
+class DetailMeasurer:
+    """Layout and detail of pictures, by which near-copies are found.
+
+    Attributes:
+        model: The encoder of thumbnails.
+    """
+
+    def __init__(self) -> None:
+        from terrasynth.eval import ThumbnailEncoder
+
+        self.model = ThumbnailEncoder()
+
+    def identity(self) -> dict[str, object]:
+        """The encoder's, marked as that of a classifier is."""
+        return {"gives": "detail"} | self.model.identity()
+
+    def measure(self, images: NDArray[np.uint8], texts: Sequence[str]) -> Measurements:
+        """Layout and detail side by side (N, 1792)."""
+        return _textless(self.model.with_detail(images))
+
+
+class QualityMeasurer:
+    """The numbers of `terrasynth.eval.metrics.picture_quality`, then height and width: what is normal depends on these.
+
+    Attributes:
+        model: None.
+    """
+
+    model = None
+
+    def identity(self) -> dict[str, object]:
+        """The version of the measures."""
+        from terrasynth.eval.metrics.picture_quality import IDENTITY
+
+        return dict(IDENTITY)
+
+    def measure(self, images: NDArray[np.uint8], texts: Sequence[str]) -> Measurements:
+        """Measures and size (N, M + 2)."""
+        from terrasynth.eval.metrics.picture_quality import measure_quality
+
+        size = np.broadcast_to(np.array(images.shape[1:3], np.float32), (len(images), 2))
+        return _textless(np.concatenate([measure_quality(images), size], axis=1))
+
+
+def _textless(rows: NDArray[np.float32]) -> Measurements:
+    return Measurements(np.full(len(rows), np.nan, np.float32), rows.astype(np.float32))

@@ -1,0 +1,143 @@
+"""What a tuned model wants to be told beside the caption: one template renders it, in training and in sampling.
+
+A model that was tuned with a template carries it in `terrasynth.json` beside its weights:
+`{"template": "{caption} gsd {gsd} m, {label}", "gsd": 0.3, "base": "owner/model"}`. A part in square brackets is left
+out where its field is not known, as in `{caption}[ ; {label}][ ; {gsd} m]`: such a model was trained with and without.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from terrasynth.synthesis.core.errors import InputError, one_line
+
+FILE = "terrasynth.json"
+FIELDS = ("caption", "label", "gsd")
+OPTIONAL = re.compile(r"\[([^\[\]{}]*\{[^\[\]]*)\]")  # brackets around no field are plain text
+CAPTION_ALONE = "{caption}"
+
+
+class Conditioning(BaseModel):
+    """How a caption becomes the text that a model reads.
+
+    Attributes:
+        template: Text with the fields {caption}, {label} and {gsd}; {caption} is needed. What stands in square
+            brackets is left out where a field in it is not known.
+        gsd: Ground sampling distance in metres a pixel of the pictures that the model draws, where nothing else is
+            asked for.
+        base: The model that the weights beside it belong to; "" where they need none.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    template: str = CAPTION_ALONE
+    gsd: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    base: str = ""
+
+    @field_validator("template")
+    @classmethod
+    def _known_fields(cls, template: str) -> str:
+        try:
+            parts = list(string.Formatter().parse(template))
+        except ValueError as error:
+            raise ValueError(f"{one_line(error)}; write a brace of the text itself twice") from None
+        found = [name for _, name, _, _ in parts if name is not None]
+        unknown = [name for name in found if name not in FIELDS]
+        if unknown:
+            raise ValueError(f"the field {{{unknown[0]}}} is unknown; there are {{{'}, {'.join(FIELDS)}}}")
+        if not _has(_without_optional(template), "caption"):
+            raise ValueError("the field {caption} is missing, so every picture would have the same text")
+        if any(spec or conversion for _, _, spec, conversion in parts):
+            raise ValueError("fields take no format; write {gsd} and the number comes with two digits")
+        return template
+
+    def asks(self, field: str) -> bool:
+        """Whether the template has a field."""
+        return _has(self.template, field)
+
+    def identity(self) -> dict[str, object]:
+        """What decides the texts that a model reads, JSON-able."""
+        read = {"optional_parts": 1} if _optional(self.template) else {}  # which an earlier version took as they stand
+        return {"template": self.template, "gsd": self.gsd, **read}
+
+    def needs(self, field: str) -> bool:
+        """Whether the template has a field outside of square brackets."""
+        return _has(_without_optional(self.template), field)
+
+    def render(self, caption: str, label: str = "", gsd: float | None = None) -> str:
+        """The text for one picture.
+
+        Args:
+            caption: What the picture shows.
+            label: Its scene class; an underscore reads as a space.
+            gsd: Metres a pixel, where it differs from `self.gsd`; rendered with two significant digits.
+
+        Raises:
+            InputError: The template asks for a class or a distance that is not given.
+        """
+        distance = self.gsd if gsd is None else gsd
+        if self.needs("gsd") and distance is None:
+            raise InputError(f"conditioning.gsd is not set, and the template {self.template!r} asks for it; give the "
+                             "metres a pixel, for instance 0.3")
+        if self.needs("label") and not label:
+            raise InputError(f"the caption {caption[:60]!r} has no class, and the template {self.template!r} asks for "
+                             "one; leave {label} out of it")
+        shown = "" if distance is None else f"{float(f'{distance:.2g}'):.6g}"
+        values = {"caption": caption, "label": label.replace("_", " "), "gsd": shown}
+        return _rendered(self.template, values)
+
+    def save(self, folder: Path) -> None:
+        """Write it beside a model's weights."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / FILE).write_text(self.model_dump_json(indent=1, exclude_none=True) + "\n", encoding="utf-8")
+
+
+def _fields(template: str) -> list[str]:
+    return [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+
+
+def _optional(template: str) -> bool:
+    return any(_fields(part) for part in OPTIONAL.findall(template))
+
+
+def _rendered(template: str, values: Mapping[str, str]) -> str:
+    def chosen(part: re.Match[str]) -> str:
+        fields = _fields(part[1])
+        if not fields:
+            return part[0]
+        return part[1] if all(values[name] for name in fields) else ""
+
+    return OPTIONAL.sub(chosen, template).format(**values)
+
+
+def _without_optional(template: str) -> str:
+    return OPTIONAL.sub(lambda part: "" if _fields(part[1]) else part[0], template)
+
+
+def _has(template: str, field: str) -> bool:
+    return field in _fields(template)
+
+
+def read_conditioning(folder: Path) -> Conditioning:
+    """What the weights in `folder` want to be told: their `terrasynth.json`, or the caption alone.
+
+    Raises:
+        InputError: The file is there and wrong.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return Conditioning()
+    try:
+        return Conditioning.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"{path}: {where}: {first['msg']} (got {first['input']!r:.60})") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {one_line(error)[:120]}") from error

@@ -1,0 +1,6 @@
+"""The run directory: blocks, attempts, decisions, shards and notes; no other room knows a path inside a run."""
+
+__all__ = [
+    "attempts", "blocks", "decision_table", "decisions", "directory", "finished", "frozen", "keeping",
+    "measuring", "pictures", "shards", "stored",
+]

@@ -1,0 +1,311 @@
+"""The ledger of a run: one file per block of attempts, written once, whole, and never touched again.
+
+A block's file says everything about its attempts: picture, prompt, seed, and what the run's first encoder measured.
+Measurements by encoders that a later recipe names go beside it, under `scores/`. Every row carries its attempt's id,
+and whoever reads a file compares the ids with those of its place: a file that lies where another belongs is named, not
+used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from terrasynth.synthesis.core import layout
+from terrasynth.synthesis.core.errors import RefusedError, RunError, one_line, refusal
+from terrasynth.synthesis.core.files import replacing
+from terrasynth.synthesis.core.identity import Identity, canonical, digest
+from terrasynth.synthesis.filters import Measurements
+
+_MEASURED = [("scores", pa.struct([("alignment", pa.float32())])), ("embedding", pa.list_(pa.float32()))]
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("k", pa.int64()),
+        ("label", pa.string()),
+        ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        ("text", pa.string()),
+        ("captions", pa.list_(pa.string())),
+        ("seed", pa.int64()),
+        ("prompt_source", pa.string()),
+        ("scene", pa.string()),
+        *_MEASURED,
+    ]
+)
+# Statistics would be whole pictures, outside what the checksums cover.
+WRITTEN = {"compression": "zstd", "use_dictionary": False, "write_statistics": False, "write_page_checksum": True}
+SIDE_SCHEMA = pa.schema([("id", pa.string()), *_MEASURED])
+ENCODER, DRAWN, WITHHELD, SEAL = b"encoder", b"drawn", b"withheld", "sha256"
+BEYOND_COSINE = 1.001  # rounding leaves a cosine a little above 1
+AGAIN = "it is moved to damaged/ and its attempts are drawn again exactly as they were"
+UNREADABLE = (pa.ArrowException, OSError, ValueError, MemoryError)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt, drawn.
+
+    Attributes:
+        id: 16 hexadecimal digits, `Identity.attempt`.
+        k: Its place in the stream of its class, from 0.
+        label: Its class.
+        image: The stored bytes of the picture.
+        text: What the generator was given.
+        captions: Ways to say the same scene, `text` included.
+        seed: Seed of the noise.
+        prompt_source: Name of the expander.
+        scene: JSON object, "{}" when unknown.
+    """
+
+    id: str
+    k: int
+    label: str
+    image: bytes
+    text: str
+    captions: tuple[str, ...]
+    seed: int
+    prompt_source: str
+    scene: str
+
+
+class Blocks:
+    """The blocks of one run directory.
+
+    Attributes:
+        root: The run directory.
+        block_size: Attempts of one block.
+        image_format: How the pictures are encoded.
+    """
+
+    def __init__(self, root: Path, block_size: int, image_format: str, identity: Identity | None = None) -> None:
+        """Open the ledger of a run.
+
+        Args:
+            root: The run directory.
+            block_size: Attempts of one block.
+            image_format: How the pictures are encoded.
+            identity: Of the run, which says what ids belong where; None to take files as they lie.
+        """
+        self.root = root
+        self.block_size = block_size
+        self.image_format = image_format
+        self._identity = identity
+
+    def path(self, label: str, index: int) -> Path:
+        """Where block `index` (from 0) of a class lives."""
+        return layout.block_file(self.root, label, index)
+
+    def exists(self, label: str, index: int) -> bool:
+        """Whether the block was drawn; the file's existence is the only record of that."""
+        return self.path(label, index).is_file()
+
+    def any(self) -> bool:
+        """Whether anything was drawn."""
+        return layout.some_block(self.root) is not None
+
+    def first(self) -> Path | None:
+        """The file of one block, always the same of the same blocks; None where nothing was drawn."""
+        return next(iter(layout.block_files(self.root)), None)
+
+    def write(
+        self, label: str, index: int, attempts: Sequence[Attempt], encoder: str | None, measured: Measurements | None,
+        withheld: Sequence[int] = (), drawn: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write a block.
+
+        Args:
+            label: Class of every attempt.
+            index: Place of the block in its class.
+            attempts: `block_size` attempts in order of k.
+            encoder: Key of the encoder that measured them.
+            measured: Its measurements, or None when the recipe has no filter that measures.
+            withheld: Rows whose pictures the model's safety checker made black.
+            drawn: By what and how they were drawn, `Runtime.drawn`; None where nobody knows.
+        """
+        path = self.path(label, index)
+        columns: dict[str, Any] = {
+            name: [getattr(attempt, name) for attempt in attempts]
+            for name in ("id", "k", "label", "text", "captions", "seed", "prompt_source", "scene")
+        }
+        columns["image"] = [
+            {"bytes": attempt.image, "path": f"{attempt.id}.{self.image_format}"} for attempt in attempts
+        ]
+        columns |= _measured_columns(measured, len(attempts))
+        metadata = {ENCODER: encoder or ""}
+        if withheld:
+            metadata[WITHHELD] = ",".join(map(str, withheld))
+        if drawn is not None:
+            said = {"encoder": encoder or "", **({"withheld": metadata[WITHHELD]} if withheld else {}), **drawn}
+            metadata[DRAWN] = canonical({**said, SEAL: digest(said)})
+        schema = SCHEMA.with_metadata(metadata)
+        _write(path, pa.table(columns, schema=schema))
+
+    def read(self, label: str, index: int, columns: Sequence[str]) -> pa.Table:
+        """Columns of a block.
+
+        Raises:
+            RunError: The file is truncated or damaged, or holds other attempts than its place; the message names it.
+            RefusedError: It may be whole and cannot be read.
+        """
+        path = self.path(label, index)
+        table = read_file(path, list(dict.fromkeys(["id", *columns])), AGAIN)
+        self._check_ids(path, label, index, table, AGAIN)
+        return table.select(list(columns))
+
+    def withheld(self, label: str, index: int) -> tuple[int, ...]:
+        """The rows of a block whose pictures the model's safety checker made black.
+
+        Raises:
+            RunError: The file is damaged.
+            RefusedError: It may be whole and cannot be read.
+        """
+        path = self.path(label, index)
+        try:
+            found = metadata_of(path, AGAIN)
+            drawn_in(found)
+            noted = found.get(WITHHELD, b"").decode()
+            rows = tuple(int(row) for row in noted.split(",") if row)
+            if any(not 0 <= row < self.block_size for row in rows):
+                raise ValueError(f"it withholds rows {noted[:40]}")
+        except ValueError as error:
+            raise damaged(path, error, AGAIN) from error
+        return rows
+
+    def measurements(self, label: str, index: int, encoder: str) -> Measurements | None:
+        """What an encoder measured, or None when it has not seen this block.
+
+        Raises:
+            RunError: Its file is damaged, or holds measurements of other attempts.
+            RefusedError: It may be whole and cannot be read.
+        """
+        side = self._side(label, index, encoder)
+        for path, help_ in ((self.path(label, index), AGAIN), (side, "its pictures are measured again")):
+            if path.is_file() and metadata_of(path, help_).get(ENCODER, b"").decode(errors="replace") == encoder:
+                table = read_file(path, ["id", "scores", "embedding"], help_)
+                self._check_ids(path, label, index, table, help_)
+                return _measured(path, table, help_)
+        return None
+
+    def write_measurements(
+        self, label: str, index: int, encoder: str, measured: Measurements, ids: Sequence[str]
+    ) -> None:
+        """Keep what an encoder measured later, beside the block, with the ids of the attempts."""
+        columns = {"id": ids, **_measured_columns(measured, len(ids))}
+        schema = SIDE_SCHEMA.with_metadata({ENCODER: encoder})
+        _write(self._side(label, index, encoder), pa.table(columns, schema=schema))
+
+    def _check_ids(self, path: Path, label: str, index: int, table: pa.Table, help_: str) -> None:
+        if self._identity is None:
+            return
+        start = index * self.block_size
+        wanted = [self._identity.attempt(label, k)[0] for k in range(start, start + self.block_size)]
+        if table.column("id").to_pylist() != wanted:
+            raise RunError(f"{path} holds other attempts than its place in this run; run again with --repair: {help_}")
+
+    def _side(self, label: str, index: int, encoder: str) -> Path:
+        return layout.scores_file(self.root, encoder, label, index)
+
+
+def _measured_columns(measured: Measurements | None, rows: int) -> dict[str, Any]:
+    if measured is None:
+        return {"scores": [{"alignment": None}] * rows, "embedding": [None] * rows}
+    return {
+        "scores": [{"alignment": float(value)} for value in measured.alignment],
+        "embedding": list(measured.embeddings.astype(np.float32)),
+    }
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    with replacing(path) as file:
+        pq.write_table(table, file, **WRITTEN)
+
+
+def _measured(path: Path, table: pa.Table, help_: str) -> Measurements:
+    """The measurements in a table, as numbers that a model can have given."""
+    try:
+        alignment = table.column("scores").combine_chunks().field("alignment").to_numpy(zero_copy_only=False)
+        embeddings = table.column("embedding").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        found = Measurements(alignment.astype(np.float32), embeddings.astype(np.float32).reshape(len(table), -1))
+    except (pa.ArrowException, ValueError, KeyError) as error:
+        raise damaged(path, error, help_) from error
+    if np.isinf(found.embeddings).any() or (np.abs(found.alignment) > BEYOND_COSINE).any():
+        raise damaged(path, ValueError("it holds numbers that nothing measures"), help_)
+    return found
+
+
+def read_file(path: Path, columns: Sequence[str] | None, help_: str) -> pa.Table:
+    """Columns of a Parquet file, its page checksums verified; None for all.
+
+    Raises:
+        RunError: It is damaged; the message names it and ends with `help_`.
+        RefusedError: It may be whole and cannot be read.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:  # read_table takes three times as long
+            return file.read(columns=None if columns is None else list(columns))
+    except UNREADABLE as error:
+        raise damaged(path, error, help_) from error
+
+
+def metadata_of(path: Path, help_: str) -> Mapping[bytes, bytes]:
+    """What a Parquet file says beside its columns; raises as `read_file` does."""
+    try:
+        return dict(pq.read_schema(path).metadata or {})
+    except UNREADABLE as error:
+        raise damaged(path, error, help_) from error
+
+
+def drawn_of(path: Path) -> dict[str, Any] | None:
+    """By what and how a block was drawn; None where a version wrote it that did not say.
+
+    Raises:
+        RunError: The file is damaged.
+        RefusedError: It may be whole and cannot be read.
+    """
+    try:
+        return drawn_in(metadata_of(path, AGAIN))
+    except ValueError as error:
+        raise damaged(path, error, AGAIN) from error
+
+
+def drawn_in(metadata: Mapping[bytes, bytes]) -> dict[str, Any] | None:
+    """What the metadata of a block say of how it was drawn, their own hash checked.
+
+    Raises:
+        ValueError: They are not what was written.
+    """
+    if DRAWN not in metadata:
+        return None
+    found = json.loads(metadata[DRAWN])
+    sealed = found.pop(SEAL, None) if isinstance(found, dict) else None
+    if (sealed is None or sealed != digest(found) or found.pop("encoder", None) != metadata.get(ENCODER, b"").decode()
+            or found.pop("withheld", "") != metadata.get(WITHHELD, b"").decode()):
+        raise ValueError("what it says of how it was drawn and measured is not what was written")
+    return dict(found)
+
+
+def drawn_by(root: Path) -> Iterator[dict[str, Any]]:
+    """How the blocks of a run were drawn, of those that say it and can be read."""
+    for path in layout.block_files(root):
+        try:
+            drawn = drawn_of(path)
+        except RefusedError:
+            raise
+        except RunError:
+            continue
+        if drawn is not None:
+            yield drawn
+
+
+def damaged(path: Path, error: BaseException, help_: str) -> RunError:
+    """What to raise where a file of the ledger could not be read."""
+    if why := refusal(error, path.stat().st_size if path.is_file() else 0):
+        return RefusedError(f"{path} cannot be read: {why}")
+    return RunError(f"{path} cannot be read ({one_line(error)[:120]}); run again with --repair: {help_}")

@@ -1,0 +1,216 @@
+"""Which attempts are in the data set: the first `per_class` of each class that pass every filter, in order of k.
+
+A decision depends on earlier attempts of its class and on nothing else, so that interruption, workers and order of
+completion change nothing, and deciding again with other filters needs no new picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrasynth.synthesis.core.errors import RunError
+from terrasynth.synthesis.events import ClassCount
+from terrasynth.synthesis.filters import Measurements
+from terrasynth.synthesis.filters.base import NamedJudge
+from terrasynth.synthesis.recipe import KeptRows
+
+BEYOND_TARGET, BEYOND_MAX_ATTEMPTS, UNDECIDED = "beyond_target", "beyond_max_attempts", "undecided"
+WITHHELD = "withheld"
+NOT_JUDGED = (BEYOND_TARGET, BEYOND_MAX_ATTEMPTS, UNDECIDED)
+_ACCEPTED, _BEYOND_TARGET, _BEYOND_MAX, _WITHHELD = 0, -1, -2, 127
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of one attempt.
+
+    Attributes:
+        k: The attempt's place in its class.
+        accepted: Whether it is in the data set.
+        reason: The filter that it failed, "withheld" where the model's safety checker made the picture black,
+            "beyond_target", "beyond_max_attempts", or "undecided" where a run was stopped before a threshold that
+            comes from the class's first attempts was known; None when accepted.
+        scores: By filter name; None where the filter had nothing to compare with or was not asked.
+    """
+
+    k: int
+    accepted: bool
+    reason: str | None
+    scores: dict[str, float | None]
+
+
+class ClassDecisions:
+    """The decisions on one class, block by block; about ten bytes an attempt stay in memory.
+
+    Where a judge takes its threshold from the first attempts of the class, the first blocks wait until all of these
+    are measured.
+
+    Attributes:
+        label: The class.
+        blocks: Blocks seen so far.
+    """
+
+    def __init__(
+        self, label: str, judges: Sequence[NamedJudge], per_class: int, max_attempts: int,
+        kept: KeptRows | None = None,
+    ) -> None:
+        """Begin with nothing decided.
+
+        Args:
+            label: The class.
+            judges: Its filters.
+            per_class: Accepted attempts wanted.
+            max_attempts: Most attempts for them.
+            kept: What is kept beyond these of attempts that are there; None for nothing.
+        """
+        self.label = label
+        self.blocks = 0
+        self._judges = judges
+        self._per_class = per_class
+        self._max_attempts = max_attempts
+        self._most_rows = max(per_class, kept.rows if kept else 0)
+        self._kept_attempts = kept.attempts if kept else 0
+        self._most_attempts = max(max_attempts, self._kept_attempts)
+        self._accepted = 0
+        self._judged = 0
+        self._attempts = 0
+        self._rows: list[int] = []
+        self._seen = 0
+        self._needs = max((each.judge.needs for each in judges), default=0)
+        self._waiting: list[tuple[dict[str, Measurements], frozenset[int]]] = []
+        self._codes: list[NDArray[np.int8]] = []
+        self._scores: list[NDArray[np.float32]] = []
+
+    @property
+    def count(self) -> ClassCount:
+        """How far the class is."""
+        return ClassCount(self.label, self._judged, self._accepted, self._per_class)
+
+    @property
+    def done(self) -> bool:
+        """Whether no further attempt has to be made."""
+        met = self._accepted >= self._per_class or self._attempts >= self._max_attempts
+        return met and (self._accepted >= self._most_rows or self._attempts >= self._kept_attempts)
+
+    @property
+    def closed(self) -> bool:
+        """Whether no further attempt, made already or not, could change the data set."""
+        return self._accepted >= self._most_rows or self._attempts >= self._most_attempts
+
+    def decide(self, rows: int, measure: Callable[[str], Measurements], withheld: Sequence[int] = ()) -> None:
+        """Decide on the next block.
+
+        Args:
+            rows: Attempts in the block.
+            measure: Gives the block's measurements by an encoder; not called when the class is closed already.
+            withheld: Attempts, counted within the block, whose pictures the model's safety checker made black: they
+                are rejected, and no threshold is taken from them.
+
+        Raises:
+            RunError: A threshold comes from the first attempts of the class, and all of these were withheld.
+        """
+        self._rows.append(rows)
+        self._seen += rows
+        self.blocks += 1
+        measured = {} if self.closed else {key: measure(key) for key in {each.encoder for each in self._judges}}
+        self._waiting.append((measured, frozenset(withheld)))
+        if self._seen < self._needs:
+            return
+        if not self._codes:
+            self._learn()
+        waiting, self._waiting = self._waiting, []
+        for each, black in waiting:
+            self._decide_block(self._rows[len(self._codes)], each, black)
+
+    def _learn(self) -> None:
+        for each in self._judges:
+            if each.judge.needs:
+                seen = Measurements.joined([measured[each.encoder] for measured, _ in self._waiting])
+                shown = np.concatenate([~np.isin(np.arange(rows), list(black)) for rows, (_, black)
+                                        in zip(self._rows, self._waiting, strict=True)])[: each.judge.needs]
+                if not shown.any():
+                    raise RunError(f"class {self.label!r}: the model's safety checker withheld all of the first "
+                                   f"{len(shown)} pictures, from which the {each.name} filter takes its threshold; "
+                                   "give other prompts or another model")
+                each.judge.learn(seen.rows(0, each.judge.needs).where(shown))
+
+    def _decide_block(self, rows: int, measured: Mapping[str, Measurements], withheld: frozenset[int]) -> None:
+        codes = np.zeros(rows, np.int8)
+        scores = np.full((rows, len(self._judges)), np.nan, np.float32)
+        if not self.closed:
+            for each in self._judges:
+                each.judge.begin(measured[each.encoder])
+        for row in range(rows):
+            codes[row] = self._decide_row(row, scores[row], row in withheld)
+            self._attempts += 1
+        self._codes.append(codes)
+        self._scores.append(scores)
+
+    def _decide_row(self, row: int, scores: NDArray[np.float32], withheld: bool) -> int:
+        if self._accepted >= self._most_rows:
+            return _BEYOND_TARGET
+        if self._attempts >= self._most_attempts:
+            return _BEYOND_MAX
+        self._judged += 1
+        if withheld:
+            return _WITHHELD
+        code = _ACCEPTED
+        for place, each in enumerate(self._judges):
+            score = each.judge.score(row)
+            scores[place] = np.nan if score is None else score
+            if code == _ACCEPTED and not each.judge.passes(score):
+                code = place + 1
+        if code == _ACCEPTED:
+            self._accepted += 1
+            for each in self._judges:
+                each.judge.keep(row)
+        return code
+
+    def block(self, index: int) -> list[Decision]:
+        """The decisions on the attempts of a block, in order of k."""
+        start = sum(self._rows[:1]) * index
+        if index >= len(self._codes):
+            return [
+                Decision(start + row, False, UNDECIDED, {each.name: None for each in self._judges})
+                for row in range(self._rows[index])
+            ]
+        codes, scores = self._codes[index], self._scores[index]
+        return [
+            Decision(start + row, int(code) == _ACCEPTED, self._reason(int(code)), self._named(scores[row]))
+            for row, code in enumerate(codes)
+        ]
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The score that decides, by filter name."""
+        return {each.name: each.judge.threshold for each in self._judges}
+
+    @property
+    def files(self) -> dict[str, Mapping[str, object]]:
+        """What is known of the files that judges were made from, by filter name; see `ClassJudge.file`."""
+        return {each.name: each.judge.file for each in self._judges if each.judge.file}
+
+    def scores(self, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The known scores of a filter over accepted and over rejected attempts, in order of k."""
+        place = [each.name for each in self._judges].index(name)
+        codes = np.concatenate([np.zeros(0, np.int8), *self._codes])
+        scores = np.concatenate([np.zeros(0, np.float32), *(block[:, place] for block in self._scores)])
+        known = ~np.isnan(scores)
+        return scores[known & (codes == _ACCEPTED)], scores[known & (codes > _ACCEPTED)]
+
+    def __iter__(self) -> Iterator[Decision]:
+        for index in range(self.blocks):
+            yield from self.block(index)
+
+    def _reason(self, code: int) -> str | None:
+        named = {_ACCEPTED: None, _BEYOND_TARGET: BEYOND_TARGET, _BEYOND_MAX: BEYOND_MAX_ATTEMPTS,
+                 _WITHHELD: WITHHELD}
+        return named[code] if code in named else self._judges[code - 1].name
+
+    def _named(self, scores: NDArray[np.float32]) -> dict[str, float | None]:
+        values = (None if np.isnan(score) else float(score) for score in scores)
+        return dict(zip((each.name for each in self._judges), values, strict=True))

@@ -1,0 +1,156 @@
+"""What is fixed for the life of a run: `identity.json`, the identity of its pictures and how they are stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import pyarrow.parquet as pq
+
+from terrasynth.synthesis.core import layout
+from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.core.identity import ID_LENGTH, Identity, differences, digest
+from terrasynth.synthesis.core.records import RecordError, read_record, run_error, write_record
+from terrasynth.synthesis.ledger.blocks import AGAIN, UNREADABLE, damaged
+from terrasynth.synthesis.recipe import MOST_AT_ONCE, ImageFormat
+
+_KEYS = {"identity", "parts", "block_size", "image_format"}
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What a run can never change.
+
+    Attributes:
+        identity: Of its pictures, with the parts that it was made from.
+        block_size: Attempts of a block.
+        image_format: Of the stored pictures.
+    """
+
+    identity: Identity
+    block_size: int
+    image_format: str
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What is fixed beside the identity."""
+        return {"block_size": self.block_size, "image_format": self.image_format}
+
+    def save(self, run: Path) -> None:
+        """Write it into a run directory."""
+        content = {"identity": self.identity.hash, "parts": self.identity.parts, **self.settings}
+        write_record(run / layout.IDENTITY, dict(sorted(content.items())))
+
+    @classmethod
+    def read(cls, run: Path) -> Frozen:
+        """That of a run.
+
+        Raises:
+            FileNotFoundError: It has none.
+            RecordError: The record cannot be believed.
+            RefusedError: It may be whole and cannot be read.
+        """
+        tree = read_record(run / layout.IDENTITY)
+        if tree.keys() != _KEYS:
+            raise RecordError(f"it holds {', '.join(sorted(tree)) or 'nothing'}, not {', '.join(sorted(_KEYS))}")
+        parts, size, image_format = tree["parts"], tree["block_size"], tree["image_format"]
+        if not isinstance(parts, dict) or digest(parts) != tree["identity"]:
+            given = _shown(digest(parts)) if isinstance(parts, dict) else "none"
+            raise RecordError(f"its parts give the identity {given}, not {_shown(tree['identity'])}")
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= MOST_AT_ONCE:
+            raise RecordError(f"block_size {_shown(size)} is impossible")
+        if image_format not in get_args(ImageFormat):
+            raise RecordError(f"image_format {_shown(image_format)} is impossible")
+        return cls(Identity(parts, tree["identity"]), size, image_format)
+
+    def check(self, run: Path) -> None:
+        """Check that a run directory is of this, or that nothing was drawn there yet.
+
+        Raises:
+            InputError: It holds images of another identity, or blocks of another size or format.
+            RunError: Its record cannot be believed, or a block is damaged.
+            RefusedError: A file may be whole and cannot be read.
+        """
+        try:
+            found = Frozen.read(run)
+        except FileNotFoundError:
+            self._check_blocks(run)
+            return
+        except RecordError as error:
+            advice = "restore it, or `terrasynth verify` says what helps"
+            raise run_error(run / layout.IDENTITY, error, advice) from error
+        changed = differences(found.identity.parts, self.identity.parts)
+        if changed:
+            raise InputError(
+                f"{str(run)!r} holds pictures of another identity: {'; '.join(changed)}; "
+                f"undo the change ({str(run / 'recipe.yaml')!r} has what was taken before) or choose another --out"
+            )
+        settled = differences(found.settings, self.settings)
+        if settled:
+            raise InputError(
+                f"{'; '.join(settled)}: this is fixed for the life of the run {str(run)!r}; "
+                "undo the change or choose another --out"
+            )
+
+    def _check_blocks(self, run: Path) -> None:
+        """Where the record is lost: blocks of another size would be taken for damaged ones."""
+        drawn = _rows_of_a_block(run)
+        if drawn is not None and drawn != self.block_size:
+            raise InputError(f"runtime.block_size {self.block_size} is not that of the blocks in {str(run)!r}, which "
+                             f"hold {drawn} attempts; set it to {drawn}")
+
+
+def check_expected(expected: str | None, identity: Identity) -> None:
+    """Check that a recipe resolves to the identity that it names; None where it names none.
+
+    Raises:
+        InputError: It resolves to another.
+    """
+    if expected is not None and expected != identity.hash:
+        raise InputError(
+            f"the recipe was written for identity {expected} and resolves to {identity.hash}: its seed, "
+            "prompts or model have changed; remove the line `identity:` to make other pictures"
+        )
+
+
+def block_size_of(run: Path) -> int | None:
+    """Attempts of a block of a run, as recorded or else as drawn; None where nothing was drawn.
+
+    Raises:
+        RunError: A block is damaged.
+        RefusedError: A file may be whole and cannot be read.
+    """
+    try:
+        return Frozen.read(run).block_size
+    except (FileNotFoundError, RecordError):  # which `Frozen.check` names, where it is damaged
+        return _rows_of_a_block(run)
+
+
+def _rows_of_a_block(run: Path) -> int | None:
+    path = next(iter(layout.block_files(run)), None)
+    if path is None:
+        return None
+    try:
+        return int(pq.read_metadata(path).num_rows) or None
+    except UNREADABLE as error:
+        raise damaged(path, error, AGAIN) from error
+
+
+def frozen_of(run: Path) -> Frozen:
+    """What is fixed for a run that is read, not gone on with.
+
+    Raises:
+        InputError: It is no run.
+        RunError: The record cannot be believed.
+    """
+    try:
+        return Frozen.read(run)
+    except FileNotFoundError as error:
+        raise InputError(f"{str(run)!r} has no {layout.IDENTITY}, so it is no run; give the folder of one") from error
+    except RecordError as error:
+        raise run_error(run / layout.IDENTITY, error, "`terrasynth verify` says what helps") from error
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401 - whatever a file held
+    return repr(value)[: 2 * ID_LENGTH]

@@ -1,0 +1,95 @@
+"""What the filters' models say about stored pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.core.identity import digest
+from terrasynth.synthesis.core.images import decode_all
+from terrasynth.synthesis.core.quiet import quiet
+from terrasynth.synthesis.filters import Measurements, Measurer, Source
+from terrasynth.synthesis.filters.base import NamedJudge
+from terrasynth.synthesis.filters.measurers import MEASURED, load_measurer
+from terrasynth.synthesis.ledger.stored import StoredBlock
+from terrasynth.synthesis.recipe import Recipe
+
+
+class Encoders:
+    """The encoders, classifiers and measures of a recipe's filters, each loaded once.
+
+    Attributes:
+        primary: Key of the first, whose measurements are stored inside the blocks; None without filters.
+        keys: Of all, each once.
+    """
+
+    def __init__(self, recipe: Recipe, device: str) -> None:
+        sources = [each.source for each in recipe.filters]
+        loaded: dict[Source, Measurer] = {}
+        measurers = []
+        with quiet():
+            for source, settings in zip(sources, recipe.filters, strict=True):
+                own = None if source.gives in MEASURED else settings.own_measurer(device)
+                if own is None and source not in loaded:
+                    loaded[source] = load_measurer(source, device)
+                measurers.append(loaded[source] if own is None else own)
+        self._recipe = recipe
+        self._keys = [digest(measurer.identity()) for measurer in measurers]
+        self._by_key = dict(zip(self._keys, measurers, strict=True))
+        self.primary = self._keys[0] if self._keys else None
+        self.keys = tuple(dict.fromkeys(self._keys))
+
+    def check(self, labels: Sequence[str]) -> None:
+        """Check that every filter can judge every class.
+
+        Raises:
+            InputError: A filter needs a calibration that its model lacks, or more first attempts than there will be.
+        """
+        most = self._recipe.target.max_attempts
+        for settings, key in zip(self._recipe.filters, self._keys, strict=True):
+            settings.check(labels, self._by_key[key].model)
+            if settings.needs > most:
+                raise InputError(
+                    f"calibrate_on {settings.needs} of the {settings.kind} filter is more than target.max_attempts "
+                    f"{most}: its threshold would never be known; lower the one or raise the other"
+                )
+
+    def check_size(self, height: int, width: int) -> None:
+        """Check that every filter can judge pictures of a size in pixels.
+
+        Raises:
+            InputError: One is calibrated for other sizes.
+        """
+        for settings in self._recipe.filters:
+            settings.check_size(height, width)
+
+    def judges(self, label: str, scratch: Path) -> list[NamedJudge]:
+        """Fresh judges for one class, in the recipe's order."""
+        return [
+            NamedJudge(name, key, settings.judge(label, self._by_key[key].model, scratch))
+            for name, key, settings in zip(self._recipe.filter_names, self._keys, self._recipe.filters, strict=True)
+        ]
+
+    def model_of(self, name: str) -> Any:  # noqa: ANN401 - an encoder, a classifier, or None
+        """The model that a filter measures with, by the filter's name; None where it needs none."""
+        return self._by_key[self._keys[self._recipe.filter_names.index(name)]].model
+
+    def measure(self, key: str, images: Sequence[bytes], texts: Sequence[str]) -> Measurements:
+        """Measure stored pictures; what was stored is what is judged, so that judging again gives the same.
+
+        Args:
+            key: Of the model.
+            images: N encoded pictures.
+            texts: N texts.
+        """
+        return self._by_key[key].measure(decode_all(images), texts)
+
+    def of_block(self, block: StoredBlock, key: str) -> Measurements:
+        """What a model says about a block: taken from where it is known, else measured and kept."""
+        known = block.measurements(key)
+        if known is None:
+            known = self.measure(key, block.content.images, block.content.texts)
+            block.keep(key, known)
+        return known

@@ -1,0 +1,84 @@
+"""The accepted pictures of a finished run, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from terrasynth.synthesis.core import layout
+from terrasynth.synthesis.core.errors import InputError, RefusedError, RunError, one_line, refusal
+from terrasynth.synthesis.core.images import decode
+from terrasynth.synthesis.ledger.blocks import UNREADABLE
+
+COLUMNS = ["id", "image", "text", "label", "scene", "prompt_source", "seed"]
+
+
+@dataclass(frozen=True)
+class RunPictures:
+    """The first rows of a data set, which spread evenly over its classes.
+
+    Attributes:
+        images: uint8 (N, H, W, 3).
+        ids: Of the rows.
+        texts: What was asked for.
+        labels: The class of each.
+        scenes: JSON of what the expander knew of each.
+        sources: Expander of each.
+        seeds: Of the noise of each; empty where rows of other origin are mixed in.
+    """
+
+    images: NDArray[np.uint8]
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    scenes: tuple[str, ...]
+    sources: tuple[str, ...]
+    seeds: tuple[int, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.images.shape[2], self.images.shape[1]
+
+    @classmethod
+    def read(cls, run: Path, limit: int | None = None) -> RunPictures:
+        """Read `data/` of a run directory.
+
+        Args:
+            run: The directory.
+            limit: Most rows; None for all.
+
+        Raises:
+            InputError: No data set there, or no row in it.
+            RunError: A shard is damaged.
+        """
+        shards = layout.shard_files(run)
+        if not shards:
+            raise InputError(f"{str(run)!r} has no {layout.DATA}; give the folder of a finished run")
+        rows = list(islice((row for shard in shards for row in _rows_of(shard)), limit))
+        if not rows:
+            raise InputError(f"the data set of {str(run)!r} has no rows; loosen its filters and run it again")
+        columns = {name: tuple(row[name] for row in rows) for name in COLUMNS if name != "image"}
+        return cls(
+            np.stack([decode(row["image"]["bytes"]) for row in rows]), columns["id"], columns["text"],
+            columns["label"], columns["scene"], columns["prompt_source"], columns["seed"],
+        )
+
+
+def _rows_of(shard: Path) -> Iterator[dict[str, Any]]:
+    try:
+        with pq.ParquetFile(shard, page_checksum_verification=True) as file:
+            for batch in file.iter_batches(batch_size=100, columns=COLUMNS):
+                yield from batch.to_pylist()
+    except UNREADABLE as error:
+        if why := refusal(error):
+            raise RefusedError(f"{shard} cannot be read: {why}") from error
+        raise RunError(f"{shard} cannot be read ({one_line(error)[:120]}); `terrasynth verify --repair` says what helps"
+                       ) from error

@@ -1,0 +1,99 @@
+"""A block that is stored: what this process wrote is still at hand, the rest is read when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple, Self
+
+from terrasynth.synthesis.filters import Measurements
+from terrasynth.synthesis.ledger.blocks import Attempt, Blocks
+
+
+class Content(NamedTuple):
+    """What is measured of a block, and the ids by which measurements are known again.
+
+    Attributes:
+        ids: Of the N attempts.
+        texts: Of the N attempts.
+        images: N encoded images.
+    """
+
+    ids: Sequence[str]
+    texts: Sequence[str]
+    images: Sequence[bytes]
+
+
+@dataclass
+class StoredBlock:
+    """One block of the ledger. Its file is opened once a kind of content, and not at all by the process that wrote it.
+
+    Attributes:
+        blocks: The ledger.
+        label: Class of the attempts.
+        index: Place of the block in its class.
+        measured: Measurements so far, by the key of the model.
+        fresh: Written by this process, so that nothing else has measured it.
+    """
+
+    blocks: Blocks
+    label: str
+    index: int
+    measured: dict[str, Measurements] = field(default_factory=dict)
+    fresh: bool = False
+
+    @classmethod
+    def written(cls, blocks: Blocks, label: str, index: int, attempts: Sequence[Attempt],
+                measured: dict[str, Measurements], withheld: tuple[int, ...]) -> Self:
+        """A block as it was just written.
+
+        Args:
+            blocks: The ledger.
+            label: Class of the attempts.
+            index: Place of the block in its class.
+            attempts: What was written.
+            measured: Measurements, by the key of the model.
+            withheld: Rows whose images the model's safety checker made black.
+        """
+        made = cls(blocks, label, index, measured, fresh=True)
+        made.content = Content(*([getattr(each, name) for each in attempts] for name in ("id", "text", "image")))
+        made.withheld = withheld
+        return made
+
+    @cached_property
+    def content(self) -> Content:
+        """Ids, texts and images.
+
+        Raises:
+            RunError: The file is damaged, or holds other attempts than its place.
+        """
+        table = self.blocks.read(self.label, self.index, ["id", "text", "image"]).to_pydict()
+        return Content(table["id"], table["text"], [image["bytes"] for image in table["image"]])
+
+    @cached_property
+    def withheld(self) -> tuple[int, ...]:
+        """Rows whose images the model's safety checker made black.
+
+        Raises:
+            RunError: The file is damaged.
+        """
+        return self.blocks.withheld(self.label, self.index)
+
+    def measurements(self, key: str) -> Measurements | None:
+        """What a model measured, in this process or before; None where it has not seen the block.
+
+        Raises:
+            RunError: A file is damaged, or holds measurements of other attempts.
+        """
+        if key not in self.measured:
+            known = None if self.fresh else self.blocks.measurements(self.label, self.index, key)
+            if known is None:
+                return None
+            self.measured[key] = known
+        return self.measured[key]
+
+    def keep(self, key: str, measured: Measurements) -> None:
+        """Keep what a model measured, here and on disk beside the block."""
+        self.blocks.write_measurements(self.label, self.index, key, measured, self.content.ids)
+        self.measured[key] = measured

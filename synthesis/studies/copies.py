@@ -1,0 +1,142 @@
+"""Does a run copy training pictures, or itself? Figures as JSON, and the nearest pairs as a sheet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrasynth.synthesis.core.files import write_file
+from terrasynth.synthesis.core.quiet import quiet
+from terrasynth.synthesis.ledger.pictures import RunPictures
+
+if TYPE_CHECKING:
+    from terrasynth.eval.copies.measures import Measure
+    from terrasynth.eval.copies.memorisation import Memorisation
+    from terrasynth.eval.copies.repetition import Repetition
+    from terrasynth.eval.pages.pair_sheet import PairItem
+    from terrasynth.synthesis.core.real_pictures import RealPictures
+
+HASH = "hash"
+PAIRS = 12
+"""Pairs of each measure that a sheet shows."""
+
+
+def load_measures(references: Sequence[str], cache: Path | None = None) -> list[Measure]:
+    """Ways to compare pictures.
+
+    Args:
+        references: "hash", "detail", "registered", or whatever `load_picture_encoder` takes ("thumbnail",
+            "clip-ucm-b", ...).
+        cache: Folder that keeps features; None for none.
+
+    Raises:
+        InputError: There is no such encoder, or the folder cannot be written.
+    """
+    from terrasynth.eval.copies.measures import FeatureMeasure, HashMeasure, RegisteredMeasure
+    from terrasynth.eval.copies.registration import REGISTERED
+    from terrasynth.eval.models.feature_cache import CachedEncoder
+    from terrasynth.eval.models.picture_encoders import load_picture_encoder
+    from terrasynth.eval.models.thumbnail import DETAIL, DetailEncoder
+
+    def load(reference: str) -> Measure:
+        if reference == HASH:
+            return HashMeasure()
+        if reference == REGISTERED:
+            return RegisteredMeasure()
+        if reference == DETAIL:
+            return FeatureMeasure(DETAIL, DetailEncoder())
+        return FeatureMeasure(reference, CachedEncoder(load_picture_encoder(reference), cache))
+
+    with quiet():
+        return [load(reference) for reference in dict.fromkeys(references)]
+
+
+def judge_memorisation(
+    made: RunPictures, train: RealPictures, held_out: RealPictures, measures: Sequence[Measure], seed: int, out: Path,
+    about: dict[str, Any],
+) -> Memorisation:
+    """Compare a run with what its generator was trained on; writes `memorisation.json` and `nearest_train.png`.
+
+    Args:
+        made: Pictures of the run.
+        train: What the generator was trained on, at the size of the run.
+        held_out: Real pictures that it was not trained on, at that size.
+        measures: How to compare.
+        seed: Of the intervals.
+        out: Folder to write to.
+        about: What else the JSON is to say.
+
+    Raises:
+        InputError: Too few pictures.
+    """
+    from terrasynth.eval.copies.memorisation import memorisation
+    from terrasynth.eval.pages.pair_sheet import PairItem
+
+    found = memorisation(
+        made.images, train.images, held_out.images, measures, labels=made.labels, held_out_labels=held_out.labels,
+        seed=seed, pairs=PAIRS,
+    )
+    names = train.labels or ("",) * len(train.images)
+    items = [
+        PairItem(made.images[pair.row], made.labels[pair.row], train.images[pair.train_row],
+                 f"train: {names[pair.train_row]}", pair.view, {pair.measure: pair.distance, "ratio": pair.ratio})
+        for pair in found.pairs
+    ]
+    ids = {"ids": {str(pair.row): made.ids[pair.row] for pair in found.pairs}}
+    _write(out, "memorisation.json", found.to_json() | ids | about, "nearest_train.png", items)
+    return found
+
+
+def judge_repetition(
+    made: RunPictures, real: RealPictures | None, measures: Sequence[Measure], seed: int, out: Path | None,
+    about: dict[str, Any],
+) -> Repetition:
+    """Look for duplicates within a run; writes `duplicates.json` and `nearest_twins.png`.
+
+    Args:
+        made: Pictures of the run.
+        real: Real pictures at their size; None for no null.
+        measures: How to compare.
+        seed: Of choice and intervals.
+        out: Folder to write to; None to write nothing.
+        about: What else the JSON is to say.
+
+    Raises:
+        InputError: Too few pictures.
+    """
+    from terrasynth.eval.copies.repetition import repetition
+    from terrasynth.eval.pages.pair_sheet import PairItem
+
+    found = repetition(
+        made.images, measures, labels=made.labels, real=None if real is None else real.images,
+        real_labels=None if real is None else real.labels, seed=seed, pairs=PAIRS,
+    )
+    if out is not None:
+        items = [
+            PairItem(made.images[pair.row], made.labels[pair.row], made.images[pair.other], made.labels[pair.other],
+                     pair.view, {pair.measure: pair.distance})
+            for pair in found.pairs
+        ]
+        rows = {row for pair in found.pairs for row in (pair.row, pair.other)}
+        ids = {"ids": {str(row): made.ids[row] for row in sorted(rows)}}
+        _write(out, "duplicates.json", found.to_json() | ids | about, "nearest_twins.png", items)
+    return found
+
+
+def pixel_hashes(pictures: Sequence[NDArray[np.uint8]]) -> list[str]:
+    """`pixel_hash` of each picture uint8 (H, W, 3), whatever their sizes."""
+    from terrasynth.eval.copies.measures import pixel_hash
+
+    return [pixel_hash(picture) for picture in pictures]
+
+
+def _write(out: Path, name: str, content: dict[str, Any], sheet: str, pairs: Sequence[PairItem]) -> None:
+    from terrasynth.eval.pages.pair_sheet import pair_sheet
+
+    write_file(out / name, json.dumps(content, indent=2) + "\n")
+    pair_sheet(pairs).save(out / sheet, optimize=True)

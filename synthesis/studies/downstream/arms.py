@@ -1,0 +1,159 @@
+"""Which pictures each training of `eval downstream` gets: arms, nested real subsets, controls. Row numbers only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrasynth.synthesis.core.identity import digest
+
+SCENE, RETRIEVAL = "scene", "retrieval"
+REAL, SYNTHETIC, BOTH = "real only", "synthetic only", "real + synthetic"
+DUPLICATED, UNFILTERED, RANDOM = "real duplicated", "real + unfiltered", "real + random keep"
+ARMS = (REAL, BOTH, DUPLICATED, UNFILTERED, RANDOM, SYNTHETIC)
+HELD_OUT = 10
+"""Of `synthetic only` one picture of so many chooses the checkpoint."""
+
+Rows = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training.
+
+    Attributes:
+        task: "scene" or "retrieval".
+        arm: One of `ARMS`.
+        percent: Of the real training pictures; 0 for `synthetic only`, which sees none.
+        seed: Of subset, weights, order, views.
+        real: Rows of the real training pictures, repeated where the arm repeats them.
+        attempts: Rows of the run's attempts.
+        val_real: Rows of the real `val` pictures that choose the checkpoint.
+        val_attempts: Rows of the attempts that choose it in their place.
+    """
+
+    task: str
+    arm: str
+    percent: float
+    seed: int
+    real: Rows
+    attempts: Rows
+    val_real: Rows
+    val_attempts: Rows
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        share = f", {self.percent:g} %" if self.percent else ""
+        return f"{self.task}, {self.arm}{share}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is compared.
+
+    Attributes:
+        percents: Task -> shares of the real training pictures in percent, ascending.
+        seeds: How many trainings of each arm, with seeds 0, 1, ...
+        subset_seed: The same real subsets for all seeds, of this one; None for others at each seed.
+    """
+
+    percents: dict[str, tuple[float, ...]]
+    seeds: int
+    subset_seed: int | None = None
+
+    def seed_of_subset(self, seed: int) -> int:
+        """What decides the real subset of a seed."""
+        return seed if self.subset_seed is None else self.subset_seed
+
+
+def subset(labels: Sequence[str], percent: float, seed: int) -> Rows:
+    """Rows of a stratified share of labelled pictures, ascending.
+
+    The share of each class is rounded and one picture at the least. For the same seed a smaller share lies within a
+    larger one.
+    """
+    return tuple(sorted(
+        row for order in _shuffled(labels, seed, "subset") for row in order[:max(1, round(len(order) * percent / 100))]
+    ))
+
+
+def duplicated(labels: Sequence[str], rows: Rows, total: int, seed: int) -> Rows:
+    """Whole copies of `rows` as often as `total` holds them, and for the rest one more of some, in turn by class."""
+    copies, rest = divmod(total, len(rows))
+    orders = _shuffled([labels[row] for row in rows], seed, "duplicated")
+    turns = sorted((place, number, index) for number, order in enumerate(orders) for place, index in enumerate(order))
+    return rows * copies + tuple(rows[index] for _, _, index in turns[:rest])
+
+
+def unfiltered(labels: Sequence[str], accepted: NDArray[np.bool_]) -> Rows:
+    """What the run would hold without filters: of each class its first attempts, as many as were accepted."""
+    return _chosen(labels, accepted, None)
+
+
+def random_keep(labels: Sequence[str], accepted: NDArray[np.bool_], seed: int) -> Rows:
+    """Attempts of each class at random, as many as were accepted; accepted ones may be among them."""
+    return _chosen(labels, accepted, seed)
+
+
+def held_out(labels: Sequence[str], rows: Rows, seed: int) -> tuple[Rows, Rows]:
+    """Rows to learn from, and every tenth in an order that goes class by class and is random within each."""
+    orders = _shuffled([labels[row] for row in rows], seed, "held out")
+    ordered = [rows[index] for order in orders for index in order]
+    out = set(ordered[::HELD_OUT])
+    return tuple(row for row in rows if row not in out), tuple(row for row in rows if row in out)
+
+
+def cells(
+    design: Design, train_labels: Sequence[str], val_labels: Sequence[str], attempt_labels: Sequence[str],
+    accepted: NDArray[np.bool_],
+) -> Iterator[Cell]:
+    """All trainings, seed by seed, so that whatever is finished early is an answer of fewer seeds.
+
+    Args:
+        design: What is compared.
+        train_labels: The classes of the real training pictures.
+        val_labels: The classes of the real `val` pictures.
+        attempt_labels: The classes of all attempts of the run, in order of (class, k).
+        accepted: bool, of all attempts.
+    """
+    kept = tuple(int(row) for row in np.flatnonzero(accepted))
+    first = unfiltered(attempt_labels, accepted)
+    for seed in range(design.seeds):
+        drawn = random_keep(attempt_labels, accepted, seed)
+        learned, apart = held_out(attempt_labels, kept, seed)
+        for task, percents in design.percents.items():
+            for percent in percents:
+                of_subset = design.seed_of_subset(seed)
+                real = subset(train_labels, percent, of_subset)
+                val = subset(val_labels, percent, of_subset)
+                twice = duplicated(train_labels, real, len(real) + len(kept), seed)
+                parts: dict[str, tuple[Rows, Rows]] = {
+                    REAL: (real, ()), BOTH: (real, kept), DUPLICATED: (twice, ()), UNFILTERED: (real, first),
+                    RANDOM: (real, drawn),
+                }
+                for arm, (own, attempts) in parts.items():
+                    yield Cell(task, arm, percent, seed, own, attempts, val, ())
+            yield Cell(task, SYNTHETIC, 0, seed, (), learned, (), apart)
+
+
+def _shuffled(labels: Sequence[str], seed: int, purpose: str) -> list[list[int]]:
+    """The rows of each class in a random order of its own, classes in name order."""
+    names = np.array(labels, dtype=np.str_)
+    return [
+        np.random.default_rng(int(digest([seed, purpose, str(name)]), 16))
+        .permutation(np.flatnonzero(names == name)).tolist()
+        for name in np.unique(names)
+    ]
+
+
+def _chosen(labels: Sequence[str], accepted: NDArray[np.bool_], seed: int | None) -> Rows:
+    names = np.array(labels, dtype=np.str_)
+    orders = (
+        [np.flatnonzero(names == name).tolist() for name in np.unique(names)] if seed is None
+        else _shuffled(labels, seed, "random keep")
+    )
+    return tuple(sorted(row for order in orders for row in order[:int(accepted[order].sum())]))

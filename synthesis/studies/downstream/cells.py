@@ -1,0 +1,186 @@
+"""Does a data set help a model that is trained on it? Trainings on real and synthetic pictures, tested on real ones.
+
+Every training is a small file that is keyed by all that decides it, so the same command carries on where it ended and
+never trains the same thing twice.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from terrasynth.synthesis.core.errors import RunError, one_line
+from terrasynth.synthesis.core.files import locked, write_file
+from terrasynth.synthesis.core.identity import digest
+from terrasynth.synthesis.studies.downstream.arms import REAL, SYNTHETIC, Cell, Design, cells
+from terrasynth.synthesis.studies.downstream.figures import (
+    ArmFigure,
+    ClassDifference,
+    Difference,
+    Interval,
+    class_differences,
+    crossed_mean,
+    differences,
+    stacked,
+)
+from terrasynth.synthesis.studies.downstream.pools import Pool, RunAttempts
+from terrasynth.synthesis.studies.trainings import Budget, Trained
+
+REVISION = 1  # raised when a training would give other scores for the same pictures and budget
+
+
+TrainCell = Callable[[str, Pool, Pool, Pool, Budget, int, str], Trained]
+"""Task, what to train on, what chooses the checkpoint, what to test on, budget, seed, name; `training` can do it."""
+
+
+@dataclass(frozen=True)
+class TaskFindings:
+    """What was found for one task.
+
+    Attributes:
+        task: "scene" or "retrieval".
+        budget: Of each training.
+        network: What was trained.
+        metrics: Their names, the first being the one that is judged.
+        chance: What guessing reaches.
+        percents: Shares of the real training pictures.
+        arms: How each arm does.
+        differences: Arms against arms.
+        classes: `real + synthetic` against `real only`, by class.
+        more_real: `real only` at the largest share minus at the smallest: whether the trainings are long enough to
+            show what more pictures do; None with one share.
+    """
+
+    task: str
+    budget: Budget
+    network: str
+    metrics: tuple[str, ...]
+    chance: Mapping[str, float]
+    percents: tuple[float, ...]
+    arms: tuple[ArmFigure, ...]
+    differences: tuple[Difference, ...]
+    classes: tuple[ClassDifference, ...]
+    more_real: Interval | None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The pictures that are compared with.
+
+    Attributes:
+        train: Real pictures to learn from.
+        val: Real pictures to choose checkpoints on.
+        test: Real pictures to test on.
+    """
+
+    train: Pool
+    val: Pool
+    test: Pool
+
+
+def measure_downstream(
+    real: Compared, attempts: RunAttempts, design: Design, budgets: Mapping[str, Budget], train_cell: TrainCell,
+    out: Path, seed: int = 0, say: Callable[[str], None] = print,
+) -> list[TaskFindings]:
+    """Train what is not trained yet, and compare.
+
+    Args:
+        real: The real pictures.
+        attempts: The run's attempts.
+        design: What is compared.
+        budgets: Task -> what each training may spend.
+        train_cell: Does one training.
+        out: Folder; `cells/` in it holds a file for each training.
+        seed: Of the intervals.
+        say: Is told of each training.
+
+    Raises:
+        InputError: Another process works in `out`.
+        RunError: A damaged file of a training, or the disk is full.
+    """
+    planned = list(cells(design, real.train.labels, real.val.labels, attempts.labels, attempts.accepted))
+    drawn, places = attempts.pool([row for cell in planned for row in cell.attempts + cell.val_attempts])
+    found: dict[Cell, Trained] = {}
+    began, made = time.monotonic(), 0
+    with locked(out):
+        for number, cell in enumerate(planned, 1):
+            # The pictures are put together for one training at a time.
+            train = _pool(real.train, cell.real, drawn, [places[row] for row in cell.attempts])
+            val = _pool(real.val, cell.val_real, drawn, [places[row] for row in cell.val_attempts])
+            budget = budgets[cell.task]
+            key = _key(cell, train, val, real.test, budget)
+            path = out / "cells" / f"{key}.json"
+            done = path.is_file()
+            if not done:
+                trained = train_cell(cell.task, train, val, real.test, budget, cell.seed, cell.name)
+                content = {"key": key, "cell": cell.name, "n_train": len(train), "n_val": len(val), **asdict(trained)}
+                write_file(path, json.dumps(content) + "\n")
+                made += 1
+            found[cell] = _read(path, key, len(real.test))
+            metric, scores = next(iter(found[cell].scores.items()))
+            rate = f", {(time.monotonic() - began) / made / 60:.1f} minutes each" if made else ""
+            say(f"{number} of {len(planned)}: {cell.name}: {metric} {np.mean(scores):.3f}"
+                f"{' (done before)' if done else rate}")
+    return [_findings(task, found, real.test.labels, design, budgets[task], seed) for task in design.percents]
+
+
+def _pool(real: Pool, rows: Sequence[int], drawn: Pool, places: Sequence[int]) -> Pool:
+    if not places:
+        return real.take(rows)
+    return real.take(rows) + drawn.take(places) if rows else drawn.take(places)
+
+
+def _key(cell: Cell, train: Pool, val: Pool, test: Pool, budget: Budget) -> str:
+    return digest({
+        "revision": REVISION, "torch": version("torch"), "task": cell.task, "seed": cell.seed, "budget": asdict(budget),
+        "train": train.digests, "val": val.digests, "test": test.digests,
+    })
+
+
+def _read(path: Path, key: str, n_test: int) -> Trained:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        trained = Trained(content["scores"], content["chance"], content["best_step"], content["network"])
+        if content["key"] != key or not all(len(scores) == n_test for scores in trained.scores.values()):
+            raise ValueError("it is of another training")
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({one_line(error)}); remove it and run the same command again: the "
+                       "training is done again") from error
+    return trained
+
+
+def _findings(
+    task: str, found: Mapping[Cell, Trained], labels: Sequence[str], design: Design, budget: Budget, seed: int
+) -> TaskFindings:
+    own = {cell: trained for cell, trained in found.items() if cell.task == task}
+    one = next(iter(own.values()))
+    metrics, percents = tuple(one.scores), design.percents[task]
+    scores = {
+        metric: stacked({(cell.arm, cell.percent, cell.seed): trained.scores[metric] for cell, trained in own.items()},
+                        percents, design.seeds)
+        for metric in metrics
+    }
+    arms = tuple(
+        ArmFigure(
+            cell.arm, cell.percent, len(cell.real), len(cell.attempts), len(cell.val_real) + len(cell.val_attempts),
+            {metric: crossed_mean(scores[metric][cell.arm, cell.percent], seed) for metric in metrics},
+        )
+        for cell in _in_order(cell for cell in own if cell.seed == 0)
+    )
+    judged = scores[metrics[0]]
+    return TaskFindings(
+        task, budget, one.network, metrics, dict(one.chance), percents, arms,
+        tuple(differences(judged, percents, seed)), tuple(class_differences(judged, percents, labels, seed)),
+        crossed_mean(judged[REAL, percents[-1]] - judged[REAL, percents[0]], seed) if len(percents) > 1 else None,
+    )
+
+
+def _in_order(some: Iterable[Cell]) -> list[Cell]:
+    """By share, `synthetic only` last."""
+    return sorted(some, key=lambda cell: (cell.arm == SYNTHETIC, cell.percent))

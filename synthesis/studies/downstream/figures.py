@@ -1,0 +1,208 @@
+"""What the trainings of `eval downstream` show: means, paired differences with intervals, and a verdict by rule.
+
+A training gives a score for each test picture. Two arms are compared picture by picture and seed by seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrasynth.synthesis.studies.downstream.arms import ARMS, BOTH, DUPLICATED, RANDOM, REAL, SYNTHETIC, UNFILTERED
+
+RESAMPLES = 2000
+HELPS, HURTS, SAME, UNJUDGED = "helps", "hurts", "no difference shown", "not judged"
+BETTER, WORSE = "better", "worse"
+COMPARED = (
+    (BOTH, REAL), (BOTH, DUPLICATED), (BOTH, UNFILTERED), (BOTH, RANDOM), (DUPLICATED, REAL), (UNFILTERED, REAL),
+    (RANDOM, REAL), (SYNTHETIC, REAL),
+)
+
+Scores = NDArray[np.float64]
+"""float64 (K, N): of each seed, of each test picture; 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over seeds and test pictures with its 95 % interval.
+
+    Attributes:
+        value: The mean.
+        low: Lower end; None with one seed, which says nothing about others.
+        high: Upper end.
+        by_seed: The mean of each seed.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    by_seed: tuple[float, ...]
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation over the seeds."""
+        return float(np.std(self.by_seed, ddof=1)) if len(self.by_seed) > 1 else None
+
+    def words(self, signed: bool = False) -> str:
+        """Value and interval."""
+        form = "+.3f" if signed else ".3f"
+        if self.low is None or self.high is None:
+            return f"{self.value:{form}} [one seed]"
+        return f"{self.value:{form}} [{self.low:{form}}, {self.high:{form}}]"
+
+
+@dataclass(frozen=True)
+class ArmFigure:
+    """How one arm does.
+
+    Attributes:
+        arm: Its name.
+        percent: Of the real training pictures; 0 for `synthetic only`.
+        n_real: Real pictures that it learned from, repetitions included.
+        n_synthetic: Synthetic pictures that it learned from.
+        n_val: Pictures that chose its checkpoint.
+        metrics: Metric -> mean, the first being the one that is judged.
+    """
+
+    arm: str
+    percent: float
+    n_real: int
+    n_synthetic: int
+    n_val: int
+    metrics: Mapping[str, Interval]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One arm minus another, on the metric that is judged.
+
+    Attributes:
+        percent: Of the real training pictures.
+        arm: The one.
+        against: The other.
+        difference: The mean difference.
+        verdict: By `verdict_of`.
+    """
+
+    percent: float
+    arm: str
+    against: str
+    difference: Interval
+    verdict: str
+
+
+@dataclass(frozen=True)
+class ClassDifference:
+    """`real + synthetic` minus `real only` on the test pictures of one class.
+
+    Attributes:
+        percent: Of the real training pictures.
+        label: The class.
+        n: Its test pictures.
+        real: The score of `real only`.
+        difference: The mean difference.
+    """
+
+    percent: float
+    label: str
+    n: int
+    real: float
+    difference: Interval
+
+
+def crossed_mean(scores: Scores, seed: int) -> Interval:
+    """Mean over seeds and test pictures, with an interval that holds for other pictures and other seeds.
+
+    The pictures are resampled with replacement, the same ones for all seeds. The seeds are too few for that: the range
+    of three values holds their mean three times in four. They enter by Student's t with K - 1 degrees of freedom. What
+    a picture and a seed do together is in the spread of both; it is taken out of that of the pictures (the interaction
+    of a two-way analysis of variance, one score a cell).
+
+    Args:
+        scores: Of each seed and picture, or differences of such.
+        seed: Of the resamples.
+    """
+    by_seed, by_picture = scores.mean(1), scores.mean(0)
+    value = float(scores.mean())
+    seeds = tuple(float(each) for each in by_seed)
+    if len(scores) < 2:
+        return Interval(value, None, None, seeds)
+    k, n = scores.shape
+    together = scores - by_seed[:, None] - by_picture + value
+    own = max(0.0, by_picture.var() - np.square(together).sum() / ((k - 1) * k * n))
+    pictures = (by_picture - value) * (own / by_picture.var()) ** 0.5 if own else np.zeros(n)
+    generator = np.random.default_rng(seed)
+    means = value + generator.multinomial(n, np.full(n, 1 / n), RESAMPLES) @ pictures / n
+    error = float(by_seed.std(ddof=1)) / k**0.5
+    low, high = np.quantile(means + error * generator.standard_t(k - 1, RESAMPLES), [0.025, 0.975])
+    return Interval(value, float(low), float(high), seeds)
+
+
+def verdict_of(difference: Interval, words: tuple[str, str] = (BETTER, WORSE)) -> str:
+    """The first word if the interval lies above 0, the second if below, and else that no difference is shown."""
+    if difference.low is None or difference.high is None:
+        return UNJUDGED
+    return words[0] if difference.low > 0 else words[1] if difference.high < 0 else SAME
+
+
+def differences(scores: Mapping[tuple[str, float], Scores], percents: Sequence[float], seed: int) -> list[Difference]:
+    """All pairs of `COMPARED` at each share.
+
+    Args:
+        scores: (arm, percent) -> scores on the metric that is judged.
+        percents: Shares of the real training pictures.
+        seed: Of the intervals.
+    """
+    found = []
+    for percent in percents:
+        for arm, against in COMPARED:
+            difference = crossed_mean(_of(scores, arm, percent) - _of(scores, against, percent), seed)
+            words = (HELPS, HURTS) if (arm, against) == (BOTH, REAL) else (BETTER, WORSE)
+            found.append(Difference(percent, arm, against, difference, verdict_of(difference, words)))
+    return found
+
+
+def class_differences(
+    scores: Mapping[tuple[str, float], Scores], percents: Sequence[float], labels: Sequence[str], seed: int
+) -> list[ClassDifference]:
+    """Which classes gain and which lose, at each share.
+
+    Args:
+        scores: (arm, percent) -> scores on the metric that is judged.
+        percents: Shares of the real training pictures.
+        labels: The class of each test picture.
+        seed: Of the intervals.
+    """
+    names = np.array(labels, dtype=np.str_)
+    found = []
+    for percent in percents:
+        real, both = _of(scores, REAL, percent), _of(scores, BOTH, percent)
+        for name in np.unique(names):
+            own = names == name
+            found.append(ClassDifference(percent, str(name), int(own.sum()), float(real[:, own].mean()),
+                                         crossed_mean((both - real)[:, own], seed)))
+    return found
+
+
+def sentence(found: Sequence[Difference], percent: float) -> str:
+    """The verdicts of one share in words."""
+    own = {(each.arm, each.against): each for each in found if each.percent == percent}
+    first = own[BOTH, REAL]
+    if first.verdict == UNJUDGED:
+        return f"{percent:g} %: not judged, since there is one seed ({first.difference.value:+.3f})"
+    controls = ", ".join(f"{against} {own[BOTH, against].verdict}" for against in (DUPLICATED, UNFILTERED, RANDOM))
+    return f"{percent:g} %: {first.verdict} ({first.difference.words(signed=True)}); against {controls}"
+
+
+def stacked(scores: Mapping[tuple[str, float, int], Sequence[float]], percents: Sequence[float],
+            seeds: int) -> dict[tuple[str, float], Scores]:
+    """Scores by (arm, percent, seed) as one array (K, N) for each arm and share."""
+    places = [(arm, percent) for arm in ARMS if arm != SYNTHETIC for percent in percents] + [(SYNTHETIC, 0.0)]
+    return {place: np.array([scores[*place, seed] for seed in range(seeds)], np.float64) for place in places}
+
+
+def _of(scores: Mapping[tuple[str, float], Scores], arm: str, percent: float) -> Scores:
+    return scores[arm, 0.0 if arm == SYNTHETIC else percent]

@@ -1,0 +1,185 @@
+"""The findings of `eval downstream` as lines, as Markdown and as JSON; the same findings always give the same bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from terrasynth.eval.markdown import row
+from terrasynth.synthesis.core.files import write_file
+from terrasynth.synthesis.studies.downstream.arms import BOTH, DUPLICATED, HELD_OUT, REAL, SYNTHETIC, UNFILTERED
+from terrasynth.synthesis.studies.downstream.arms import RANDOM as RANDOM_KEEP
+from terrasynth.synthesis.studies.downstream.cells import TaskFindings
+from terrasynth.synthesis.studies.downstream.exposure import Exposure
+from terrasynth.synthesis.studies.downstream.figures import COMPARED, ClassDifference, Difference, sentence
+
+TITLES = {"scene": "Scene classification", "retrieval": "Image-text retrieval"}
+METRICS = {
+    "scene": "Accuracy is the share of the test pictures whose class is named.",
+    "retrieval": "R@k is the mean of two shares: pictures that find one of their captions among the first k, and "
+                 "captions, averaged by picture, that find their picture. Mean recall is the mean of R@1 and R@5.",
+}
+SHOWN = "more real pictures help, as they should"
+NOT_SHOWN = ("not even more real pictures are shown to help: these trainings are too short or too few to say what any "
+             "pictures bring")
+MARK = "`*`: the 95 % interval of this class leaves out 0; with so many classes some do by chance."
+NOTES = (
+    f"`{REAL}`: a share of the real training pictures, drawn class by class; smaller shares lie within larger ones.",
+    f"`{BOTH}`: those and all accepted pictures of the run.",
+    f"`{DUPLICATED}`: the real ones repeated until there are as many as in `{BOTH}`. With the same number of steps "
+    f"that hardly differs from `{REAL}` but in the order of the pictures, so its difference shows what chance does.",
+    f"`{UNFILTERED}`: in place of the accepted pictures the first attempts of each class, as many of each class: the "
+    "run as it would be without filters.",
+    f"`{RANDOM_KEEP}`: in their place attempts drawn at random, as many of each class, others for each seed.",
+    f"`{SYNTHETIC}`: accepted pictures alone; one in {HELD_OUT} of them chooses the checkpoint.",
+    "The same budget: every training of a task takes the same number of steps of the same number of pictures at the "
+    "same size, with the same schedule, whatever it is trained on. More pictures do not mean more steps.",
+    "Every training has random turns, flips, crops, brightness and contrast, as the preset has.",
+    f"All arms but `{SYNTHETIC}` choose their checkpoint on the same share of the real `val` split, one picture a "
+    "class at the least; never on `test`.",
+    "Intervals are 95 %, for other test pictures (resampled, paired) and other seeds (Student's t over the seeds).",
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of words.
+
+    Attributes:
+        head: The names of the columns.
+        rows: The cells, as many a row as there are columns.
+    """
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def __str__(self) -> str:
+        return "\n".join(map(row, (self.head, ["---"] * len(self.head), *self.rows)))
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that was found.
+
+    Attributes:
+        settings: What decides the figures.
+        exposure: What the generator saw.
+        tasks: The findings.
+    """
+
+    settings: Mapping[str, object]
+    exposure: Exposure
+    tasks: tuple[TaskFindings, ...]
+
+    def lines(self) -> list[str]:
+        """Verdicts for a terminal."""
+        found = [f"{TITLES[each.task]}: {line}" for each in self.tasks for line in verdicts(each)]
+        return [*([self.exposure.warning.replace("**", "")] if self.exposure.warning else []), *found]
+
+    def markdown(self) -> str:
+        """Everything, as a page of text."""
+        parts = ["# Does the data set help a model that is trained on it?"]
+        if self.exposure.warning:
+            parts.append(self.exposure.warning)
+        for each in self.tasks:
+            parts += [f"## {TITLES[each.task]}", "\n".join(f"- {line}" for line in verdicts(each)), chance_note(each),
+                      str(arm_table(each, self.exposure)), METRICS[each.task], by_chance(each),
+                      "### Pairs", str(pair_table(each)), "### By class", str(class_table(each)), MARK]
+        parts += ["## How", "\n".join(f"- {note}" for note in NOTES), "## Settings",
+                  "\n".join(f"- {key}: {value}" for key, value in self.settings.items())]
+        return "\n\n".join(parts) + "\n"
+
+    def to_json(self) -> dict[str, object]:
+        """Nested plain data."""
+        return {"settings": dict(self.settings), "generator_saw": self.exposure.words,
+                "warning": self.exposure.warning, "tasks": [asdict(each) for each in self.tasks]}
+
+    def save(self, out: Path) -> None:
+        """Write `downstream.json` and `downstream.md`."""
+        write_file(out / "downstream.json", json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n")
+        write_file(out / "downstream.md", self.markdown())
+
+
+def verdicts(findings: TaskFindings) -> list[str]:
+    """One sentence a share, and whether the trainings could have shown anything."""
+    found = [sentence(findings.differences, percent) for percent in findings.percents]
+    more = findings.more_real
+    if more is not None:
+        first, last = findings.percents[0], findings.percents[-1]
+        words = f"{REAL} at {last:g} % minus at {first:g} %: {more.words(signed=True)}"
+        if more.low is not None:
+            words += f" - {SHOWN if more.low > 0 else NOT_SHOWN}"
+        found.append(words)
+    return found
+
+
+def chance_note(findings: TaskFindings) -> str:
+    """What the figures rest on."""
+    seeds = len(findings.arms[0].metrics[findings.metrics[0]].by_seed)
+    n = sum(each.n for each in findings.classes if each.percent == findings.percents[0])
+    chance = ", ".join(f"{name} {value:.3f}" for name, value in findings.chance.items()) or "not measured"
+    return (f"{findings.network}, {findings.budget}; {seeds} seed{'s' if seeds > 1 else ''}; n = {n} real test "
+            f"pictures. Chance: {chance}.")
+
+
+def by_chance(findings: TaskFindings) -> str:
+    """How many differences to expect of nothing, and how large they are where next to nothing differs."""
+    pairs = len(findings.differences)
+    same = [each.difference.value for each in findings.differences if (each.arm, each.against) == (DUPLICATED, REAL)]
+    return (f"{pairs} pairs of arms are compared at 95 % each: where nothing differs, up to about {pairs * 0.05:.1f} "
+            f"of them would still be called different. `{DUPLICATED}` minus `{REAL}`, which hardly differ, lies "
+            f"between {min(same):+.3f} and {max(same):+.3f}.")
+
+
+def arm_table(findings: TaskFindings, exposure: Exposure) -> Table:
+    """How each arm does."""
+    first, *others = findings.metrics
+    against = {(each.percent, each.arm): each for each in findings.differences if each.against == REAL}
+    rows = []
+    for each in findings.arms:
+        figure = each.metrics[first]
+        difference = against.get((each.percent, each.arm))
+        rows.append((
+            f"{each.percent:g} %" if each.percent else "none", each.arm, f"{each.n_real:,} + {each.n_synthetic:,}",
+            f"{each.n_val:,}", figure.words(), "" if figure.spread is None else f"{figure.spread:.3f}",
+            *(f"{each.metrics[name].value:.3f}" for name in others),
+            "" if difference is None else difference.difference.words(signed=True),
+            exposure.words[each.percent] if each.n_synthetic and each.percent else "",
+        ))
+    return Table(("real pictures", "arm", "real + synthetic", "val", first, "sd over seeds", *others, "minus real only",
+                  "generator saw"), tuple(rows))
+
+
+def pair_table(findings: TaskFindings) -> Table:
+    """Every pair of arms at every share."""
+    found = {(each.arm, each.against, each.percent): each for each in findings.differences}
+    return Table(_by_share("compared", findings), tuple(
+        (f"{arm} minus {against}", *(_pair_words(found[arm, against, percent]) for percent in findings.percents))
+        for arm, against in COMPARED
+    ))
+
+
+def class_table(findings: TaskFindings) -> Table:
+    """`real + synthetic` minus `real only` by class, what the interval sets apart marked."""
+    by_class: dict[str, list[ClassDifference]] = {}
+    for each in findings.classes:
+        by_class.setdefault(each.label, []).append(each)
+    return Table(_by_share("class (test pictures)", findings), tuple(
+        (f"{label} ({own[0].n})", *(_class_words(each) for each in own)) for label, own in by_class.items()
+    ))
+
+
+def _by_share(first: str, findings: TaskFindings) -> tuple[str, ...]:
+    return first, *(f"{percent:g} %" for percent in findings.percents)
+
+
+def _pair_words(found: Difference) -> str:
+    return f"{found.difference.words(signed=True)} {found.verdict}"
+
+
+def _class_words(found: ClassDifference) -> str:
+    low, high = found.difference.low, found.difference.high
+    apart = low is not None and high is not None and not low <= 0 <= high
+    return f"{found.difference.value:+.2f}{' *' if apart else ''} (real only {found.real:.2f})"

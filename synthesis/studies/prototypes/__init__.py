@@ -1,0 +1,3 @@
+"""What the prototypes of a Hopfield generator stand for, and whether they are used."""
+
+__all__ = ["inspection", "report"]

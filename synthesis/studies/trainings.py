@@ -1,0 +1,66 @@
+"""What `training` does for a study: the shape of its budgets and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from terrasynth.eval.metrics.figure import Figure
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every training of a task may spend, whatever it is trained on.
+
+    Attributes:
+        steps: Gradient steps.
+        batch_size: Pictures a step.
+        size: Side in pixels.
+    """
+
+    steps: int
+    batch_size: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.steps} steps of {self.batch_size} pictures at {self.size} px"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What one training came to.
+
+    Attributes:
+        scores: Metric -> score of each test picture, 0 to 1; the first metric is the one that is judged.
+        chance: Metric -> what guessing reaches.
+        best_step: The step whose weights were chosen.
+        network: What kind of network it is.
+    """
+
+    scores: Mapping[str, Sequence[float]]
+    chance: Mapping[str, float]
+    best_step: int
+    network: str
+
+
+@dataclass(frozen=True)
+class TrainedAccuracy:
+    """How a classifier that learned from some pictures does on real ones.
+
+    Attributes:
+        accuracy: Share of the real pictures whose class it names.
+        chance: Accuracy of a guess.
+        n_train: Pictures it learned from.
+        n_val: Pictures of the same source that chose the checkpoint.
+        steps: Training steps.
+        network: What kind of classifier it is, and at what size it looks.
+    """
+
+    accuracy: Figure
+    chance: float
+    n_train: int
+    n_val: int
+    steps: int
+    network: str

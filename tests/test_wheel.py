@@ -1,0 +1,99 @@
+"""What is installed: one name, every file of the four folders, and it works without the checkout."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("prompts", "eval", "synthesis", "training")
+
+
+def _pip(*arguments):
+    subprocess.run([sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *map(str, arguments)],
+                   check=True)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A wheel that was built from a copy of the tracked files, since a build leaves files behind."""
+    work = tmp_path_factory.mktemp("wheel")
+    source = work / "source"
+    for name in (*PACKAGES, "src"):
+        shutil.copytree(ROOT / name, source / name, symlinks=True,
+                        ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    _pip("wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", work, source)
+    return next(work.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def site(wheel):
+    _pip("install", "--no-deps", "--no-index", "--target", wheel.parent / "site", wheel)
+    return wheel.parent / "site"
+
+
+def _run(site, cwd, *command):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, cwd=cwd,
+                          env=environment | {"PYTHONPATH": str(site), "HF_HUB_OFFLINE": "1"})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_it_has_one_name_and_every_file(wheel):
+    with zipfile.ZipFile(wheel) as file:
+        found = {name for name in file.namelist() if ".dist-info/" not in name}
+    assert {name.split("/")[0] for name in found} == {"terrasynth"}
+    wanted = {f"terrasynth/{path.relative_to(ROOT)}" for package in PACKAGES for path in (ROOT / package).rglob("*")
+              if path.is_file() and "__pycache__" not in path.parts}
+    own = {f"terrasynth/{name}" for name in ("__init__.py", "__main__.py", "py.typed")}
+    assert found == wanted | own
+
+
+def test_every_module_is_imported_from_it(site, tmp_path):
+    code = ("import importlib, pkgutil, sys, terrasynth\n"
+            "def walk(package):\n"
+            "    for found in pkgutil.iter_modules(package.__path__, package.__name__ + '.'):\n"
+            "        if not found.name.endswith('__main__'):\n"
+            "            module = importlib.import_module(found.name)\n"
+            "            assert module.__file__.startswith(sys.argv[1]), module.__file__\n"
+            "            print(found.name)\n"
+            "            if found.ispkg:\n"
+            "                walk(module)\n"
+            "walk(terrasynth)\n")
+    modules = _run(site, tmp_path, "-c", code, site).split()
+    assert len(modules) == len([path for package in PACKAGES for path in (ROOT / package).rglob("*.py")
+                                if path.name != "__main__.py"])
+
+
+@pytest.mark.parametrize("model", ["ldm-ucm", "mhn-ucm"])
+def test_it_makes_a_data_set(site, tmp_path, model):
+    (tmp_path / "recipe.yaml").write_text(
+        f"name: small\ngenerator: {{model: {model}, steps: 1}}\nprompts: {{classes: [harbor]}}\nfilters: []\n"
+        "target: {per_class: 2, max_attempts: 2}\nruntime: {dtype: float32}\n")
+    _run(site, tmp_path, "-m", "terrasynth", "run", "recipe.yaml", "--out", "run")
+    assert (tmp_path / "run" / "data" / "train-00000.parquet").is_file()
+    _run(site, tmp_path, "-m", "terrasynth", "verify", "run")
+    _run(site, tmp_path, "-m", "terrasynth", "export", "run", "--format", "coco", "--out", "out")
+
+
+def test_a_pipeline_that_was_saved_under_the_old_name_loads(site, tmp_path):
+    """`mhn-ucm` names its network `synthesis.hopfield_transformer`, which was the module's name until 0.1."""
+    index = (ROOT / "synthesis" / "weights" / "mhn-ucm" / "model_index.json").read_text()
+    assert '"synthesis.hopfield_transformer"' in index
+    code = ("from terrasynth.synthesis.generators.hopfield.pipeline import Txt2ImgMHNPipeline\n"
+            "from terrasynth.synthesis.core.embedded import WEIGHTS\n"
+            "import sys\n"
+            "pipeline = Txt2ImgMHNPipeline.from_pretrained(WEIGHTS / 'mhn-ucm')\n"
+            "pipeline.save_pretrained(sys.argv[1])\n"
+            "again = Txt2ImgMHNPipeline.from_pretrained(sys.argv[1])\n"
+            "print(type(pipeline.transformer) is type(again.transformer), 'synthesis' in sys.modules)\n")
+    assert _run(site, tmp_path, "-c", code, tmp_path / "again").split() == ["True", "False"]
+    saved = (tmp_path / "again" / "model_index.json").read_text()
+    assert '"terrasynth.synthesis.generators.hopfield.transformer"' in saved

@@ -1,0 +1,99 @@
+"""Versions of a picture to learn from that are all true views from straight above: turned, mirrored, nearer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from terrasynth.synthesis.core.real_pictures import opened
+from terrasynth.training.data import Pair, Skipped
+from terrasynth.training.errors import InputError
+
+TURNS = 8
+
+
+@dataclass(frozen=True)
+class View:
+    """A square part of a picture, turned.
+
+    Attributes:
+        turn: One of the eight flips and quarter turns, as `terrasynth.training.data.pictures.dihedral` counts them.
+        scale: Side of the part as a share of the picture's shorter side.
+        left: Place of the part, 0 for the left edge and 1 for the right one.
+        top: The same from top to bottom.
+    """
+
+    turn: int = 0
+    scale: float = 1.0
+    left: float = 0.5
+    top: float = 0.5
+
+    def of(self, picture: Image.Image, size: int) -> NDArray[np.uint8]:
+        """The view, `uint8` (size, size, 3). Colours stay as they are, and a pixel stays as long as it is wide."""
+        side = self.scale * min(picture.size)
+        left, top = self.left * (picture.width - side), self.top * (picture.height - side)
+        shown = picture.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
+        pixels = np.rot90(np.asarray(shown), self.turn % 4)
+        return np.array(pixels[:, ::-1] if self.turn >= TURNS // 2 else pixels, order="C")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures of one split that can be read.
+
+    Attributes:
+        pairs: Their pairs.
+        digest: Hash of all their pixels.
+    """
+
+    pairs: tuple[Pair, ...]
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @property
+    def captions(self) -> tuple[tuple[str, ...], ...]:
+        """The captions of each picture."""
+        return tuple(pair.captions for pair in self.pairs)
+
+    def class_names(self) -> list[str]:
+        """The class name of each picture; "" where there is none."""
+        return [pair.label for pair in self.pairs]
+
+    def open(self, rows: Sequence[int], size: int) -> NDArray[np.uint8]:
+        """Pictures as they are judged: the middle, upright; `uint8` (N, size, size, 3)."""
+        return np.stack([View().of(opened(self.pairs[row]), size) for row in rows])
+
+
+def spread(rows: int, count: int) -> list[int]:
+    """`count` of `rows` row numbers at even distances, or all where there are fewer."""
+    return [int(row) for row in np.linspace(0, rows - 1, min(count, rows)).round()]
+
+
+def read_split(pairs: Sequence[Pair], split: str, skipped: list[Skipped]) -> Pictures:
+    """Decode every picture of a split once, and leave out by name what cannot be read.
+
+    Raises:
+        InputError: The split is empty, or nothing in it can be read.
+    """
+    if not pairs:
+        raise InputError(f"the data has no {split!r} split; it is needed (the best checkpoint is chosen on val)")
+    digest, kept = hashlib.sha256(), []
+    for pair in pairs:
+        try:
+            picture = pair.open()
+        except (OSError, SyntaxError, ValueError) as error:  # what PIL raises for broken files
+            skipped.append(Skipped(pair.name, f"unreadable image: {error}"))
+            continue
+        digest.update(f"{picture.size}".encode() + picture.tobytes())
+        kept.append(pair)
+    if not kept:
+        last = skipped[-1]
+        raise InputError(f"none of {len(pairs)} images could be read; the last was {last.name}: {last.reason}")
+    return Pictures(tuple(kept), digest.hexdigest())

@@ -1,0 +1,202 @@
+"""The KL autoencoder of the latent diffusion model (Rombach et al., CVPR 2022, section 3.1).
+
+L1, a perceptual distance on features of our own scene classifier (Zhang et al., CVPR 2018, with that network in place
+of an ImageNet one), a patch adversarial loss (Isola et al., CVPR 2017), and a weak KL term. Latents are pressed to
+turn and to shrink with the picture (EQ-VAE, Kouzelis et al., ICML 2025), which a small diffusion model learns faster.
+The decoder can be trained further alone: what the latents mean stays, and a diffusion model on them stays right.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+from typing_extensions import override
+
+from terrasynth.training.data.pictures import PictureSet, dihedral, random_dihedral, to_float
+from terrasynth.training.errors import InputError
+from terrasynth.training.families.perception import PatchDiscriminator, ScenePerception, hinge_loss
+from terrasynth.training.running.loop import Losses, Task
+from terrasynth.training.running.same_shape import check_same_shape
+from terrasynth.training.running.saving import save_model
+from terrasynth.training.running.sheets import tile
+
+INITIAL_LOG_VARIANCE = -6.0
+
+
+class AutoencoderSettings(BaseModel):
+    """What a preset may set about the autoencoder; `decoder_only` keeps the encoder of `needs.initial`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: int = 128
+    crop: int = 96
+    decoder_only: bool = False
+    latent_channels: int = 4
+    channels: tuple[int, ...] = (16, 48, 128, 128)
+    layers_per_block: int = 1
+    groups: int = 4
+    kl_weight: float = 1e-5
+    perceptual_weight: float = 0.12
+    adversarial_weight: float = 0.05
+    adversarial_start: float = 0.6
+    shrink_share: float = 0.25
+
+
+class AutoencoderTask(Task):
+    """Two players: the autoencoder, and from `adversarial_start` of the budget on the discriminator.
+
+    Args:
+        splits: Pictures at `crop` pixels or more.
+        settings: See `AutoencoderSettings`.
+        device: Where the networks are.
+        perception: The perceptual distance.
+        initial: Folder of an `AutoencoderKL` of the same shape to go on from.
+
+    Raises:
+        InputError: The pictures are too small, `initial` has another shape, or `decoder_only` has no latents to keep.
+    """
+
+    players = ("autoencoder", "discriminator")
+
+    def __init__(self, splits: dict[str, PictureSet], settings: AutoencoderSettings, device: torch.device,
+                 perception: ScenePerception, initial: Path | None = None) -> None:
+        room = splits["train"].pixels.shape[-1]
+        if settings.crop > room:
+            raise InputError(f"model.crop {settings.crop} is larger than load_size {room}; make it smaller")
+        self.splits, self.settings, self.device, self.size = splits, settings, device, settings.size
+        self.perception = perception.to(device)
+        depth = len(settings.channels)
+        self.model = AutoencoderKL(
+            in_channels=3, out_channels=3, latent_channels=settings.latent_channels, sample_size=settings.size,
+            down_block_types=["DownEncoderBlock2D"] * depth, up_block_types=["UpDecoderBlock2D"] * depth,
+            block_out_channels=list(settings.channels), layers_per_block=settings.layers_per_block,
+            norm_num_groups=settings.groups, mid_block_add_attention=False,
+        ).to(device)
+        if initial is not None:
+            self._go_on_from(initial)
+        elif settings.decoder_only:
+            raise InputError("model.decoder_only keeps the latents of a model: name an AutoencoderKL in needs.initial")
+        else:
+            self._start_nearly_deterministic()
+        if settings.decoder_only:
+            self.model.encoder.requires_grad_(False)
+            self.model.quant_conv.requires_grad_(False)
+        self.discriminator = PatchDiscriminator().to(device)
+        self._fake: torch.Tensor | None = None
+
+    def _go_on_from(self, folder: Path) -> None:
+        other = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32)
+        check_same_shape(self.model.config, other.config,
+                         ("block_out_channels", "latent_channels", "layers_per_block", "norm_num_groups"))
+        self.model.load_state_dict(other.state_dict())
+        self.model.register_to_config(scaling_factor=other.config.scaling_factor)
+
+    @torch.no_grad()
+    def _start_nearly_deterministic(self) -> None:
+        """With unit noise on a latent that says nothing yet, the decoder learns to ignore the latent."""
+        channels = self.settings.latent_channels
+        self.model.quant_conv.weight[channels:].zero_()
+        self.model.quant_conv.bias[channels:].fill_(INITIAL_LOG_VARIANCE)
+
+    @override
+    def __len__(self) -> int:
+        return len(self.splits["train"])
+
+    @override
+    def networks(self) -> dict[str, nn.Module]:
+        return {"autoencoder": self.model, "discriminator": self.discriminator}
+
+    @override
+    def player_networks(self, player: str) -> list[str]:
+        return [player]
+
+    @override
+    def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        train = self.splits["train"]
+        crop = self.settings.crop
+        top, left = torch.randint(train.pixels.shape[-1] - crop + 1, (2,), generator=generator).tolist()
+        pixels = train.pixels[rows][..., top:top + crop, left:left + crop]
+        pixels = to_float(random_dihedral(pixels, generator))
+        side = crop // 2 ** (len(self.settings.channels) - 1)
+        noise = torch.randn(len(rows), self.settings.latent_channels, side, side, generator=generator)
+        how = torch.tensor([int(torch.randint(8, (1,), generator=generator)),
+                            int(torch.rand(1, generator=generator) < self.settings.shrink_share)])
+        return {"pixels": pixels.to(self.device), "noise": noise.to(self.device), "how": how}
+
+    @override
+    def losses(self, player: str, batch: dict[str, torch.Tensor], progress: float) -> Losses:
+        turn, shrink = (int(value) for value in batch["how"])
+        real = dihedral(batch["pixels"], turn)
+        real = F.avg_pool2d(real, 2) if shrink else real
+        adversarial = (self.settings.adversarial_weight > 0 and progress >= self.settings.adversarial_start
+                       and not shrink)
+        if player == "discriminator":
+            if not adversarial or self._fake is None:
+                return {}
+            return {"hinge": hinge_loss(self.discriminator(real), self.discriminator(self._fake))}
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.settings.decoder_only):
+            posterior = self.model.encode(batch["pixels"]).latent_dist
+        mean, log_variance = posterior.mean.float(), posterior.logvar.float()
+        latent = dihedral(mean + torch.exp(0.5 * log_variance) * batch["noise"], turn)
+        latent = F.avg_pool2d(latent, 2) if shrink else latent
+        fake = self.model.decode(latent.contiguous()).sample.float()
+        losses = {"l1": (fake - real).abs().mean()}
+        if not self.settings.decoder_only:
+            kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+            losses["kl"] = self.settings.kl_weight * kl
+        if self.settings.perceptual_weight:
+            losses["perceptual"] = self.settings.perceptual_weight * self.perception(fake, real)
+        if adversarial:
+            losses["adversarial"] = -self.settings.adversarial_weight * self.discriminator(fake).mean()
+        self._fake = fake.detach()
+        return losses
+
+    def _val_pixels(self) -> torch.Tensor:
+        return F.interpolate(to_float(self.splits["val"].pixels), self.size, mode="area")
+
+    @torch.no_grad()
+    def reconstruct_mean(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Decode the posterior mean: `float32` (N, 3, S, S) in [-1, 1] for the same of real pictures."""
+        parts = []
+        for part in pixels.split(32):
+            with torch.autocast(self.device.type, torch.bfloat16):
+                latent = self.model.encode(part.to(self.device)).latent_dist.mode()
+                parts.append(self.model.decode(latent).sample.float().cpu().clamp(-1, 1))
+        return torch.cat(parts)
+
+    @override
+    def validate(self) -> dict[str, float]:
+        real = self._val_pixels()
+        fake = self.reconstruct_mean(real)
+        psnr = 10 * torch.log10(4 / (fake - real).square().mean((1, 2, 3))).mean().item()
+        parts = zip(fake.split(64), real.split(64), strict=True)
+        weighted = [(self.perception(a.to(self.device), b.to(self.device)).item(), len(a)) for a, b in parts]
+        perceptual = sum(value * n for value, n in weighted) / len(real)
+        # Sharpness counts as much as fidelity: the perceptual distance falls while PSNR pays for the texture.
+        return {"score": -perceptual, "psnr_db": psnr, "perceptual": perceptual, "n": float(len(real))}
+
+    @override
+    def preview(self) -> np.ndarray:
+        real = self._val_pixels()[::13][:16]
+        both = torch.cat([real, self.reconstruct_mean(real)])
+        return tile(both, columns=8)
+
+    @torch.no_grad()
+    def latent_scale(self, n: int = 512) -> float:
+        """1 / standard deviation of the latents of training pictures: `scaling_factor` of the saved model."""
+        pixels = F.interpolate(to_float(self.splits["train"].pixels[:: max(1, len(self) // n)]), self.size, mode="area")
+        with torch.autocast(self.device.type, torch.bfloat16):
+            latents = [self.model.encode(p.to(self.device)).latent_dist.mode().float().cpu() for p in pixels.split(32)]
+        return 1 / torch.cat(latents).std().item()
+
+    @override
+    def save(self, folder: Path) -> None:
+        if not self.settings.decoder_only:
+            self.model.register_to_config(scaling_factor=round(self.latent_scale(), 5))
+        save_model(self.model, folder)

@@ -1,0 +1,334 @@
+"""The training loop that every model family shares: one `accelerate` loop, a time budget, and resume."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from terrasynth.training.errors import InputError
+from terrasynth.training.running.place import these_processes
+from terrasynth.training.running.progress import Progress
+from terrasynth.training.running.same_training import COMPLETE, check_resumable, made_from, note_complete, resolved
+from terrasynth.training.running.settings import LoopSettings
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Losses = dict[str, torch.Tensor]
+
+
+class Task(ABC):
+    """One model family as the loop sees it.
+
+    A task has one or more *players*, each with an optimiser of its own (an autoencoder and its discriminator are two).
+    Its randomness comes only from the generator that the loop hands it, so that step s of a run is the same whether
+    or not the run was interrupted before.
+    """
+
+    players: tuple[str, ...] = ("model",)
+    size: int
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of training pictures."""
+
+    @abstractmethod
+    def networks(self) -> dict[str, nn.Module]:
+        """Every trained network by name; a player's parameters are those of `player_networks`."""
+
+    def player_networks(self, player: str) -> Sequence[str]:
+        """Names of the networks that `player` optimises: all of them unless a task says otherwise."""
+        return list(self.networks())
+
+    def rate(self, network: str, parameter: str) -> float:
+        """Learning rate of a parameter in units of the loop's; names as in `networks` and `named_parameters`."""
+        return 1.0
+
+    @abstractmethod
+    def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Tensors of the training pictures `rows` (int64 (B,)), augmented, on the task's device."""
+
+    @abstractmethod
+    def losses(self, player: str, batch: dict[str, torch.Tensor], progress: float) -> Losses:
+        """Named scalar losses of `player`, weights included; the loop minimises their sum. `progress` in [0, 1)."""
+
+    @abstractmethod
+    def validate(self) -> dict[str, float]:
+        """Figures on `val` with the averaged weights; of the highest `score` is what is kept, without one the last."""
+
+    def preview(self) -> np.ndarray | None:
+        """A `uint8` (H, W, 3) sheet to look at, or None where there is nothing to see."""
+        return None
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write the model in its libraries' own format, half precision, `safetensors`."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended."""
+
+    steps: int
+    minutes: float
+    best_step: int
+    figures: dict[str, float]
+
+
+def rows_of_step(n: int, batch: int, step: int, seed: int, rank: int, world: int) -> torch.Tensor:
+    """Row numbers of one step: consecutive slices of an endless chain of seeded permutations of `range(n)`.
+
+    A pure function, so that resuming needs no sampler state. int64 (batch,).
+    """
+    first = (step * world + rank) * batch
+    wanted = range(first, first + batch)
+    orders: dict[int, torch.Tensor] = {}
+    picked = []
+    for position in wanted:
+        epoch, offset = divmod(position, n)
+        if epoch not in orders:
+            orders[epoch] = torch.randperm(n, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+        picked.append(orders[epoch][offset])
+    return torch.stack(picked)
+
+
+class _Average:
+    """Exponential moving average of some networks, with `diffusers`' warm-up; swapped in for validation and saving."""
+
+    def __init__(self, networks: dict[str, nn.Module], decay: float) -> None:
+        from diffusers.training_utils import EMAModel
+
+        self.tensors = [t for network in networks.values() for t in network.state_dict(keep_vars=True).values()
+                        if t.is_floating_point()]
+        self.model = EMAModel(self.tensors, decay=decay, foreach=True)
+
+    def step(self) -> None:
+        self.model.step(self.tensors)
+
+    @contextmanager
+    def swapped(self) -> Iterator[None]:
+        self.model.store(self.tensors)
+        self.model.copy_to(self.tensors)
+        try:
+            yield
+        finally:
+            self.model.restore(self.tensors)
+
+
+def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True, work: Path | None = None,
+          more: Mapping[str, object] | None = None) -> Outcome:
+    """Train `task` and leave the best averaged weights (by `val` score, or the last where there is none) in `out`.
+
+    `work/checkpoint` holds the state to resume from, `work/logs` the tensorboard events, `work/previews` pictures.
+    The same command resumes where the last checkpoint ended; time spent before counts against `minutes`.
+
+    Args:
+        task: The model family, its data already loaded.
+        settings: Steps, time, optimiser and so on.
+        out: Folder of the result; made where it does not exist.
+        resume: False starts anew and drops what is there.
+        work: Folder of everything but the result; None for `out`.
+        more: What decides the weights and the loop does not know, such as a hash of the data, JSON-able: a checkpoint
+            of a training where it was otherwise is refused.
+
+    Returns:
+        Steps and minutes spent, the step of the best checkpoint and its `val` figures.
+
+    Raises:
+        InputError: The checkpoint is of another training, or damaged.
+    """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+    from accelerate.utils import ProjectConfiguration, set_seed
+
+    work = work or out
+    checkpoint = work / "checkpoint"
+    settings = resolved(settings, these_processes().device, checkpoint if resume else None)
+    AcceleratorState._reset_state()  # the library keeps the precision of a process's first training for all others
+    accelerator = Accelerator(
+        mixed_precision=settings.mixed_precision,
+        log_with="tensorboard",
+        project_config=ProjectConfiguration(project_dir=str(work), logging_dir=str(work / "logs")),
+    )
+    set_seed(settings.seed)  # dropout inside library modules has no generator argument
+    networks = task.networks()
+    for network in networks.values():
+        # Registered for checkpoints but not wrapped: a task calls its networks as they are, and more than their
+        # `forward`. `_reduce` averages the gradients instead.
+        accelerator.prepare_model(network, evaluation_mode=True)
+    optimisers = {
+        player: accelerator.prepare(_optimiser(task, player, settings))
+        for player in task.players
+    }
+    average = _Average(networks, settings.ema_decay)
+    ledger = _Ledger()
+    accelerator.register_for_checkpointing(average.model, ledger)
+    accelerator.init_trackers(out.name)
+    made = made_from(settings, more or {}, accelerator.num_processes)
+    if resume and (checkpoint / COMPLETE).is_file():
+        check_resumable(checkpoint, made)
+        accelerator.load_state(str(checkpoint))
+    average.model.to(accelerator.device)
+
+    progress = Progress(out.name, enabled=accelerator.is_main_process)
+    clock = time.monotonic() - ledger.seconds
+
+    def done() -> float:
+        spent = max(ledger.step / settings.max_steps, (time.monotonic() - clock) / 60 / settings.minutes)
+        return _agreed(spent, accelerator) if math.isfinite(settings.minutes) else spent
+
+    while (fraction := done()) < 1:
+        rate = settings.learning_rate * learning_rate_factor(ledger.step, fraction, settings.warmup_steps)
+        for optimiser in optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = rate * group["rate"]
+        shown: dict[str, float] = defaultdict(float)
+        for micro in range(settings.accumulate):
+            index = ledger.step * settings.accumulate + micro
+            rows = rows_of_step(len(task), settings.batch_size, index, settings.seed,
+                                accelerator.process_index, accelerator.num_processes)
+            seed = (settings.seed * 7_919 + index) * accelerator.num_processes + accelerator.process_index
+            batch = task.batch(rows, torch.Generator().manual_seed(seed))
+            for player, optimiser in optimisers.items():
+                with accelerator.autocast():
+                    losses = task.losses(player, batch, fraction)
+                if not losses:
+                    continue  # a player that has not entered the game yet
+                total = torch.stack([value.float() for value in losses.values()]).sum()
+                accelerator.backward(total / settings.accumulate)
+                for name, value in losses.items():
+                    shown[f"{player}/{name}"] += value.item() / settings.accumulate
+                if micro == settings.accumulate - 1:
+                    mine = [p for n in task.player_networks(player) for p in networks[n].parameters()]
+                    _reduce(mine, accelerator)
+                    accelerator.clip_grad_norm_(mine, settings.clip_norm)
+                    optimiser.step()
+                    for each in optimisers.values():
+                        each.zero_grad(set_to_none=True)
+        average.step()
+        ledger.step += 1
+        ledger.seconds = time.monotonic() - clock
+        if not all(math.isfinite(value) for value in shown.values()):
+            raise FloatingPointError(f"step {ledger.step}: a loss is not finite ({dict(shown)}); lower learning_rate "
+                                     "and begin anew with --restart")
+        progress.step(ledger.step, done(), ledger.seconds, shown)
+        if ledger.step % 20 == 0:
+            accelerator.log(dict(shown), step=ledger.step)
+        last = done() >= 1
+        if last or ledger.step % settings.validate_every == 0:
+            with average.swapped(), torch.no_grad():
+                _validate(task, ledger, out, work, accelerator)
+            ledger.seconds = time.monotonic() - clock
+        if accelerator.is_main_process and (last or ledger.step % settings.preview_every == 0):
+            with average.swapped(), torch.no_grad():
+                _preview(task, ledger.step, work)
+        if last or ledger.step % settings.checkpoint_every == 0:
+            _save_checkpoint(accelerator, checkpoint, made)
+    accelerator.end_training()
+    progress.close()
+    return Outcome(ledger.step, ledger.seconds / 60, ledger.best_step, ledger.figures)
+
+
+def _save_checkpoint(accelerator: Accelerator, checkpoint: Path, made: Mapping[str, Any]) -> None:
+    """Every process writes its part; the mark of completeness is gone before the first and back after the last."""
+    if accelerator.is_main_process:
+        (checkpoint / COMPLETE).unlink(missing_ok=True)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(checkpoint))
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        note_complete(checkpoint, made)
+
+
+def _agreed(value: float, accelerator: Accelerator) -> float:
+    """The first process's clock for all: one that ended a step earlier would leave the others waiting for ever."""
+    if accelerator.num_processes == 1:
+        return value
+    from accelerate.utils import broadcast
+
+    return float(broadcast(torch.tensor(value, dtype=torch.float64, device=accelerator.device)))
+
+
+def learning_rate_factor(step: int, fraction: float, warmup_steps: int) -> float:
+    """Linear warm-up times half a cosine over the share of the budget that is spent; in (0, 1]."""
+    warm = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
+    return warm * 0.5 * (1 + math.cos(math.pi * min(fraction, 1.0)))
+
+
+class _Ledger:
+    """Where the run stands; checkpointed with the weights."""
+
+    def __init__(self) -> None:
+        self.step = 0
+        self.seconds = 0.0
+        self.best_step = 0
+        self.best_score = -math.inf
+        self.figures: dict[str, float] = {}
+
+    def state_dict(self) -> dict[str, object]:
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+
+
+def _reduce(parameters: Sequence[nn.Parameter], accelerator: Accelerator) -> None:
+    """Average the gradients over the processes."""
+    if accelerator.num_processes > 1:
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad = accelerator.reduce(parameter.grad, reduction="mean")
+
+
+def _optimiser(task: Task, player: str, settings: LoopSettings) -> torch.optim.Optimizer:
+    """One group for each network, rate and kind of parameter; vectors (biases, norms) have no weight decay."""
+    found: dict[tuple[str, float, bool], list[nn.Parameter]] = {}
+    for network in task.player_networks(player):
+        parameters = [(name, p) for name, p in task.networks()[network].named_parameters() if p.requires_grad]
+        for matrices in (True, False):  # in this order, which checkpoints of earlier versions have
+            for name, parameter in parameters:
+                if (parameter.ndim > 1) == matrices:
+                    found.setdefault((network, task.rate(network, name), matrices), []).append(parameter)
+    groups = [{"params": parameters, "rate": rate, "weight_decay": settings.weight_decay if matrices else 0.0}
+              for (_, rate, matrices), parameters in found.items()]
+    if settings.optimiser == "adamw":
+        return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError as error:
+        raise InputError("loop.optimiser adamw8bit needs bitsandbytes; pip install 'terrasynth[8bit]', or use adamw"
+                         ) from error
+    optimiser: torch.optim.Optimizer = AdamW8bit(groups, lr=settings.learning_rate, betas=settings.betas)
+    return optimiser
+
+
+def _validate(task: Task, ledger: _Ledger, out: Path, work: Path, accelerator: Accelerator) -> None:
+    figures = task.validate()
+    accelerator.log({f"val/{k}": v for k, v in figures.items()}, step=ledger.step)
+    score = figures.get("score", math.inf)
+    if score <= ledger.best_score < math.inf or not accelerator.is_main_process:
+        return
+    ledger.best_score, ledger.best_step, ledger.figures = score, ledger.step, figures
+    task.save(out)
+    work.mkdir(parents=True, exist_ok=True)
+    (work / "figures.json").write_text(json.dumps({"step": ledger.step, "val": figures}, indent=1) + "\n")
+
+
+def _preview(task: Task, step: int, work: Path) -> None:
+    sheet = task.preview()
+    if sheet is not None:
+        (work / "previews").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(sheet).save(work / "previews" / f"{step:07d}.png")

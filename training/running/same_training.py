@@ -1,0 +1,155 @@
+"""What a checkpoint is of: a training goes on only from its own, and says what it found where it is another's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from terrasynth.synthesis.core.files import sha256
+from terrasynth.synthesis.core.machine import computes_bfloat16
+from terrasynth.synthesis.core.records import RecordError, read_record, write_record
+from terrasynth.training.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from terrasynth.training.data.pictures import PictureSet
+    from terrasynth.training.data.views import Pictures
+    from terrasynth.training.running.settings import LoopSettings
+
+FILE, COMPLETE = "made-from.json", "complete"
+# How long a training takes and how often it looks at itself: all else of the loop decides the weights.
+MAY_CHANGE = frozenset({"minutes", "max_steps", "validate_every", "preview_every", "checkpoint_every"})
+MODEL_FILES = frozenset({".safetensors", ".json", ".txt"})
+OF_A_TRAINING = frozenset({"cache", ".cache", "checkpoint", "logs", "previews", ".training", "training.json",
+                           "figures.json", "calibration.json"})
+log = logging.getLogger("terrasynth")
+
+
+def made_from(settings: LoopSettings, more: Mapping[str, object], processes: int) -> dict[str, Any]:
+    """What decides the weights of a training beside its steps and its time, as plain data.
+
+    Args:
+        settings: Of the loop, the precision resolved.
+        more: What the loop does not know: data, model settings, what it starts from.
+        processes: How many train together.
+    """
+    loop = settings.model_dump(mode="json", exclude=set(MAY_CHANGE))
+    return dict(json.loads(json.dumps({**more, "loop": loop, "processes": processes})))
+
+
+def data_digest(splits: Mapping[str, PictureSet]) -> str:
+    """16 hexadecimal digits of what a training learns from and chooses on: pixels, classes and captions, in order."""
+    found = hashlib.sha256()
+    for name in ("train", "val"):
+        split = splits[name]
+        told = [name, list(split.pixels.shape), split.labels.tolist(), split.captions, split.label_names]
+        found.update(json.dumps(told, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        found.update(split.pixels.numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def pairs_digest(splits: Mapping[str, Pictures]) -> str:
+    """The same for images that are read from disk, with the ground distances that their rows name."""
+    told = [[name, splits[name].digest, [[pair.captions, pair.label, pair.source, pair.gsd]
+                                         for pair in splits[name].pairs]] for name in ("train", "val")]
+    return hashlib.sha256(json.dumps(told, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def model_digest(folder: Path) -> str:
+    """16 hexadecimal digits of the files of a model that a training starts from; what its own training left is none."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and path.suffix in MODEL_FILES and not OF_A_TRAINING & {*name.parts}:
+            found.update(f"{name.as_posix()}\0{sha256(path)}\0".encode())
+    return found.hexdigest()[:16]
+
+
+def note_complete(checkpoint: Path, made: Mapping[str, Any]) -> None:
+    """Note that a checkpoint is whole, what it is of, and a hash of each of its files."""
+    files = {path.relative_to(checkpoint).as_posix(): sha256(path) for path in _files(checkpoint)}
+    write_record(checkpoint / FILE, {"made from": dict(made), "files": files})
+    (checkpoint / COMPLETE).touch()
+
+
+def check_resumable(checkpoint: Path, made: Mapping[str, Any]) -> None:
+    """Check that a whole checkpoint is one of this very training, and what was written.
+
+    Raises:
+        InputError: It is not; the message says in what.
+    """
+    try:
+        record = read_record(checkpoint / FILE)
+        before, files = dict(record["made from"]), dict(record["files"])
+    except FileNotFoundError as error:
+        raise InputError(f"{checkpoint} is of an earlier version, which did not say what it was made from and kept "
+                         "another optimizer; use --restart to begin anew, or another --out") from error
+    except (RecordError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{checkpoint / FILE} cannot be believed ({error}); use --restart to begin anew") from error
+    if found := differences(before, made):
+        raise InputError(f"{checkpoint} is of a training with {'; '.join(found)}; use --restart to drop it, or another "
+                         "--out")
+    for name, hashed in files.items():
+        path = checkpoint / name
+        if not path.is_file() or sha256(path) != hashed:
+            raise InputError(f"{path} is {'not what was written' if path.is_file() else 'missing'}; use --restart to "
+                             "begin anew")
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """In what two trainings differ, each as "name = before, and now it is after"."""
+    old, new = _flat(before), _flat(now)
+    return [f"{name} = {_short(old.get(name))}, and now it is {_short(new.get(name))}"
+            for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+
+
+def resolved(settings: LoopSettings, device: torch.device, checkpoint: Path | None = None) -> LoopSettings:
+    """The settings with a precision for "auto": that of the checkpoint, else what the processor or GPU computes well.
+
+    Args:
+        settings: Of the loop.
+        device: That trains.
+        checkpoint: Folder that the training goes on from; None where it begins.
+    """
+    if settings.mixed_precision != "auto":
+        return settings
+    before = None if checkpoint is None else _precision_of(checkpoint)
+    return settings.model_copy(update={"mixed_precision": before or _precision(device)})
+
+
+def _precision(device: torch.device) -> str:
+    import torch
+
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "bf16" if device.type == "cpu" and computes_bfloat16() else "no"
+
+
+def _precision_of(checkpoint: Path) -> str | None:
+    if not (checkpoint / COMPLETE).is_file():
+        return None
+    try:
+        return str(read_record(checkpoint / FILE)["made from"]["loop"]["mixed_precision"])
+    except (FileNotFoundError, RecordError, KeyError, TypeError):
+        return None  # `check_resumable` says so
+
+
+def _files(checkpoint: Path) -> list[Path]:
+    own = {FILE, COMPLETE, f"{FILE}.tmp"}
+    return sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name not in own)
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
+
+
+def _short(value: object) -> str:
+    return f"{json.dumps(value, ensure_ascii=False):.60}"

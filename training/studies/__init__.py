@@ -1,0 +1,3 @@
+"""Trainings that answer a question about generated data."""
+
+__all__ = ["downstream", "zero_shot"]

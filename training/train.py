@@ -1,0 +1,316 @@
+"""Run a preset: one training, or a chain that ends with calibration, figures and model cards."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from terrasynth.training.errors import InputError
+from terrasynth.training.presets import Preset, checked, load_preset
+from terrasynth.training.running.knowledge import write_knowledge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import torch
+
+    from terrasynth.training.data import PairSet
+    from terrasynth.training.data.views import Pictures
+    from terrasynth.training.running.loop import Outcome, Task
+    from terrasynth.training.running.settings import LoopSettings
+
+BASE = "base"
+FROM_A_BASE = ("finetune", "distil")
+FROM_A_TEACHER = "autoencoder-distil"
+TEACHER = "teacher"
+CACHE = ".cache"  # hidden, so that it is no part of the model
+ON_LATENTS = ("diffusion", "latent-vq")  # families that see views of images through an autoencoder
+ROLES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # family -> what it needs, and what it may have
+    "scene": ((), ()), "clip": ((), ()), "autoencoder": (("classifier",), ("initial",)),
+    "vq": (("classifier",), ("initial",)), "hopfield": (("tokenizer", "classifier"), ("autoencoder",)),
+    "ablations": (("tokenizer", "classifier"), ("autoencoder",)), "latent-vq": (("autoencoder",), ()),
+    "diffusion": (("autoencoder",), ("encoder", "initial")), FROM_A_TEACHER: (("teacher",), ("initial",)),
+}
+READING = ("clip", "diffusion", "hopfield")  # families of models that read captions
+KNOWING = (*READING, "scene")  # and that know classes: what they met is written beside their weights
+LEARN_CLASSES = ("scene", "chain")
+
+
+def run_preset(preset: str, data: str | Path | Sequence[str | Path], out: Path, minutes: float | None = None,
+               resume: bool = True, overrides: Mapping[str, Any] | None = None, base: str | None = None,
+               teacher: str | None = None) -> None:
+    """Train what a preset names and write it to `out`; the same command resumes.
+
+    Args:
+        preset: Name of a preset, or path of a YAML file.
+        data: Image-caption data as `training.data.read_pairs` takes it; one data set or several.
+        out: Folder of the result. A chain makes one folder a stage in it.
+        minutes: Time budget; a chain divides it among its stages in the preset's proportions.
+        resume: False starts anew.
+        overrides: Dotted key -> value, for a single training.
+        base: Model that the training starts from, for the presets that need one.
+        teacher: Autoencoder that the training learns from, for the preset that needs one.
+
+    Raises:
+        InputError: The preset, the data or a setting is wrong.
+    """
+    from terrasynth.training.data import read_pairs, report_skipped
+
+    chosen = with_teacher(preset, with_base(preset, load_preset(preset, overrides), base), teacher)
+    pairs = read_pairs(data)
+    report_skipped(pairs)
+    check_classes(preset, chosen.family, pairs)
+    if chosen.family != "chain":
+        loop = {**chosen.loop, **({"minutes": minutes} if minutes else {})}
+        train_one(chosen.model_copy(update={"loop": loop}), pairs, out, {}, resume)
+        return
+    shares = [stage.minutes or 1.0 for stage in chosen.stages]
+    made: dict[str, Path] = {}
+    for stage, share in zip(chosen.stages, shares, strict=True):
+        budget = minutes * share / sum(shares) if minutes else stage.minutes
+        single = load_preset(stage.preset).changed(stage.model_copy(update={"minutes": budget}))
+        made[stage.preset] = out / stage.preset
+        train_one(single, pairs, made[stage.preset], made, resume)
+    from terrasynth.training.release.cards import finish
+
+    finish(out, made, pairs, chosen.finish)
+
+
+def with_base(name: str, preset: Preset, base: str | None) -> Preset:
+    """The preset with the model that it starts from among its needs.
+
+    Raises:
+        InputError: The preset needs a base and has none, or starts from nothing and is given one.
+    """
+    if preset.family not in FROM_A_BASE:
+        if base is not None:
+            raise InputError(f"--base {base!r}: preset {name!r} does not start from a model; leave --base out")
+        return preset
+    if base is None and BASE not in preset.needs:
+        raise InputError(f"preset {name!r} needs --base: an embedded name such as ldm-ucm, a folder, or a Hub id of a "
+                         "diffusers text-to-image pipeline")
+    return preset.model_copy(update={"needs": preset.needs | ({BASE: base} if base else {})})
+
+
+def with_teacher(name: str, preset: Preset, teacher: str | None) -> Preset:
+    """The preset with the autoencoder that it learns from among its needs.
+
+    Raises:
+        InputError: The preset needs a teacher and has none, or learns from none and is given one.
+    """
+    if preset.family != FROM_A_TEACHER:
+        if teacher is not None:
+            raise InputError(f"--teacher {teacher!r}: preset {name!r} learns from no other model; leave --teacher out")
+        return preset
+    if teacher is None and TEACHER not in preset.needs:
+        raise InputError(f"preset {name!r} needs --teacher: a folder, or a Hub id, of an autoencoder of diffusers")
+    return preset.model_copy(update={"needs": preset.needs | ({TEACHER: teacher} if teacher else {})})
+
+
+def check_classes(name: str, family: str, pairs: PairSet) -> None:
+    """Check that the data names classes, if the preset learns them.
+
+    Raises:
+        InputError: It names fewer than two.
+    """
+    if family in LEARN_CLASSES and len(pairs.labels) < 2:
+        named = f"one class, {pairs.labels[0]!r}" if pairs.labels else "no classes"
+        raise InputError(f"preset {name!r} learns scene classes, and the data names {named}; give data with a class in "
+                         "each row (or, for RSICD, its lists txtclasses_rsicd), or tune with the preset lora or full")
+
+
+def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path], resume: bool) -> Outcome:
+    """Train one model; `training.json` beside it records preset, outcome, hardware and what was left out."""
+    import torch
+
+    from terrasynth.training.data import report_skipped
+    from terrasynth.training.data.pictures import load_splits
+    from terrasynth.training.running.loop import train
+    from terrasynth.training.running.settings import LoopSettings
+
+    settings = checked(LoopSettings, preset.loop, "loop")
+    if preset.family in FROM_A_BASE:
+        from terrasynth.training.tuning.run import finetune
+
+        return finetune(preset, settings, pairs, out, resume)
+    _check_roles(preset)
+    if preset.family == FROM_A_TEACHER:
+        from terrasynth.training.families.autoencoder_distil_run import distil_autoencoder
+
+        initial = _needed(preset.needs["initial"], made, "initial") if "initial" in preset.needs else None
+        return distil_autoencoder(preset, settings, pairs, out, resume, initial)
+    needs = {role: _needed(reference, made, role) for role, reference in preset.needs.items()}
+    if preset.family == "scene":
+        pairs = pairs.with_class()
+    splits: dict[str, Any] = read_views(preset, pairs) if preset.family in ON_LATENTS else load_splits(
+        pairs, preset.load_size)
+    if settings.batch_size > len(splits["train"]):
+        raise InputError(f"loop.batch_size {settings.batch_size} is more than the {len(splits['train'])} training "
+                         "pictures; make it smaller")
+    report_skipped(pairs)
+    more = _decides(preset, splits, needs)
+    torch.manual_seed(settings.seed)  # the libraries draw their initial weights from the global generator
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with _attention(device):
+        if preset.family == "ablations":
+            outcome = run_ablations(preset, settings, splits, device, needs, out, resume, more)
+        else:
+            resume = resume and not _needs_changed(out / "checkpoint", more, made)
+            outcome = train(make_task(preset, splits, device, needs, out), settings, out, resume, more=more)
+    record = {
+        "preset": preset.model_dump(exclude={"stages", "finish"}), "steps": outcome.steps,
+        "minutes": round(outcome.minutes, 1), "best_step": outcome.best_step, "val": outcome.figures,
+        "hardware": f"{torch.cuda.get_device_name() if device.type == 'cuda' else 'CPU'}, "
+                    f"{torch.get_num_threads()} threads, torch {torch.__version__}",
+        "pictures": {name: len(split) for name, split in splits.items()}, "left_out": len(pairs.skipped),
+        "data": list(pairs.sources),
+    }
+    (out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+    if preset.family in KNOWING:
+        captions = (text for own in splits["train"].captions for text in own)
+        write_knowledge(out, captions if preset.family in READING else None, splits["train"].class_names(),
+                        needs.get("initial"))
+    return outcome
+
+
+def read_views(preset: Preset, pairs: PairSet) -> dict[str, Pictures]:
+    """The images of `train` and `val` of a family that sees views of them.
+
+    Raises:
+        InputError: A split is empty or cannot be read, or a setting has no meaning.
+    """
+    from terrasynth.training.data.views import read_split
+
+    if "load_size" in preset.model_fields_set:
+        raise InputError(f"load_size {preset.load_size} has no meaning here; set model.views.size")
+    stated = preset.model.get("gsd")
+    if isinstance(stated, list | tuple) and stated and len(stated) != len(pairs.sources):
+        raise InputError(f"model.gsd has {len(stated)} entries for {len(pairs.sources)} data sets; give one for each "
+                         "--data, null where the distance is not known")
+    return {name: read_split(pairs.split(name), name, pairs.skipped) for name in ("train", "val")}
+
+
+def _decides(preset: Preset, splits: Mapping[str, Any], needs: Mapping[str, Path]) -> dict[str, object]:
+    """What decides the trained weights beside the loop."""
+    from terrasynth.training.running.same_training import data_digest, model_digest, pairs_digest
+
+    found: dict[str, object] = {"family": preset.family, "model": preset.model,
+                                "needs": {role: model_digest(folder) for role, folder in needs.items()}}
+    if preset.family in ON_LATENTS:
+        return found | {"data": pairs_digest(splits)}
+    return found | {"load_size": preset.load_size, "classes": list(splits["train"].label_names),
+                    "data": data_digest(splits)}
+
+
+def _needs_changed(checkpoint: Path, more: Mapping[str, object], made: Mapping[str, Path]) -> bool:
+    """Whether an earlier stage of a chain was trained further, so that this one has to begin anew; says so."""
+    from terrasynth.synthesis.core.records import RecordError, read_record
+    from terrasynth.training.running.same_training import COMPLETE, FILE
+
+    if not made or not (checkpoint / COMPLETE).is_file():
+        return False
+    try:
+        before = read_record(checkpoint / FILE)["made from"]["needs"]
+    except (OSError, RecordError, KeyError, TypeError):
+        return False
+    if before == more["needs"]:
+        return False
+    print(f"{checkpoint.parent.name} begins anew: what it needs was trained further", file=sys.stderr)
+    return True
+
+
+def _check_roles(preset: Preset) -> None:
+    needed, more = ROLES[preset.family]
+    for role in preset.needs:
+        if role not in (*needed, *more):
+            raise InputError(f"needs.{role} has no meaning for the family {preset.family}; it has "
+                             f"{', '.join((*needed, *more)) or 'none'}")
+    for role in needed:
+        if role not in preset.needs:
+            raise InputError(f"the family {preset.family} needs needs.{role}; add it, as in needs.{role}=FOLDER")
+
+
+def make_task(preset: Preset, splits: dict[str, Any], device: torch.device, needs: Mapping[str, Path],
+              out: Path) -> Task:
+    """The task of a preset's family, its settings checked."""
+    if preset.family == "scene":
+        from terrasynth.training.families.scene import SceneSettings, SceneTask
+
+        return SceneTask(splits, checked(SceneSettings, preset.model, "model"), device)
+    if preset.family == "clip":
+        from terrasynth.training.families.clip import ClipSettings, ClipTask
+
+        return ClipTask(splits, checked(ClipSettings, preset.model, "model"), device)
+    if preset.family == "autoencoder":
+        from terrasynth.training.families.autoencoder import AutoencoderSettings, AutoencoderTask
+        from terrasynth.training.families.perception import ScenePerception
+
+        return AutoencoderTask(splits, checked(AutoencoderSettings, preset.model, "model"), device,
+                               ScenePerception(needs["classifier"]), needs.get("initial"))
+    if preset.family == "vq":
+        from terrasynth.training.families.perception import ScenePerception
+        from terrasynth.training.families.vq import VQSettings, VQTask
+
+        return VQTask(splits, checked(VQSettings, preset.model, "model"), device,
+                      ScenePerception(needs["classifier"]), needs.get("initial"))
+    if preset.family == "hopfield":
+        from terrasynth.training.families.hopfield import HopfieldSettings, HopfieldTask
+
+        return HopfieldTask(splits, checked(HopfieldSettings, preset.model, "model"), device, needs["tokenizer"],
+                            needs["classifier"], out / "checkpoint" / "tokens.safetensors",
+                            needs.get("autoencoder"))
+    if preset.family == "latent-vq":
+        from terrasynth.training.families.latent_vq import LatentVQSettings, LatentVQTask
+
+        return LatentVQTask(splits, checked(LatentVQSettings, preset.model, "model"), device, needs["autoencoder"],
+                            out / CACHE)
+    from terrasynth.training.families.diffusion import DiffusionSettings, DiffusionTask
+
+    return DiffusionTask(splits, checked(DiffusionSettings, preset.model, "model"), device, needs["autoencoder"],
+                         out / CACHE, needs.get("encoder"), needs.get("initial"))
+
+
+def run_ablations(preset: Preset, settings: LoopSettings, splits: dict[str, Any], device: torch.device,
+                  needs: Mapping[str, Path], out: Path, resume: bool, more: Mapping[str, object]) -> Outcome:
+    """The ablations of the Hopfield generator; the outcome is that of the base setting."""
+    from terrasynth.training.families.hopfield import HopfieldSettings
+    from terrasynth.training.release.ablations import ablate
+
+    return ablate(checked(HopfieldSettings, preset.model, "model"), settings, splits, device, needs, out, resume,
+                  more)
+
+
+def _needed(reference: str, made: Mapping[str, Path], role: str) -> Path:
+    """A stage of this chain, an embedded model (or a part of one, as in "ldm-ucm/vae"), or a folder.
+
+    An `encoder` may have the Hub id of an autoencoder, too.
+    """
+    from terrasynth.eval.models.references import EMBEDDED_ROOT
+    from terrasynth.synthesis.core.embedded import WEIGHTS
+
+    if role == "encoder" and reference not in made:
+        from terrasynth.synthesis.generators.autoencoders import autoencoder_folder
+
+        return autoencoder_folder(reference, f"needs.encoder {reference!r}")[0]
+
+    anywhere = [EMBEDDED_ROOT / reference, WEIGHTS / reference, Path(reference)]
+    for place in [made[reference]] if reference in made else anywhere:
+        if any((place / name).is_file() for name in ("config.json", "model_index.json")):
+            return place
+    raise InputError(f"needs: {reference!r} is neither embedded nor a model folder; train it first or give its path")
+
+
+@contextmanager
+def _attention(device: torch.device) -> Iterator[None]:
+    """On a CPU the plain attention kernel: its backward pass takes half the time of the fused one at these sizes."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    if device.type != "cpu":
+        yield
+        return
+    with sdpa_kernel(SDPBackend.MATH):
+        yield

@@ -1,0 +1,175 @@
+"""The model card of a tuned pipeline: what it started from, what it saw, what it reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from terrasynth.synthesis.core.plain_yaml import YamlError, parse_yaml
+
+if TYPE_CHECKING:
+    from terrasynth.training.tuning.families.base import Base
+
+LICENCE_KEYS = ("license", "license_name", "license_link")
+LOADS_WITH_DIFFUSERS = "pytorch_lora_weights.safetensors"
+
+TEXT = """
+# {name}
+
+{what} of `{base}` (revision `{revision}`){student}, trained with TerraSynth.
+
+| | |
+|---|---|
+| data | {train} train and {val} val pictures; only `train` was trained on, `val` chose the checkpoint |
+| size | {size} x {size} px |
+| trained | {parameters:,} parameters, {minutes} minutes |
+| steps | {steps} of {batch} pictures a process, learning rate {rate:g} |
+| checkpoint | step {best_step}, the best by {choose} |
+| seed | {seed} |
+| hardware | {hardware} |
+| text | `{template}`{gsd} |
+
+## Use
+
+{use}
+
+## Figures
+
+On `val`, averaged weights, {validation_steps} steps, guidance {guidance:g}, seeds 0 to {last_seed}; {network}.
+
+{figures}
+
+{note}
+
+## Settings
+
+```yaml
+{settings}```
+"""
+
+DIFFUSERS_LORA = """```python
+pipeline = DiffusionPipeline.from_pretrained("{base}")
+pipeline.load_lora_weights("THIS FOLDER")
+```"""
+
+PEFT_LORA = """diffusers has no `load_lora_weights` for this pipeline; `peft` loads it:
+
+```python
+pipeline = DiffusionPipeline.from_pretrained("{base}")
+pipeline.transformer = peft.PeftModel.from_pretrained(pipeline.transformer, "THIS FOLDER")
+```"""
+
+FULL = """```python
+pipeline = DiffusionPipeline.from_pretrained("THIS FOLDER")
+```"""
+
+FEW_STEPS = """
+
+It was distilled to draw in {steps} steps{phases}; {guidance}:
+
+```python
+{scheduler}pipeline(prompt, num_inference_steps={steps}, guidance_scale={scale:g})
+```"""
+
+ROWS = {"clip_score": "agreement with the caption (mean cosine)", "accuracy": "scene accuracy", "loss": "loss"}
+
+
+def write_card(folder: Path, base: Base, record: Mapping[str, Any]) -> None:
+    """Write `README.md`.
+
+    Args:
+        folder: Of the result; the weights lie there.
+        base: What the training started from; what its card says of its licence is repeated.
+        record: The content of `training.json`.
+    """
+    model, loop = record["preset"]["model"], record["preset"]["loop"]
+    lora = model["method"] == "lora"
+    by_diffusers = (folder / LOADS_WITH_DIFFUSERS).is_file()
+    conditioning, validation = model["conditioning"], model["validation"]
+    gsd = conditioning.get("gsd")
+    use = (DIFFUSERS_LORA if by_diffusers else PEFT_LORA) if lora else FULL
+    header = {
+        **base_licence(base), **({"base_model": base.name} if base.on_hub else {}),
+        "library_name": "diffusers" if by_diffusers or not lora else "peft", "pipeline_tag": "text-to-image",
+        "tags": ["remote-sensing", "terrasynth", *(["lora"] * lora)],
+    }
+    text = TEXT.format(
+        name=folder.name, what="LoRA" if lora else "All weights of the denoising network", base=base.name,
+        student=", distilled to few steps" if "phases" in model else "",
+        revision=base.revision, train=record["pictures"]["train"], val=record["pictures"]["val"], size=record["size"],
+        parameters=record["trained_parameters"], steps=record["steps"], minutes=record["minutes"],
+        batch=loop["batch_size"] * loop["accumulate"], rate=loop["learning_rate"], best_step=record["best_step"],
+        choose=validation["choose"].replace("_", " "), seed=loop["seed"], hardware=record["hardware"],
+        template=conditioning["template"], gsd="" if gsd is None else f", gsd {gsd:g} m",
+        use=use.format(base=base.name) + _few_steps(model),
+        validation_steps=validation["steps"], guidance=validation["guidance"],
+        last_seed=int(record["val"].get("n", 1)) - 1, network=_networks(validation), figures="\n".join(_table(record)),
+        note=_note(base), settings=yaml.safe_dump({"model": model, "loop": loop}, sort_keys=False),
+    )
+    (folder / "README.md").write_text(f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n{text}", encoding="utf-8")
+
+
+def base_licence(base: Base) -> dict[str, str]:
+    """The licence fields of the base's own card; none where it has no card or says nothing."""
+    path = base.folder / "README.md"
+    if not path.is_file() and base.on_hub:
+        from huggingface_hub import hf_hub_download
+
+        try:
+            path = Path(hf_hub_download(base.name, "README.md", revision=base.revision))
+        except (OSError, ValueError):
+            return {}
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    header = text.split("---", 2)[1] if text.startswith("---") and text.count("---") > 1 else ""
+    try:
+        values = parse_yaml(header, foreign=True)
+    except YamlError:
+        return {}
+    if not isinstance(values, dict):
+        return {}
+    return {key: values[key] for key in LICENCE_KEYS if values.get(key)}
+
+
+def _few_steps(model: Mapping[str, Any]) -> str:
+    """How to call a student of `terrasynth.training.tuning.distil`; nothing for another model."""
+    if "phases" not in model:
+        return ""
+    told, phases = model["guidance_range"], model["phases"]
+    kind = "LCMScheduler" if phases == 1 else "DDIMScheduler"
+    beside = f'pipeline.scheduler = {kind}.from_pretrained("THIS FOLDER", subfolder="scheduler")\n'
+    return FEW_STEPS.format(
+        steps=model["validation"]["steps"], phases=f", one for each of its {phases} phases" * (phases > 1),
+        scheduler=beside if model["method"] == "lora" else "",
+        scale=model["validation"]["guidance"] if told else 1,
+        guidance=f"it takes guidance scales from {told[0]:g} to {told[1]:g}, at no cost" if told else
+                 f"a guidance scale of {model['guidance']:g} is in its weights, so it draws without guidance",
+    )
+
+
+def _note(base: Base) -> str:
+    licence = base_licence(base)
+    if not licence:
+        return "The base's card names no licence; ask its authors before you publish these weights."
+    return "The licence of the base, which its card names, goes for what was made of it; the data has terms of its own."
+
+
+def _networks(validation: Mapping[str, Any]) -> str:
+    asked = {"agreement by": validation["encoder"], "scenes by": validation["classifier"]}
+    named = [f"{what} `{name}`" for what, name in asked.items() if name is not None]
+    return ", ".join(named) or "no network was asked"
+
+
+def _table(record: Mapping[str, Any]) -> list[str]:
+    lines = ["| | before | after | real pictures | other captions, after | n |", "|---|---|---|---|---|---|"]
+    for key, name in ROWS.items():
+        if key not in record["val"]:
+            continue
+        null = record["val"].get("clip_null") if key == "clip_score" else None
+        cells = [record["before"].get(key), record["val"][key], record["real"].get(key), null]
+        shown = ["" if value is None else f"{value:.3f}" for value in cells]
+        n = record["val"]["loss_n" if key == "loss" else "n"]
+        lines.append(f"| {name} | " + " | ".join(shown) + f" | {n:.0f} |")
+    return lines

@@ -1,0 +1,86 @@
+"""Write a tuned pipeline: trained components in half precision, the others byte for byte as the base has them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from diffusers import ConfigMixin
+
+from terrasynth.eval.models.references import PICKLED_SUFFIXES, SAMPLING_FILE
+from terrasynth.synthesis.core.records import RecordError, read_record, write_record
+from terrasynth.training.errors import InputError
+from terrasynth.training.running.saving import save_model
+
+IDENTITY = "finetune.json"
+
+
+def save_pipeline(pipeline: Any, base: Path, trained: Sequence[str], folder: Path) -> None:  # noqa: ANN401
+    """Write a pipeline folder that any diffusers opens.
+
+    Args:
+        pipeline: The pipeline, trained components in float32.
+        base: Folder of the pipeline that the training started from.
+        trained: Names of the trained components.
+        folder: Where to.
+    """
+    index = json.loads((base / "model_index.json").read_text(encoding="utf-8"))
+    index.pop("_name_or_path", None)
+    for name, value in index.items():
+        if not isinstance(value, list) or value[0] is None:
+            continue
+        if name in trained:
+            network = getattr(pipeline, name)
+            if isinstance(network, ConfigMixin):
+                network.register_to_config(_name_or_path="")  # where it lay on this machine is nobody's business
+            save_model(network, folder / name)
+        elif not (folder / name).is_dir():
+            copying = folder / f".{name}.tmp"
+            shutil.rmtree(copying, ignore_errors=True)
+            shutil.copytree(base / name, copying, ignore=shutil.ignore_patterns(*(f"*{s}" for s in PICKLED_SUFFIXES)))
+            copying.rename(folder / name)
+    if (base / SAMPLING_FILE).is_file():
+        shutil.copyfile(base / SAMPLING_FILE, folder / SAMPLING_FILE)
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def check_same_training(out: Path, work: Path, identity: dict[str, object], resume: bool) -> None:
+    """Refuse to carry on a training of something else; remember what this one is of.
+
+    Args:
+        out: Folder of the result.
+        work: Folder of checkpoint and so on.
+        identity: What decides the trained weights besides steps and time, JSON-able.
+        resume: False starts anew, so what an earlier training left is taken away.
+
+    Raises:
+        InputError: `out` has a training of something else.
+    """
+    path = work / IDENTITY
+    now = json.loads(json.dumps(identity))
+    if path.is_file() and resume:
+        try:
+            before = read_record(path)
+        except RecordError as error:
+            raise InputError(f"{path} cannot be believed ({error}); use --restart to begin anew") from error
+        differing = [name for name in now if before.get(name) != now[name]]
+        if differing:
+            name = differing[0]
+            raise InputError(f"{out} holds a training with {name} = {_short(before.get(name))}, and now it is "
+                             f"{_short(now[name])}; use --restart to drop it, or another --out")
+        return
+    shutil.rmtree(work / "checkpoint", ignore_errors=True)
+    index = out / "model_index.json"
+    if index.is_file():  # the components of an earlier base would be taken for this one's
+        for name, value in json.loads(index.read_text(encoding="utf-8")).items():
+            if isinstance(value, list):
+                shutil.rmtree(out / name, ignore_errors=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_record(path, now, indent=1)
+
+
+def _short(value: object) -> str:
+    return f"{json.dumps(value):.60}"

@@ -1,0 +1,129 @@
+"""Run a preset that tunes a pipeline: find the base, cache, train, write the card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from terrasynth.training.data.latent_cache import cache_key
+from terrasynth.training.data.views import Pictures, read_split
+from terrasynth.training.errors import InputError
+from terrasynth.training.presets import Preset, checked
+from terrasynth.training.running.knowledge import write_knowledge
+from terrasynth.training.running.loop import Outcome, train
+from terrasynth.training.running.place import Place, these_processes, this_device
+from terrasynth.training.running.same_training import resolved
+from terrasynth.training.running.settings import LoopSettings
+from terrasynth.training.tuning.families import open_base
+from terrasynth.training.tuning.families.base import Base
+from terrasynth.training.tuning.files import check_same_training
+from terrasynth.training.tuning.settings import FinetuneSettings
+from terrasynth.training.tuning.task import FinetuneTask
+from terrasynth.training.tuning.validation import Validation
+
+if TYPE_CHECKING:
+    from terrasynth.training.data import PairSet
+
+WORK = ".training"
+
+
+def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resume: bool) -> Outcome:
+    """Tune `preset.needs["base"]`; `out` gets the LoRA or pipeline and a model card.
+
+    What belongs to the training and not to the model lies in `out/.training`, which the hash of a model's files leaves
+    out: checkpoint, caches, events, previews, `figures.json`, `training.json`. Under `accelerate launch` every process
+    calls this; the first one writes.
+
+    Raises:
+        InputError: Base, data or a setting is wrong, or `out` holds a training of something else.
+    """
+    from terrasynth.training.data import report_skipped
+    from terrasynth.training.tuning.card import write_card
+
+    task_kind, settings_kind = _kind(preset.family)
+    settings = checked(settings_kind, preset.model, "model")
+    if "load_size" in preset.model_fields_set:
+        raise InputError(f"load_size {preset.load_size} has no meaning here; set model.size")
+    processes = these_processes()
+    device = this_device()
+    work = out / WORK
+    loop = resolved(loop, device, work / "checkpoint" if resume else None)
+    place = Place(device, loop.mixed_precision, loop.seed, Path(settings.cache or work / "cache"))
+    _check_precision(settings, place)
+    with processes.main_process_first():  # the others find in the Hub's cache and in ours what the first one left
+        base = open_base(preset.needs["base"])
+        splits = {name: read_split(pairs.split(name), name, pairs.skipped) for name in ("train", "val")}
+        _check_batch(loop, splits["train"])
+        if processes.is_main_process:
+            report_skipped(pairs)
+            check_same_training(out, work, _identity(base, settings, loop, splits), resume)
+        validation = Validation(settings.validation, splits["val"], device, loop.seed)
+        torch.manual_seed(loop.seed)  # adapters draw their first weights from the global generator
+        task = task_kind(base, splits["train"], splits["val"], settings, place, validation)
+    before = {"before": task.validate(), "real": validation.ceiling(task.size)}
+    outcome = train(task, loop, out, resume, work)
+    if processes.is_main_process:
+        record = {
+            "preset": {"description": preset.description, "family": preset.family, "model": _shown(settings),
+                       "loop": loop.model_dump(mode="json", exclude={"minutes"})},
+            "base": {"name": base.name, "revision": base.revision}, "size": task.size, "steps": outcome.steps,
+            "minutes": round(outcome.minutes, 1), "best_step": outcome.best_step, "val": outcome.figures, **before,
+            "hardware": _hardware(device, processes.num_processes), "left_out": len(pairs.skipped),
+            "data": list(pairs.sources),
+            "pictures": {name: len(pictures) for name, pictures in splits.items()},
+            "trained_parameters": sum(p.numel() for network in task.networks().values() for p in network.parameters()),
+        }
+        (work / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_card(out, base, record)
+        met = splits["train"].pairs
+        write_knowledge(out, (text for pair in met for text in pair.captions), (pair.label for pair in met),
+                        None if settings.method == "lora" else base.folder)
+    return outcome
+
+
+def _kind(family: str) -> tuple[type[FinetuneTask], type[FinetuneSettings]]:
+    if family == "distil":
+        from terrasynth.training.tuning.distil import DistilSettings, DistilTask
+
+        return DistilTask, DistilSettings
+    return FinetuneTask, FinetuneSettings
+
+
+def _check_precision(settings: FinetuneSettings, place: Place) -> None:
+    if place.precision == "no" and place.base_dtype(settings.base_dtype) != torch.float32:
+        raise InputError(f"model.base_dtype {settings.base_dtype} needs mixed precision to meet the trained weights, "
+                         "which are float32; set loop.mixed_precision to bf16 or fp16")
+    if place.precision == "fp16" and place.device.type == "cpu":
+        raise InputError("loop.mixed_precision fp16 needs a CUDA device; use bf16 or no")
+
+
+def _check_batch(loop: LoopSettings, train_pictures: Pictures) -> None:
+    if loop.batch_size > len(train_pictures):
+        raise InputError(f"loop.batch_size {loop.batch_size} is more than the {len(train_pictures)} training pictures; "
+                         "make it smaller")
+
+
+def _identity(base: Base, settings: FinetuneSettings, loop: LoopSettings,
+              splits: dict[str, Pictures]) -> dict[str, object]:
+    kept = settings.model_dump(exclude={"validation", "cache", "gradient_checkpointing", "base_dtype"})
+    captions = [[pair.captions for pair in pictures.pairs] for pictures in splits.values()]
+    return {"base": base.name, "revision": base.revision, "seed": loop.seed,
+            "data": cache_key(pixels=[pictures.digest for pictures in splits.values()], captions=captions), **kept}
+
+
+def _shown(settings: FinetuneSettings) -> dict[str, Any]:
+    """The settings without a path of this machine."""
+    shown = settings.model_dump(mode="json", exclude={"cache"})
+    for role in ("encoder", "classifier"):
+        reference = shown["validation"][role]
+        if reference is not None and Path(reference).is_dir():
+            shown["validation"][role] = Path(reference).resolve().name
+    return shown
+
+
+def _hardware(device: torch.device, processes: int) -> str:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    return f"{processes} x {name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
