@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from terrasynth.synthesis.core.files import locked
 from terrasynth.training.errors import InputError
 from terrasynth.training.running.place import these_processes
 from terrasynth.training.running.progress import Progress
@@ -148,13 +149,19 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True, wo
         Steps and minutes spent, the step of the best checkpoint and its `val` figures.
 
     Raises:
-        InputError: The checkpoint is of another training, or damaged.
+        InputError: The checkpoint is of another training, or damaged; or another training is writing there.
     """
+    work = work or out
+    with locked(work / "logs") if these_processes().is_main_process else nullcontext():
+        return _train(task, settings, out, resume, work, more or {})
+
+
+def _train(task: Task, settings: LoopSettings, out: Path, resume: bool, work: Path,
+           more: Mapping[str, object]) -> Outcome:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
     from accelerate.utils import ProjectConfiguration, set_seed
 
-    work = work or out
     checkpoint = work / "checkpoint"
     settings = resolved(settings, these_processes().device, checkpoint if resume else None)
     AcceleratorState._reset_state()  # the library keeps the precision of a process's first training for all others
@@ -177,7 +184,7 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True, wo
     ledger = _Ledger()
     accelerator.register_for_checkpointing(average.model, ledger)
     accelerator.init_trackers(out.name)
-    made = made_from(settings, more or {}, accelerator.num_processes)
+    made = made_from(settings, more, accelerator.num_processes)
     if resume and (checkpoint / COMPLETE).is_file():
         check_resumable(checkpoint, made)
         accelerator.load_state(str(checkpoint))

@@ -9,6 +9,8 @@ import torch
 from safetensors.torch import load_file
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.core.files import locked
 from terrasynth.training.data import read_pairs
 from terrasynth.training.data.pictures import load_splits
 from terrasynth.training.families.scene import SceneSettings, SceneTask
@@ -75,6 +77,13 @@ def test_a_training_that_was_cut_ends_with_the_same_weights(real, tmp_path):
     a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
     assert all(torch.equal(a[key], b[key]) for key in a)
     assert all(tensor.dtype == torch.float16 for tensor in a.values() if tensor.is_floating_point())
+
+
+def test_two_trainings_do_not_write_to_one_folder(real, tmp_path):
+    with locked(tmp_path / "out" / "logs"), pytest.raises(InputError, match="in use by another process"):
+        train(_task(real), _settings(), tmp_path / "out")
+    assert not (tmp_path / "out" / "checkpoint").exists()
+    assert train(_task(real), _settings(), tmp_path / "out").steps == _settings().max_steps
 
 
 def test_training_learns_and_leaves_events(real, tmp_path):
