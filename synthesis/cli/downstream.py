@@ -54,8 +54,8 @@ def downstream_command(train_cell: TrainCell) -> click.Command:
         """
         from terrasynth.synthesis.ledger.directory import RunDirectory
         from terrasynth.synthesis.studies.downstream.arms import RETRIEVAL, SCENE, Design
-        from terrasynth.synthesis.studies.downstream.cells import Compared, measure_downstream
-        from terrasynth.synthesis.studies.downstream.exposure import Exposure, Saw, write_subsets
+        from terrasynth.synthesis.studies.downstream.cells import RealSplits, measure_downstream
+        from terrasynth.synthesis.studies.downstream.exposure import ExposureByShare, GeneratorExposure, write_subsets
         from terrasynth.synthesis.studies.downstream.page import write_page
         from terrasynth.synthesis.studies.downstream.pools import RunAttempts, real_pool
         from terrasynth.synthesis.studies.downstream.table import Report
@@ -67,8 +67,8 @@ def downstream_command(train_cell: TrainCell) -> click.Command:
         design = Design({name: found for name, found in percents.items() if task in (name, "both")}, seeds, subset_seed)
         pairs = {split: readers.pairs(data, split) for split in ("train", "val", "test")}
         names, labels = [pair.name for pair in pairs["train"]], [pair.label for pair in pairs["train"]]
-        saw = Saw.parse(generator_saw, names)
-        real = Compared(**{split: real_pool(own, side, split) for split, own in pairs.items()})
+        saw = GeneratorExposure.parse(generator_saw, names)
+        real = RealSplits(**{split: real_pool(own, side, split) for split, own in pairs.items()})
         attempts = RunAttempts.read(run_directory, sorted(set(real.test.labels)))
         pixels = size or side[1]
         budgets = {SCENE: Budget(steps, batch_size, pixels), RETRIEVAL: Budget(retrieval_steps, batch_size, pixels)}
@@ -82,7 +82,7 @@ def downstream_command(train_cell: TrainCell) -> click.Command:
             "seed of the intervals": seed, "real subsets": "others for each seed" if subset_seed is None
             else f"of seed {subset_seed} for all seeds", "generator saw": saw.kind,
         }
-        report = Report(about, Exposure.of(saw, design, names, labels), tuple(found))
+        report = Report(about, ExposureByShare.of(saw, design, names, labels), tuple(found))
         report.save(out)
         for line in report.lines():
             click.echo(line)

@@ -64,7 +64,7 @@ class LocalFile:
 
 
 @dataclass(frozen=True)
-class Noted:
+class ManifestEntry:
     """What a manifest says of a file that was pushed: enough to know it again.
 
     Attributes:
@@ -90,7 +90,7 @@ class Manifest:
 
     kind: str
     identity: str
-    hashes: Mapping[str, Noted]
+    hashes: Mapping[str, ManifestEntry]
 
     @classmethod
     def read(cls, content: object) -> Manifest | None:
@@ -101,7 +101,7 @@ class Manifest:
         if not isinstance(kind, str) or not isinstance(identity, str) or not isinstance(hashes, dict):
             return None
         try:
-            return cls(kind, identity, {str(path): Noted(**noted) for path, noted in hashes.items()})
+            return cls(kind, identity, {str(path): ManifestEntry(**noted) for path, noted in hashes.items()})
         except TypeError:
             return None
 

@@ -92,7 +92,7 @@ class PushResult:
 
 
 @dataclass(frozen=True)
-class _Ready:
+class _CheckedFolder:
     card: str
     licence: Licence
     rows: int
@@ -151,7 +151,7 @@ def push(root: Path, settings: PushSettings, say: Callable[[str], None] = lambda
         return PushResult(plan, url, commit, compared, folder.compared)
 
 
-def _prepare(folder: Folder, settings: PushSettings, checked: _Ready | None = None) -> _Ready:
+def _prepare(folder: Folder, settings: PushSettings, checked: _CheckedFolder | None = None) -> _CheckedFolder:
     """Card, licence and files as they are to be published; nothing is written yet, and nothing is checked twice."""
     root = folder.root
     try:
@@ -168,10 +168,10 @@ def _prepare(folder: Folder, settings: PushSettings, checked: _Ready | None = No
     text = folder.card(text, licence)
     on_the_hub = LocalFile(CARD, folder.published_card(text, settings.repository, settings.branch).encode())
     files = with_manifest([on_the_hub, *folder.files()], folder.kind, folder.identity)
-    return _Ready(text, licence, rows, files)
+    return _CheckedFolder(text, licence, rows, files)
 
 
-def _plan(folder: Folder, settings: PushSettings, ready: _Ready, remote: Remote | None) -> PushPlan:
+def _plan(folder: Folder, settings: PushSettings, ready: _CheckedFolder, remote: Remote | None) -> PushPlan:
     there: Mapping[str, RemoteFile] = remote.files if remote else {}
     same = {file.path for file in ready.files if file.path in there and there[file.path].is_same(file)}
     keep = tuple(file for file in ready.files if file.path in same)

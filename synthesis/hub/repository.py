@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from terrasynth.synthesis.core.errors import RunError
-from terrasynth.synthesis.hub.files import MANIFEST, LocalFile, Manifest, Noted
+from terrasynth.synthesis.hub.files import MANIFEST, LocalFile, Manifest, ManifestEntry
 from terrasynth.synthesis.hub.patience import (
     AGAIN,
     TRIES,
@@ -42,7 +42,7 @@ class RemoteFile:
     sha256: str | None
     git_sha1: str
 
-    def is_same(self, file: LocalFile | Noted) -> bool:
+    def is_same(self, file: LocalFile | ManifestEntry) -> bool:
         """Whether a file that is here, or was pushed before, has the same content."""
         if self.size != file.size:
             return False

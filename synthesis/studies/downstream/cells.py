@@ -70,8 +70,8 @@ class TaskFindings:
 
 
 @dataclass(frozen=True)
-class Compared:
-    """The pictures that are compared with.
+class RealSplits:
+    """The real images of a comparison.
 
     Attributes:
         train: Real pictures to learn from.
@@ -85,7 +85,7 @@ class Compared:
 
 
 def measure_downstream(
-    real: Compared, attempts: RunAttempts, design: Design, budgets: Mapping[str, Budget], train_cell: TrainCell,
+    real: RealSplits, attempts: RunAttempts, design: Design, budgets: Mapping[str, Budget], train_cell: TrainCell,
     out: Path, seed: int = 0, say: Callable[[str], None] = print,
 ) -> list[TaskFindings]:
     """Train what is not trained yet, and compare.

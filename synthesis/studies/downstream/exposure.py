@@ -21,7 +21,7 @@ WARNING = (
 
 
 @dataclass(frozen=True)
-class Saw:
+class GeneratorExposure:
     """Which real training pictures the generator was trained on.
 
     Attributes:
@@ -33,7 +33,7 @@ class Saw:
     names: frozenset[str] = frozenset()
 
     @classmethod
-    def parse(cls, text: str, known: Sequence[str]) -> Saw:
+    def parse(cls, text: str, known: Sequence[str]) -> GeneratorExposure:
         """Read the option `--generator-saw`.
 
         Args:
@@ -72,7 +72,7 @@ class Saw:
 
 
 @dataclass(frozen=True)
-class Exposure:
+class ExposureByShare:
     """What the generator saw, for each share of the real pictures.
 
     Attributes:
@@ -82,7 +82,7 @@ class Exposure:
     words: dict[float, str]
 
     @classmethod
-    def of(cls, saw: Saw, design: Design, names: Sequence[str], labels: Sequence[str]) -> Exposure:
+    def of(cls, saw: GeneratorExposure, design: Design, names: Sequence[str], labels: Sequence[str]) -> ExposureByShare:
         """Compare with the real subsets of a design, given the real training pictures by name and class."""
         return cls({
             percent: saw.words([[names[row] for row in subset(labels, percent, design.seed_of_subset(seed))]

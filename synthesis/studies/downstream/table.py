@@ -12,7 +12,7 @@ from terrasynth.synthesis.core.files import write_file
 from terrasynth.synthesis.studies.downstream.arms import BOTH, DUPLICATED, HELD_OUT, REAL, SYNTHETIC, UNFILTERED
 from terrasynth.synthesis.studies.downstream.arms import RANDOM as RANDOM_KEEP
 from terrasynth.synthesis.studies.downstream.cells import TaskFindings
-from terrasynth.synthesis.studies.downstream.exposure import Exposure
+from terrasynth.synthesis.studies.downstream.exposure import ExposureByShare
 from terrasynth.synthesis.studies.downstream.figures import COMPARED, ClassDifference, Difference, sentence
 
 TITLES = {"scene": "Scene classification", "retrieval": "Image-text retrieval"}
@@ -70,7 +70,7 @@ class Report:
     """
 
     settings: Mapping[str, object]
-    exposure: Exposure
+    exposure: ExposureByShare
     tasks: tuple[TaskFindings, ...]
 
     def lines(self) -> list[str]:
@@ -133,7 +133,7 @@ def by_chance(findings: TaskFindings) -> str:
             f"between {min(same):+.3f} and {max(same):+.3f}.")
 
 
-def arm_table(findings: TaskFindings, exposure: Exposure) -> Table:
+def arm_table(findings: TaskFindings, exposure: ExposureByShare) -> Table:
     """How each arm does."""
     first, *others = findings.metrics
     against = {(each.percent, each.arm): each for each in findings.differences if each.against == REAL}

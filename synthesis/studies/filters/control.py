@@ -207,13 +207,13 @@ def control_filters(
 
 
 @dataclass(frozen=True)
-class _Passed:
+class _FilterMasks:
     kept: Mask
     scores: NDArray[np.float64]
     files: tuple[str, ...]
 
 
-def _decide(attempts: Attempts, encoders: Encoders, names: Sequence[str], scratch: Path) -> _Passed:
+def _decide(attempts: Attempts, encoders: Encoders, names: Sequence[str], scratch: Path) -> _FilterMasks:
     """What filters, one after the other, keep of all attempts, without a target; and the scores of the first."""
     decisions: list[Decision] = []
     classes: list[ClassDecisions] = []
@@ -232,11 +232,11 @@ def _decide(attempts: Attempts, encoders: Encoders, names: Sequence[str], scratc
         classes.append(decided)
     scores = [each.scores[names[0]] for each in decisions]
     files = tuple(f"{name}{ITS_FILE}: {text}" for name, text in describe_files(classes).items())
-    return _Passed(np.array([each.accepted for each in decisions], np.bool_), np.array(scores, np.float64), files)
+    return _FilterMasks(np.array([each.accepted for each in decisions], np.bool_), np.array(scores, np.float64), files)
 
 
 def _finding(
-    name: str, settings: str, in_recipe: bool, passed: _Passed, others: Sequence[Mask], labels: Sequence[str],
+    name: str, settings: str, in_recipe: bool, passed: _FilterMasks, others: Sequence[Mask], labels: Sequence[str],
     metrics: Sequence[KeepMetric], repeats: int, seed: int,
 ) -> FilterFinding:
     from terrasynth.eval.metrics.random_keep import UNJUDGED, USELESS, compare_with_random, verdict

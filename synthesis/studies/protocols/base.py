@@ -31,7 +31,7 @@ CLASS = "class"
 
 
 @dataclass(frozen=True)
-class Asked:
+class PromptRequest:
     """A text to draw, and the class it is of."""
 
     text: str
@@ -109,9 +109,9 @@ class ProtocolResult:
         write_file(out / f"{self.protocol}.md", self.markdown())
 
 
-def in_turn(asked: Sequence[Asked]) -> list[Asked]:
+def by_rank_of_class(asked: Sequence[PromptRequest]) -> list[PromptRequest]:
     """One text of every class after the other, so that the first ones are of all classes."""
-    by_class: dict[str, list[Asked]] = {}
+    by_class: dict[str, list[PromptRequest]] = {}
     for one in asked:
         by_class.setdefault(one.label, []).append(one)
     ranked = [(rank, label, one) for label, own in by_class.items() for rank, one in enumerate(own)]
@@ -119,8 +119,8 @@ def in_turn(asked: Sequence[Asked]) -> list[Asked]:
 
 
 def draw(
-    asked: Sequence[Asked], count: int, generator: GeneratorSettings, seed: int, out: Path, device: str = "auto",
-    on_event: Listener | None = None,
+    asked: Sequence[PromptRequest], count: int, generator: GeneratorSettings, seed: int, out: Path,
+    device: str = "auto", on_event: Listener | None = None,
 ) -> RunPictures:
     """Draw a picture of each of the first `count` texts, as a run without filters: it resumes, and grows.
 

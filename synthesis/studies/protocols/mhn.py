@@ -16,14 +16,14 @@ from terrasynth.synthesis.core.real_pictures import RealPair, RealPictures, real
 from terrasynth.synthesis.ledger.pictures import RunPictures
 from terrasynth.synthesis.studies.judges import check_classes, load_judges
 from terrasynth.synthesis.studies.protocols.base import (
-    Asked,
+    PromptRequest,
     ProtocolResult,
     Row,
     TrainAndTest,
+    by_rank_of_class,
     draw,
     drawn_from,
     files_of,
-    in_turn,
     labelled,
     network_name,
 )
@@ -91,7 +91,7 @@ def mhn_protocol(
         raise InputError(f"{len(pairs)} real pictures, limit {limit}: the protocol needs 4 of them, and 2 texts")
     clip, scenes = load_judges(encoder, classifier, cache)
     check_classes([pair.label for pair in pairs], scenes.labels, classifier)
-    texts = in_turn([Asked(pair.captions[0], pair.label) for pair in pairs])
+    texts = by_rank_of_class([PromptRequest(pair.captions[0], pair.label) for pair in pairs])
     n_texts = len(texts) if limit is None else min(limit, len(texts))
     asked = [one for one in texts for _ in range(per_text)]
     made = draw(asked, n_texts * per_text, generator, seed, out, device, on_event)

@@ -24,14 +24,14 @@ from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.ledger.pictures import RunPictures
 from terrasynth.synthesis.studies.judges import check_classes, load_judges
 from terrasynth.synthesis.studies.protocols.base import (
-    Asked,
+    PromptRequest,
     ProtocolResult,
     Row,
     TrainAndTest,
+    by_rank_of_class,
     draw,
     drawn_from,
     files_of,
-    in_turn,
     labelled,
     network_name,
 )
@@ -179,18 +179,18 @@ def equal_numbers(
     return sorted(mine for _, mine, _ in chosen), sorted(theirs for _, _, theirs in chosen)
 
 
-def _asked(prompts: str, real: RealSplits, seed: int) -> list[Asked]:
+def _asked(prompts: str, real: RealSplits, seed: int) -> list[PromptRequest]:
     """As many texts of each class as the test split has pictures."""
     from terrasynth.prompts.registry import load_expander_for
 
     counts = Counter(pair.label for pair in real.test)
     if prompts == CAPTIONS:
-        return in_turn([Asked(pair.captions[int(place)], pair.label)
+        return by_rank_of_class([PromptRequest(pair.captions[int(place)], pair.label)
                         for pair, place in _chosen(real.train, counts, seed)])
     expander = load_expander_for(sorted(counts), prompts)
     if missing := sorted(set(counts) - set(expander.classes)):
         raise InputError(f"expander {prompts!r} has no class {missing[0]!r}; use --prompts {CAPTIONS}")
-    return in_turn([Asked(one.text, label) for label in sorted(counts)
+    return by_rank_of_class([PromptRequest(one.text, label) for label in sorted(counts)
                     for one in expander.expand(label, seed, 0, counts[label])])
 
 

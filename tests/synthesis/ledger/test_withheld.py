@@ -12,7 +12,7 @@ from terrasynth.synthesis.core.images import decode
 from terrasynth.synthesis.ledger.attempts import Attempts
 from terrasynth.synthesis.ledger.blocks import Blocks
 from terrasynth.synthesis.recipe import GeneratorSettings
-from terrasynth.synthesis.studies.protocols.base import Asked, draw
+from terrasynth.synthesis.studies.protocols.base import PromptRequest, draw
 from terrasynth.synthesis.verify.verifying import verify
 from tests.synthesis.helpers import rows
 from tests.tiny import tiny_clip
@@ -79,7 +79,7 @@ def test_a_run_of_nothing_else_misses_its_target(tmp_path):
 
 def test_a_protocol_wants_a_picture_of_every_text(some, tmp_path):
     generator = GeneratorSettings(model=str(some), steps=1, guidance=2.0)
-    asked = [Asked(f"a beach number {number}", "beach") for number in range(8)]
+    asked = [PromptRequest(f"a beach number {number}", "beach") for number in range(8)]
     with pytest.raises(RunError, match=r"withheld \d of 8 pictures"):
         draw(asked, len(asked), generator, 0, tmp_path / "out")
 

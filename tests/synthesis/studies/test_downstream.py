@@ -23,9 +23,9 @@ from terrasynth.synthesis.studies.downstream.arms import (
     subset,
     unfiltered,
 )
-from terrasynth.synthesis.studies.downstream.cells import Compared, measure_downstream
+from terrasynth.synthesis.studies.downstream.cells import RealSplits, measure_downstream
 from terrasynth.synthesis.studies.downstream.chart import chart
-from terrasynth.synthesis.studies.downstream.exposure import Exposure, Saw, write_subsets
+from terrasynth.synthesis.studies.downstream.exposure import ExposureByShare, GeneratorExposure, write_subsets
 from terrasynth.synthesis.studies.downstream.figures import (
     HELPS,
     HURTS,
@@ -86,7 +86,7 @@ class NearestMean:
 
 @pytest.fixture(scope="module")
 def real():
-    return Compared(_pool(40, 0), _pool(4, 1), _pool(60, 2))
+    return RealSplits(_pool(40, 0), _pool(4, 1), _pool(60, 2))
 
 
 def _useful():
@@ -238,7 +238,7 @@ def test_the_same_pictures_under_two_names_are_trained_on_once(real, tmp_path):
 def test_other_pictures_are_another_training(real, tmp_path):
     learner = NearestMean()
     _measure(real, _useful(), learner, tmp_path, seeds=1)
-    changed = Compared(real.train, real.val, _pool(60, 9))
+    changed = RealSplits(real.train, real.val, _pool(60, 9))
     _measure(changed, _useful(), learner, tmp_path, seeds=1)
     assert len(learner.cells) == 12
 
@@ -295,35 +295,36 @@ def test_what_the_generator_saw_is_said(tmp_path):
     labels = ["a"] * 20 + ["b"] * 20
     names = [f"{number:02d}.png" for number in range(40)]
     design = Design({"scene": (25.0, 100.0)}, 2, subset_seed=0)
-    everything = Exposure.of(Saw.parse("all", names), design, names, labels)
+    everything = ExposureByShare.of(GeneratorExposure.parse("all", names), design, names, labels)
     assert everything.words == {25.0: "30 others besides", 100.0: "the same"}
     assert "did not see the same real pictures wherever the table says so" in everything.warning
-    unknown = Exposure.of(Saw.parse("unknown", names), design, names, labels)
+    unknown = ExposureByShare.of(GeneratorExposure.parse("unknown", names), design, names, labels)
     assert set(unknown.words.values()) == {"unknown"}
     assert "that is not known" in unknown.warning
-    nothing = Exposure.of(Saw.parse("none", names), design, names, labels)
+    nothing = ExposureByShare.of(GeneratorExposure.parse("none", names), design, names, labels)
     assert (nothing.words[25.0], nothing.warning) == ("none of them", "")
     write_subsets(tmp_path, design, names, labels)
     assert sorted(path.name for path in (tmp_path / "subsets").iterdir()) == [
         "100-percent-seed-0.txt", "25-percent-seed-0.txt"]
-    same = Saw.parse(str(tmp_path / "subsets" / "25-percent-seed-0.txt"), names)
-    found = Exposure.of(same, design, names, labels)
+    same = GeneratorExposure.parse(str(tmp_path / "subsets" / "25-percent-seed-0.txt"), names)
+    found = ExposureByShare.of(same, design, names, labels)
     assert (found.words, found.warning) == ({25.0: "the same", 100.0: "10 of them"}, "")
-    other = Exposure.of(same, Design({"scene": (25.0,)}, 2), names, labels)  # another subset for seed 1
+    other = ExposureByShare.of(same, Design({"scene": (25.0,)}, 2), names, labels)  # another subset for seed 1
     assert other.words[25.0].endswith("others besides")
 
 
 def test_a_list_of_strangers_is_refused(tmp_path):
     (tmp_path / "saw.txt").write_text("00.png\nnowhere.png\n")
     with pytest.raises(InputError, match=r"picture 'nowhere.png' is not in the train split; the first there is '00"):
-        Saw.parse(str(tmp_path / "saw.txt"), ["00.png"])
+        GeneratorExposure.parse(str(tmp_path / "saw.txt"), ["00.png"])
     with pytest.raises(InputError, match="'everything' is none of unknown, all, none and cannot be read as a file"):
-        Saw.parse("everything", ["00.png"])
+        GeneratorExposure.parse("everything", ["00.png"])
 
 
 def test_the_tables_say_what_was_found(real, tmp_path):
     found = _measure(real, _useful(), NearestMean(), tmp_path, (5, 25))
-    report = Report({"run": "planted", "identity": "0123"}, Exposure({5: "3 others besides", 25: "the same"}), (found,))
+    exposure = ExposureByShare({5: "3 others besides", 25: "the same"})
+    report = Report({"run": "planted", "identity": "0123"}, exposure, (found,))
     report.save(tmp_path)
     text = (tmp_path / "downstream.md").read_text()
     assert all(sentence(found.differences, percent) in text for percent in (5, 25))

@@ -12,7 +12,7 @@ from terrasynth.synthesis import run
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.ledger.pictures import RunPictures
 from terrasynth.synthesis.recipe import GeneratorSettings, Recipe
-from terrasynth.synthesis.studies.protocols.base import Asked, in_turn
+from terrasynth.synthesis.studies.protocols.base import PromptRequest, by_rank_of_class
 from terrasynth.synthesis.studies.protocols.mhn import mhn_protocol
 from terrasynth.synthesis.studies.protocols.strict import RealSplits, equal_numbers, strict_protocol
 from terrasynth.synthesis.studies.trainings import TrainedAccuracy
@@ -206,6 +206,6 @@ def test_equal_numbers_are_the_first_of_each_class():
 
 
 def test_texts_go_class_by_class_in_turn():
-    asked = [Asked(str(n), label) for n, label in enumerate("aaabbc")]
-    assert [one.label for one in in_turn(asked)] == ["a", "b", "c", "a", "b", "a"]
-    assert [one.text for one in in_turn(asked)] == ["0", "3", "5", "1", "4", "2"]
+    asked = [PromptRequest(str(n), label) for n, label in enumerate("aaabbc")]
+    assert [one.label for one in by_rank_of_class(asked)] == ["a", "b", "c", "a", "b", "a"]
+    assert [one.text for one in by_rank_of_class(asked)] == ["0", "3", "5", "1", "4", "2"]
