@@ -19,7 +19,7 @@ class Prompt:
         source: Name of the expander that wrote it.
         scene: What the text says is in the picture, a JSON object as a string; "{}" where only the text is known.
         choices: Other texts that the expander could have given instead, `text` among them; they may say more, or other
-            things, and are for whoever has to draw another text (`prompts.entailment.redrawn`).
+            things, and are for whoever has to draw another text (`prompts.scenes.entailment.redrawn`).
         whole: The scene behind all choices, as `scene` has it.
     """
 

@@ -1,7 +1,7 @@
 """Figures of a set of texts: how many are different, how far apart they are, which words they use, how long they are.
 
 Shares of distinct texts and n-grams fall with the number of texts, so sets of different size are compared at equal
-number by `prompts.comparison`.
+number by `eval.prompt_sets.comparison`.
 """
 
 from __future__ import annotations

@@ -52,9 +52,9 @@ class _Group(NamedTuple):
 class OpenAIExpander:
     """Prompts that a model behind an OpenAI-compatible endpoint writes, `per_request` consecutive attempts at a time.
 
-    What the model wrote is checked and repaired by `prompts.answers`; for places that are refused or missing it is
-    asked again. Every answer is stored before it is used, also a useless one, so the same request is paid for once; the
-    prompts are those of the cache folder, and another machine gets the same ones with a copy of it.
+    What the model wrote is checked and repaired by `prompts.language_models.answers`; for places that are refused or
+    missing it is asked again. Every answer is stored before it is used, also a useless one, so the same request is paid
+    for once; the prompts are those of the cache folder, and another machine gets the same ones with a copy of it.
 
     Attributes:
         name: "openai".

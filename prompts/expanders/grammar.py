@@ -69,7 +69,7 @@ class GrammarExpander:
                 "ontology": content_hash(self.profile)}
 
     def expand(self, label: str, seed: int, start: int, count: int) -> list[Prompt]:
-        """See `Expander.expand`; `Prompt.scene` is a `prompts.scene.Scene` as JSON."""
+        """See `Expander.expand`; `Prompt.scene` is a `prompts.scenes.scene.Scene` as JSON."""
         check_request(self, label, start, count)
         if label not in self._grammars:
             sentences = load_sentences(self.profile)
@@ -166,7 +166,7 @@ class ClassGrammar:
         return map(tuple, map(chain.from_iterable, zip(*columns, strict=True)))
 
     def _scenes(self, scenes: Scenes) -> Iterator[str]:
-        """Each scene as JSON, as `prompts.scene.Scene.to_json` has it."""
+        """Each scene as JSON, as `prompts.scenes.scene.Scene.to_json` has it."""
         objects, relations, related = [], [], []
         for number, kind in enumerate(self._drawer.kinds):
             phrases, states = scenes.phrases[:, number].tolist(), _read(kind.state_json, scenes.states[:, number])

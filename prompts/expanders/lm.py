@@ -31,10 +31,10 @@ class LMExpander:
     """Prompts that a local or Hub model writes, `batch` consecutive attempts at a time.
 
     A model with a chat template is asked for a caption; one without goes on from the first words of one. What it wrote
-    is checked and repaired by `prompts.answers`, and a refused attempt is drawn again with other noise. All noise comes
-    from (seed, class, attempt, try), and attempts are always computed in the same batches, so that an attempt's text
-    depends on nothing else. Another device or version of torch rounds differently, which can change words; the option
-    `cache` keeps what was made.
+    is checked and repaired by `prompts.language_models.answers`, and a refused attempt is drawn again with other noise.
+    All noise comes from (seed, class, attempt, try), and attempts are always computed in the same batches, so that an
+    attempt's text depends on nothing else. Another device or version of torch rounds differently, which can change
+    words; the option `cache` keeps what was made.
 
     Attributes:
         name: "lm".

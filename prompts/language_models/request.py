@@ -13,7 +13,7 @@ from terrasynth.prompts.reading import LABEL_RULE, is_label
 from terrasynth.prompts.scenes.draws import Draws
 from terrasynth.prompts.scenes.ontology import PROFILES, load_ontology
 
-REVISION = 1  # raise it when this file or `prompts.answers` would make other prompts of the same answers
+REVISION = 1  # raise it when this file or `answers.py` beside it would make other prompts of the same answers
 WORDS = 20  # a limit that small text encoders read whole; the captions of UCM and RSICD are shorter still
 
 ASPECTS = (

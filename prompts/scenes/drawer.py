@@ -1,7 +1,8 @@
 """Scenes of a class, drawn from the ontology many at a time.
 
-Every choice of an attempt has a random word of its own (`prompts.draws.random_words`), and arrays of indices are drawn
-for all attempts at once. What an index means, in words and as JSON, is worked out when it first comes up, and kept.
+Every choice of an attempt has a random word of its own (`prompts.scenes.draws.random_words`), and arrays of indices are
+drawn for all attempts at once. What an index means, in words and as JSON, is worked out when it first comes up, and
+kept.
 """
 
 from __future__ import annotations

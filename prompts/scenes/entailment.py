@@ -90,7 +90,7 @@ def cut(text: str, label: str, captions: Sequence[str], scene: str) -> tuple[tup
         text: What the generator was given.
         label: Scene class.
         captions: Other ways to say it; `text` may be among them.
-        scene: JSON object, a `prompts.scene.Scene` or another one.
+        scene: JSON object, a `prompts.scenes.scene.Scene` or another one.
 
     Returns:
         The captions that hold, `text` first, and the scene that holds: "{}" where nothing is known to.

@@ -169,7 +169,7 @@ def load_ontology(profile: str = "ucm") -> Ontology:
 
 @lru_cache
 def load_sentences(profile: str = "ucm") -> dict[str, list[str]]:
-    """The sentence templates of a vocabulary profile (see `prompts.sentences`).
+    """The sentence templates of a vocabulary profile (see `prompts.scenes.sentences`).
 
     By label where each class has its own; else by length, `short` and `dense`, for every class alike.
     """

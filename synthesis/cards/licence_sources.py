@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terrasynth.synthesis.cards.licences import Licence, Source, Statement, inherit
+from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError, RunError, one_line
 from terrasynth.synthesis.core.plain_yaml import YamlError, parse_yaml
 from terrasynth.synthesis.core.records import RecordError, read_record, write_record
@@ -21,7 +22,7 @@ from terrasynth.synthesis.ledger.directory import RunDirectory
 if TYPE_CHECKING:
     from terrasynth.synthesis.recipe import Recipe
 
-FILE = "licence.json"
+FILE = layout.LICENCE
 OURS = "apache-2.0"  # of this package, so of the sentences that its grammar knows
 MADE_BY_US = ("grammar",)
 FROM_A_MODEL = ("lm",)

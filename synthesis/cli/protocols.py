@@ -81,7 +81,7 @@ def protocol_command(train_and_test: TrainAndTest) -> click.Group:
         from terrasynth.synthesis.core.progress import Progress
         from terrasynth.synthesis.studies.protocols.strict import RealSplits, strict_protocol
 
-        is_run = bool(layout.shard_files(Path(source)))
+        is_run = layout.data_folder(Path(source)).is_dir()
         if is_run and overrides:
             raise click.UsageError("--set changes a generator, and a run is finished; leave it out")
         real = RealSplits(*(readers.pairs(data, split) for split in ("train", "val", "test")))

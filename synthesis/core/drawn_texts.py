@@ -1,7 +1,7 @@
 """What rows of a data set may say of an image: no more than the text that it was drawn from.
 
-The rule is `prompts.entailment`. It is applied wherever rows leave the ledger, so that blocks of an earlier version,
-whose captions and scenes told of more than was drawn, give the same data set as those of this one.
+The rule is `prompts.scenes.entailment`. It is applied wherever rows leave the ledger, so that blocks of an earlier
+version, whose captions and scenes told of more than was drawn, give the same data set as those of this one.
 """
 
 from __future__ import annotations

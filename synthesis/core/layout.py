@@ -6,6 +6,7 @@ from pathlib import Path
 
 RECIPE, IDENTITY, RUNTIME = "recipe.yaml", "identity.json", "runtime.json"
 DECISIONS, FINISHED, DATA = "decisions.parquet", "finished.json", "data/train-*.parquet"
+LICENCE, PROMPT_DROPS = "licence.json", "prompt_drops.json"
 CARD, REPORT_PAGE, REPORT = "README.md", "report/index.html", "report/report.json"
 EVALUATIONS = ("evaluation.json", "evaluation/report.json")
 _BLOCKS = "blocks"
@@ -52,9 +53,14 @@ def ledger_folders(run: Path) -> list[Path]:
     return [run / _BLOCKS, run / _SCORES]
 
 
+def data_folder(run: Path) -> Path:
+    """The folder of the data set."""
+    return (run / DATA).parent
+
+
 def shard_file(run: Path, number: int) -> Path:
     """One shard of the data set."""
-    return run / "data" / f"train-{number:05d}.parquet"
+    return data_folder(run) / f"train-{number:05d}.parquet"
 
 
 def shard_files(run: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import RunError, one_line
 from terrasynth.synthesis.core.identity import canonical
 from terrasynth.synthesis.core.records import RecordError, read_record, write_record
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from terrasynth.prompts import Expander
     from terrasynth.prompts.checks.settings import CheckSettings
 
-DROPS = "prompt_drops.json"
+DROPS = layout.PROMPT_DROPS
 
 
 @dataclass(frozen=True)

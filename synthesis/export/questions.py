@@ -48,8 +48,8 @@ def questions(key: str, label: str, scene: str, text: str) -> list[Question]:
     Args:
         key: Decides which are asked, and their order.
         label: Scene class; it is asked for only where the text names it.
-        scene: What `Scene.to_json` wrote, cut down to the text (`prompts.entailment`); nothing but the class is asked
-            about another JSON object.
+        scene: What `Scene.to_json` wrote, cut down to the text (`prompts.scenes.entailment`); nothing but the class is
+            asked about another JSON object.
         text: What was drawn; an article counts as "one" only where it speaks of no more.
     """
     found = _class(key, label, text)

@@ -78,8 +78,8 @@ def random_pipeline() -> tuple[Txt2ImgMHNPipeline, str]:
     """The preset `paper`; the time does not depend on what the weights are."""
     from diffusers import VQModel
 
+    from terrasynth.training.families.caption_tokenizer import train_tokenizer
     from terrasynth.training.families.hopfield import HopfieldSettings
-    from terrasynth.training.families.tokenizer import train_tokenizer
     from terrasynth.training.families.vq import VQSettings
     from terrasynth.training.presets import load_preset
 

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from terrasynth.eval.models.residual_tower import PooledResNetConfig
 from terrasynth.training.data.pictures import PictureSet, random_view, to_channels_last, to_float
-from terrasynth.training.families.tokenizer import encode, train_tokenizer
+from terrasynth.training.families.caption_tokenizer import encode, train_tokenizer
 from terrasynth.training.families.tower import TowerSettings, published_backbone
 from terrasynth.training.running.loop import Losses, Task
 from terrasynth.training.running.saving import save_model, write_preprocessor

@@ -26,7 +26,7 @@ from terrasynth.training.data.pictures import to_float
 from terrasynth.training.data.view_texts import TextSettings, ViewTexts
 from terrasynth.training.data.views import Pictures, spread
 from terrasynth.training.errors import InputError
-from terrasynth.training.families.tokenizer import encode, train_tokenizer
+from terrasynth.training.families.caption_tokenizer import encode, train_tokenizer
 from terrasynth.training.running.drawing import draw_captions
 from terrasynth.training.running.loop import Losses, Task
 from terrasynth.training.running.same_shape import check_same_shape

@@ -27,9 +27,9 @@ from terrasynth.synthesis.generators.hopfield.transformer import HopfieldTransfo
 from terrasynth.training.data.latent_views import load_autoencoder, to_latents
 from terrasynth.training.data.pictures import PictureSet, dihedral, to_float
 from terrasynth.training.errors import InputError
+from terrasynth.training.families.caption_tokenizer import encode, train_tokenizer
 from terrasynth.training.families.latent_vq import encode_latents
 from terrasynth.training.families.perception import load_classifier
-from terrasynth.training.families.tokenizer import encode, train_tokenizer
 from terrasynth.training.families.vq import encode_pictures
 from terrasynth.training.running.drawing import draw_captions, judge_captions, known_classes
 from terrasynth.training.running.loop import Losses, Task

@@ -1,6 +1,6 @@
 from transformers import CLIPTokenizer
 
-from terrasynth.training.families.tokenizer import encode, train_tokenizer
+from terrasynth.training.families.caption_tokenizer import encode, train_tokenizer
 
 TEXTS = ["Two tennis courts beside a road .", "Many boats in the harbor .", "A river and a road ."] * 3
 
