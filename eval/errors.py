@@ -7,7 +7,15 @@ from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """A model reference, a folder or an option that the user has to correct; one line with value, cause and fix."""
+    """A model reference, a folder or an option that the user has to correct; one line with value, cause and fix.
+
+    Example:
+        >>> from terrasynth.eval import resolve
+        >>> resolve("no/such/model/here", ())
+        Traceback (most recent call last):
+        ...
+        terrasynth.eval.errors.InputError: model 'no/such/model/here': no such folder, and not a Hub id; ...
+    """
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

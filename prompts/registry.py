@@ -30,6 +30,15 @@ def load_expander(name: str, **options: object) -> Expander:
 
     Raises:
         InputError: The name or an option is unknown, an option is missing, or an option's value is refused.
+
+    Example:
+        >>> from terrasynth.prompts import load_expander
+        >>> expander = load_expander("grammar", profile="ucm")
+        >>> prompts = expander.expand("forest", seed=0, start=0, count=3)
+        >>> len(expander.classes), [prompt.label for prompt in prompts]
+        (21, ['forest', 'forest', 'forest'])
+        >>> prompts[2] == expander.expand("forest", seed=0, start=2, count=1)[0]
+        True
     """
     expander = EXPANDERS.make(name, options)
     if not isinstance(expander, Expander):

@@ -21,6 +21,13 @@ class Prompt:
         choices: Other texts that the expander could have given instead, `text` among them; they may say more, or other
             things, and are for whoever has to draw another text (`prompts.scenes.entailment.redrawn`).
         whole: The scene behind all choices, as `scene` has it.
+
+    Example:
+        >>> from terrasynth.prompts import Prompt
+        >>> captions = ("A beach beside a calm sea.", "There is a beach.")
+        >>> prompt = Prompt(captions[0], label="beach", captions=captions, source="mine")
+        >>> prompt.label, len(prompt.captions)
+        ('beach', 2)
     """
 
     text: str
@@ -42,6 +49,18 @@ class Expander(Protocol):
 
     A plug-in is a class of this shape under the entry point group `terrasynth.expanders`; what its constructor takes
     are the options that a recipe may set.
+
+    Example:
+        >>> from terrasynth.prompts import Expander, Prompt
+        >>> class Counting:
+        ...     name, classes = "counting", ("forest",)
+        ...     def identity(self):
+        ...         return {"version": 1}
+        ...     def expand(self, label, seed, start, count):
+        ...         texts = [f"A {label} of {k + 1} trees." for k in range(start, start + count)]
+        ...         return [Prompt(text, label, (text,), self.name) for text in texts]
+        >>> isinstance(Counting(), Expander), Counting().expand("forest", seed=0, start=2, count=1)[0].text
+        (True, 'A forest of 3 trees.')
     """
 
     @property

@@ -48,6 +48,15 @@ def run(
     Raises:
         InputError: Something the user has to correct; nothing was written.
         RunError: Disk full, a damaged block, out of memory; finished blocks are kept.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from terrasynth import Recipe, run
+        >>> small = ["prompts.classes=[forest]", "target.per_class=1", "generator.steps=1", "filters=[]"]
+        >>> recipe = Recipe.load("demo", small)
+        >>> with TemporaryDirectory() as folder:
+        ...     run(recipe, folder).accepted, run(recipe, folder).drawn  # the second call finds all it needs
+        (1, 0)
     """
     tell: Callable[[Event], None] = on_event or (lambda event: None)
     stop = should_stop or (lambda: False)

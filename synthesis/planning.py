@@ -66,6 +66,13 @@ def plan(recipe: Recipe, out: str | Path | None = None) -> Plan:
     Raises:
         InputError: Something the user has to correct.
         RunError: The disk is too small.
+
+    Example:
+        >>> from terrasynth import Recipe, plan
+        >>> small = ["prompts.classes=[forest]", "target.per_class=1", "generator.steps=1", "filters=[]"]
+        >>> made = plan(Recipe.load("demo", small))
+        >>> made.at_least, list(made.prompts), made.seconds[0] > 0
+        (1, ['forest'], True)
     """
     with tempfile.TemporaryDirectory() as nowhere:
         job = Job(recipe, Path(out) if out is not None else Path(nowhere))

@@ -235,6 +235,12 @@ class Recipe(_Settings):
             "refuse" stops before the first image.
         identity: Written by a run into its `recipe.yaml`; when given, a run whose models or prompts resolve to
             another identity is refused.
+
+    Example:
+        >>> from terrasynth import Recipe
+        >>> recipe = Recipe.parse({"generator": {"model": "ldm-ucm"}, "prompts": {"classes": ["beach", "forest"]}})
+        >>> recipe.class_names, recipe.target.per_class
+        (['beach', 'forest'], 20)
     """
 
     name: str = Field(default="terrasynth", pattern=r"^[\w.-]+$", max_length=96)
@@ -346,10 +352,7 @@ def _set(tree: dict[str, Any], override: str) -> None:
         node = node[_index(node, parent, override)] if isinstance(node, list) else node.setdefault(parent, {})
         if not isinstance(node, dict | list):
             raise InputError(f"--set {override!r}: {parent!r} is a plain value and has no keys below it")
-    if isinstance(node, list):
-        node[_index(node, last, override)] = value
-    else:
-        node[last] = value
+    node[_index(node, last, override) if isinstance(node, list) else last] = value
 
 
 def _index(node: Sequence[Any], key: str, override: str) -> int:
@@ -365,8 +368,7 @@ def _place(detail: ErrorDetails) -> str:
 
 
 def _explain(detail: ErrorDetails) -> str:
-    where = _place(detail)
-    value = detail["input"]
+    where, value = _place(detail), detail["input"]
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
         known = _known_keys(detail["loc"])

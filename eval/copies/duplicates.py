@@ -25,6 +25,12 @@ def max_similarity_before(
 
     Raises:
         ValueError: The widths differ.
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval import max_similarity_before
+        >>> max_similarity_before(np.array([[1, 0], [0, 1], [1, 0]], dtype=np.float32)).tolist()
+        [-inf, 0.0, 1.0]
     """
     earlier = np.empty((0, embeddings.shape[1]), np.float32) if before is None else before
     if earlier.shape[1:] != embeddings.shape[1:]:

@@ -50,7 +50,17 @@ class EncodesPictures(Protocol):
 
 
 class FeatureMeasure:
-    """1 - cosine of an encoder's embeddings."""
+    """1 - cosine of an encoder's embeddings.
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval import FeatureMeasure, ThumbnailEncoder
+        >>> images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+        >>> measure = FeatureMeasure("layout", ThumbnailEncoder())
+        >>> described = next(measure.views(images))
+        >>> measure.nearest(described[:1], described[::-1]).index.tolist()
+        [[2]]
+    """
 
     unit = "1 - cosine"
     coarse = False
@@ -73,7 +83,17 @@ class FeatureMeasure:
 
 
 class HashMeasure:
-    """Differing bits of the perceptual hash, 0 to 64."""
+    """Differing bits of the perceptual hash, 0 to 64.
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval import HashMeasure
+        >>> images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+        >>> described = next(HashMeasure().views(images))
+        >>> found = HashMeasure().nearest(described[:1], described[::-1])
+        >>> found.index.tolist(), found.distance.tolist()
+        ([[2]], [[0.0]])
+    """
 
     name = "perceptual hash"
     unit = f"bits of {BITS}"

@@ -146,6 +146,15 @@ def memorisation(
 
     Raises:
         InputError: Too few pictures, or numbers that do not match.
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval import HashMeasure
+        >>> from terrasynth.eval.copies.memorisation import memorisation
+        >>> train, held_out = np.random.default_rng(0).integers(0, 256, (2, 8, 32, 32, 3), dtype=np.uint8)
+        >>> found = memorisation(train[:3], train, held_out, [HashMeasure()])
+        >>> found.n, found.exact_copies, found.held_out_copies
+        (3, 3, 0)
     """
     _check(images, train, held_out, labels, held_out_labels)
     known = {pixel_hash(one) for one in train}

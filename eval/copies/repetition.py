@@ -122,6 +122,14 @@ def repetition(
 
     Raises:
         InputError: Too few pictures, of two sizes, or numbers that do not match.
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval import HashMeasure
+        >>> from terrasynth.eval.copies.repetition import repetition
+        >>> images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+        >>> repetition(images[[0, 1, 2, 3, 3]], [HashMeasure()]).lines()[0]
+        'identical pictures 2 of 5'
     """
     _check(images, labels, real, real_labels)
     ours, theirs, mix = np.arange(len(images)), np.arange(0), ANY_MIX

@@ -67,6 +67,17 @@ def evaluate(
 
     Raises:
         InputError: Numbers that do not match, a class that the classifier does not know, or too few pictures.
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval import evaluate, load_classifier, load_encoder
+        >>> images = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
+        >>> encoder, classifier = load_encoder("clip-ucm-b"), load_classifier("scene-ucm")
+        >>> found = evaluate(
+        ...     images, ["a beach", "a forest"], ["beach", "forest"], encoder=encoder, classifier=classifier
+        ... )
+        >>> found.n, round(found.scene.chance, 3), found.frechet
+        (2, 0.048, None)
     """
     check_pictures("pictures", images, texts, labels, classifier.labels)
     if reference_images is not None:

@@ -175,6 +175,17 @@ def make_reference(
 
     Raises:
         InputError: Too few pictures, or another number of files.
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval import load_picture_encoder, make_reference
+        >>> from terrasynth.eval.copies.measures import pixel_hash
+        >>> images = np.random.default_rng(0).integers(0, 256, (4, 128, 128, 3), dtype=np.uint8)
+        >>> files = [(f"{number}.png", pixel_hash(image)) for number, image in enumerate(images)]
+        >>> networks = [load_picture_encoder("scene-ucm")]
+        >>> made = make_reference("mine", images, files, networks, data="noise", split="all", resampling="none")
+        >>> made.size, made.of(networks[0].identity(), (128, 128)).statistics.n
+        ((128, 128), 4)
     """
     if len(images) < FEWEST or len(files) != len(images):
         raise InputError(f"{len(images)} pictures and {len(files)} names: a reference needs {FEWEST} and a name each")

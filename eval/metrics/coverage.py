@@ -51,6 +51,14 @@ def measure_coverage(
 
     Raises:
         ValueError: Widths that differ, or too few pictures.
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval import measure_coverage
+        >>> real = np.random.default_rng(0).normal(size=(50, 8))
+        >>> near, far = measure_coverage(real + 0.01, real), measure_coverage(real + 100, real)
+        >>> (near.precision, near.coverage), (far.precision, far.coverage)
+        ((1.0, 1.0), (0.0, 0.0))
     """
     if features.ndim != 2 or reference.ndim != 2 or features.shape[1] != reference.shape[1]:
         raise ValueError(

@@ -22,6 +22,12 @@ def vendi_score(features: NDArray[np.floating]) -> float:
 
     Raises:
         ValueError: No features, or a row of length zero.
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval import vendi_score
+        >>> round(vendi_score(np.eye(4)), 3), round(vendi_score(np.ones((4, 4))), 3)
+        (4.0, 1.0)
     """
     unit = _unit(features)
     matrix = unit @ unit.T if len(unit) <= unit.shape[1] else unit.T @ unit

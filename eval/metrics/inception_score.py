@@ -51,6 +51,14 @@ def inception_score(probabilities: NDArray[np.floating], seed: int, splits: int 
 
     Raises:
         ValueError: No pictures, rows that are no probabilities, or no part.
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval import inception_score
+        >>> round(inception_score(np.eye(4), seed=0, splits=1).score, 3)  # each surely of another class
+        4.0
+        >>> round(inception_score(np.full((4, 4), 0.25), seed=0, splits=1).score, 3)  # nothing recognised
+        1.0
     """
     if probabilities.ndim != 2 or not len(probabilities):
         raise ValueError(f"probabilities of shape {probabilities.shape}, where (N, C) with N of 1 or more is needed")

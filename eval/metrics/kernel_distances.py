@@ -70,6 +70,14 @@ def kid(
 
     Raises:
         ValueError: Widths that differ, too few pictures, or subsets that are larger than half of a set.
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval import kid
+        >>> drawn, real = np.random.default_rng(0).normal(size=(2, 50, 8))
+        >>> near, far = kid(drawn, real, seed=0), kid(drawn + 1, real, seed=0)
+        >>> near.distance < far.low
+        True
     """
     _check(a, b, 4)
     largest = min(len(a), len(b)) // 2
@@ -119,6 +127,13 @@ def cmmd(a: NDArray[np.floating], b: NDArray[np.floating], biased: bool = True) 
 
     Raises:
         ValueError: Widths that differ, too few pictures, or an embedding of length zero.
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval import cmmd
+        >>> drawn, real = np.random.default_rng(0).normal(size=(2, 50, 8))
+        >>> cmmd(drawn, real) < cmmd(drawn + 1, real)
+        True
     """
     _check(a, b, 2)
     return CMMD_SCALE * _mmd(_unit(a), _unit(b), _gaussian, biased)

@@ -29,6 +29,15 @@ class FeatureStatistics:
     Attributes:
         n: Vectors seen.
         mean: `float64` (F,).
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval import FeatureStatistics
+        >>> features = np.random.default_rng(0).normal(size=(10, 4))
+        >>> whole = FeatureStatistics.of(features)
+        >>> merged = FeatureStatistics.of(features[:6]).merge(FeatureStatistics.of(features[6:]))
+        >>> merged.n, np.allclose(merged.mean, whole.mean)
+        (10, True)
     """
 
     def __init__(self, dim: int) -> None:

@@ -73,6 +73,15 @@ def measure_retrieval(
 
     Raises:
         ValueError: Numbers that do not match, a picture without text, or a text that is not in `texts`.
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval import measure_retrieval
+        >>> texts = ["a beach", "a forest", "a river"]
+        >>> found = measure_retrieval(np.eye(3), [[text] for text in texts], texts, np.eye(3), seed=0, ranks=(1,))
+        >>> first = found.image_to_text[0]
+        >>> first.k, first.recall.value, round(first.chance, 3)
+        (1, 1.0, 0.333)
     """
     number = {text: row for row, text in enumerate(texts)}
     if len(captions) != len(images) or not len(images) or not all(captions):

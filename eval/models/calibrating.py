@@ -29,6 +29,15 @@ def calibrate(
 
     Raises:
         InputError: The numbers differ, there is no picture, or one has no caption.
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval import calibrate, load_encoder
+        >>> images = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
+        >>> captions = [["a forest", "many trees"], ["a beach"]]
+        >>> found = calibrate(load_encoder("clip-ucm"), images, captions, ["forest", "beach"], split="val")
+        >>> found.pictures, found.overall.n
+        (2, 3)
     """
     if not len(images) == len(captions) == len(labels):
         counts = f"{len(images)} pictures, {len(captions)} lists of captions, {len(labels)} labels"

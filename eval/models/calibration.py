@@ -78,6 +78,14 @@ class Calibration:
         pictures: Number of different pictures in them.
         classes: The pairs by class.
         overall: Quantiles of all pairs.
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval import Calibration
+        >>> scores, picture = np.linspace(0, 1, 201), np.arange(201)
+        >>> calibration = Calibration.of({"model": "mine"}, "val", scores, picture, ["forest"] * 201)
+        >>> calibration.threshold("forest", pass_real=0.95), calibration.source("forest", pass_real=0.95)
+        (0.05, 'class')
     """
 
     encoder: Mapping[str, object]

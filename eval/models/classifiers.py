@@ -39,6 +39,14 @@ class SceneClassifier:
     Attributes:
         labels: The C class names, in the order of the probabilities.
         precision: Type of the matrix products and kind of device.
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval import load_classifier
+        >>> images = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
+        >>> found = load_classifier("scene-ucm").classify(images)
+        >>> found.probabilities.shape, np.allclose(found.probabilities.sum(1), 1, atol=1e-4)
+        ((2, 21), True)
     """
 
     def __init__(self, model: Any, preprocessor: Preprocessor, identity: dict[str, object]) -> None:  # noqa: ANN401
@@ -110,6 +118,12 @@ def load_classifier(
 
     Raises:
         InputError: Unknown reference, another kind of model, or weights that are missing, pickled or incomplete.
+
+    Example:
+        >>> from terrasynth.eval import load_classifier
+        >>> classifier = load_classifier("scene-ucm")
+        >>> len(classifier.labels), classifier.labels[:2]
+        (21, ('agricultural', 'airplane'))
     """
     from transformers import AutoModelForImageClassification
 

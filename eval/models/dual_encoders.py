@@ -41,6 +41,22 @@ class PictureEncoder(Protocol):
         dim: Width D of the features.
         reads_text: Whether it is an `Encoder`, with a text side; without one it only compares pictures.
         precision: What moves the last digits of features and is no part of the identity, such as "float32 on cpu".
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval import PictureEncoder
+        >>> class MeanColour:
+        ...     dim, reads_text, precision = 3, False, "float32"
+        ...     def identity(self):
+        ...         return {"kind": "mean colour"}
+        ...     def features(self, images, batch_size=64):
+        ...         return images.mean((1, 2), dtype=np.float32)
+        ...     def encode_images(self, images, batch_size=64):
+        ...         rows = self.features(images)
+        ...         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        >>> encoder: PictureEncoder = MeanColour()
+        >>> encoder.features(np.full((2, 32, 32, 3), 100, dtype=np.uint8)).shape
+        (2, 3)
     """
 
     dim: int
@@ -62,6 +78,15 @@ class Encoder(PictureEncoder, Protocol):
 
     Attributes:
         calibration: Scores of real pairs, where the model ships them.
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval import Encoder, load_encoder
+        >>> def likeliest(encoder: Encoder, images, texts):
+        ...     return (encoder.encode_images(images) @ encoder.encode_texts(texts).T).argmax(1)
+        >>> images = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
+        >>> likeliest(load_encoder("clip-ucm"), images, ["a beach", "a forest", "a river"]).shape
+        (2,)
     """
 
     calibration: Calibration | None
@@ -81,6 +106,17 @@ class ClipEncoder:
         calibration: Scores of real pairs, or None where the model ships none.
         reads_text: True.
         precision: Type of the matrix products and kind of device.
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval import load_encoder
+        >>> encoder = load_encoder("clip-ucm")
+        >>> images = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
+        >>> scores = encoder.score(images, ["a beach", "a forest"])
+        >>> scores.shape, bool((np.abs(scores) <= 1).all())
+        ((2,), True)
+        >>> 0 < encoder.calibration.threshold("forest", pass_real=0.95) < 1  # what 95 % of real pairs reach
+        True
     """
 
     reads_text = True
@@ -203,6 +239,12 @@ def load_encoder(
 
     Raises:
         InputError: Unknown reference, another kind of model, or weights that are missing, pickled or incomplete.
+
+    Example:
+        >>> from terrasynth.eval import load_encoder
+        >>> encoder = load_encoder("clip-ucm")
+        >>> encoder.encode_texts(["a beach", "a forest"]).shape == (2, encoder.dim)
+        True
     """
     from transformers import AutoModel, AutoTokenizer, CLIPTokenizer
 

@@ -57,6 +57,18 @@ class CachedEncoder:
         precision: Of the encoder.
         computed: Pictures that the network had to read so far.
         reused: Pictures whose features came from disk so far.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> import numpy as np
+        >>> from terrasynth.eval import CachedEncoder, load_encoder
+        >>> images = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
+        >>> with TemporaryDirectory() as folder:
+        ...     encoder = CachedEncoder(load_encoder("clip-ucm"), Path(folder))
+        ...     first, again = encoder.features(images), encoder.features(images)
+        >>> np.array_equal(first, again), encoder.computed, encoder.reused
+        (True, 2, 2)
     """
 
     def __init__(self, encoder: PictureEncoder, folder: Path | None) -> None:
@@ -129,6 +141,18 @@ class CachedClassifier(SceneClassifier):
         precision: Of the classifier.
         computed: Pictures that the network had to read so far.
         reused: Pictures whose results came from disk so far.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> import numpy as np
+        >>> from terrasynth.eval import CachedClassifier, load_classifier
+        >>> images = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
+        >>> with TemporaryDirectory() as folder:
+        ...     classifier = CachedClassifier(load_classifier("scene-ucm"), Path(folder))
+        ...     first, again = classifier.probabilities(images), classifier.probabilities(images)
+        >>> np.array_equal(first, again), classifier.computed, classifier.reused
+        (True, 2, 2)
     """
 
     def __init__(self, classifier: SceneClassifier, folder: Path | None) -> None:

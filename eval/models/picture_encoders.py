@@ -132,6 +132,14 @@ def load_picture_encoder(
     Raises:
         InputError: Unknown reference, another kind of model, or weights that are missing, pickled or incomplete; a
             size for what is no backbone.
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval import load_picture_encoder
+        >>> images = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
+        >>> encoder = load_picture_encoder("scene-ucm")
+        >>> encoder.features(images).shape == (2, encoder.dim), encoder.reads_text
+        (True, False)
     """
     from transformers import AutoModel
 

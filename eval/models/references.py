@@ -101,6 +101,12 @@ def resolve(reference: str | Path, embedded_roots: Sequence[Path]) -> ResolvedMo
 
     Raises:
         InputError: An unknown plain name, a path that does not exist, or a folder without a model.
+
+    Example:
+        >>> from terrasynth.eval import resolve
+        >>> found = resolve("openai/clip-vit-base-patch32@main", embedded_roots=())
+        >>> found.location, found.revision, found.local
+        ('openai/clip-vit-base-patch32', 'main', False)
     """
     text = str(reference).strip()
     embedded = embedded_models(embedded_roots)
@@ -130,6 +136,19 @@ def content_hash(folder: Path) -> str:
 
     Configuration, vocabulary and weights count. Cards, hidden files, `calibration.json`, `knowledge.json` and
     `sampling.json` do not, so that a better model card never changes the identity of a run.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from terrasynth.eval import content_hash
+        >>> with TemporaryDirectory() as folder:
+        ...     empty = content_hash(Path(folder))
+        ...     Path(folder, "README.md").touch()
+        ...     content_hash(Path(folder)) == empty
+        ...     Path(folder, "config.json").touch()
+        ...     content_hash(Path(folder)) == empty
+        True
+        False
     """
     digest = hashlib.sha256()
     for name, path in sorted(_deciding_files(folder)):

@@ -37,6 +37,14 @@ class ThumbnailEncoder:
         calibration: None, as there are no scores with texts.
         reads_text: False.
         precision: "float64", on any machine.
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval import ThumbnailEncoder
+        >>> images = np.random.default_rng(0).integers(0, 200, (2, 32, 32, 3), dtype=np.uint8)
+        >>> vectors, brighter = ThumbnailEncoder().encode_images(images), ThumbnailEncoder().encode_images(images + 50)
+        >>> round(float(vectors[0] @ brighter[0]), 3), bool(vectors[0] @ vectors[1] < 0.5)
+        (1.0, True)
     """
 
     dim = 3 * SIDE * SIDE

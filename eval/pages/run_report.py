@@ -78,6 +78,14 @@ class RunReport:
         prompts_seen: Prompts that checks judged before anything was drawn; 0 for no checks.
         prompt_drops: How many of them were dropped, by reason.
         prompt_notes: What else is to be said of them, and of how many.
+
+    Example:
+        >>> from terrasynth.eval import RunReport
+        >>> from terrasynth.eval.pages.run_report import ClassRow
+        >>> rows = ClassRow("beach", 8, 10, 8, {"alignment": 2}), ClassRow("forest", 3, 10, 8, {"alignment": 7})
+        >>> report = RunReport("demo", "f6fd52881ace0854", "ldm-ucm", {"steps": 20}, rows)
+        >>> report.totals.rate, [row.label for row in report.missed]
+        (0.55, ['forest'])
     """
 
     name: str
@@ -129,6 +137,16 @@ def write_report(folder: Path, report: RunReport) -> Path:
 
     Raises:
         OSError: The folder cannot be written to.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from terrasynth.eval import RunReport, write_report
+        >>> from terrasynth.eval.pages.run_report import ClassRow
+        >>> rows = (ClassRow("beach", 8, 10, 8, {"alignment": 2}),)
+        >>> with TemporaryDirectory() as folder:
+        ...     write_report(Path(folder), RunReport("demo", "f6fd52881ace0854", "ldm-ucm", {"steps": 20}, rows)).name
+        'index.html'
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

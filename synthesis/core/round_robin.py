@@ -12,6 +12,7 @@ def round_robin(streams: Sequence[Iterator[Item]]) -> Iterator[Item]:
     """Yield an item of each stream, then the next of each; a stream that has ended is passed over.
 
     Example:
+        >>> from terrasynth.synthesis.core.round_robin import round_robin
         >>> list(round_robin([iter("abc"), iter("x"), iter("12")]))
         ['a', 'x', '1', 'b', '2', 'c']
     """

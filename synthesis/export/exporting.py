@@ -70,6 +70,18 @@ def export(
         InputError: The run is none, the folder holds something else, data and options do not go together, or the
             licence leaves out what a part asks for.
         RunError: The disk is full, or the run is damaged or went on meanwhile.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from terrasynth import Recipe, export, run
+        >>> from terrasynth.synthesis.export.registry import load_exporter
+        >>> small = ["prompts.classes=[forest]", "target.per_class=1", "generator.steps=1", "filters=[]"]
+        >>> recipe = Recipe.load("demo", small)
+        >>> with TemporaryDirectory() as folder:
+        ...     made = run(recipe, Path(folder, "run"))
+        ...     export(made.root, load_exporter("imagefolder"), Path(folder, "images")).rows
+        {'train': 1}
     """
     rows, real = RunRows(run), RealRows(merge) if merge else None
     _check_options(run, folder, shares, real, ratio)

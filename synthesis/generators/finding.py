@@ -138,6 +138,13 @@ def load_generator(
     Raises:
         InputError: The model, the LoRA, the autoencoder, the scheduler, the device, the dtype or an option does not
             exist, or a setting is unknown or out of range.
+
+    Example:
+        >>> from terrasynth import load_generator
+        >>> generator = load_generator("ldm-ucm", steps=1)
+        >>> images = generator.generate(["A dense forest."], seeds=[0])
+        >>> images.shape, images.dtype
+        ((1, 128, 128, 3), dtype('uint8'))
     """
     from terrasynth.synthesis.generators.runtime import DTYPES, Runtime
     from terrasynth.synthesis.recipe import GeneratorSettings, RuntimeSettings

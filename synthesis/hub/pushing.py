@@ -114,6 +114,18 @@ def push(root: Path, settings: PushSettings, say: Callable[[str], None] = lambda
         InputError: The folder is neither, its licence is not known and not stated, or token or repository is
             wrong.
         RunError: A file is damaged, the Hub fails for good, or somebody else pushed at the same time.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from terrasynth import Recipe, push, run
+        >>> from terrasynth.synthesis.cards.licences import Statement
+        >>> from terrasynth.synthesis.hub.pushing import PushSettings
+        >>> small = ["prompts.classes=[forest]", "target.per_class=1", "generator.steps=1", "filters=[]"]
+        >>> recipe = Recipe.load("demo", small)
+        >>> to = PushSettings("me/demo", stated=Statement("cc-by-nc-4.0", by="me"), dry=True, offline=True)
+        >>> with TemporaryDirectory() as folder:
+        ...     push(run(recipe, folder).root, to).plan.rows
+        1
     """
     from huggingface_hub import constants, get_token
 

@@ -24,14 +24,19 @@ if TYPE_CHECKING:
 class RunDirectory:
     """A run directory that is read, not written. Each part is read when it is first asked for.
 
-    Example:
-        >>> from terrasynth import RunDirectory
-        >>> made = RunDirectory(Path("runs/demo"))
-        >>> made.recipe.name, made.pictures(limit=8).images.shape  # doctest: +SKIP
-        ('demo', (8, 128, 128, 3))
-
     Attributes:
         root: The folder.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from terrasynth import Recipe, RunDirectory, run
+        >>> small = ["prompts.classes=[forest]", "target.per_class=1", "generator.steps=1", "filters=[]"]
+        >>> recipe = Recipe.load("demo", small)
+        >>> with TemporaryDirectory() as folder:
+        ...     made = RunDirectory(run(recipe, folder).root)
+        ...     made.recipe.name, made.pictures(limit=8).images.shape
+        ('terrasynth-demo', (1, 128, 128, 3))
     """
 
     root: Path

@@ -48,6 +48,19 @@ def verify(root: str | Path, fast: bool = False, into: Verification | None = Non
 
     Raises:
         InputError: No run there, or a process is at work on it.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from terrasynth import Recipe, run, verify
+        >>> small = ["prompts.classes=[forest]", "target.per_class=1", "generator.steps=1", "filters=[]"]
+        >>> recipe = Recipe.load("demo", small)
+        >>> with TemporaryDirectory() as folder:
+        ...     root = run(recipe, folder).root
+        ...     list(verify(root))
+        ...     (root / "data" / "train-00000.parquet").unlink()
+        ...     [fault.file for fault in verify(root)]
+        []
+        ['data/train-00000.parquet']
     """
     root = Path(root)
     with reading(root):

@@ -39,6 +39,7 @@ def read_pairs(source: str | Path | Sequence[str | Path], columns: Mapping[str, 
         RunError: There is no memory or no file handle left.
 
     Example:
+        >>> from terrasynth.training.data.reading import read_pairs
         >>> read_pairs("no/../such/folder")
         Traceback (most recent call last):
         ...
