@@ -20,8 +20,9 @@ from typing_extensions import override
 
 from terrasynth.training.data.pictures import PictureSet, dihedral, random_dihedral, to_float
 from terrasynth.training.errors import InputError
-from terrasynth.training.families.perception import PatchDiscriminator, ScenePerception, hinge_loss
-from terrasynth.training.running.loop import Losses, Task
+from terrasynth.training.families.adversarial import AdversarialTask
+from terrasynth.training.families.perception import PatchDiscriminator, ScenePerception
+from terrasynth.training.running.loop import Losses
 from terrasynth.training.running.same_shape import check_same_shape
 from terrasynth.training.running.saving import save_model
 from terrasynth.training.running.sheets import tile
@@ -48,7 +49,7 @@ class AutoencoderSettings(BaseModel):
     shrink_share: float = 0.25
 
 
-class AutoencoderTask(Task):
+class AutoencoderTask(AdversarialTask):
     """Two players: the autoencoder, and from `adversarial_start` of the budget on the discriminator.
 
     Args:
@@ -88,7 +89,6 @@ class AutoencoderTask(Task):
             self.model.encoder.requires_grad_(False)
             self.model.quant_conv.requires_grad_(False)
         self.discriminator = PatchDiscriminator().to(device)
-        self._fake: torch.Tensor | None = None
 
     def _go_on_from(self, folder: Path) -> None:
         other = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32)
@@ -105,16 +105,8 @@ class AutoencoderTask(Task):
         self.model.quant_conv.bias[channels:].fill_(INITIAL_LOG_VARIANCE)
 
     @override
-    def __len__(self) -> int:
-        return len(self.splits["train"])
-
-    @override
     def networks(self) -> dict[str, nn.Module]:
         return {"autoencoder": self.model, "discriminator": self.discriminator}
-
-    @override
-    def player_networks(self, player: str) -> list[str]:
-        return [player]
 
     @override
     def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
@@ -134,12 +126,9 @@ class AutoencoderTask(Task):
         turn, shrink = (int(value) for value in batch["how"])
         real = dihedral(batch["pixels"], turn)
         real = F.avg_pool2d(real, 2) if shrink else real
-        adversarial = (self.settings.adversarial_weight > 0 and progress >= self.settings.adversarial_start
-                       and not shrink)
+        adversarial = self.joined(progress) and not shrink
         if player == "discriminator":
-            if not adversarial or self._fake is None:
-                return {}
-            return {"hinge": hinge_loss(self.discriminator(real), self.discriminator(self._fake))}
+            return self.discriminator_losses(real, adversarial)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.settings.decoder_only):
             posterior = self.model.encode(batch["pixels"]).latent_dist
         mean, log_variance = posterior.mean.float(), posterior.logvar.float()

@@ -27,8 +27,9 @@ from terrasynth.training.data.latent_views import LatentViews, ViewSettings, loa
 from terrasynth.training.data.pictures import to_channels_last, to_float
 from terrasynth.training.data.views import Pictures, spread
 from terrasynth.training.errors import InputError
+from terrasynth.training.families.adversarial import AdversarialTask
 from terrasynth.training.families.perception import hinge_loss
-from terrasynth.training.running.loop import Losses, Task
+from terrasynth.training.running.loop import Losses
 from terrasynth.training.running.same_shape import check_same_shape
 from terrasynth.training.running.saving import save_model
 from terrasynth.training.running.sheets import tile
@@ -107,7 +108,7 @@ class LatentDiscriminator(nn.Module):
         return patch, texture
 
 
-class AutoencoderDistilTask(Task):
+class AutoencoderDistilTask(AdversarialTask):
     """A student `AutoencoderTiny` from random weights, or further from `initial`, and its discriminator.
 
     Args:
@@ -149,7 +150,6 @@ class AutoencoderDistilTask(Task):
         if not settings.latent_weight:
             self.model.encoder.requires_grad_(False)
         self.discriminator = LatentDiscriminator(channels).to(device)
-        self._fake: torch.Tensor | None = None
         self._progress = 0.0
         key = cache_key(views=self.views.key, mixed=settings.mixed_share)
         self._teacher = teacher
@@ -175,20 +175,8 @@ class AutoencoderDistilTask(Task):
         return pixels, latents, targets.clamp(-1, 1)
 
     @override
-    def __len__(self) -> int:
-        return len(self.splits["train"])
-
-    @override
     def networks(self) -> dict[str, nn.Module]:
         return {"autoencoder": self.model, "discriminator": self.discriminator}
-
-    @override
-    def player_networks(self, player: str) -> Sequence[str]:
-        return [player]
-
-    @override
-    def rate(self, network: str, parameter: str) -> float:
-        return self.settings.discriminator_rate if network == "discriminator" else 1.0
 
     @override
     def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
@@ -246,7 +234,7 @@ class AutoencoderDistilTask(Task):
 
     @property
     def _adversarial(self) -> bool:
-        return self.settings.adversarial_weight > 0 and self._progress >= self.settings.adversarial_start
+        return self.joined(self._progress)
 
     def _code(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         return self._inner(batch["latents"], batch["drawn_at"], 1)

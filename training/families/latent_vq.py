@@ -8,7 +8,6 @@ ones: the nearest mean of a latent is smoother than the latent. Unused codes are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +22,9 @@ from typing_extensions import override
 from terrasynth.training.data.latent_views import LatentViews, ViewSettings, load_autoencoder, to_latents, to_pixels
 from terrasynth.training.data.pictures import to_float
 from terrasynth.training.data.views import Pictures, spread
-from terrasynth.training.families.perception import hinge_loss
+from terrasynth.training.families.adversarial import AdversarialTask
 from terrasynth.training.families.vq import CodeUse, fit_codebook, flat, nearest_codes, perplexity, quantize
-from terrasynth.training.running.loop import Losses, Task
+from terrasynth.training.running.loop import Losses
 from terrasynth.training.running.saving import save_model
 from terrasynth.training.running.sheets import tile
 
@@ -85,7 +84,7 @@ class LatentPatches(nn.Module):
         return logits
 
 
-class LatentVQTask(Task):
+class LatentVQTask(AdversarialTask):
     """Two players: the tokenizer, and from `adversarial_start` of the budget on the discriminator.
 
     Args:
@@ -122,7 +121,6 @@ class LatentVQTask(Task):
         self.val = torch.cat([to_latents(self.autoencoder, part.to(device)).cpu()
                               for part in self.val_pixels.split(16)])
         self.drawn: torch.Tensor | None = None
-        self._fake: torch.Tensor | None = None
 
     @property
     def codebook(self) -> torch.Tensor:
@@ -136,20 +134,8 @@ class LatentVQTask(Task):
         return to_float(torch.from_numpy(val.open(rows, self.size)).permute(0, 3, 1, 2))
 
     @override
-    def __len__(self) -> int:
-        return len(self.splits["train"])
-
-    @override
     def networks(self) -> dict[str, nn.Module]:
         return {"tokenizer": self.model, "use": self.use, "discriminator": self.discriminator}
-
-    @override
-    def player_networks(self, player: str) -> Sequence[str]:
-        return [player]
-
-    @override
-    def rate(self, network: str, parameter: str) -> float:
-        return self.settings.discriminator_rate if network == "discriminator" else 1.0
 
     @override
     def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
@@ -160,11 +146,9 @@ class LatentVQTask(Task):
     @override
     def losses(self, player: str, batch: dict[str, torch.Tensor], progress: float) -> Losses:
         settings, real = self.settings, batch["latents"]
-        adversarial = settings.adversarial_weight > 0 and progress >= settings.adversarial_start
+        adversarial = self.joined(progress)
         if player == "discriminator":
-            if not adversarial or self._fake is None:
-                return {}
-            return {"hinge": hinge_loss(self.discriminator(real), self.discriminator(self._fake))}
+            return self.discriminator_losses(real, adversarial)
         encoded = self.model.encode(real).latents
         rows = flat(encoded)
         quantized, codebook, commitment = quantize(rows, self.codebook, self.use)

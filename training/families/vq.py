@@ -9,7 +9,6 @@ et al., CVPR 2021). Codes that nothing uses are put where the encoder is (Dhariw
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -23,8 +22,9 @@ from typing_extensions import override
 
 from terrasynth.training.data.pictures import PictureSet, random_dihedral, to_float
 from terrasynth.training.errors import InputError
-from terrasynth.training.families.perception import PatchDiscriminator, ScenePerception, hinge_loss
-from terrasynth.training.running.loop import Losses, Task
+from terrasynth.training.families.adversarial import AdversarialTask
+from terrasynth.training.families.perception import PatchDiscriminator, ScenePerception
+from terrasynth.training.running.loop import Losses
 from terrasynth.training.running.same_shape import check_same_shape
 from terrasynth.training.running.saving import save_model
 from terrasynth.training.running.sheets import tile
@@ -140,7 +140,7 @@ def fit_codebook(latents: torch.Tensor, codes: int, generator: torch.Generator, 
     return centres
 
 
-class VQTask(Task):
+class VQTask(AdversarialTask):
     """Two players: the tokenizer, and from `adversarial_start` of the budget on the discriminator.
 
     Args:
@@ -181,7 +181,6 @@ class VQTask(Task):
         self.model.to(device)
         self.use = CodeUse(settings.codes).to(device)
         self.discriminator = PatchDiscriminator().to(device)
-        self._fake: torch.Tensor | None = None
         if not goes_on:
             start = fit_codebook(self._some_latents(), settings.codes, torch.Generator().manual_seed(0))
             self.codebook.data.copy_(start)
@@ -227,16 +226,8 @@ class VQTask(Task):
         return torch.cat([flat(self.model.encode(part.to(self.device)).latents) for part in pixels.split(32)])
 
     @override
-    def __len__(self) -> int:
-        return len(self.splits["train"])
-
-    @override
     def networks(self) -> dict[str, nn.Module]:
         return {"tokenizer": self.model, "use": self.use, "discriminator": self.discriminator}
-
-    @override
-    def player_networks(self, player: str) -> Sequence[str]:
-        return [player]
 
     @override
     def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
@@ -254,11 +245,9 @@ class VQTask(Task):
     @override
     def losses(self, player: str, batch: dict[str, torch.Tensor], progress: float) -> Losses:
         settings, real = self.settings, batch["pixels"]
-        adversarial = settings.adversarial_weight > 0 and progress >= settings.adversarial_start
+        adversarial = self.joined(progress)
         if player == "discriminator":
-            if not adversarial or self._fake is None:
-                return {}
-            return {"hinge": hinge_loss(self.discriminator(real), self.discriminator(self._fake))}
+            return self.discriminator_losses(real, adversarial)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not settings.decoder_only):
             latents = self.model.encode(real).latents
         rows = flat(latents)

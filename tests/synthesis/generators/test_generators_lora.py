@@ -123,6 +123,25 @@ def test_identity_and_columns_name_base_lora_and_scale(bases, loras):
     assert len({json.dumps(each.identity(), sort_keys=True) for each in (plain, once, half)}) == 3
 
 
+@pytest.mark.parametrize("form", ["diffusers", "peft"])
+def test_the_scheduler_of_a_student_counts(bases, tmp_path, form):
+    """It takes other steps, so that another scheduler draws other images of the same weights."""
+    folder = tmp_path / "lora"
+    if form == "diffusers":
+        save_lora(bases["sd"], folder)
+    else:
+        save_peft(bases["pixart"], folder, "transformer")
+    plain = find_lora(str(folder))
+    assert plain.scheduler is None
+    (folder / "scheduler").mkdir()
+    config = folder / "scheduler" / "scheduler_config.json"
+    config.write_text('{"_class_name": "DDIMScheduler", "timestep_spacing": "trailing"}')
+    student = find_lora(str(folder))
+    config.write_text('{"_class_name": "DDIMScheduler", "timestep_spacing": "leading"}')
+    assert student.scheduler == config
+    assert len({plain.revision, student.revision, find_lora(str(folder)).revision}) == 3
+
+
 def test_cards_do_not_count_and_weights_do(bases, tmp_path):
     folder = save_lora(bases["sd"], tmp_path / "lora")
     before = find_lora(str(folder))
