@@ -262,6 +262,17 @@ def test_an_interval_holds_for_other_seeds_and_pictures():
     assert held >= 184  # 190 expected
 
 
+def test_what_one_seed_does_to_single_images_is_not_counted_as_spread_of_images():
+    """By the closed form of a two-way table: here all that images differ in is the interaction with the first seed."""
+    alone = np.zeros((3, 100))
+    alone[0] = np.tile([1.0, -1.0], 50)
+    found = crossed_mean(alone, 0)
+    assert (found.low, found.high) == pytest.approx((0.0, 0.0), abs=1e-6)
+    alike = np.tile([1.0, -1.0], (3, 50))  # and here it is the images themselves
+    found = crossed_mean(alike, 0)
+    assert (found.low, found.high) == pytest.approx((-0.196, 0.196), abs=0.02)
+
+
 def test_more_real_pictures_show_whether_anything_can_be_shown(real, tmp_path):
     learned = _measure(real, _useful(), NearestMean(), tmp_path / "learned", (5, 100), 5)
     assert learned.more_real.low > 0
