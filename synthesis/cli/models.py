@@ -30,7 +30,8 @@ def models(context: click.Context) -> None:
     for kind, root in kinds.items():
         for name, folder in embedded_models([root]).items():
             size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-            click.echo(f"{name:12}{kind:12}{size / 2**20:6.1f} MiB")
+            alone = kind == "generator" and not (folder / "model_index.json").is_file()
+            click.echo(f"{name:12}{'autoencoder' if alone else kind:12}{size / 2**20:6.1f} MiB")
 
 
 models.add_command(convert_openclip)

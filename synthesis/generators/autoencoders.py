@@ -46,8 +46,9 @@ def find_autoencoder(reference: str) -> Autoencoder:
     """Find an autoencoder's files without loading them; one on the Hub that is not cached yet is fetched.
 
     Args:
-        reference: Folder with `config.json` and safetensors weights of an autoencoder of diffusers; part of an embedded
-            model, such as "ldm-ucm/vae"; or Hub id with optional @revision.
+        reference: Folder with `config.json` and safetensors weights of an autoencoder of diffusers; one that is
+            embedded, such as "vae-rs", or part of an embedded model, such as "ldm-ucm/vae"; or Hub id with optional
+            @revision.
 
     Raises:
         InputError: There is none, it is no autoencoder, or its weights are missing or pickled.
@@ -89,6 +90,8 @@ def local_autoencoder(reference: str) -> tuple[Path | None, str]:
     embedded = embedded_models([EMBEDDED]).get(model)
     if embedded is not None and part in NAMES and (embedded / part).is_dir():
         return embedded / part, reference
+    if embedded is not None and not part and not (embedded / INDEX).is_file():
+        return embedded, reference
     folder = Path(os.path.expanduser(reference))
     if not os.path.isdir(folder):
         return None, reference if _is_hub_id(reference.partition("@")[0]) else folder.name

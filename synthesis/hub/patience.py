@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -200,6 +199,8 @@ def retry_after(error: BaseException) -> float | None:
 
 def _pause(headers: Mapping[str, str]) -> float | None:
     """From `Retry-After` (seconds or a date), else from `RateLimit`."""
+    from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]
+
     text = (headers.get("Retry-After") or "").strip()
     if text.isdigit():
         return float(text)
@@ -208,8 +209,8 @@ def _pause(headers: Mapping[str, str]) -> float | None:
             return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
         except (TypeError, ValueError):
             return None
-    limit = re.search(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*(\d+)", headers.get("RateLimit") or "")
-    return float(limit[1]) if limit else None
+    limit = parse_ratelimit_headers(headers)
+    return float(limit.reset_in_seconds) if limit is not None and limit.remaining == 0 else None
 
 
 def _network_error() -> type[Exception]:

@@ -50,6 +50,18 @@ def test_distinct_prompts_meet_the_shares_to_a_row(shares):
     assert all(abs(counts[split] - share * 200) < len(shares) for split, share in shares.items())
 
 
+def test_a_split_that_is_ahead_leaves_the_others_their_ratio():
+    """Ten rows of one text are all in `train`; the next new text is drawn for the other two as 3 to 2."""
+    found = Counter()
+    for seed in range(600):
+        rule = ByPrompt({"train": 0.5, "validation": 0.3, "test": 0.2}, seed)
+        same = [{"text": "a quay", "label": "harbor", "scene": "{}"}] * 10
+        if rule.assign(same)[0] == "train":
+            found[rule.assign([{"text": "a pier", "label": "harbor", "scene": "{}"}])[0]] += 1
+    assert found.keys() == {"validation", "test"}
+    assert found["validation"] / found.total() == pytest.approx(0.6, abs=0.08)  # 3.3 and 2.2 rows are missing
+
+
 def test_growth_moves_nothing_and_parts_do_not_matter():
     rows = stream(120)
     whole = ByPrompt(SHARES, 0).assign(rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+from types import SimpleNamespace
 
 import datasets
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ import pytest
 from terrasynth.synthesis.core.errors import InputError, RunError
 from terrasynth.synthesis.core.files import sha256
 from terrasynth.synthesis.core.records import write_record
+from terrasynth.synthesis.hub.patience import retry_after
 from terrasynth.synthesis.hub.pushing import PushSettings, push
 from terrasynth.synthesis.hub.read_back import read_back
 from tests.hub_faults import Fault, fault_at, random_faults
@@ -178,6 +180,16 @@ def test_a_hub_that_falls_silent_is_asked_again(hub, made, monkeypatch):
     hub.faults = fault_at("GET .*/revision/main", Fault(delay=2))
     push(made, REPO)
     assert _ids(hub) == [row["id"] for row in rows(made)]
+
+
+@pytest.mark.parametrize(("headers", "seconds"), [
+    ({"RateLimit": '"api";r=0;t=7'}, 7), ({"RateLimit": '"api";r=12;t=7'}, None),  # 0 and 12 requests are left
+    ({"Retry-After": "3", "RateLimit": '"api";r=0;t=7'}, 3), ({"RateLimit": "soon"}, None), ({}, None),
+])
+def test_the_pause_that_a_hub_asks_for(headers, seconds):
+    error = OSError("refused")
+    error.response = SimpleNamespace(headers=headers)
+    assert retry_after(error) == seconds
 
 
 def test_a_pause_longer_than_anyone_waits_is_told(hub, made, naps):
