@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-
 from terrasynth.prompts.addresses import shown
 
 
@@ -13,9 +10,3 @@ class InputError(ValueError):
 
     def __init__(self, message: str = "") -> None:
         super().__init__(shown(message))
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for an unknown name: ` (nearest: 'harbor')`, or nothing where no known name resembles it."""
-    found = difflib.get_close_matches(name, list(known), n=1)
-    return f" (nearest: {found[0]!r})" if found else ""

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
+from terrasynth.errors import nearest
 from terrasynth.prompts.checks.settings import CheckSettings
-from terrasynth.synthesis.core.errors import InputError, RefusedError, nearest, one_line
+from terrasynth.synthesis.core.errors import InputError, RefusedError, one_line
 from terrasynth.synthesis.core.plain_yaml import YamlError, parse_yaml, read_yaml
 from terrasynth.synthesis.core.sampling import MOST_GUIDANCE, MOST_STEPS
 from terrasynth.synthesis.filters import FILTERS, AnyFilter, why_not

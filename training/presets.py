@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from terrasynth.errors import nearest
 from terrasynth.synthesis.core.plain_yaml import YamlError, read_yaml
 from terrasynth.training.errors import InputError
 
@@ -100,9 +100,7 @@ def load_preset(name: str, overrides: Mapping[str, Any] | None = None) -> Preset
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not path.is_file():
         known = sorted(each.stem for each in FOLDER.glob("*.yaml"))
-        close = difflib.get_close_matches(name, known, 1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise InputError(f"preset {name!r} does not exist{hint}; there are: {', '.join(known)}")
+        raise InputError(f"preset {name!r} does not exist{nearest(name, known)}; there are: {', '.join(known)}")
     try:
         content = read_yaml(path)
     except (OSError, YamlError) as error:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terrasynth.eval.errors import InputError, nearest, one_line
+from terrasynth.errors import nearest, one_line
+from terrasynth.eval.errors import InputError
 from terrasynth.eval.metrics.frechet import FrechetFloor, frechet_floor
 from terrasynth.eval.metrics.moments import FeatureStatistics
 from terrasynth.eval.models.dual_encoders import PictureEncoder

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from terrasynth.eval.errors import InputError, nearest
+from terrasynth.errors import nearest
+from terrasynth.eval.errors import InputError
 
 EMBEDDED_ROOT = Path(__file__).parents[1] / "weights"
 """Where the embedded evaluators live; the embedded generators have a root of their own."""

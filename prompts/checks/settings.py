@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from terrasynth.prompts.errors import InputError, nearest
+from terrasynth.errors import nearest
+from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.scenes.ontology import PROFILES, load_ontology
 
 Share = Annotated[float, Field(gt=0, le=1)]

@@ -8,7 +8,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from terrasynth.prompts.errors import InputError, nearest
+from terrasynth.errors import nearest
+from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.reading import LABEL_RULE, existing, fail, is_label, label_of, parse_json, records, text_of
 from terrasynth.prompts.scenes.entailment import DrawnPrompt
 from terrasynth.prompts.types import Prompt, check_request

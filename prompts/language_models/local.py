@@ -11,8 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from terrasynth.errors import nearest
 from terrasynth.prompts.addresses import shown
-from terrasynth.prompts.errors import InputError, nearest
+from terrasynth.prompts.errors import InputError
 
 DTYPES = ("float32", "bfloat16", "float16")
 DECIDING_SUFFIXES = frozenset({".json", ".jinja", ".txt", ".model", ".safetensors"})

@@ -7,7 +7,8 @@ import json
 from collections.abc import Sequence
 from itertools import chain
 
-from terrasynth.prompts.errors import InputError, nearest
+from terrasynth.errors import nearest
+from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.language_models.answers import AnswerJudge
 from terrasynth.prompts.reading import LABEL_RULE, is_label
 from terrasynth.prompts.scenes.draws import Draws

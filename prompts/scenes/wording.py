@@ -11,7 +11,8 @@ from pathlib import Path
 
 import yaml
 
-from terrasynth.prompts.errors import InputError, nearest
+from terrasynth.errors import nearest
+from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.scenes.ontology import PROFILES, Ontology, load_ontology
 
 _TOKEN = re.compile(r"[^\W_]+|[.,;:!?()\n]")

@@ -369,12 +369,12 @@ def test_memory_is_a_few_bytes_a_candidate():
 
 
 @pytest.mark.parametrize(("values", "message"), [
-    ({"distnct": True}, "check 'distnct' is unknown (nearest: 'distinct'); there is view"),
+    ({"distnct": True}, "check 'distnct' is unknown (did you mean 'distinct'?); there is view"),
     ({"near": 1.5}, "near: 1.5 is wrong"),
     ({"near": "0.5"}, "near: '0.5' is wrong"),
     ({"balance": 0}, "balance: 0 is wrong"),
     ({"distinct": "False"}, "distinct: 'False' is wrong"),
-    ({"profile": "ucn"}, "profile: profile 'ucn' is unknown (nearest: 'ucm'); use ucm, open"),
+    ({"profile": "ucn"}, "profile: profile 'ucn' is unknown (did you mean 'ucm'?); use ucm, open"),
     ({"strict_vocabulary": True}, "strict_vocabulary needs a vocabulary"),
     ({"max_overlap": 0.5}, "max_overlap 0.5 needs a reference"),
     ({"max_tokens": "some"}, "max_tokens: 'some' is wrong"),
