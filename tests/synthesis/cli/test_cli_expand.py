@@ -196,7 +196,7 @@ def test_a_limit_in_tokens_is_kept(terrasynth):
         (["--n", "5", "--per-class", "2"], "--n 5 and --per-class 2 exclude each other"),
         (["--out", "x.txt"], "has to end in .jsonl"),
         (["--out", "x.jsonl", "--text-only"], "name it .txt"),
-        (["--check", "distict=true"], "check 'distict' is unknown (did you mean 'distinct'?)"),
+        (["--check", "distict=true"], "unknown key 'checks.distict' (did you mean 'distinct'?)"),
         (["--check", "max_tokens=20"], "add --tokenizer MODEL"),
         (["--tokenizer", "ldm-ucn"], "ldm-ucn"),
         (["--against", "nowhere.jsonl"], "nowhere.jsonl"),
