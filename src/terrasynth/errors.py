@@ -1,9 +1,20 @@
-"""What all four packages say an error with: the nearest known name, and a message on one line."""
+"""What all four packages say an error with: whose mistake it is, the nearest known name, a message on one line."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import ClassVar
+
+
+class UserError(ValueError):
+    """What the user has to correct; each package has an `InputError` of its own.
+
+    Attributes:
+        exit_code: What a command ends with.
+    """
+
+    exit_code: ClassVar[int] = 2
 
 
 def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str:

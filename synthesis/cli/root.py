@@ -144,9 +144,7 @@ def _main(given: Sequence[str]) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
     except (Exception, KeyboardInterrupt) as error:
-        import terrasynth.training.errors
-
-        found = ending(error, shlex.join([PROGRAM, *given]), (terrasynth.training.errors.InputError,))
+        found = ending(error, shlex.join([PROGRAM, *given]))
         click.echo(f"{PROGRAM}: error: {on_one_line(found.message)}", err=True)
         sys.exit(found.code)
     sys.exit(code if isinstance(code, int) else 0)

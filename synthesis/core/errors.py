@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
+from terrasynth.errors import UserError
 from terrasynth.errors import one_line as one_line
 from terrasynth.prompts.addresses import shown
 
 
-class InputError(ValueError):
+class InputError(UserError):
     """A recipe, a reference or an option that the user has to correct; one line with value, cause and fix (exit 2)."""
 
     def __init__(self, message: str = "") -> None:
@@ -19,6 +21,8 @@ class InputError(ValueError):
 
 class RunError(RuntimeError):
     """The input is right and the run failed all the same: disk full, broken block, missed target (exit 1)."""
+
+    exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str = "") -> None:
         super().__init__(shown(message))
