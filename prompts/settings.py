@@ -47,9 +47,12 @@ def mistakes(
 
 
 def _place(detail: ErrorDetails, below: str, tagged: Mapping[str, type[BaseModel]]) -> str:
+    *above, last = detail["loc"] or ("",)
+    if detail["type"] != "extra_forbidden":  # there, the last part is what was written, whatever it is
+        above, last = [*above, last], ""
     # pydantic names the members of a union inside the location: "literal['all']", "constrained-int", a tag.
-    parts = [below, *(str(part) for part in detail["loc"] if part not in tagged)]
-    return ".".join(part for part in parts if part and "[" not in part and part not in _MEMBERS)[:SHOWN]
+    kept = (str(part) for part in above if part not in tagged and part not in _MEMBERS and "[" not in str(part))
+    return ".".join(part for part in (below, *kept, str(last)) if part)[:SHOWN]
 
 
 def _explain(
