@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
+from terrasynth.errors import UserError
 
 
-class InputError(ValueError):
+class InputError(UserError):
     """A model reference, a folder or an option that the user has to correct; one line with value, cause and fix.
 
     Example:
@@ -16,14 +15,3 @@ class InputError(ValueError):
         ...
         terrasynth.eval.errors.InputError: model 'no/such/model/here': no such folder, and not a Hub id; ...
     """
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The words " (did you mean 'x'?)" for the known name closest to `name`, or nothing when none is close."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def one_line(error: BaseException) -> str:
-    """The message of any exception, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__

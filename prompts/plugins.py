@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from terrasynth.prompts.errors import nearest
+from terrasynth.errors import nearest
 
 
 @dataclass(frozen=True)

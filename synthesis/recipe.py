@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
+from terrasynth.errors import nearest
 from terrasynth.prompts.checks.settings import CheckSettings
-from terrasynth.synthesis.core.errors import InputError, RefusedError, nearest, one_line
-from terrasynth.synthesis.core.plain_yaml import YamlError, parse_yaml, read_yaml
+from terrasynth.prompts.settings import mistakes
+from terrasynth.synthesis.core.errors import InputError, RefusedError, one_line
+from terrasynth.synthesis.core.overrides import parse_override, put
+from terrasynth.synthesis.core.plain_yaml import YamlError, read_yaml
 from terrasynth.synthesis.core.sampling import MOST_GUIDANCE, MOST_STEPS
 from terrasynth.synthesis.filters import FILTERS, AnyFilter, why_not
 
@@ -21,7 +24,6 @@ MOST_ROWS, MOST_AT_ONCE, MOST_PIXELS, MOST_LORA_SCALE = 10**9, 4096, 16_384, 100
 MOST_CLASSES, MOST_FILTERS, MOST_OPTIONS, MOST_TEXT = 10_000, 64, 64, 4096
 LARGEST_AUTO = 16  # attempts of a block, where the recipe leaves that to the run
 SHOWN_MISTAKES, SHOWN_TEXT = 5, 120
-_MEMBERS = frozenset({"constrained-int", "constrained-str", "constrained-list", "constrained-float", "bool", "float"})
 Count = Annotated[int, Field(gt=0, le=MOST_ROWS)]
 AtOnce = Annotated[int, Field(gt=0, le=MOST_AT_ONCE)]
 Pixels = Annotated[int, Field(gt=0, le=MOST_PIXELS)]
@@ -281,7 +283,7 @@ class Recipe(_Settings):
         if not isinstance(tree, dict):
             raise InputError(f"recipe {str(source)!r} holds no settings; start it with `generator: {{model: ldm-ucm}}`")
         for override in overrides:
-            _set(tree, override)
+            put(tree, *parse_override(override))
         return cls.parse(tree)
 
     @classmethod
@@ -294,13 +296,8 @@ class Recipe(_Settings):
         try:
             return cls.model_validate(tree)
         except ValidationError as error:
-            # A value that fits no member of a union fails once per member, and is one mistake all the same.
-            lines = {_place(detail): "" for detail in error.errors()}
-            for detail in error.errors():
-                line = _explain(detail)
-                place = _place(detail)
-                lines[place] = f"{lines[place]} or {line.split(': input should be ')[-1]}" if lines[place] else line
-            shown, more = list(lines.values())[:SHOWN_MISTAKES], len(lines) - SHOWN_MISTAKES
+            lines = mistakes(error, cls, whole="recipe", tagged=FILTERS, own=_about_kind)
+            shown, more = lines[:SHOWN_MISTAKES], len(lines) - SHOWN_MISTAKES
             raise InputError("; ".join([*shown, *([f"and {more} more mistakes"] if more > 0 else [])])) from error
 
     def tree(self) -> dict[str, Any]:
@@ -325,76 +322,13 @@ class Recipe(_Settings):
         return [f"{kind}_{seen + 1}" if seen else kind for kind, seen in zip(kinds, before, strict=True)]
 
 
-def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """Turn "key=value" texts into values by key, each value read as YAML.
-
-    Raises:
-        InputError: A text has no "=", or its value is not YAML.
-    """
-    return dict(map(_split, overrides))
-
-
-def _split(override: str) -> tuple[str, Any]:
-    key, found, text = override.partition("=")
-    if not found or not key:
-        raise InputError(f"{override!r} is not of the form key=value; for instance target.per_class=50")
-    try:
-        return key, parse_yaml(text)
-    except YamlError as error:
-        raise InputError(f"{override[:200]!r}: the value is not YAML: {one_line(error)}") from error
-
-
-def _set(tree: dict[str, Any], override: str) -> None:
-    key, value = _split(override)
-    node: Any = tree
-    *parents, last = key.split(".")
-    for parent in parents:
-        node = node[_index(node, parent, override)] if isinstance(node, list) else node.setdefault(parent, {})
-        if not isinstance(node, dict | list):
-            raise InputError(f"--set {override!r}: {parent!r} is a plain value and has no keys below it")
-    node[_index(node, last, override) if isinstance(node, list) else last] = value
-
-
-def _index(node: Sequence[Any], key: str, override: str) -> int:
-    if key.isdecimal() and int(key) < len(node):
-        return int(key)
-    raise InputError(f"--set {override!r}: {key!r} is no place in a list of {len(node)}; count from 0")
-
-
-def _place(detail: ErrorDetails) -> str:
-    # pydantic names the members of a union inside the location: "literal['all']", "constrained-int", a filter's kind.
-    parts = [str(part) for part in detail["loc"] if part not in FILTERS]
-    return ".".join(part for part in parts if "[" not in part and part not in _MEMBERS)[:SHOWN_TEXT] or "recipe"
-
-
-def _explain(detail: ErrorDetails) -> str:
-    where, value = _place(detail), detail["input"]
-    kind, context = detail["type"], detail.get("ctx", {})
-    if kind == "extra_forbidden":
-        known = _known_keys(detail["loc"])
-        return f"unknown key {where!r}{nearest(where.rpartition('.')[2], known)}; known keys here: {', '.join(known)}"
-    if kind == "missing":
-        return f"{where} is missing; it has to be given"
-    if kind == "union_tag_invalid":
-        tag = str(context["tag"])[:SHOWN_TEXT]
-        if reason := why_not(tag):
-            return f"{where}: {reason}"
-        return f"{where}.kind {tag!r} is no filter{nearest(tag, FILTERS)}; filters: {', '.join(FILTERS)}"
-    if kind == "union_tag_not_found":
-        return f"{where} names no kind; filters: {', '.join(FILTERS)}"
-    if kind == "value_error":
-        return f"{where}: {context['error']}"
-    shown = repr(value) if len(repr(value)) <= SHOWN_TEXT else f"{repr(value)[:SHOWN_TEXT]}..."
-    return f"{where} {shown} is wrong: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
-
-
-def _known_keys(location: Sequence[str | int]) -> list[str]:
-    model: type[BaseModel] = Recipe
-    for part in location[:-1]:
-        if part in FILTERS:
-            model = FILTERS[str(part)]
-        elif isinstance(part, str) and part in model.model_fields:
-            annotation = model.model_fields[part].annotation
-            members = (annotation, *get_args(annotation))  # the settings, or the settings or None
-            model = next((each for each in members if isinstance(each, type) and issubclass(each, BaseModel)), model)
-    return list(model.model_fields)
+def _about_kind(detail: ErrorDetails, place: str) -> str:
+    """What is wrong with the kind of a filter; "" where that is not what is wrong."""
+    if detail["type"] == "union_tag_not_found":
+        return f"{place} names no kind; filters: {', '.join(FILTERS)}"
+    if detail["type"] != "union_tag_invalid":
+        return ""
+    kind = str(detail["ctx"]["tag"])[:SHOWN_TEXT]
+    if reason := why_not(kind):
+        return f"{place}: {reason}"
+    return f"{place}.kind {kind!r} is no filter{nearest(kind, FILTERS)}; filters: {', '.join(FILTERS)}"

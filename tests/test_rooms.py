@@ -14,8 +14,9 @@ HEAVY = ("torch", "diffusers", "transformers", "datasets", "matplotlib")
 
 # From the ground up: a room may use those before it, and no other. A name without a dot is a package's `__init__`.
 FLOORS = (
-    "prompts.addresses", "prompts.errors", "prompts.types", "prompts.reading", "prompts.plugins", "prompts.text_sets",
-    "prompts.scenes", "prompts.registry", "prompts.language_models", "prompts.checks", "prompts.expanders", "prompts",
+    "prompts.addresses", "prompts.errors", "prompts.settings", "prompts.types", "prompts.reading", "prompts.plugins",
+    "prompts.text_sets", "prompts.scenes", "prompts.registry", "prompts.language_models", "prompts.checks",
+    "prompts.expanders", "prompts",
     "eval.errors", "eval.images", "eval.markdown", "eval.models", "eval.metrics", "eval.copies", "eval.evaluation",
     "eval.pages", "eval.prompt_sets", "eval",
     "synthesis.events", "synthesis.core", "synthesis.filters", "synthesis.recipe", "synthesis.generators",
@@ -74,6 +75,11 @@ def test_no_arrow_upwards():
         if _room(module) != _room(used) and FLOORS.index(_room(module)) < FLOORS.index(_room(used))
     }
     assert upwards == set()
+
+
+@pytest.mark.parametrize("name", ["errors.py", "hashing.py"])
+def test_what_all_packages_use_uses_none_of_them(name):
+    assert set(_imports(ROOT / "src" / "terrasynth" / name)) == set()
 
 
 def test_packages_stand_on_each_other_one_way():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from terrasynth.errors import UserError
 from terrasynth.synthesis.core.errors import TRANSIENT
 
 
-class InputError(ValueError):
+class InputError(UserError):
     """A preset, a data folder or a setting that the user has to correct; one line with value, cause and fix."""
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from terrasynth.errors import nearest
+from terrasynth.prompts.settings import first_mistake
+from terrasynth.synthesis.core.overrides import put
 from terrasynth.synthesis.core.plain_yaml import YamlError, read_yaml
 from terrasynth.training.errors import InputError
 
@@ -95,14 +97,13 @@ def load_preset(name: str, overrides: Mapping[str, Any] | None = None) -> Preset
         overrides: Dotted key -> value, for instance {"loop.seed": 1}.
 
     Raises:
-        InputError: There is no such preset, or a key or value in it is wrong.
+        InputError: There is no such preset, or a key or value in it is wrong
+            (`terrasynth.synthesis.core.errors.InputError` for a key that leads below a plain value).
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not path.is_file():
         known = sorted(each.stem for each in FOLDER.glob("*.yaml"))
-        close = difflib.get_close_matches(name, known, 1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise InputError(f"preset {name!r} does not exist{hint}; there are: {', '.join(known)}")
+        raise InputError(f"preset {name!r} does not exist{nearest(name, known)}; there are: {', '.join(known)}")
     try:
         content = read_yaml(path)
     except (OSError, YamlError) as error:
@@ -110,15 +111,11 @@ def load_preset(name: str, overrides: Mapping[str, Any] | None = None) -> Preset
     if not isinstance(content, dict):
         raise InputError(f"preset {name!r} holds no settings")
     for key, value in (overrides or {}).items():
-        *parents, last = key.split(".")
-        place = content
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = value
+        put(content, key, value)
     try:
         return Preset.model_validate(content)
     except ValidationError as error:
-        raise InputError(f"preset {name!r}: {first_problem(error)}") from None
+        raise InputError(f"preset {name!r}: {first_mistake(error, Preset)}") from None
 
 
 def checked(kind: type[Settings], values: Mapping[str, Any], where: str) -> Settings:
@@ -130,11 +127,4 @@ def checked(kind: type[Settings], values: Mapping[str, Any], where: str) -> Sett
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{where}.{first_problem(error)}") from None
-
-
-def first_problem(error: ValidationError) -> str:
-    """The first thing that pydantic found wrong, in one line."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return f"{place}: {first['msg']} (got {first['input']!r:.60})"
+        raise InputError(first_mistake(error, kind, where)) from None

@@ -16,6 +16,12 @@ from terrasynth.eval.metrics.retrieval import Retrieval
 Network = Mapping[str, object]
 
 
+def network_name(network: Network) -> str:
+    """A network with the hash or commit of its weights."""
+    return f"{network.get('model') or network.get('kind')} {network.get('content') or network.get('revision') or ''}" \
+        .strip()
+
+
 @dataclass(frozen=True)
 class SceneFigures:
     """Is the asked-for class recognised?

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from terrasynth.eval.evaluation.confusion import Confusion
-from terrasynth.eval.evaluation.figures import CoverageFigures, Distances, FrechetFigures, Network
-from terrasynth.eval.evaluation.record import network_name
+from terrasynth.eval.evaluation.figures import CoverageFigures, Distances, FrechetFigures, Network, network_name
 from terrasynth.eval.metrics.figure import Figure
 
 if TYPE_CHECKING:

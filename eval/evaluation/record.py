@@ -15,10 +15,10 @@ from terrasynth.eval.evaluation.figures import (
     FrechetFigures,
     InceptionFigures,
     KernelFigures,
-    Network,
     NotMeasured,
     RetrievalFigures,
     SceneFigures,
+    network_name,
 )
 from terrasynth.eval.evaluation.realism import Realism
 from terrasynth.eval.markdown import row as markdown_row
@@ -253,12 +253,6 @@ def _spectrum(what: str, found: Spectrum, network: str, seed: int) -> Iterator[R
 
 def _missing(each: NotMeasured, n: int, seed: int) -> Row:
     return Row(each.metric, network_name(each.network), f"n = {n}", "not measured", note=each.reason, seed=seed)
-
-
-def network_name(network: Network) -> str:
-    """A network with the hash or commit of its weights."""
-    return f"{network.get('model') or network.get('kind')} {network.get('content') or network.get('revision') or ''}" \
-        .strip()
 
 
 def _digits(value: float) -> str:

@@ -6,7 +6,6 @@ network with mean and covariance. It holds no picture, no caption, and no single
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terrasynth.eval.errors import InputError, nearest, one_line
+from terrasynth.errors import nearest, one_line
+from terrasynth.eval.errors import InputError
 from terrasynth.eval.metrics.frechet import FrechetFloor, frechet_floor
 from terrasynth.eval.metrics.moments import FeatureStatistics
 from terrasynth.eval.models.dual_encoders import PictureEncoder
+from terrasynth.hashing import text_hash
 
 REFERENCES = Path(__file__).parents[1] / "references"
 """Where the shipped references live; the README there says how each was made."""
@@ -71,7 +72,7 @@ class Reference:
     @property
     def files_hash(self) -> str:
         """16 hex digits that name this list of pictures."""
-        return hashlib.sha256(json.dumps(self.files).encode()).hexdigest()[:16]
+        return text_hash(json.dumps(self.files))
 
     def of(self, network: Mapping[str, object], size: tuple[int, int]) -> NetworkStatistics:
         """The statistics under a network, for pictures of a size.

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from terrasynth.eval.errors import InputError, one_line
+from terrasynth.errors import one_line
+from terrasynth.eval.errors import InputError
 
 ROWS = 8192
 """Feature vectors that are taken in at a time; what is held besides the features is this many in `float64`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from terrasynth.eval.errors import InputError
 from terrasynth.eval.metrics.picture_quality import IDENTITY, MEASURES, measure_quality
 from terrasynth.eval.models.calibration import Quantiles
+from terrasynth.hashing import text_hash
 
 SHIPPED = Path(__file__).parents[1] / "references"
 
@@ -70,7 +70,7 @@ class QualityCalibration:
     @property
     def content(self) -> str:
         """First 16 hex digits of the SHA-256 of what `save` writes."""
-        return hashlib.sha256(self._text().encode()).hexdigest()[:16]
+        return text_hash(self._text())
 
     def save(self, path: Path) -> None:
         """Write JSON; the same calibration always gives the same bytes."""

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from terrasynth.eval.errors import InputError, one_line
+from terrasynth.errors import one_line
+from terrasynth.eval.errors import InputError
 from terrasynth.eval.models.references import PICKLED_SUFFIXES
 
 if TYPE_CHECKING:

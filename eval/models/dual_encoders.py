@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from terrasynth.eval.errors import InputError, one_line
+from terrasynth.errors import one_line
+from terrasynth.eval.errors import InputError
 from terrasynth.eval.models.calibration import Calibration
 from terrasynth.eval.models.inference import in_batches, inference, precision_name, read_precision, unit_length
 from terrasynth.eval.models.loading import commit_of, load_config, load_weights

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from terrasynth.eval.errors import InputError, one_line
+from terrasynth.errors import one_line
+from terrasynth.eval.errors import InputError
 
 KEY_BYTES = 16
 FORMAT = 1

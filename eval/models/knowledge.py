@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from terrasynth.eval.errors import InputError, one_line
+from terrasynth.errors import one_line
+from terrasynth.eval.errors import InputError
 from terrasynth.eval.models.references import KNOWLEDGE_FILE, ResolvedModel
 
 SELDOM = 2

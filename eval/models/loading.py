@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from terrasynth.eval.errors import InputError, one_line
+from terrasynth.errors import one_line
+from terrasynth.eval.errors import InputError
 from terrasynth.eval.models.references import ResolvedModel, check_safetensors
 
 if TYPE_CHECKING:

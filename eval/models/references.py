@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from terrasynth.eval.errors import InputError, nearest
+from terrasynth.errors import nearest
+from terrasynth.eval.errors import InputError
+from terrasynth.hashing import files_hash
 
 EMBEDDED_ROOT = Path(__file__).parents[1] / "weights"
 """Where the embedded evaluators live; the embedded generators have a root of their own."""
@@ -150,13 +151,7 @@ def content_hash(folder: Path) -> str:
         True
         False
     """
-    digest = hashlib.sha256()
-    for name, path in sorted(_deciding_files(folder)):
-        digest.update(f"{name}\0{path.stat().st_size}\0".encode())
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()[:16]
+    return files_hash(sorted(_deciding_files(folder)))
 
 
 def check_safetensors(folder: Path, reference: str) -> None:

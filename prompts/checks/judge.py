@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from terrasynth.hashing import text_hash
 from terrasynth.prompts.checks.near import NearIndex, TextSet
 from terrasynth.prompts.reading import existing, records, text_of
 from terrasynth.prompts.scenes.entailment import redrawn
@@ -167,4 +167,4 @@ def _captions(path: str, split: str) -> Iterator[str]:
 
 
 def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
+    return text_hash(json.dumps(value))

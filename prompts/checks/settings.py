@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from terrasynth.prompts.errors import InputError, nearest
+from terrasynth.errors import nearest
+from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.scenes.ontology import PROFILES, load_ontology
+from terrasynth.prompts.settings import first_mistake
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -76,13 +78,7 @@ class CheckSettings(BaseModel):
         Raises:
             InputError: An unknown key (with the nearest known one) or a wrong value, on one line.
         """
-        for key in tree:
-            if key not in cls.model_fields:
-                known = ", ".join(cls.model_fields)
-                raise InputError(f"check {key!r} is unknown{nearest(str(key), cls.model_fields)}; there is {known}")
         try:
             return cls.model_validate(dict(tree))
         except ValidationError as error:
-            detail = error.errors()[0]
-            reason = detail.get("ctx", {}).get("error", f"{detail['input']!r} is wrong: {detail['msg']}")
-            raise InputError(": ".join([*(str(key) for key in detail["loc"][:1]), str(reason)])) from error
+            raise InputError(first_mistake(error, cls, "checks")) from error

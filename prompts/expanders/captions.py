@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+from terrasynth.hashing import text_hash
 from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.reading import existing, fail, label_of, records, text_of
 from terrasynth.prompts.scenes.clauses import fits, frames, parse, sentence, slots
@@ -60,7 +60,7 @@ class CaptionsExpander:
     def identity(self) -> dict[str, object]:
         """Expander, revision of the code, and hash of the captions in order."""
         rows = [[label, self._texts[label]] for label in self.classes]
-        digest = hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()[:16]
+        digest = text_hash(json.dumps(rows, ensure_ascii=False))
         return {"expander": self.name, "revision": REVISION, "captions": digest}
 
     def expand(self, label: str, seed: int, start: int, count: int) -> list[Prompt]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from pathlib import Path
 from typing import Any
 
-from terrasynth.prompts.errors import InputError, nearest
+from terrasynth.errors import nearest
+from terrasynth.hashing import text_hash
+from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.reading import LABEL_RULE, existing, fail, is_label, label_of, parse_json, records, text_of
 from terrasynth.prompts.scenes.entailment import DrawnPrompt
 from terrasynth.prompts.types import Prompt, check_request
@@ -58,7 +59,7 @@ class FileExpander:
         """Expander and hash of the prompts, in order; line ends, quoting and the file's name do not count."""
         rows = [[one.label, one.text, one.choices, one.whole, one.source]
                 for prompts in self._prompts.values() for one in prompts]
-        digest = hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()[:16]
+        digest = text_hash(json.dumps(rows, ensure_ascii=False))
         return {"expander": self.name, "prompts": digest}
 
     def expand(self, label: str, seed: int, start: int, count: int) -> list[Prompt]:

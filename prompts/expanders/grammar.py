@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from terrasynth.prompts.errors import InputError, nearest
+from terrasynth.errors import nearest
+from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.scenes.drawer import Phrases, SceneDrawer, Scenes, blank, view_of
 from terrasynth.prompts.scenes.draws import below, random_words
 from terrasynth.prompts.scenes.entailment import DrawnPrompt

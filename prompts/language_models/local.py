@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 from collections.abc import Iterator
@@ -11,8 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from terrasynth.errors import nearest
+from terrasynth.hashing import files_hash
 from terrasynth.prompts.addresses import shown
-from terrasynth.prompts.errors import InputError, nearest
+from terrasynth.prompts.errors import InputError
 
 DTYPES = ("float32", "bfloat16", "float16")
 DECIDING_SUFFIXES = frozenset({".json", ".jinja", ".txt", ".model", ".safetensors"})
@@ -136,15 +137,9 @@ class LanguageModel:
 
     @cached_property
     def _content(self) -> str:
-        digest = hashlib.sha256()
         assert self._folder is not None
-        for path in sorted(self._folder.iterdir()):
-            if path.suffix in DECIDING_SUFFIXES and path.is_file() and not path.name.startswith("."):
-                digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
-                with path.open("rb") as file:
-                    while chunk := file.read(1 << 20):
-                        digest.update(chunk)
-        return digest.hexdigest()[:16]
+        return files_hash((path.name, path) for path in sorted(self._folder.iterdir())
+                          if path.suffix in DECIDING_SUFFIXES and path.is_file() and not path.name.startswith("."))
 
     def _rendered(self, messages: list[dict[str, str]]) -> str:
         # `enable_thinking` is a variable of templates of reasoning models; others do not look at it

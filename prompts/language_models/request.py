@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from itertools import chain
 
-from terrasynth.prompts.errors import InputError, nearest
+from terrasynth.errors import nearest
+from terrasynth.hashing import text_hash
+from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.language_models.answers import AnswerJudge
 from terrasynth.prompts.reading import LABEL_RULE, is_label
 from terrasynth.prompts.scenes.draws import Draws
@@ -77,7 +78,7 @@ class Asking:
                 for label, things in self._things.items()}
         content = json.dumps([said, self.judge.identity()], sort_keys=True)
         return {"revision": REVISION, "words": self.words, "examples": list(self.examples),
-                "ontology": hashlib.sha256(content.encode()).hexdigest()[:16]}
+                "ontology": text_hash(content)}
 
     def system(self) -> str:
         """What the model is told before any class."""

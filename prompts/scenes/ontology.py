@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from terrasynth.hashing import text_hash
 from terrasynth.prompts.scenes.scene import NUMBERS
 
 FOLDER = Path(__file__).parent
@@ -180,7 +180,7 @@ def load_sentences(profile: str = "ucm") -> dict[str, list[str]]:
 def content_hash(profile: str = "ucm") -> str:
     """16 hex digits over what ontology and sentences say; comments and line breaks of the YAML do not count."""
     data = [_read(f"{kind}_{profile}.yaml") for kind in ("ontology", "sentences")]
-    return hashlib.sha256(json.dumps(data).encode()).hexdigest()[:16]
+    return text_hash(json.dumps(data))
 
 
 @lru_cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +10,9 @@ from pathlib import Path
 
 import yaml
 
-from terrasynth.prompts.errors import InputError, nearest
+from terrasynth.errors import nearest
+from terrasynth.hashing import text_hash
+from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.scenes.ontology import PROFILES, Ontology, load_ontology
 
 _TOKEN = re.compile(r"[^\W_]+|[.,;:!?()\n]")
@@ -66,7 +67,7 @@ def plural(word: str) -> str:
 
 def wording_hash() -> str:
     """16 hexadecimal digits over what `wording.yaml` says."""
-    return hashlib.sha256(json.dumps(_wording()).encode()).hexdigest()[:16]
+    return text_hash(json.dumps(_wording()))
 
 
 class Phrases:
@@ -154,7 +155,7 @@ class ClassWords:
         """16 hexadecimal digits over what decides the answers."""
         names = {phrase: sorted(labels) for phrase, labels in self._of.items()}
         data = [names, {label: sorted(allowed) for label, allowed in self._allowed.items()}, wording_hash()]
-        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+        return text_hash(json.dumps(data, sort_keys=True))
 
     def _found(self, tokens: list[str], own: str = "") -> Iterator[set[str]]:
         """The classes of each name in the text."""

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from terrasynth.errors import nearest
 from terrasynth.prompts.addresses import shown
-from terrasynth.synthesis.core.errors import InputError, nearest
+from terrasynth.synthesis.core.errors import InputError
 
 ATTRIBUTION, SHARE_ALIKE = "attribution", "share-alike"
 NON_COMMERCIAL, NO_DERIVATIVES = "non-commercial", "no-derivatives"

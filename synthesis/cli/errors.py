@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import click
 
-from terrasynth.synthesis.core.errors import FULL_DISK, InputError, RunError, one_line
+from terrasynth.errors import UserError
+from terrasynth.synthesis.core.errors import FULL_DISK, RunError, one_line
 from terrasynth.synthesis.core.library_errors import is_shortage
 
 FAILED, WRONG_INPUT = 1, 2
@@ -35,15 +36,14 @@ class Ending:
     code: int
 
 
-def ending(error: BaseException, command: str = "", wrong_input: tuple[type[Exception], ...] = ()) -> Ending:
+def ending(error: BaseException, command: str = "") -> Ending:
     """How a command ends that raised an error; writes a file where the error was not foreseen.
 
     Args:
         error: What was raised.
         command: The command line, for that file.
-        wrong_input: Further errors that the user has to correct, of rooms that this one may not import.
     """
-    found = _foreseen(error, wrong_input)
+    found = _foreseen(error)
     if found is not None:
         return found
     from terrasynth.synthesis.cli.unexpected import keep_traceback, place_of, without_secrets
@@ -54,15 +54,13 @@ def ending(error: BaseException, command: str = "", wrong_input: tuple[type[Exce
     return Ending(f"unexpected {type(error).__name__} in {place_of(error)}: {said}; {where}; please report it", FAILED)
 
 
-def _foreseen(error: BaseException, wrong_input: tuple[type[Exception], ...]) -> Ending | None:
+def _foreseen(error: BaseException) -> Ending | None:
     if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
         return Ending("interrupted; run the same command again to carry on", FAILED)
     if isinstance(error, click.ClickException):
         return Ending(error.format_message(), WRONG_INPUT)
-    if isinstance(error, RunError):
-        return Ending(one_line(error), FAILED)
-    if isinstance(error, (*_input_errors(), *wrong_input)):
-        return Ending(one_line(error), WRONG_INPUT)
+    if isinstance(error, UserError | RunError):
+        return Ending(one_line(error), error.exit_code)
     if isinstance(error, OSError) and error.errno in FULL_DISK:
         return Ending(f"disk full: {one_line(error)}; free some space and run the same command again", FAILED)
     if isinstance(error, OSError) and error.errno in _NO_HANDLES:
@@ -93,10 +91,3 @@ def _installation(error: BaseException) -> Ending | None:
         return Ending(f"an installed package cannot be imported ({one_line(error)[:160]}); install the versions of "
                       "constraints.txt", FAILED)
     return None
-
-
-def _input_errors() -> tuple[type[ValueError], ...]:
-    import terrasynth.eval.errors
-    import terrasynth.prompts.errors
-
-    return (terrasynth.eval.errors.InputError, terrasynth.prompts.errors.InputError, InputError)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from typing_extensions import override
 
+from terrasynth.errors import nearest
 from terrasynth.synthesis.cli.cache_option import cache_option
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ class EvalGroup(click.Group):
             return super().resolve_command(ctx, args)
         rest = args[1:]
         name = rest[0] if rest and "/" not in rest[0] else ""
-        close = difflib.get_close_matches(name, self.commands, n=1, cutoff=0.7)
+        close = nearest(name, self.commands, likeness=0.7)
         if close and not Path(rest[0]).exists():
-            raise click.UsageError(f"{rest[0]!r} is no folder and no subcommand of eval (did you mean {close[0]!r}?)")
+            raise click.UsageError(f"{rest[0]!r} is no folder and no subcommand of eval{close}")
         return "", self._judge, rest
 
     @override

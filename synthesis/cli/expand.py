@@ -63,7 +63,7 @@ def expand(
     from terrasynth.synthesis.cli.prompt_lines import Lines, in_rounds, quotas, standard_output
     from terrasynth.synthesis.core.errors import InputError
     from terrasynth.synthesis.core.files import replacing
-    from terrasynth.synthesis.recipe import parse_overrides
+    from terrasynth.synthesis.core.overrides import parse_overrides
 
     if total is not None and per_class is not None:
         raise InputError(f"--n {total} and --per-class {per_class} exclude each other; give one of them")
@@ -142,7 +142,7 @@ def _checked(expander: Expander, checks: Sequence[str], tokens: _Tokens) -> Expa
     from terrasynth.prompts.checks.checked import CheckedExpander
     from terrasynth.prompts.checks.settings import CheckSettings
     from terrasynth.synthesis.core.errors import InputError
-    from terrasynth.synthesis.recipe import parse_overrides
+    from terrasynth.synthesis.core.overrides import parse_overrides
 
     values = parse_overrides(checks)
     if values.get("max_tokens") is not None and tokens.count is None:

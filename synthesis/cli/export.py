@@ -49,12 +49,12 @@ def export_command(read: Callable[[Path], Sequence[InSplit]]) -> click.Command:
         licence of the whole follows from those of the run and of the real data.
         """
         from terrasynth.synthesis.cards.licence_sources import whoever
+        from terrasynth.synthesis.core.overrides import parse_overrides
         from terrasynth.synthesis.export.exporting import export as export_run
         from terrasynth.synthesis.export.merging import parse_ratio
         from terrasynth.synthesis.export.real import RealSet
         from terrasynth.synthesis.export.registry import load_exporter
         from terrasynth.synthesis.export.splits import parse_splits
-        from terrasynth.synthesis.recipe import parse_overrides
 
         stated = statement(licence, licence_name, licence_link, licence_reason, by=whoever())
         exporter = load_exporter(name, parse_overrides(options))

@@ -34,8 +34,8 @@ def generate(
     from terrasynth.synthesis.core.errors import InputError, RunError
     from terrasynth.synthesis.core.files import write_file
     from terrasynth.synthesis.core.images import encode
+    from terrasynth.synthesis.core.overrides import parse_overrides
     from terrasynth.synthesis.execution.unread import Unread, generator_reader
-    from terrasynth.synthesis.recipe import parse_overrides
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{str(out)!r} exists and is no empty folder; choose another --out, nothing is overwritten")

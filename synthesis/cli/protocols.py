@@ -103,7 +103,8 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _settings(generator: str, overrides: Sequence[str]) -> GeneratorSettings:
-    from terrasynth.synthesis.recipe import Recipe, parse_overrides
+    from terrasynth.synthesis.core.overrides import parse_overrides
+    from terrasynth.synthesis.recipe import Recipe
 
     return Recipe.parse({"generator": {"model": generator, **parse_overrides(overrides)}}).generator
 

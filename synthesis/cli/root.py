@@ -123,7 +123,7 @@ for command in (models, expand, generate, plan, run, export_command(_all_pairs),
 def train(preset: str, data: Sequence[str], out: Path, base: str | None, teacher: str | None, minutes: float | None,
           resume: bool, overrides: Sequence[str]) -> None:
     """Train a model; PRESET `lora` tunes one of yours, `release` makes all the embedded ones again."""
-    from terrasynth.synthesis.recipe import parse_overrides
+    from terrasynth.synthesis.core.overrides import parse_overrides
     from terrasynth.training import run_preset
 
     run_preset(preset, data, out, minutes, resume, parse_overrides(overrides), base, teacher)
@@ -144,9 +144,7 @@ def _main(given: Sequence[str]) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
     except (Exception, KeyboardInterrupt) as error:
-        import terrasynth.training.errors
-
-        found = ending(error, shlex.join([PROGRAM, *given]), (terrasynth.training.errors.InputError,))
+        found = ending(error, shlex.join([PROGRAM, *given]))
         click.echo(f"{PROGRAM}: error: {on_one_line(found.message)}", err=True)
         sys.exit(found.code)
     sys.exit(code if isinstance(code, int) else 0)

@@ -2,5 +2,6 @@
 
 __all__ = [
     "drawn_texts", "embedded", "errors", "files", "identity", "images", "knowledge", "layout", "library_errors",
-    "machine", "plain_yaml", "progress", "quiet", "real_pictures", "records", "round_robin", "sampling", "terminal",
+    "machine", "overrides", "plain_yaml", "progress", "quiet", "real_pictures", "records", "round_robin", "sampling",
+    "terminal",
 ]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
+from terrasynth.errors import UserError
+from terrasynth.errors import one_line as one_line
 from terrasynth.prompts.addresses import shown
 
 
-class InputError(ValueError):
+class InputError(UserError):
     """A recipe, a reference or an option that the user has to correct; one line with value, cause and fix (exit 2)."""
 
     def __init__(self, message: str = "") -> None:
@@ -19,6 +21,8 @@ class InputError(ValueError):
 
 class RunError(RuntimeError):
     """The input is right and the run failed all the same: disk full, broken block, missed target (exit 1)."""
+
+    exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str = "") -> None:
         super().__init__(shown(message))
@@ -89,17 +93,6 @@ def disk_errors(what: str) -> Iterator[None]:
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
             raise InputError(f"cannot write {what}: {_reason(error)}; choose a folder you may write to") from error
         raise
-
-
-def one_line(error: BaseException) -> str:
-    """The message of any exception, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The words " (did you mean 'x'?)" for the known name closest to `name`, or nothing when none is close."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _reason(error: OSError) -> str:

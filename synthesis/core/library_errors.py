@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from terrasynth.errors import UserError
 from terrasynth.synthesis.core.errors import FULL_DISK, TRANSIENT, InputError, RunError, one_line
 
 SHORTAGE = FULL_DISK | TRANSIENT
@@ -29,10 +30,10 @@ def library_errors(explain: Callable[[str], str]) -> Iterator[None]:
     """
     try:
         yield
-    except (InputError, RunError, ImportError):
+    except (UserError, RunError, ImportError):
         raise
     except Exception as error:
-        if is_shortage(error) or _is_ours(error):
+        if is_shortage(error):
             raise
         told = one_line(error)
         if not isinstance(error, ValueError | OSError | RuntimeError) or len(told) < SHORTEST:
@@ -47,10 +48,3 @@ def is_shortage(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in SHORTAGE:
         return True
     return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _NO_MEMORY)
-
-
-def _is_ours(error: Exception) -> bool:
-    import terrasynth.eval.errors
-    import terrasynth.prompts.errors
-
-    return isinstance(error, terrasynth.eval.errors.InputError | terrasynth.prompts.errors.InputError)

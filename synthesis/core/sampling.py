@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from terrasynth.eval.models.references import SAMPLING_FILE
+from terrasynth.prompts.settings import first_mistake
 from terrasynth.synthesis.core.errors import InputError, one_line
 
 MOST_STEPS, MOST_GUIDANCE = 10_000, 100  # far beyond all that draws an image
@@ -57,9 +58,8 @@ def _read(folder: Path) -> Sampling:
             raise ValueError(f"{path.stat().st_size} bytes, where {LARGEST} are the most")
         return Sampling.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "it"
-        raise InputError(f"{folder.name}/{SAMPLING_FILE}: {place}: {first['msg']}; mend or remove it") from error
+        raise InputError(f"{folder.name}/{SAMPLING_FILE}: {first_mistake(error, Sampling)}; mend or remove "
+                         "it") from error
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{folder.name}/{SAMPLING_FILE} cannot be read ({one_line(error)[:160]}); mend or remove "
                          "it") from error

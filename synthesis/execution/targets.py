@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from terrasynth.synthesis.core.errors import InputError, nearest
+from terrasynth.errors import nearest
+from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.ledger.keeping import recorded_recipe
 from terrasynth.synthesis.recipe import Recipe
 

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+from terrasynth.errors import nearest
 from terrasynth.prompts.scenes.wording import normalised
-from terrasynth.synthesis.core.errors import InputError, nearest
+from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.export.rows import SPLITS
 
 ALIASES = {"val": "validation", "valid": "validation", "dev": "validation"}

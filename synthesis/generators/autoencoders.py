@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from terrasynth.eval.models.references import PICKLED_SUFFIXES, embedded_models
+from terrasynth.hashing import files_hash
 from terrasynth.prompts.addresses import shown
 from terrasynth.synthesis.core.errors import InputError, one_line
 from terrasynth.synthesis.generators.components import variant_of, weight_files
@@ -167,17 +167,11 @@ def _described(folder: Path, name: str, what: str) -> Autoencoder:
 
 
 def _content_hash(folder: Path, names: Sequence[str], what: str) -> str:
-    digest = hashlib.sha256()
     try:
-        for name in names:
-            path = folder / name
-            digest.update(f"{name}\0{path.stat().st_size}\0".encode())
-            with path.open("rb") as file:
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
+        return files_hash((name, folder / name) for name in names)
     except OSError as error:
-        raise InputError(f"{what}: {name} cannot be read ({error.strerror}); check its rights") from error
-    return digest.hexdigest()[:16]
+        which = Path(error.filename).name if error.filename else "a file"
+        raise InputError(f"{what}: {which} cannot be read ({error.strerror}); check its rights") from error
 
 
 def _is_hub_id(text: str) -> bool:

@@ -147,14 +147,13 @@ def load_generator(
         ((1, 128, 128, 3), dtype('uint8'))
     """
     from terrasynth.synthesis.generators.runtime import DTYPES, Runtime
-    from terrasynth.synthesis.recipe import GeneratorSettings, RuntimeSettings
+    from terrasynth.synthesis.recipe import GeneratorSettings, Recipe
 
     if dtype not in ("auto", *DTYPES):
         raise InputError(f"dtype {dtype!r} is unknown; use auto, {', '.join(DTYPES)}")
     source = find_generator(GeneratorSettings.of(reference, **settings))
-    runtime = RuntimeSettings.model_validate(
-        {"device": device, "dtype": dtype, "micro_batch": micro_batch, "exact": exact}
-    )
+    asked = {"device": device, "dtype": dtype, "micro_batch": micro_batch, "exact": exact}
+    runtime = Recipe.parse({"generator": {"model": reference}, "runtime": asked}).runtime
     return open_generator(source, Runtime.resolve(runtime, None, source.draws_tokens, source.latent_side))
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from terrasynth.synthesis.core.errors import InputError, nearest, one_line
+from terrasynth.errors import nearest
+from terrasynth.synthesis.core.errors import InputError, one_line
 from terrasynth.synthesis.core.library_errors import library_errors
 from terrasynth.synthesis.core.quiet import quiet
 from terrasynth.synthesis.generators.autoencoder_swap import swap_autoencoder

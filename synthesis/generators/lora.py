@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from terrasynth.eval.models.references import PICKLED_SUFFIXES, SAMPLING_FILE
+from terrasynth.hashing import files_hash
 from terrasynth.synthesis.core.errors import InputError, one_line
 from terrasynth.synthesis.core.plain_yaml import YamlError, parse_yaml
 from terrasynth.synthesis.generators.conditions.caption import FILE, Conditioning, read_conditioning
@@ -162,15 +162,7 @@ def _counting(weights: str) -> list[str]:
 
 
 def _content_hash(folder: Path, names: Sequence[str]) -> str:
-    digest = hashlib.sha256()
-    for name in names:
-        path = folder / name
-        if path.is_file():
-            digest.update(f"{name}\0{path.stat().st_size}\0".encode())
-            with path.open("rb") as file:
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
-    return digest.hexdigest()[:16]
+    return files_hash((name, folder / name) for name in names if (folder / name).is_file())
 
 
 def _base(folder: Path) -> str:

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from terrasynth.prompts.settings import first_mistake
 from terrasynth.synthesis.core import layout
-from terrasynth.synthesis.core.errors import one_line
 from terrasynth.synthesis.core.identity import canonical
 from terrasynth.synthesis.core.machine import Machine, this_machine
 from terrasynth.synthesis.core.records import RecordError, read_record, run_error, write_record
@@ -164,10 +164,7 @@ class Runtime:
         try:
             values = _Record.model_validate(content).model_dump(exclude_unset=True)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "record"
-            raise RecordError(f"{where} {first['input']!r} is impossible: {one_line(ValueError(first['msg']))}"[:200]
-                              ) from error
+            raise RecordError(first_mistake(error, _Record)[:200]) from error
         return cls(**{**values, "others": tuple(values.get("others", ()))})
 
     @classmethod

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from terrasynth.prompts.settings import first_mistake
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.drawn_texts import RULE
 from terrasynth.synthesis.core.errors import RunError, one_line
@@ -68,9 +69,7 @@ class Finished:
         try:
             note = _Note.model_validate(read_record(root / layout.FINISHED))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise RecordError(f"{where} {str(first['input'])[:60]!r} is impossible: {first['msg'].lower()}") from error
+            raise RecordError(first_mistake(error, _Note)[:200]) from error
         counts = tuple(ClassCount(**count.model_dump()) for count in note.counts)
         for count in counts:
             if count.accepted > count.attempted:

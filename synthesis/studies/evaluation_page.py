@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from terrasynth.eval.evaluation.figures import network_name
 from terrasynth.synthesis.cards.run_report import ITS_FILE
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError, disk_errors, one_line
@@ -18,7 +19,6 @@ from terrasynth.synthesis.generators.lora import local_lora
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.studies.copies import HASH, load_measures
 from terrasynth.synthesis.studies.evaluation import JudgedRun
-from terrasynth.synthesis.studies.filters.judging import network_name
 
 if TYPE_CHECKING:
     from terrasynth.eval.copies.memorisation import Memorisation

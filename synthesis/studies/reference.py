@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from terrasynth.eval.evaluation.figures import network_name
 from terrasynth.synthesis.core.quiet import quiet
 from terrasynth.synthesis.ledger.pictures import RunPictures
-from terrasynth.synthesis.studies.protocols.base import network_name
 
 if TYPE_CHECKING:
     from terrasynth.eval.metrics.frechet import FrechetFloor

@@ -11,6 +11,7 @@ BASE = {"generator": {"model": "ldm-ucm"}}
     ("change", "message"),
     [
         ({"sead": 1}, "unknown key 'sead' (did you mean 'seed'?)"),
+        ({"scene": {"top": 1}, "float": 1}, "unknown key 'scene' (did you mean 'seed'?)"),
         ({"generator": {"model": "m", "guidence": 2}}, "'generator.guidence' (did you mean 'guidance'?)"),
         ({"generator": {"model": "m", "guidance": -1.0}}, "generator.guidance -1.0 is wrong"),
         ({"generator": {"model": "m", "guidance": float("nan")}}, "generator.guidance nan is wrong"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -15,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from terrasynth.hashing import text_hash
 from terrasynth.synthesis.core.real_pictures import opened
 from terrasynth.training.data.pictures import to_float
 
@@ -32,7 +32,7 @@ log = logging.getLogger("terrasynth")
 def cache_key(**parts: object) -> str:
     """Hash of everything that decides what is cached, JSON-able; 16 hex digits."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return text_hash(text)
 
 
 class TensorCache:

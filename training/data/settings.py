@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from terrasynth.prompts.settings import first_mistake
 from terrasynth.training.data.image_rules import ImageRule
 from terrasynth.training.data.rows import Columns
 from terrasynth.training.data.text_files import parse_yaml, read_text
 from terrasynth.training.errors import InputError
-from terrasynth.training.presets import first_problem
 
 SUFFIXES = (".yaml", ".yml")
 UNSTATED = ImageRule()
@@ -106,7 +106,7 @@ def _source(entry: object, path: Path, number: int | None) -> Source:
     try:
         found = DataSettings.model_validate(entry)
     except ValidationError as error:
-        raise InputError(f"{where}: {first_problem(error)}") from None
+        raise InputError(f"{where}: {first_mistake(error, DataSettings)}") from None
     below = path.parent / found.data
     for folder in found.folders:
         if not (path.parent / folder).is_dir():

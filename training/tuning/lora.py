@@ -62,7 +62,8 @@ def add_adapter(network: nn.Module, settings: LoraSettings, targets: tuple[str, 
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    from terrasynth.synthesis.core.errors import nearest, one_line
+    from terrasynth.errors import nearest
+    from terrasynth.synthesis.core.errors import one_line
 
     names = [name for name, _ in network.named_modules()]
     for target in targets:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from terrasynth.prompts.settings import first_mistake
 from terrasynth.synthesis.core.errors import InputError, one_line
 
 FILE = "terrasynth.json"
@@ -136,8 +137,6 @@ def read_conditioning(folder: Path) -> Conditioning:
     try:
         return Conditioning.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path}: {where}: {first['msg']} (got {first['input']!r:.60})") from None
+        raise InputError(f"{path}: {first_mistake(error, Conditioning)}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as JSON: {one_line(error)[:120]}") from error

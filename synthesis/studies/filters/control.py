@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from terrasynth.eval.evaluation.figures import network_name
 from terrasynth.synthesis.cards.run_report import ITS_FILE, describe_files
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.files import locked
@@ -23,7 +24,7 @@ from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.ledger.measuring import Encoders
 from terrasynth.synthesis.ledger.stored import StoredBlock
 from terrasynth.synthesis.recipe import Recipe
-from terrasynth.synthesis.studies.filters.judging import NEEDED_REAL, judge_attempts, keep_metrics, network_name
+from terrasynth.synthesis.studies.filters.judging import NEEDED_REAL, judge_attempts, keep_metrics
 
 if TYPE_CHECKING:
     from terrasynth.eval.metrics.random_keep import Comparison, KeepMetric, Mask

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terrasynth.eval.evaluation.figures import network_name
 from terrasynth.prompts.scenes.wording import place_of
 from terrasynth.synthesis.core.images import decode_all
 from terrasynth.synthesis.filters.base import FilterSettings
@@ -142,8 +143,3 @@ def keep_metrics(
     metrics.append(KeepMetric("distance within", network, True, distance_within_of(features, labels),
                               counted and against_copies, shown or apart))
     return metrics
-
-
-def network_name(identity: Mapping[str, object]) -> str:
-    """A model's name with the hash or commit of its weights."""
-    return f"{identity.get('model')} {identity.get('content') or identity.get('revision') or ''}".strip()

@@ -173,11 +173,6 @@ def labelled(pairs: Sequence[RealPair], split: str) -> Sequence[RealPair]:
     return pairs
 
 
-def network_name(network: Mapping[str, Any]) -> str:
-    """Model with hash or revision."""
-    return f"{network.get('model')} {network.get('content') or network.get('revision') or ''}".strip()
-
-
 def files_of(pairs: Sequence[RealPair]) -> str:
     """16 hex digits that name a list of pictures by file name and caption count."""
     from terrasynth.synthesis.core.identity import digest

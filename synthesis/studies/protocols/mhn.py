@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terrasynth.eval.evaluation.figures import network_name
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.quiet import quiet
 from terrasynth.synthesis.core.real_pictures import RealPair, RealPictures, real_pictures
@@ -25,7 +26,6 @@ from terrasynth.synthesis.studies.protocols.base import (
     drawn_from,
     files_of,
     labelled,
-    network_name,
 )
 from terrasynth.synthesis.studies.protocols.figures import ClipScore, clip_score
 from terrasynth.synthesis.studies.trainings import TrainedAccuracy

@@ -369,15 +369,15 @@ def test_memory_is_a_few_bytes_a_candidate():
 
 
 @pytest.mark.parametrize(("values", "message"), [
-    ({"distnct": True}, "check 'distnct' is unknown (nearest: 'distinct'); there is view"),
-    ({"near": 1.5}, "near: 1.5 is wrong"),
-    ({"near": "0.5"}, "near: '0.5' is wrong"),
-    ({"balance": 0}, "balance: 0 is wrong"),
-    ({"distinct": "False"}, "distinct: 'False' is wrong"),
-    ({"profile": "ucn"}, "profile: profile 'ucn' is unknown (nearest: 'ucm'); use ucm, open"),
+    ({"distnct": True}, "unknown key 'checks.distnct' (did you mean 'distinct'?); known keys here: view"),
+    ({"near": 1.5}, "checks.near 1.5 is wrong"),
+    ({"near": "0.5"}, "checks.near '0.5' is wrong"),
+    ({"balance": 0}, "checks.balance 0 is wrong"),
+    ({"distinct": "False"}, "checks.distinct 'False' is wrong"),
+    ({"profile": "ucn"}, "checks.profile: profile 'ucn' is unknown (did you mean 'ucm'?); use ucm, open"),
     ({"strict_vocabulary": True}, "strict_vocabulary needs a vocabulary"),
     ({"max_overlap": 0.5}, "max_overlap 0.5 needs a reference"),
-    ({"max_tokens": "some"}, "max_tokens: 'some' is wrong"),
+    ({"max_tokens": "some"}, "checks.max_tokens 'some' is wrong: input should be 'auto' or a valid integer"),
 ])  # fmt: skip
 def test_wrong_settings_are_named_on_one_line(values, message):
     with pytest.raises(InputError) as caught:

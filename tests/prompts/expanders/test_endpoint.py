@@ -317,7 +317,7 @@ def test_waits_double_with_jitter_and_follow_the_server(server, monkeypatch):
     ({"classes": "harbor"}, "option classes 'harbor' of the openai expander must be a list of labels"),
     ({"classes": ["a", "a"]}, "must be a list of labels, each once"),
     ({"classes": ["../a"]}, r"label '\.\./a' in option classes of the openai expander must be text without slashes"),
-    ({"profile": "ucn"}, r"profile 'ucn' is unknown to the openai expander \(nearest: 'ucm'\)"),
+    ({"profile": "ucn"}, r"profile 'ucn' is unknown to the openai expander \(did you mean 'ucm'\?\)"),
     ({"words": 3}, "option words 3 of the openai expander must be a whole number from 5 to 200"),
     ({"examples": "A lake."}, "option examples 'A lake.' of the openai expander must be a list of sentences"),
     ({"per_request": 0}, "option per_request 0"),
@@ -331,7 +331,7 @@ def test_waits_double_with_jitter_and_follow_the_server(server, monkeypatch):
     ({"request": {"a": {1}}}, "option request .* as JSON"),
     ({"request": {"max_tokens": None}}, "leaves no limit of tokens"),
     ({"cache": 3}, "option cache 3 of the openai expander must be a folder"),
-    ({"api_key": "sk-1234"}, r"option 'api_key' is unknown to the openai expander \(nearest: 'api_key_env'\)"),
+    ({"api_key": "sk-1234"}, r"option 'api_key' is unknown to the openai expander \(did you mean 'api_key_env'\?\)"),
 ])
 def test_options_are_checked_before_anything_is_asked(options, message, server, tmp_path):
     with pytest.raises(InputError, match=message) as caught:

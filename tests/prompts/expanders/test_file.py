@@ -62,7 +62,7 @@ def test_the_formats_say_the_same_and_share_an_identity(tmp_path):
     ("p.txt", "é" * 101 + "\tb", r"p\.txt:1: label 'é+'? ?.*at most 200 bytes"),
     ("p.txt", "a\u202eb\tc", r"p\.txt:1: label 'a\\u202eb' must be text without slashes and control characters"),
     ("p.jsonl", '{"label":"a","text":"b","scene":{"a":' + "[" * 100_000 + "}}", r"p\.jsonl:1: line (?:has a|is not)"),
-    ("p.jsonl", '{"label":"a","txet":"b"}', r"p\.jsonl:1: field 'txet' is unknown \(nearest: 'text'\)"),
+    ("p.jsonl", '{"label":"a","txet":"b"}', r"p\.jsonl:1: field 'txet' is unknown \(did you mean 'text'\?\)"),
     ("p.jsonl", '{"label":"a","text":"b","captions":{}}', r"p\.jsonl:1: captions \{\} must be a list"),
     ("p.jsonl", '{"label":"a","text":"b","scene":[]}', r"p\.jsonl:1: scene \[\] must be a JSON object"),
     ("p.csv", "label,txt\na,b", r"p\.csv:1: the header 'label,txt' needs a column text"),
@@ -93,9 +93,9 @@ def test_errors_of_the_file_and_the_options(tmp_path):
         load_expander("file", path=good, label="x/y")
     with pytest.raises(InputError, match="the file expander needs the option 'path'"):
         load_expander("file")
-    with pytest.raises(InputError, match=r"option 'pth' is unknown to the file expander \(nearest: 'path'\)"):
+    with pytest.raises(InputError, match=r"option 'pth' is unknown to the file expander \(did you mean 'path'\?\)"):
         load_expander("file", pth="x")
-    with pytest.raises(InputError, match=r"expander 'grammer' is unknown \(nearest: 'grammar'\); there is captions"):
+    with pytest.raises(InputError, match=r"expander 'grammer' is unknown \(did you mean 'grammar'\?\); there is capt"):
         load_expander("grammer")
     with pytest.raises(InputError, match="class 'c' is unknown to the file expander"):
         load_expander("file", path=good).expand("c", 0, 0, 1)

@@ -116,9 +116,9 @@ def test_the_stream_changes_only_with_its_identity():
 
 
 def test_errors_name_value_choices_and_nearest():
-    with pytest.raises(InputError, match=r"class 'harbour' is unknown.*nearest: 'harbor'.*agricultural"):
+    with pytest.raises(InputError, match=r"class 'harbour' is unknown.*did you mean 'harbor'.*agricultural"):
         GRAMMAR.expand("harbour", 0, 0, 1)
-    with pytest.raises(InputError, match=r"profile 'ucn' is unknown.*nearest: 'ucm'"):
+    with pytest.raises(InputError, match=r"profile 'ucn' is unknown.*did you mean 'ucm'"):
         load_expander("grammar", profile="ucn")
     with pytest.raises(ValueError, match="start -1"):
         GRAMMAR.expand("harbor", 0, -1, 1)

@@ -265,7 +265,7 @@ def test_a_model_that_cannot_be_used_is_refused_at_once(folder, tmp_path):
         ({"revision": "main"}, "is a folder: leave the option revision out"),
         ({"model": "a/b@c", "revision": "d"}, "names a revision, and the option revision does too"),
         ({"device": "cuda:99"}, "option device 'cuda:99' of the lm expander is not there"),
-        ({"dtype": "float8"}, r"option dtype 'float8' of the lm expander is unknown \(nearest: 'float.*use auto"),
+        ({"dtype": "float8"}, r"option dtype 'float8' of the lm expander is unknown \(did you mean 'float.*use auto"),
         ({"batch": 0}, "option batch 0 of the lm expander must be a whole number from 1"),
         ({"temperature": 0}, "option temperature 0"),
         ({"top_p": 1.5}, "option top_p 1.5"),

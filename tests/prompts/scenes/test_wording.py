@@ -142,12 +142,12 @@ def test_labels_by_synonym_and_by_the_name_of_a_data_set():
     assert resolve_label("AnnualCrop", SMALL.classes, SMALL) == "farm"
     assert resolve_label("Farmland", ["annual_crop", "river"], SMALL) == "annual_crop"
     assert find_label("farmland", ["AnnualCrop", "field"], SMALL) is None
-    with pytest.raises(InputError, match=r"class 'harbr' does not exist \(nearest: 'harbor'\); classes: agricultural"):
+    with pytest.raises(InputError, match=r"class 'harbr' does not exist \(did you mean 'harbor'\?\); classes: agricul"):
         resolve_label("harbr", UCM.classes, UCM)
 
 
 def test_an_unknown_profile_is_named():
-    with pytest.raises(InputError, match=r"profile 'opn' is unknown \(nearest: 'open'\); there is ucm, open"):
+    with pytest.raises(InputError, match=r"profile 'opn' is unknown \(did you mean 'open'\?\); there is ucm, open"):
         load_class_words("opn")
 
 

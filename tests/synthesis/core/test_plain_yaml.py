@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.core.overrides import parse_overrides
 from terrasynth.synthesis.core.plain_yaml import MOST_BYTES, YamlError, parse_yaml, read_yaml
-from terrasynth.synthesis.recipe import MOST_CLASSES, Recipe, parse_overrides
+from terrasynth.synthesis.recipe import MOST_CLASSES, Recipe
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join(['*' + chr(ord(name) - 1)] * 10)}]\n" for name in "bcdefghijkl")

@@ -68,9 +68,11 @@ def test_a_run_writes_down_what_it_took(model, tmp_path):
 
 
 @pytest.mark.parametrize(("content", "said"), [
-    ("{", "cannot be read"), ("[]", "sampling.json: it: "), ('{"steps": 0}', "steps: Input should be greater than 0"),
-    ('{"guidance": -1}', "guidance: "), ('{"guidance": "2"}', "guidance: "), ('{"step": 4}', "step: Extra inputs"),
-    ('{"steps": 4.5}', "steps: "), ('{"guidance": NaN}', "guidance: "), ("[" * 100_000, "cannot be read"),
+    ("{", "cannot be read"), ("[]", "sampling.json: it [] is wrong"),
+    ('{"steps": 0}', "steps 0 is wrong: input"),
+    ('{"guidance": -1}', "guidance -1"), ('{"guidance": "2"}', "guidance '2'"),
+    ('{"step": 4}', "key 'step' (did you mean 'steps'?)"),
+    ('{"steps": 4.5}', "steps 4.5"), ('{"guidance": NaN}', "guidance nan"), ("[" * 100_000, "cannot be read"),
 ])
 def test_a_file_that_says_something_else_is_one_line(model, content, said):
     (model / "sampling.json").write_text(content)
@@ -83,6 +85,7 @@ def test_a_file_that_says_something_else_is_one_line(model, content, said):
 @pytest.mark.parametrize(("settings", "said"), [
     ({"steps": 0}, "generator.steps 0 is wrong"), ({"guidance": 101}, "generator.guidance 101"),
     ({"guidence": 2}, "unknown key 'generator.guidence' (did you mean 'guidance'?)"),
+    ({"micro_batch": 0}, "runtime.micro_batch 0 is wrong"),
     ({"gsd": 0}, "generator.conditioning.gsd 0"), ({"foo": None}, "unknown key 'generator.foo'"),
 ])
 def test_settings_of_a_call_are_those_of_a_recipe(model, settings, said):

@@ -41,7 +41,7 @@ def test_merge_says_what_the_licence_is(terrasynth, made, tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    (("--format", "webdatset"), "nearest: 'webdataset'"),
+    (("--format", "webdatset"), "did you mean 'webdataset'"),
     (("--format", "coco", "--splits", "train=0.5"), "sum to 0.5"),
     (("--format", "coco", "--option", "rows=3"), "option 'rows' is unknown to the coco format; it takes none"),
     (("--format", "parquet", "--option", "rows_per_shard=0"), "rows_per_shard 0 is no whole number"),
@@ -68,5 +68,5 @@ def test_all_formats_are_there_and_have_the_protocol():
 
 
 def test_an_unknown_option_names_the_nearest():
-    with pytest.raises(InputError, match="nearest: 'rows_per_shard'"):
+    with pytest.raises(InputError, match="did you mean 'rows_per_shard'"):
         load_exporter("parquet", {"rows_per_shards": 3})

@@ -236,8 +236,8 @@ def test_the_preset_trains_goes_on_where_it_was_and_its_model_draws(places, tmp_
 
 @pytest.mark.parametrize(("change", "said"), [
     ({"model.gsd": [0.3, 0.4]}, r"model\.gsd has 2 entries for 1 data sets; give one for each --data"),
-    ({"model.gsd": [-1]}, r"model\.gsd\.0: .*greater than 0"),
-    ({"model.gsd": 0.3}, r"model\.gsd: Input should be a valid tuple"),
+    ({"model.gsd": [-1]}, r"model\.gsd\.0 -1 is wrong: .*greater than 0"),
+    ({"model.gsd": 0.3}, r"model\.gsd 0\.3 is wrong: input should be a valid tuple"),
     ({"model.conditioning": {"template": "{caption} {label}"}}, r"put it in square brackets"),
     ({"load_size": 64}, r"load_size 64 has no meaning here; set model\.views\.size"),
     ({"needs.encoder": "nowhere"}, r"needs\.encoder 'nowhere' is no autoencoder of diffusers"),

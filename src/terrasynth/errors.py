@@ -1,0 +1,34 @@
+"""What all four packages say an error with: whose mistake it is, the nearest known name, a message on one line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class UserError(ValueError):
+    """What the user has to correct; each package has an `InputError` of its own.
+
+    Attributes:
+        exit_code: What a command ends with.
+    """
+
+    exit_code: ClassVar[int] = 2
+
+
+def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
+    """The words " (did you mean 'x'?)" for the known name closest to `name`, or nothing when none is close.
+
+    Args:
+        name: What was written.
+        known: What could have been meant.
+        likeness: The least ratio of `difflib` that counts as close, 0 to 1.
+    """
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=likeness)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def one_line(error: BaseException) -> str:
+    """The message of any exception, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
