@@ -10,8 +10,9 @@ from terrasynth.synthesis.cards.run_report import drawn_unread, write_run_report
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.drawn_texts import LeftOut
 from terrasynth.synthesis.events import Event, Finished, Listener, Planned, RunResult, Writing
+from terrasynth.synthesis.execution.deciding import BlockWork
 from terrasynth.synthesis.execution.job import Job
-from terrasynth.synthesis.execution.local import BlockWork
+from terrasynth.synthesis.execution.local import LocalExecutor
 from terrasynth.synthesis.ledger.decision_table import write_decisions
 from terrasynth.synthesis.ledger.decisions import ClassDecisions
 from terrasynth.synthesis.ledger.finished import (
@@ -90,7 +91,8 @@ def _make(
         Pictures drawn, and whether it was stopped.
     """
     stopped = False
-    with BlockWork(job, tell) as work:
+    with LocalExecutor(job) as executor:
+        work = BlockWork(job, executor, tell)
         for each in _in_turn(work, classes):
             if stop():
                 stopped = True
