@@ -56,7 +56,7 @@ def test_blocks_are_stored_while_others_are_drawn(recipe, tmp_path, behind, monk
     def slow_store(job, block):
         stored_by.add(threading.current_thread())
         met.append(drawing.wait(timeout=20))  # until the next block is being drawn
-        store(job, block)
+        return store(job, block)
 
     def seen_draw(job, label, index):
         if label != job.classes[0] or index:
@@ -97,6 +97,7 @@ def test_an_error_behind_surfaces_and_the_run_carries_on(recipe, tmp_path, behin
         if len(done) == blocks:
             raise RunError("disk full while writing")
         done.append(store(job, block))
+        return done[-1]
 
     monkeypatch.setattr(terrasynth.synthesis.execution.job.Job, "store", failing)
     with pytest.raises(RunError, match="disk full while writing"):
