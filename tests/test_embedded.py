@@ -7,10 +7,13 @@ import pytest
 import torch
 
 from terrasynth.eval import load_classifier, load_encoder
+from terrasynth.eval.metrics.realism import compare_spectra
 from terrasynth.eval.models.references import EMBEDDED_ROOT
 from terrasynth.prompts import load_expander
 from terrasynth.synthesis import load_generator
 from terrasynth.synthesis.core.embedded import WEIGHTS
+from terrasynth.synthesis.generators.autoencoders import find_autoencoder
+from terrasynth.training.data.latent_views import load_autoencoder, to_latents, to_pixels
 
 FOLDERS = {path.name: path for root in (EMBEDDED_ROOT, WEIGHTS) for path in sorted(root.iterdir()) if path.is_dir()}
 MIB = 2**20
@@ -19,7 +22,7 @@ GENERATORS = ("ldm-ucm", "mhn-ucm")
 
 def test_what_is_embedded_stays_within_its_limits():
     files = [file for folder in FOLDERS.values() for file in folder.rglob("*") if file.is_file()]
-    assert set(FOLDERS) == {"clip-ucm", "clip-ucm-b", "ldm-ucm", "mhn-ucm", "scene-ucm"}
+    assert set(FOLDERS) == {"clip-ucm", "clip-ucm-b", "ldm-ucm", "mhn-ucm", "scene-ucm", "vae-rs"}
     assert sum(file.stat().st_size for file in files) < 80 * MIB
     assert max(file.stat().st_size for file in files) < 25 * MIB
     texts = [file.read_text(encoding="utf-8") for file in files if file.suffix in {".json", ".md"}]
@@ -32,7 +35,7 @@ def test_every_card_names_data_hardware_time_seed_and_figures_on_test(name):
     card = (FOLDERS[name] / "README.md").read_text(encoding="utf-8")
     for needed in (r"1680 train", r"hardware \|", r"\d+ minutes", r"seed \| \d", r"## Figures", r"## Terms"):
         assert re.search(needed, card), needed
-    assert re.search(r"\| test \||real test|against 210 real", card)
+    assert re.search(r"\| test \||real test|against 210 real|UC Merced test", card)
 
 
 @pytest.mark.parametrize("name", ["clip-ucm", "clip-ucm-b"])
@@ -96,3 +99,21 @@ def test_the_embedded_network_is_what_its_configuration_says():
     assert network.config.side * generator.pipeline.vae_scale_factor == generator.size[0] == 128
     assert all(block.lookup.patterns.shape[0] == network.config.prototypes for block in network.layers)
     assert all(torch.isfinite(parameter).all() for parameter in network.parameters())
+
+
+def test_the_autoencoder_gives_images_back_without_a_grid():
+    """Smooth noise with the spectrum of natural images: what comes back is near it, and no lattice is added."""
+    random = np.random.default_rng(0)
+    distance = np.hypot(*np.meshgrid(np.fft.fftfreq(128), np.fft.fftfreq(128)))
+    planes = random.normal(size=(40, 128, 128, 1)) + 0.2 * random.normal(size=(40, 128, 128, 3))
+    fall = 1 / np.maximum(distance, 1 / 128)[None, :, :, None] ** 1.2
+    images = np.fft.ifft2(np.fft.fft2(planes, axes=(1, 2)) * fall, axes=(1, 2)).real
+    images = np.clip(128 + 45 * images / images.std((1, 2, 3), keepdims=True), 0, 255).astype(np.uint8)
+    autoencoder = load_autoencoder(find_autoencoder("vae-rs").folder, torch.device("cpu"))
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1
+    latents = to_latents(autoencoder, pixels)
+    assert latents.shape == (40, 4, 16, 16)
+    back = ((to_pixels(autoencoder, latents).clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    error = np.square(back.astype(float) - images).mean()
+    assert 10 * np.log10(255**2 / error) > 20
+    assert all(abs(peak) < 2 for peak in compare_spectra(back, images).peaks.values())
