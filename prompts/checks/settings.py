@@ -17,7 +17,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class CheckSettings(BaseModel):
-    """Which checks a prompt has to pass; they are made in the order of `prompts.candidates.REASONS`.
+    """Which checks a prompt has to pass; they are made in the order of `prompts.checks.candidates.REASONS`.
 
     Attributes:
         view: Words of a view from the ground, and of general-purpose prompt expanders, are refused.

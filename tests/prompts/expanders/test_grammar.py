@@ -109,7 +109,7 @@ def test_another_process_with_another_hash_seed_gives_the_same_bytes():
 
 
 def test_the_stream_changes_only_with_its_identity():
-    """When this fails on purpose, raise `prompts.grammar.REVISION` (unless the YAML changed) and renew both values."""
+    """When this fails on purpose, raise the grammar's `REVISION` (unless the YAML changed) and renew both values."""
     stream = json.dumps([one.choices for label in UCM_CLASSES for one in GRAMMAR.expand(label, 0, 0, 20)])
     identity = json.dumps(GRAMMAR.identity())
     assert (identity, hashlib.sha256(stream.encode()).hexdigest()[:16]) == (IDENTITY, STREAM)

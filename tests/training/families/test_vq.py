@@ -385,11 +385,10 @@ def test_a_training_that_was_cut_ends_with_the_same_weights(make, tmp_path, quan
     options = {"quantiser": quantiser, "revive_below": 0.6, "adversarial_start": 0.3}
     whole = make(_Cut, **options)
     outcome = train(whole, loop, tmp_path / "whole")
-    cut = make(_Cut, **options)
+    cut, resumed = make(_Cut, **options), make(_Cut, **options)
     cut.left = 5
     with pytest.raises(KeyboardInterrupt):
         train(cut, loop, tmp_path / "cut")
-    resumed = make(_Cut, **options)
     again = train(resumed, loop, tmp_path / "cut")
     assert resumed.left == math.inf
     assert (outcome.steps, outcome.best_step, outcome.figures) == (again.steps, again.best_step, again.figures)
