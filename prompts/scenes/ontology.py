@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -14,7 +14,9 @@ from terrasynth.hashing import text_hash
 from terrasynth.prompts.scenes.scene import NUMBERS
 
 FOLDER = Path(__file__).parent
-PROFILES = ("ucm", "open")
+PROFILES = ("ucm", "open", "rs")
+BELOW = {"rs": "ucm"}
+"""Profile -> the one that it adds classes and words to."""
 Weight = Annotated[int, Field(ge=1)]
 Weights = dict[str, Weight]
 Metres = Annotated[float, Field(gt=0)]
@@ -157,14 +159,14 @@ def load_ontology(profile: str = "ucm") -> Ontology:
     """The ontology of a vocabulary profile.
 
     Args:
-        profile: One of `PROFILES`; `ucm` speaks the words of the UCM-Captions training captions, `open` any words of
-            the classes of five data sets.
+        profile: One of `PROFILES`; `ucm` speaks the words of the UCM-Captions training captions, `rs` those of RSICD,
+            too, `open` any words of the classes of five data sets.
 
     Raises:
         FileNotFoundError: There is no such profile.
         pydantic.ValidationError: The YAML has an unknown key, a wrong type or a noun without a number.
     """
-    return Ontology.model_validate(_read(f"ontology_{profile}.yaml"))
+    return Ontology.model_validate(_layered("ontology", profile))
 
 
 @lru_cache
@@ -173,20 +175,36 @@ def load_sentences(profile: str = "ucm") -> dict[str, list[str]]:
 
     By label where each class has its own; else by length, `short` and `dense`, for every class alike.
     """
-    sentences: dict[str, list[str]] = _read(f"sentences_{profile}.yaml")
-    return sentences
+    return _layered("sentences", profile)
 
 
 def content_hash(profile: str = "ucm") -> str:
     """16 hex digits over what ontology and sentences say; comments and line breaks of the YAML do not count."""
-    data = [_read(f"{kind}_{profile}.yaml") for kind in ("ontology", "sentences")]
+    data = [_layered(kind, profile) for kind in ("ontology", "sentences")]
     return text_hash(json.dumps(data))
 
 
+def _layered(kind: str, profile: str) -> dict[str, Any]:
+    """What the YAML of a profile says, put together with that of the profile below it."""
+    own = _read(f"{kind}_{profile}.yaml")
+    if profile not in BELOW:
+        return own
+    below = _layered(kind, BELOW[profile])
+    words = {name: f"{below[name]} {own[name]}" for name in ("vocabulary",) if name in own}
+    return _together(below, own) | words
+
+
+def _together(below: Any, above: Any) -> Any:  # noqa: ANN401 - plain data of YAML
+    """Two trees in one: mappings key by key, lists one behind the other; of two texts, the upper."""
+    if isinstance(below, dict):
+        return below | {key: _together(below[key], value) if key in below else value for key, value in above.items()}
+    return [*below, *above] if isinstance(below, list) else above
+
+
 @lru_cache
-def _read(name: str) -> dict[str, list[str]]:
+def _read(name: str) -> dict[str, Any]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where there is one: it is fast
-    data: dict[str, list[str]] = yaml.load((FOLDER / name).read_text(encoding="utf-8"), Loader=loader)
+    data: dict[str, Any] = yaml.load((FOLDER / name).read_text(encoding="utf-8"), Loader=loader)
     return data
 
 

@@ -374,7 +374,7 @@ def test_memory_is_a_few_bytes_a_candidate():
     ({"near": "0.5"}, "checks.near '0.5' is wrong"),
     ({"balance": 0}, "checks.balance 0 is wrong"),
     ({"distinct": "False"}, "checks.distinct 'False' is wrong"),
-    ({"profile": "ucn"}, "checks.profile: profile 'ucn' is unknown (did you mean 'ucm'?); use ucm, open"),
+    ({"profile": "ucn"}, "checks.profile: profile 'ucn' is unknown (did you mean 'ucm'?); use ucm, open, rs"),
     ({"strict_vocabulary": True}, "strict_vocabulary needs a vocabulary"),
     ({"max_overlap": 0.5}, "max_overlap 0.5 needs a reference"),
     ({"max_tokens": "some"}, "checks.max_tokens 'some' is wrong: input should be 'auto' or a valid integer"),

@@ -27,7 +27,7 @@ def prompts(profile, count=PROMPTS, seed=11):
         yield from expander.expand(label, seed, 0, each)
 
 
-@pytest.mark.parametrize(("profile", "before"), [("ucm", 0.85), ("open", 0.99)])
+@pytest.mark.parametrize(("profile", "before"), [("ucm", 0.85), ("open", 0.99), ("rs", 0.6)])
 def test_the_grammar_says_nothing_that_its_text_does_not_say(profile, before):
     captions = wrong = 0
     for number, prompt in enumerate(prompts(profile)):
@@ -40,7 +40,7 @@ def test_the_grammar_says_nothing_that_its_text_does_not_say(profile, before):
     assert captions > 4 * PROMPTS  # and still there are several ways to say it
 
 
-@pytest.mark.parametrize("profile", ["ucm", "open"])
+@pytest.mark.parametrize("profile", ["ucm", "open", "rs"])
 def test_no_answer_speaks_of_what_the_text_does_not_name(profile):
     asked = Counter()
     for number, prompt in enumerate(prompts(profile, 2000)):
