@@ -191,7 +191,8 @@ def _layered(kind: str, profile: str) -> dict[str, Any]:
         return own
     below = _layered(kind, BELOW[profile])
     words = {name: f"{below[name]} {own[name]}" for name in ("vocabulary",) if name in own}
-    return _together(below, own) | words
+    both: dict[str, Any] = _together(below, own)
+    return both | words
 
 
 def _together(below: Any, above: Any) -> Any:  # noqa: ANN401 - plain data of YAML

@@ -17,9 +17,9 @@ RS = load_ontology("rs")
 NAMES = load_class_words("rs")
 GRAMMAR = GrammarExpander("rs")
 OWN = [label for label in RS.classes if label not in UCM.classes]
-RSICD = {"airport", "bareland", "baseballdiamond", "beach", "bridge", "center", "church", "commercial",
-         "denseresidential", "desert", "agricultural", "forest", "industrial", "meadow", "mediumresidential", "mountain", "park",
-         "parkinglot", "playground", "pond", "harbor", "railwaystation", "resort", "river", "school",
+RSICD = {"agricultural", "airport", "bareland", "baseballdiamond", "beach", "bridge", "center", "church",
+         "commercial", "denseresidential", "desert", "forest", "harbor", "industrial", "meadow", "mediumresidential",
+         "mountain", "park", "parkinglot", "playground", "pond", "railwaystation", "resort", "river", "school",
          "sparseresidential", "square", "stadium", "storagetanks", "viaduct"}
 
 
