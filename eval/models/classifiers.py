@@ -75,7 +75,7 @@ class SceneClassifier:
         check_images(images)
         if not len(images):
             raise ValueError("images: none given; give at least one picture")
-        parts = [self._forward(self._preprocessor(images[start : start + batch_size]))
+        parts = [self._forward(self._preprocessor(images[start : start + batch_size])["pixel_values"])
                  for start in range(0, len(images), batch_size)]
         return Classification(
             np.concatenate([part.probabilities for part in parts]), np.concatenate([part.features for part in parts])

@@ -19,7 +19,6 @@ from terrasynth.eval.models.inference import in_batches, inference, precision_na
 from terrasynth.eval.models.loading import commit_of, load_config, load_weights
 from terrasynth.eval.models.openclip_files import find_open_clip, load_open_clip
 from terrasynth.eval.models.preprocess import Preprocessor
-from terrasynth.eval.models.preprocess_naflex import NaflexPreprocessor
 from terrasynth.eval.models.references import EMBEDDED_ROOT, ResolvedModel, resolve
 
 if TYPE_CHECKING:
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 CLIP_TYPES = ("clip", "vision-text-dual-encoder")
-NAFLEX = "siglip2"
-SIGLIP_TYPES = ("siglip", NAFLEX)
+SIGLIP_TYPES = ("siglip", "siglip2")
 DUAL_ENCODERS = (*CLIP_TYPES, *SIGLIP_TYPES)
 """The `model_type` of a configuration that `load_encoder` takes; SigLIP 2 of a fixed resolution calls itself siglip."""
 
@@ -123,9 +121,8 @@ class ClipEncoder:
     reads_text = True
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
-        preprocessor: Preprocessor | NaflexPreprocessor, identity: dict[str, object], calibration: Calibration | None,
-        dtype: torch.dtype,
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, preprocessor: Preprocessor,
+        identity: dict[str, object], calibration: Calibration | None, dtype: torch.dtype,
     ) -> None:
         self._model: Any = model  # the architectures share these methods by convention, not by type
         self._tokenizer = tokenizer
@@ -211,9 +208,7 @@ class ClipEncoder:
         return cosine
 
     def _image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        prepared = self._preprocessor(images)
-        inputs = prepared if isinstance(prepared, dict) else {"pixel_values": prepared}
-        return self._embed("get_image_features", **inputs)
+        return self._embed("get_image_features", **self._preprocessor(images))
 
     def _embed(self, method: str, **inputs: torch.Tensor) -> NDArray[np.float32]:
         with inference(self._model, self._dtype):
@@ -252,7 +247,6 @@ def load_encoder(
     resolved = resolve(reference, roots)
     precision = read_precision(dtype)
     model: PreTrainedModel
-    preprocessor: Preprocessor | NaflexPreprocessor
     tokenizers: Any = AutoTokenizer
     if (found := find_open_clip(resolved)) is not None:
         model, preprocessor, commit = load_open_clip(resolved, found)
@@ -262,10 +256,7 @@ def load_encoder(
         kind = config.model_type
         _check_type(resolved, kind)
         model = load_weights(AutoModel, resolved, config)
-        if kind == NAFLEX:
-            preprocessor = NaflexPreprocessor.load(resolved)
-        else:
-            preprocessor = Preprocessor.load(resolved.location, resolved.revision, resolved.reference)
+        preprocessor = Preprocessor.load(resolved.location, resolved.revision, resolved.reference)
         commit = commit_of(config)
     model.to(device)  # type: ignore[arg-type] # transformers' own wrapper types only a device object
     tokenizer = _load_tokenizer(resolved, tokenizers, int(model.config.text_config.vocab_size))

