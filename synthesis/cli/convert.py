@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from terrasynth.synthesis.cli.options import PATH
+
 if TYPE_CHECKING:
     from terrasynth.eval.models.openclip import Activation
 
 
 @click.command("convert-openclip")
-@click.argument("checkpoint", metavar="FILE", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the model.")
-@click.option("--config", type=click.Path(path_type=Path),
+@click.argument("checkpoint", metavar="FILE", type=PATH)
+@click.option("--out", type=PATH, required=True, help="Folder for the model.")
+@click.option("--config", type=PATH,
               help="Its open_clip_config.json. Default: the one beside FILE, or else what the shapes tell.")
 @click.option("--activation", type=click.Choice(["gelu", "quick_gelu"]),
               help="Without a configuration: quick_gelu where training started from OpenAI's weights with OpenCLIP's "
@@ -42,8 +44,8 @@ def convert_openclip(
 
 
 @click.command("convert-inception")
-@click.argument("checkpoint", metavar="FILE", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the model.")
+@click.argument("checkpoint", metavar="FILE", type=PATH)
+@click.option("--out", type=PATH, required=True, help="Folder for the model.")
 def convert_inception(checkpoint: Path, out: Path) -> None:
     """Convert the Inception-v3 of the Frechet inception distance.
 

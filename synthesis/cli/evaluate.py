@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,29 +10,16 @@ import click
 from typing_extensions import override
 
 from terrasynth.errors import nearest
-from terrasynth.synthesis.cli.cache_option import cache_option
+from terrasynth.synthesis.cli import evaluate_copies, evaluate_filters
+from terrasynth.synthesis.cli.downstream import downstream
+from terrasynth.synthesis.cli.options import PATH, cache_option, judge_options, run_argument, seed_option, split_option
+from terrasynth.synthesis.cli.protocols import protocol
+from terrasynth.synthesis.cli.real_data import real_images
 
 if TYPE_CHECKING:
-    from terrasynth.synthesis.core.real_pictures import RealPair, RealPictures
+    from terrasynth.synthesis.core.real_pictures import RealPictures
 
 TRAIN = "train"
-
-
-@dataclass(frozen=True)
-class Readers:
-    """What only `training` can do, handed in by the composition root; commands get it by `click.pass_obj`.
-
-    Attributes:
-        pairs: The pairs of real image-caption data in a split, at least one; what was left out goes to standard error.
-    """
-
-    pairs: Callable[[Path, str], Sequence[RealPair]]
-
-    def pictures(self, source: Path, split: str, limit: int | None, size: tuple[int, int]) -> RealPictures:
-        """The first pictures of a split, at one (width, height), with a caption and, where all have one, the class."""
-        from terrasynth.synthesis.core.real_pictures import real_pictures
-
-        return real_pictures(self.pairs(source, split)[:limit], size)
 
 
 class EvalGroup(click.Group):
@@ -43,10 +29,11 @@ class EvalGroup(click.Group):
         judge: The command that takes over.
         name: The group's.
         help: What it does.
+        commands: The subcommands.
     """
 
-    def __init__(self, judge: click.Command, name: str, help: str) -> None:
-        super().__init__(name=name, help=help)
+    def __init__(self, judge: click.Command, name: str, help: str, commands: Sequence[click.Command]) -> None:
+        super().__init__(name=name, help=help, commands=commands)
         self._judge = judge
 
     @override
@@ -87,30 +74,28 @@ class _JudgeCommand(click.Command):
 
 
 @click.command(cls=_JudgeCommand)
-@click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--real", type=click.Path(path_type=Path), help="Real image-caption data; adds distances and realism.")
-@click.option("--split", default="test", show_default=True, help="Split of the real data.")
-@click.option("--encoder", default="clip-ucm-b", show_default=True, help="Scores pictures against texts.")
-@click.option("--classifier", default="scene-ucm", show_default=True, help="Names scenes; gives the features.")
+@run_argument
+@click.option("--real", type=PATH, help="Real image-caption data; adds distances and realism.")
+@split_option("test", "Split of the real data.")
+@judge_options("Scores pictures against texts.", "Names scenes; gives the features.")
 @click.option("--features", multiple=True, metavar="MODEL",
               help="A further encoder of pictures, for further distances to real ones; may be repeated.")
 @click.option("--limit", default=2000, show_default=True, type=click.IntRange(1), help="Most pictures of each kind.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Decides samples and intervals.")
+@seed_option("Decides samples and intervals.")
 @cache_option
 @click.option("--reference", help="Statistics of real pictures: a shipped name, as ucm-test-128, or a folder.")
 @click.option("--table", is_flag=True, help="Print a Markdown table instead of lines.")
-@click.option("--out", type=click.Path(path_type=Path), help="Also write the figures into this JSON file.")
-@click.option("--report", type=click.Path(path_type=Path), metavar="FOLDER",
+@click.option("--out", type=PATH, help="Also write the figures into this JSON file.")
+@click.option("--report", type=PATH, metavar="FOLDER",
               help="Also write index.html, one page with charts and pictures, and report.json.")
-@click.option("--train", type=click.Path(path_type=Path),
+@click.option("--train", type=PATH,
               help="In the report: what the generator was trained on. Default: split train of --real.")
-@click.option("--sweep", multiple=True, type=click.Path(path_type=Path), metavar="RUN",
+@click.option("--sweep", multiple=True, type=PATH, metavar="RUN",
               help="In the report: a run that differs in guidance alone; may be repeated.")
-@click.pass_obj
 def judge(
-    readers: Readers, run_directory: Path, real: Path | None, split: str, encoder: str, classifier: str,
-    features: Sequence[str], limit: int, seed: int, cache: str | None, reference: str | None, table: bool,
-    out: Path | None, report: Path | None, train: Path | None, sweep: Sequence[Path],
+    run_directory: Path, real: Path | None, split: str, encoder: str, classifier: str, features: Sequence[str],
+    limit: int, seed: int, cache: str | None, reference: str | None, table: bool, out: Path | None,
+    report: Path | None, train: Path | None, sweep: Sequence[Path],
 ) -> None:
     """Judge the data set in RUN with models that did not choose its rows."""
     from terrasynth.eval.models.feature_cache import cache_folder
@@ -126,7 +111,7 @@ def judge(
     records = [] if report is None else [RunDirectory.open(run) for run in (run_directory, *sweep)]
     check_sweep(records)
     pictures = RunPictures.read(run_directory, limit)
-    others = None if real is None else readers.pictures(real, split, limit, pictures.size)
+    others = None if real is None else real_images(real, split, limit, pictures.size)
     judges = Judges.load(encoder, classifier, features, cache_folder(cache))
     found = judge_run(pictures, judges, seed, None if others is None else judges.of_real(others),
                       None if others is None else realism_of(pictures, others, run_directory, seed))
@@ -140,7 +125,7 @@ def judge(
     if out is not None:
         write_evaluation(out, found.evaluation)
     if report is not None:
-        trained, absent = _training(readers, real, split, train, pictures.size)
+        trained, absent = _training(real, split, train, pictures.size)
         copies = None
         if trained is not None and others is not None:
             copies = find_copies(found, trained, others, encoder, seed, cache_folder(cache))
@@ -153,7 +138,7 @@ def judge(
 
 
 def _training(
-    readers: Readers, real: Path | None, split: str, train: Path | None, size: tuple[int, int]
+    real: Path | None, split: str, train: Path | None, size: tuple[int, int]
 ) -> tuple[RealPictures | None, dict[str, str]]:
     """Training pictures for the report, or why there are none."""
     from terrasynth.synthesis.core.errors import InputError
@@ -167,27 +152,17 @@ def _training(
     if train is None and split == TRAIN:
         return None, {"Copies of training pictures": "the real pictures are those of split train; give another --split"}
     try:
-        return readers.pictures(train or real, TRAIN, None, size), {}
+        return real_images(train or real, TRAIN, None, size), {}
     except InputError:
         if train is not None:
             raise
         return None, {"Copies of training pictures": f"{real.resolve().stem} has no split train; give --train"}
 
 
-def eval_group(readers: Readers, commands: Sequence[click.Command]) -> click.Group:
-    """The group with its subcommands.
-
-    Args:
-        readers: Handed to every command as its object.
-        commands: The subcommands.
-    """
-    group = EvalGroup(
-        judge,
-        "eval",
-        "Judge the data set in RUN with models that did not choose its rows, or run one of the commands below.\n\n"
-        "A run folder of a command's name is given as ./NAME.",
-    )
-    group.context_settings["obj"] = readers
-    for command in commands:
-        group.add_command(command)
-    return group
+eval_group = EvalGroup(
+    judge,
+    "eval",
+    "Judge the data set in RUN with models that did not choose its rows, or run one of the commands below.\n\n"
+    "A run folder of a command's name is given as ./NAME.",
+    (*evaluate_filters.COMMANDS, *evaluate_copies.COMMANDS, protocol, downstream),
+)

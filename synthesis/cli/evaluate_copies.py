@@ -7,33 +7,30 @@ from pathlib import Path
 
 import click
 
-from terrasynth.synthesis.cli.cache_option import cache_option
-from terrasynth.synthesis.cli.evaluate import Readers
+from terrasynth.synthesis.cli.options import PATH, cache_option, run_argument, seed_option, split_option
+from terrasynth.synthesis.cli.real_data import real_images, real_pairs
 
-_SEED = click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Decides intervals.")
+_SEED = seed_option("Decides intervals.")
 _MEASURES = click.option(
     "--by", "measures", multiple=True, default=("hash", "thumbnail", "detail", "clip-ucm-b"), show_default=True,
     help="How to compare: hash, thumbnail (the layout), detail, registered (laid over each other), or an encoder of "
          "pictures; repeat it for several.",
 )
-_RUN = click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
-_DATA = click.Path(path_type=Path)
 
 
 @click.command()
-@_RUN
-@click.option("--train", "train", required=True, type=_DATA, help="Data that the generator was trained on.")
-@click.option("--held-out", required=True, type=_DATA, help="Real data that it was not trained on.")
-@click.option("--split-train", default="train", show_default=True, help="Split of the training data.")
-@click.option("--split-held-out", default="test", show_default=True, help="Split of the other.")
+@run_argument
+@click.option("--train", "train", required=True, type=PATH, help="Data that the generator was trained on.")
+@click.option("--held-out", required=True, type=PATH, help="Real data that it was not trained on.")
+@split_option("train", "Split of the training data.", "--split-train")
+@split_option("test", "Split of the other.", "--split-held-out")
 @_MEASURES
 @click.option("--limit", type=click.IntRange(1), help="Most pictures of the run. Default: all.")
 @_SEED
 @cache_option
-@click.option("--out", required=True, type=_DATA, help="Folder for the figures and the nearest pairs side by side.")
-@click.pass_obj
+@click.option("--out", required=True, type=PATH, help="Folder for the figures and the nearest pairs side by side.")
 def memorisation(
-    readers: Readers, run_directory: Path, train: Path, held_out: Path, split_train: str, split_held_out: str,
+    run_directory: Path, train: Path, held_out: Path, split_train: str, split_held_out: str,
     measures: Sequence[str], limit: int | None, seed: int, cache: str | None, out: Path,
 ) -> None:
     """Say how near the pictures of RUN are to training pictures, beside real pictures that were held out."""
@@ -43,7 +40,7 @@ def memorisation(
 
     made = RunPictures.read(run_directory, limit)
     known, others = (
-        readers.pictures(source, split, None, made.size)
+        real_images(source, split, None, made.size)
         for source, split in ((train, split_train), (held_out, split_held_out))
     )
     about = {"train_split": split_train, "held_out_split": split_held_out, "size": list(made.size)}
@@ -54,17 +51,16 @@ def memorisation(
 
 
 @click.command()
-@_RUN
-@click.option("--real", type=_DATA, help="Real data to compare with.")
-@click.option("--split", default="test", show_default=True, help="Split of the real data.")
+@run_argument
+@click.option("--real", type=PATH, help="Real data to compare with.")
+@split_option("test", "Split of the real data.")
 @_MEASURES
 @click.option("--limit", type=click.IntRange(2), help="Most pictures of the run. Default: all.")
 @_SEED
 @cache_option
-@click.option("--out", type=_DATA, help="Also write the figures and the nearest pairs into this folder.")
-@click.pass_obj
+@click.option("--out", type=PATH, help="Also write the figures and the nearest pairs into this folder.")
 def duplicates(
-    readers: Readers, run_directory: Path, real: Path | None, split: str, measures: Sequence[str], limit: int | None,
+    run_directory: Path, real: Path | None, split: str, measures: Sequence[str], limit: int | None,
     seed: int, cache: str | None, out: Path | None,
 ) -> None:
     """Say how often the pictures of RUN repeat one another, beside as many real ones."""
@@ -73,7 +69,7 @@ def duplicates(
     from terrasynth.synthesis.studies.copies import judge_repetition, load_measures
 
     made = RunPictures.read(run_directory, limit)
-    others = None if real is None else readers.pictures(real, split, None, made.size)
+    others = None if real is None else real_images(real, split, None, made.size)
     about = {"split": None if real is None else split, "size": list(made.size)}
     found = judge_repetition(made, others, load_measures(measures, cache_folder(cache)), seed, out, about)
     for line in found.lines():
@@ -83,8 +79,8 @@ def duplicates(
 
 
 @click.command()
-@click.argument("data", type=_DATA)
-@click.option("--split", default="test", show_default=True, help="Split of the data.")
+@click.argument("data", type=PATH)
+@split_option("test", "Split of the data.")
 @click.option("--size", required=True, type=click.IntRange(1), help="Side in pixels that the pictures are brought to.")
 @click.option(
     "--encoder", "encoders", multiple=True, default=("scene-ucm", "clip-ucm-b"), show_default=True,
@@ -92,10 +88,9 @@ def duplicates(
 )
 @click.option("--name", help="What to call the data. Default: the name of its folder.")
 @_SEED
-@click.option("--out", required=True, type=_DATA, help="Folder of the reference.")
-@click.pass_obj
+@click.option("--out", required=True, type=PATH, help="Folder of the reference.")
 def reference(
-    readers: Readers, data: Path, split: str, size: int, encoders: Sequence[str], name: str | None, seed: int,
+    data: Path, split: str, size: int, encoders: Sequence[str], name: str | None, seed: int,
     out: Path,
 ) -> None:
     """Write the statistics of real pictures, so that others can compare with them without having them."""
@@ -107,7 +102,7 @@ def reference(
     from terrasynth.synthesis.core.real_pictures import opened, real_pictures
     from terrasynth.synthesis.studies.copies import pixel_hashes
 
-    pairs = readers.pairs(data, split)
+    pairs = real_pairs(data, split)
     with quiet():
         loaded = [load_picture_encoder(one) for one in dict.fromkeys(encoders)]
     hashes = pixel_hashes([np.asarray(opened(pair)) for pair in pairs])

@@ -7,28 +7,24 @@ from pathlib import Path
 
 import click
 
-from terrasynth.synthesis.cli.cache_option import cache_option
-from terrasynth.synthesis.cli.evaluate import Readers
-
-_DATA = click.Path(path_type=Path)
+from terrasynth.synthesis.cli.options import PATH, cache_option, judge_options, run_argument, seed_option, split_option
+from terrasynth.synthesis.cli.real_data import real_images, real_pairs
 
 
 @click.command()
-@click.argument("run_directory", metavar="RUN", type=_DATA)
+@run_argument
 @click.option("--try", "tried", multiple=True, metavar="KIND={...}",
               help="Also judge a filter that is not in the recipe, such as 'scene={top: 1}'; may be repeated.")
-@click.option("--real", type=_DATA, help="Real image-caption data; adds Frechet distance and coverage.")
-@click.option("--split", default="test", show_default=True, help="Split of the real data.")
-@click.option("--encoder", default="clip-ucm-b", show_default=True, help="Judges; should be none that filters.")
-@click.option("--classifier", default="scene-ucm", show_default=True, help="Judges; should be none that filters.")
+@click.option("--real", type=PATH, help="Real image-caption data; adds Frechet distance and coverage.")
+@split_option("test", "Split of the real data.")
+@judge_options("Judges; should be none that filters.", "Judges; should be none that filters.")
 @click.option("--repeats", default=200, show_default=True, type=click.IntRange(1), help="Random keeps a filter.")
 @click.option("--limit", default=20000, show_default=True, type=click.IntRange(1), help="Most attempts.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Decides the random keeps.")
+@seed_option("Decides the random keeps.")
 @cache_option
-@click.option("--out", type=_DATA, help="Folder for a page with pictures, and the figures as JSON.")
-@click.pass_obj
+@click.option("--out", type=PATH, help="Folder for a page with pictures, and the figures as JSON.")
 def filters(
-    readers: Readers, run_directory: Path, tried: Sequence[str], real: Path | None, split: str, encoder: str,
+    run_directory: Path, tried: Sequence[str], real: Path | None, split: str, encoder: str,
     classifier: str, repeats: int, limit: int, seed: int, cache: str | None, out: Path | None,
 ) -> None:
     """Show what each filter of RUN removes, and whether it beats a random keep at the same rate."""
@@ -40,7 +36,7 @@ def filters(
     opened = RunDirectory(run_directory)
     recipe = opened.recipe
     also = parse_tried(recipe, tried)
-    pictures = None if real is None else readers.pictures(real, split, limit, opened.attempt_size())
+    pictures = None if real is None else real_images(real, split, limit, opened.attempt_size())
     control = control_filters(
         run_directory, also, encoder=encoder, classifier=classifier, real=pictures,
         real_name="" if real is None else f"{real.resolve().stem}, split {split}", repeats=repeats, seed=seed,
@@ -53,16 +49,15 @@ def filters(
 
 
 @click.command()
-@click.argument("data", type=_DATA)
-@click.option("--split", default="train", show_default=True, help="What the generator was trained on.")
+@click.argument("data", type=PATH)
+@split_option("train", "What the generator was trained on.")
 @click.option("--held-out", metavar="SPLIT", help="A split it was not trained on; gives pass_real its scale.")
 @click.option("--encoder", default="thumbnail", show_default=True, help="As in the near_copy filter.")
 @click.option("--size", default=128, show_default=True, type=click.IntRange(16), help="Side of the pictures in pixels.")
 @click.option("--turned/--upright", default=True, show_default=True, help="Also all flips and quarter turns.")
-@click.option("--out", type=_DATA, required=True, help="The file, which ends in .safetensors.")
-@click.pass_obj
+@click.option("--out", type=PATH, required=True, help="The file, which ends in .safetensors.")
 def features(
-    readers: Readers, data: Path, split: str, held_out: str | None, encoder: str, size: int, turned: bool, out: Path
+    data: Path, split: str, held_out: str | None, encoder: str, size: int, turned: bool, out: Path
 ) -> None:
     """Embed the training pictures in DATA, so that the filter near_copy finds copies of them.
 
@@ -78,8 +73,8 @@ def features(
         raise InputError(f"--out {str(out)!r} has to end in .safetensors, which is what it will be")
     with quiet():
         model = load_measurer(Source("embeddings", encoder), "cpu").model
-    pictures = readers.pictures(data, split, None, (size, size)).images
-    others = None if held_out is None else readers.pictures(data, held_out, None, (size, size)).images
+    pictures = real_images(data, split, None, (size, size)).images
+    others = None if held_out is None else real_images(data, held_out, None, (size, size)).images
     about = {"data": data.resolve().stem, "split": split, "size": size}
     found = TrainingFeatures.of(model, pictures, turned, about, others, held_out or "")
     found.save(out)
@@ -91,16 +86,15 @@ def features(
 
 
 @click.command()
-@click.argument("data", type=_DATA)
-@click.option("--split", default="val", show_default=True, help="Pictures that no model was trained on.")
+@click.argument("data", type=PATH)
+@split_option("val", "Pictures that no model was trained on.")
 @click.option("--size", "sizes", multiple=True, type=click.IntRange(32), default=(128, 256), show_default=True,
               help="Side in pixels; may be repeated.")
 @click.option("--classifier", metavar="MODEL", help="Also calibrate this scene classifier, at the first size.")
 @click.option("--encoder", metavar="MODEL", help="Or this dual encoder, with all captions of each picture.")
-@click.option("--out", type=_DATA, required=True, help="Folder for quality.json, and calibration.json of a model.")
-@click.pass_obj
+@click.option("--out", type=PATH, required=True, help="Folder for quality.json, and calibration.json of a model.")
 def calibrate(
-    readers: Readers, data: Path, split: str, sizes: Sequence[int], classifier: str | None, encoder: str | None,
+    data: Path, split: str, sizes: Sequence[int], classifier: str | None, encoder: str | None,
     out: Path,
 ) -> None:
     """Measure real pictures, so that filters can say `pass_real`.
@@ -116,7 +110,7 @@ def calibrate(
     from terrasynth.synthesis.core.real_pictures import real_pictures
     from terrasynth.synthesis.studies.calibration import calibrate_scene
 
-    pairs = readers.pairs(data, split)
+    pairs = real_pairs(data, split)
     pictures = {size: real_pictures(pairs, (size, size)) for size in sizes}
     out.mkdir(parents=True, exist_ok=True)
     measured = QualityCalibration.of({size: each.images for size, each in pictures.items()}, data.resolve().stem, split)

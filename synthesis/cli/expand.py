@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from terrasynth.synthesis.cli.options import PATH, seed_option, split_option
+from terrasynth.synthesis.cli.real_data import real_captions
+
 if TYPE_CHECKING:
     from terrasynth.eval.prompt_sets.comparison import Measured, ReportedSet
     from terrasynth.eval.prompt_sets.tally import Tally
     from terrasynth.prompts import Expander
 
-# Class and caption of each pair of a split of image-caption data, which only `training` can read.
-ReadCaptions = Callable[[Path, str], list[tuple[str, str]]]
 PER_CLASS = 5
 STANDARD_OUTPUT = Path("-")
 
@@ -38,20 +39,19 @@ class _Tokens:
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the expander.")
 @click.option("--check", "checks", multiple=True, metavar="KEY=VALUE", help="A check that a prompt has to pass.")
 @click.option("--tokenizer", metavar="MODEL", help="A generator that counts tokens, for checks and figures.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="As in a recipe.")
+@seed_option("As in a recipe.")
 @click.option("--start", default=0, show_default=True, type=click.IntRange(0), help="First attempt of each class.")
 @click.option("--text-only", is_flag=True, help="Write texts alone, one a line.")
-@click.option("--report", type=click.Path(path_type=Path), help="Folder for a page with figures and plots.")
-@click.option("--against", multiple=True, metavar="DATA", type=click.Path(path_type=Path),
+@click.option("--report", type=PATH, help="Folder for a page with figures and plots.")
+@click.option("--against", multiple=True, metavar="DATA", type=PATH,
               help="Prompts or real captions to compare with; may be repeated.")
-@click.option("--split", default="train", show_default=True, help="Rows of --against that count; all for every row.")
+@split_option("train", "Rows of --against that count; all for every row.")
 @click.option("--measure", default="text", show_default=True, type=click.Choice(["text", "captions"]),
               help="Measure a prompt's text, or all its captions.")
-@click.pass_obj
 def expand(
-    read_captions: ReadCaptions, labels: Sequence[str], total: int | None, per_class: int | None, out: Path,
-    expander: str, options: Sequence[str], checks: Sequence[str], tokenizer: str | None, seed: int, start: int,
-    text_only: bool, report: Path | None, against: Sequence[Path], split: str, measure: str,
+    labels: Sequence[str], total: int | None, per_class: int | None, out: Path, expander: str, options: Sequence[str],
+    checks: Sequence[str], tokenizer: str | None, seed: int, start: int, text_only: bool, report: Path | None,
+    against: Sequence[Path], split: str, measure: str,
 ) -> None:
     """Write the prompts that a recipe would use, one JSON object a line; the expander `file` reads them.
 
@@ -78,7 +78,7 @@ def expand(
     all_captions = measure == "captions"
     names = _names(expander, against)
     others = [
-        _other(name, place, split, all_captions, seed, writer.classes, read_captions)
+        _other(name, place, split, all_captions, seed, writer.classes)
         for name, place in zip(names[1:], against, strict=True)
     ]
     tally = _tally(names[0], seed) if report is not None or others else None
@@ -171,8 +171,7 @@ def _names(expander: str, against: Sequence[Path]) -> list[str]:
 
 
 def _other(
-    name: str, place: Path, split: str, all_captions: bool, seed: int, classes: Sequence[str],
-    read_captions: ReadCaptions,
+    name: str, place: Path, split: str, all_captions: bool, seed: int, classes: Sequence[str]
 ) -> ReportedSet:
     """A set to compare with; classes that it calls otherwise ("TennisCourt") are given the names in `classes`."""
     from terrasynth.eval.prompt_sets.comparison import ReportedSet
@@ -180,7 +179,7 @@ def _other(
     from terrasynth.prompts.text_sets import read_texts
 
     ours = place.suffix.lower() in FORMATS and not place.is_dir()
-    texts = read_texts(place, split, all_captions) if ours else read_captions(place, split)
+    texts = read_texts(place, split, all_captions) if ours else real_captions(place, split)
     tally = _tally(name, seed)
     names = {label: _label(label, classes) for label, _ in texts}
     tally.add((names[label], text) for label, text in texts)

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import click
 
+from terrasynth.synthesis.cli.options import PATH, device_option, guidance_option, seed_option
+
 
 @click.command()
 @click.argument("prompts", nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the pictures.")
+@click.option("--out", type=PATH, required=True, help="Folder for the pictures.")
 @click.option("--model", default="ldm-ucm", show_default=True, help="Embedded name, folder, or Hub id.")
 @click.option("--lora", help="Folder, or Hub id, of a LoRA for the model.")
 @click.option("--lora-scale", default=1.0, show_default=True, help="Factor of what the LoRA adds.")
@@ -19,11 +21,11 @@ import click
 @click.option("--class", "label", default="", metavar="LABEL", help="Scene class, for a model tuned with classes.")
 @click.option("--gsd", type=click.FloatRange(0, min_open=True), help="Metres a pixel, for a model tuned with them.")
 @click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="Pictures per prompt.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the first picture.")
+@seed_option("Seed of the first picture.")
 @click.option("--steps", type=click.IntRange(1), help="Denoising steps; without it the model's own number.")
-@click.option("--guidance", type=click.FloatRange(0), help="Guidance scale; without it the model's own.")
+@guidance_option
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the model, as top_k=100.")
-@click.option("--device", default="auto", show_default=True, help="A torch device.")
+@device_option
 def generate(
     prompts: Sequence[str], out: Path, model: str, lora: str | None, lora_scale: float, vae: str | None, label: str,
     gsd: float | None, count: int, seed: int, steps: int | None, guidance: float | None, options: Sequence[str],

@@ -1,6 +1,6 @@
 """The commands about models: `models` lists them, `models inspect` shows what the prototypes of one stand for.
 
-`models convert-...` are in `cli_convert.py`.
+`models convert-...` are in `convert.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from terrasynth.synthesis.cli.convert import convert_inception, convert_openclip
+from terrasynth.synthesis.cli.options import PATH, device_option, guidance_option, seed_option, split_option
+from terrasynth.synthesis.cli.real_data import real_captions
 
 if TYPE_CHECKING:
     from terrasynth.synthesis.studies.prototypes.inspection import Inspection
@@ -40,13 +42,11 @@ models.add_command(convert_inception)
 
 @models.command()
 @click.argument("model")
-@click.option("--data", type=click.Path(path_type=Path), help="The image-caption data that it was trained on.")
-@click.option("--split", default="train", show_default=True, help="Rows of --data that it was trained on.")
+@click.option("--data", type=PATH, help="The image-caption data that it was trained on.")
+@split_option("train", "Rows of --data that it was trained on.")
 @click.option("--profile", type=click.Choice(["ucm"]), help="Instead of --data: the words and classes of a profile.")
 @click.option("--no-text", is_flag=True, help="The model reads no text: only classes are written.")
-@click.pass_obj
-def describe(read_captions: Any, model: str, data: Path | None, split: str, profile: str | None,  # noqa: ANN401
-             no_text: bool) -> None:
+def describe(model: str, data: Path | None, split: str, profile: str | None, no_text: bool) -> None:
     """Write knowledge.json beside the weights of MODEL, an embedded name or a folder: the words and classes it met.
 
     `generate`, `plan` and `run` then say before the first image what it never read. Single words, never sentences.
@@ -63,7 +63,7 @@ def describe(read_captions: Any, model: str, data: Path | None, split: str, prof
     if not found.local:
         raise InputError(f"model {model!r} is on the Hub, and the file belongs beside its weights; give a folder")
     if data is not None:
-        rows = read_captions(data, split)
+        rows = real_captions(data, split)
         known = Knowledge.of(None if no_text else [text for _, text in rows], [label for label, _ in rows])
     else:
         ontology = load_ontology(profile or "")
@@ -75,14 +75,14 @@ def describe(read_captions: Any, model: str, data: Path | None, split: str, prof
 
 @models.command()
 @click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the report.")
+@click.option("--out", type=PATH, required=True, help="Folder for the report.")
 @click.option("--class", "labels", multiple=True, metavar="LABEL", help="A class; may be repeated. Default: all.")
 @click.option("--prompt", "texts", multiple=True, metavar="TEXT", help="Instead of classes; may be repeated.")
 @click.option("--per-class", default=4, show_default=True, type=click.IntRange(1), help="Pictures of each.")
 @click.option("--prototypes", default=24, show_default=True, type=click.IntRange(1), help="How many to show.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of prompts and first picture.")
-@click.option("--guidance", type=click.FloatRange(0), help="Guidance scale; without it the model's own.")
-@click.option("--device", default="auto", show_default=True, help="A torch device.")
+@seed_option("Seed of prompts and first picture.")
+@guidance_option
+@device_option
 def inspect(
     name: str, out: Path, labels: Sequence[str], texts: Sequence[str], per_class: int, prototypes: int, seed: int,
     guidance: float | None, device: str,

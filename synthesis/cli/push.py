@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from terrasynth.synthesis.cli.licence_option import licence_options, statement
+from terrasynth.synthesis.cli.options import PATH, licence_options, statement
 
 
 @click.command()
-@click.argument("folder", metavar="RUN_OR_EXPORT", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="RUN_OR_EXPORT", type=PATH)
 @click.option("--repo", required=True, metavar="USER/NAME", help="The data set on the Hugging Face Hub.")
 @click.option("--private", is_flag=True, help="Make a new data set private.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent.")

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import click
 
+from terrasynth.synthesis.cli.options import PATH
+
 _SET = click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting of the recipe.")
 
 
 @click.command()
 @click.argument("recipe")
-@click.option("--out", type=click.Path(path_type=Path), help="The run directory, to count what it holds already.")
+@click.option("--out", type=PATH, help="The run directory, to count what it holds already.")
 @_SET
 def plan(recipe: str, out: Path | None, overrides: Sequence[str]) -> None:
     """Say what RECIPE would make, how long it would take and how much disk; makes nothing."""
@@ -43,9 +45,7 @@ def plan(recipe: str, out: Path | None, overrides: Sequence[str]) -> None:
 
 @click.command()
 @click.argument("recipe")
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="The run directory; an existing run goes on."
-)
+@click.option("--out", type=PATH, required=True, help="The run directory; an existing run goes on.")
 @click.option("--repair", is_flag=True, help="First move damaged files to RUN/damaged/; they are made again.")
 @click.option("--shrink", is_flag=True, help="Give up rows that the run has beyond a smaller target.")
 @_SET

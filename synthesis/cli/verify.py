@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from terrasynth.synthesis.cli.options import PATH
+
 if TYPE_CHECKING:
     from terrasynth.synthesis.verify.faults import Fault
     from terrasynth.synthesis.verify.verifying import Verification
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @click.option("--fast", is_flag=True, help="Decode no picture, and compare rows by their ids alone.")
 @click.option("--repair", is_flag=True, help="Move damaged files to RUN/damaged/ and make them again.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")

@@ -113,13 +113,12 @@ def test_a_reference_is_made_and_read(models, data, tmp_path):
 
 def test_a_run_is_compared_with_a_reference_as_with_its_pictures(models, made, data, tmp_path):
     from terrasynth.eval import FeatureStatistics, frechet_distance, load_classifier
-    from terrasynth.synthesis.cli.root import _real_pairs
-    from terrasynth.synthesis.core.real_pictures import real_pictures
+    from terrasynth.synthesis.cli.real_data import real_images
 
     size = RunPictures.read(made, 1).size
     _invoke("reference", data, "--size", size[0], "--encoder", models.classifier, "--out", tmp_path / "reference")
     found, = against_reference(made, str(tmp_path / "reference"), [str(models.classifier)])
-    parts = RunPictures.read(made).images, real_pictures(_real_pairs(data, "test"), size).images
+    parts = RunPictures.read(made).images, real_images(data, "test", None, size).images
     classifier = load_classifier(models.classifier)
     exact = frechet_distance(*(FeatureStatistics.of(classifier.features(part)) for part in parts))
     assert found.distance == pytest.approx(exact, rel=1e-4)

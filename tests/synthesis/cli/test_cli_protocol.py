@@ -4,10 +4,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from terrasynth.synthesis.cli.evaluate import Readers
-from terrasynth.synthesis.cli.protocols import protocol_command
-from terrasynth.synthesis.cli.root import _real_pairs
-from terrasynth.training.studies.zero_shot import train_and_test
+from terrasynth.synthesis.cli.protocols import protocol
 from tests.synthesis.conftest import CLASSES
 from tests.tiny import tiny_pictures
 
@@ -33,10 +30,8 @@ def test_a_protocol_prints_what_it_writes(models, data, tmp_path, name):
         "--set", "steps=2", "--device", "cpu", "--steps", "1", "--out", tmp_path,
         *(["--per-text", "1"] if name == "mhn" else []),
     ]
-    group = protocol_command(train_and_test)
     first, second = (
-        CliRunner().invoke(group, list(map(str, arguments)), obj=Readers(_real_pairs), catch_exceptions=False)
-        for _ in range(2)
+        CliRunner().invoke(protocol, list(map(str, arguments)), catch_exceptions=False) for _ in range(2)
     )
     assert first.exit_code == 0
     assert first.stdout == second.stdout
@@ -53,9 +48,8 @@ def test_a_protocol_prints_what_it_writes(models, data, tmp_path, name):
 def test_settings_of_a_finished_run_cannot_be_changed(data, tmp_path):
     (tmp_path / "run" / "data").mkdir(parents=True)
     done = CliRunner().invoke(
-        protocol_command(train_and_test),
+        protocol,
         ["strict", str(tmp_path / "run"), "--data", str(data), "--set", "steps=2", "--out", str(tmp_path / "out")],
-        obj=Readers(_real_pairs),
     )
     assert done.exit_code == 2
     assert "--set changes a generator, and a run is finished" in done.output

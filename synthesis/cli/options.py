@@ -1,8 +1,9 @@
-"""Options of the commands that let a user state a licence."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -11,6 +12,41 @@ if TYPE_CHECKING:
     from terrasynth.synthesis.cards.licences import Statement
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+PATH = click.Path(path_type=Path)
+
+run_argument = click.argument("run_directory", metavar="RUN", type=PATH)
+cache_option = click.option(
+    "--cache", metavar="FOLDER|none", help="Keeps features. Default: $XDG_CACHE_HOME/terrasynth/features."
+)
+device_option = click.option("--device", default="auto", show_default=True, help="A torch device.")
+guidance_option = click.option(
+    "--guidance", type=click.FloatRange(0), help="Guidance scale; without it the model's own."
+)
+
+
+def seed_option(help: str) -> Callable[[_Command], _Command]:
+    """The option --seed: 0 unless given."""
+    return click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help=help)
+
+
+def split_option(default: str, help: str, name: str = "--split") -> Callable[[_Command], _Command]:
+    """The option --split, or one of another name for a split."""
+    return click.option(name, default=default, show_default=True, help=help)
+
+
+def judge_options(encoder: str, classifier: str) -> Callable[[_Command], _Command]:
+    """The options --encoder and --classifier of what judges.
+
+    Args:
+        encoder: Help of the first.
+        classifier: Help of the second.
+    """
+    def add(command: _Command) -> _Command:
+        command = click.option("--classifier", default="scene-ucm", show_default=True, help=classifier)(command)
+        return click.option("--encoder", default="clip-ucm-b", show_default=True, help=encoder)(command)
+
+    return add
 
 
 def licence_options(command: _Command) -> _Command:
