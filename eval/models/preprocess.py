@@ -26,9 +26,6 @@ _STEPS = frozenset({
 _OWN_STEPS = {"ConvNextImageProcessor": {"crop_pct"}, "Siglip2ImageProcessor": {"patch_size", "max_num_patches"}}
 _HARMLESS = frozenset({"image_processor_type", "feature_extractor_type", "processor_class", "data_format",
                        "input_data_format", "return_tensors", "default_to_square", "device", "image_seq_length"})
-_UNNAMED = "CLIPImageProcessor"
-"""Resizes, crops, scales, and normalizes: what a configuration without a processor's name means."""
-
 PREPROCESSING = 2
 """Counts the changes to this file that change a number; features cached on disk belong to one of them."""
 
@@ -51,14 +48,13 @@ class Preprocessor:
         """
         import transformers
 
-        named = str(config.get("image_processor_type") or config.get("feature_extractor_type") or _UNNAMED)
+        named = str(config.get("image_processor_type") or config.get("feature_extractor_type"))
         kind = named.removesuffix("Fast").replace("FeatureExtractor", "ImageProcessor")
-        if not hasattr(transformers, f"{kind}Pil"):
-            kind = _UNNAMED
-        if kind == _UNNAMED:
-            config = {"do_center_crop": False, **config}
+        found: Any = getattr(transformers, f"{kind}Pil", None)
+        if found is None:  # any that resizes, crops, scales, and normalizes
+            found, config = transformers.CLIPImageProcessorPil, {"do_center_crop": False, **config}
         try:
-            processor = getattr(transformers, f"{kind}Pil").from_dict(dict(config))
+            processor = found.from_dict(dict(config))
             # What is not set asks for nothing; transformers writes many such keys.
             steps = {key for key, value in processor.to_dict().items() if value not in (None, False)}
             known = _STEPS | _HARMLESS | _OWN_STEPS.get(kind, set())
@@ -113,7 +109,9 @@ class Preprocessor:
         settings: dict[str, Any] = {"input_data_format": "channels_last", "return_tensors": "pt"}
         if hasattr(processor, "max_num_patches"):
             return dict(processor(list(images), **settings))
-        pixels = processor(list(images), do_rescale=False, do_normalize=False, **settings)["pixel_values"].float()
+        pixels = processor(list(images), do_rescale=False, do_normalize=False, **settings)["pixel_values"]
+        # The layout decides the last bits of a convolution, and with them the scores that are stored in blocks.
+        pixels = pixels.float().contiguous(memory_format=torch.channels_last)
         if processor.do_rescale:
             pixels *= processor.rescale_factor
         if processor.do_normalize:
