@@ -45,7 +45,23 @@ def picture_keys(images: NDArray[np.uint8]) -> list[bytes]:
     return [_hash(size + b"\0", np.ascontiguousarray(image).data) for image in images]
 
 
-class CachedEncoder:
+class _Cached:
+    """Counts what a network had to read, and what came from disk."""
+
+    computed = reused = 0
+
+    def _through_cache(
+        self, store: FeatureStore, images: NDArray[np.uint8], dim: int, batch_size: int,
+        compute: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    ) -> NDArray[np.float32]:
+        check_images(images)
+        rows, computed = _through(store, picture_keys(images), dim, batch_size, lambda chosen: compute(images[chosen]))
+        self.computed += computed
+        self.reused += len(images) - computed
+        return rows
+
+
+class CachedEncoder(_Cached):
     """An encoder that remembers on disk; to whoever asks it is the encoder itself.
 
     The rows are those that the network gave when it first saw a picture, so a second pass repeats the first exactly.
@@ -87,7 +103,6 @@ class CachedEncoder:
         used = None if isinstance(encoder, ThumbnailEncoder) else folder
         self._pictures = _open(used, encoder, "pictures")
         self._texts = _open(used, encoder, "texts") if encoder.reads_text else None
-        self.computed = self.reused = 0
 
     def identity(self) -> dict[str, object]:
         """That of the encoder: where a feature came from changes no figure."""
@@ -100,12 +115,8 @@ class CachedEncoder:
             self.computed += len(images)
             rows: NDArray[np.float32] = self._encoder.features(images, batch_size)
             return rows
-        check_images(images)
-        rows, computed = _through(self._pictures, picture_keys(images), self.dim, batch_size,
-                                  lambda chosen: self._encoder.features(images[chosen], batch_size))
-        self.computed += computed
-        self.reused += len(images) - computed
-        return rows
+        return self._through_cache(self._pictures, images, self.dim, batch_size,
+                                   lambda chosen: self._encoder.features(chosen, batch_size))
 
     def encode_images(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
         """See `PictureEncoder.encode_images`."""
@@ -133,7 +144,7 @@ class CachedEncoder:
         return cosine
 
 
-class CachedClassifier(SceneClassifier):
+class CachedClassifier(_Cached, SceneClassifier):
     """A scene classifier that remembers on disk.
 
     Attributes:
@@ -160,7 +171,6 @@ class CachedClassifier(SceneClassifier):
         self._classifier = classifier
         self.labels, self.precision = classifier.labels, classifier.precision
         self._store = _open(folder, classifier, "classes and pictures")
-        self.computed = self.reused = 0
 
     def identity(self) -> dict[str, object]:
         """That of the classifier."""
@@ -171,11 +181,7 @@ class CachedClassifier(SceneClassifier):
         if self._store is None or not isinstance(images, np.ndarray) or not len(images):
             self.computed += len(images)
             return self._classifier.classify(images, batch_size)
-        check_images(images)
-        rows, computed = _through(self._store, picture_keys(images), 0, batch_size,
-                                  lambda chosen: self._rows(images[chosen], batch_size))
-        self.computed += computed
-        self.reused += len(images) - computed
+        rows = self._through_cache(self._store, images, 0, batch_size, lambda chosen: self._rows(chosen, batch_size))
         classes = len(self.labels)
         return Classification(rows[:, :classes].copy(), rows[:, classes:].copy())
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence, Sized
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 from typing_extensions import override
 
-from terrasynth.training.families.perception import hinge_loss
+from terrasynth.training.data.pictures import PictureSet, random_dihedral, to_float
+from terrasynth.training.errors import InputError
+from terrasynth.training.families.perception import ScenePerception, hinge_loss
 from terrasynth.training.running.loop import Losses, Task
+from terrasynth.training.running.saving import save_model
+from terrasynth.training.running.sheets import tile
 
 
 class AdversarialTask(Task):
@@ -53,3 +61,62 @@ class AdversarialTask(Task):
         if not joined or self._fake is None:
             return {}
         return {"hinge": hinge_loss(self.discriminator(real), self.discriminator(self._fake))}
+
+
+class ImageCoderTask(AdversarialTask):
+    """What codes and decodes images of `size` px, learned from random crops of `crop` px.
+
+    Raises:
+        InputError: The images are smaller than a crop.
+    """
+
+    model: Any
+
+    def __init__(self, splits: dict[str, PictureSet], settings: Any, device: torch.device,  # noqa: ANN401
+                 perception: ScenePerception) -> None:
+        room = splits["train"].pixels.shape[-1]
+        if settings.crop > room:
+            raise InputError(f"model.crop {settings.crop} is larger than load_size {room}; make it smaller")
+        self.splits, self.settings, self.device, self.size = splits, settings, device, settings.size
+        self.perception = perception.to(device)
+
+    @abstractmethod
+    def reconstruct(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Code and decode: `float32` (N, 3, S, S) in [-1, 1] for the same of real images."""
+
+    def shape(self) -> dict[str, Any]:
+        """The arguments that `AutoencoderKL` and `VQModel` share."""
+        settings, depth = self.settings, len(self.settings.channels)
+        return {
+            "in_channels": 3, "out_channels": 3, "sample_size": settings.size,
+            "down_block_types": ["DownEncoderBlock2D"] * depth, "up_block_types": ["UpDecoderBlock2D"] * depth,
+            "block_out_channels": list(settings.channels), "layers_per_block": settings.layers_per_block,
+            "norm_num_groups": settings.groups, "mid_block_add_attention": False,
+        }
+
+    def crops(self, rows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """The same random crop of all training images `rows`, flipped and turned: float (N, 3, C, C) in [-1, 1]."""
+        train, crop = self.splits["train"], self.settings.crop
+        top, left = torch.randint(train.pixels.shape[-1] - crop + 1, (2,), generator=generator).tolist()
+        return to_float(random_dihedral(train.pixels[rows][..., top:top + crop, left:left + crop], generator))
+
+    def resized(self, pixels: torch.Tensor) -> torch.Tensor:
+        """`uint8` (N, 3, L, L) as float (N, 3, S, S) in [-1, 1]."""
+        return F.interpolate(to_float(pixels), self.size, mode="area")
+
+    def fidelity(self, fake: torch.Tensor, real: torch.Tensor) -> dict[str, float]:
+        """PSNR in dB and the perceptual distance, whose negative is the score: PSNR alone pays for the texture."""
+        psnr = 10 * torch.log10(4 / (fake - real).square().mean((1, 2, 3))).mean().item()
+        parts = zip(fake.split(64), real.split(64), strict=True)
+        weighted = [(self.perception(a.to(self.device), b.to(self.device)).item(), len(a)) for a, b in parts]
+        perceptual = sum(value * n for value, n in weighted) / len(real)
+        return {"score": -perceptual, "psnr_db": psnr, "perceptual": perceptual}
+
+    @override
+    def preview(self) -> np.ndarray:
+        real = self.resized(self.splits["val"].pixels)[::13][:16]
+        return tile(torch.cat([real, self.reconstruct(real)]), columns=8)
+
+    @override
+    def save(self, folder: Path) -> None:
+        save_model(self.model, folder)

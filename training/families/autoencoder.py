@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
@@ -18,14 +17,12 @@ from pydantic import BaseModel, ConfigDict
 from torch import nn
 from typing_extensions import override
 
-from terrasynth.training.data.pictures import PictureSet, dihedral, random_dihedral, to_float
+from terrasynth.training.data.pictures import PictureSet, dihedral
 from terrasynth.training.errors import InputError
-from terrasynth.training.families.adversarial import AdversarialTask
+from terrasynth.training.families.adversarial import ImageCoderTask
 from terrasynth.training.families.perception import PatchDiscriminator, ScenePerception
 from terrasynth.training.running.loop import Losses
 from terrasynth.training.running.same_shape import check_same_shape
-from terrasynth.training.running.saving import save_model
-from terrasynth.training.running.sheets import tile
 
 INITIAL_LOG_VARIANCE = -6.0
 
@@ -49,8 +46,8 @@ class AutoencoderSettings(BaseModel):
     shrink_share: float = 0.25
 
 
-class AutoencoderTask(AdversarialTask):
-    """Two players: the autoencoder, and from `adversarial_start` of the budget on the discriminator.
+class AutoencoderTask(ImageCoderTask):
+    """The players are the autoencoder and the discriminator.
 
     Args:
         splits: Pictures at `crop` pixels or more.
@@ -67,18 +64,8 @@ class AutoencoderTask(AdversarialTask):
 
     def __init__(self, splits: dict[str, PictureSet], settings: AutoencoderSettings, device: torch.device,
                  perception: ScenePerception, initial: Path | None = None) -> None:
-        room = splits["train"].pixels.shape[-1]
-        if settings.crop > room:
-            raise InputError(f"model.crop {settings.crop} is larger than load_size {room}; make it smaller")
-        self.splits, self.settings, self.device, self.size = splits, settings, device, settings.size
-        self.perception = perception.to(device)
-        depth = len(settings.channels)
-        self.model = AutoencoderKL(
-            in_channels=3, out_channels=3, latent_channels=settings.latent_channels, sample_size=settings.size,
-            down_block_types=["DownEncoderBlock2D"] * depth, up_block_types=["UpDecoderBlock2D"] * depth,
-            block_out_channels=list(settings.channels), layers_per_block=settings.layers_per_block,
-            norm_num_groups=settings.groups, mid_block_add_attention=False,
-        ).to(device)
+        super().__init__(splits, settings, device, perception)
+        self.model = AutoencoderKL(latent_channels=settings.latent_channels, **self.shape()).to(device)
         if initial is not None:
             self._go_on_from(initial)
         elif settings.decoder_only:
@@ -110,11 +97,7 @@ class AutoencoderTask(AdversarialTask):
 
     @override
     def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        train = self.splits["train"]
-        crop = self.settings.crop
-        top, left = torch.randint(train.pixels.shape[-1] - crop + 1, (2,), generator=generator).tolist()
-        pixels = train.pixels[rows][..., top:top + crop, left:left + crop]
-        pixels = to_float(random_dihedral(pixels, generator))
+        crop, pixels = self.settings.crop, self.crops(rows, generator)
         side = crop // 2 ** (len(self.settings.channels) - 1)
         noise = torch.randn(len(rows), self.settings.latent_channels, side, side, generator=generator)
         how = torch.tensor([int(torch.randint(8, (1,), generator=generator)),
@@ -146,12 +129,10 @@ class AutoencoderTask(AdversarialTask):
         self._fake = fake.detach()
         return losses
 
-    def _val_pixels(self) -> torch.Tensor:
-        return F.interpolate(to_float(self.splits["val"].pixels), self.size, mode="area")
-
+    @override
     @torch.no_grad()
-    def reconstruct_mean(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Decode the posterior mean: `float32` (N, 3, S, S) in [-1, 1] for the same of real pictures."""
+    def reconstruct(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Decode the posterior mean."""
         parts = []
         for part in pixels.split(32):
             with torch.autocast(self.device.type, torch.bfloat16):
@@ -161,25 +142,13 @@ class AutoencoderTask(AdversarialTask):
 
     @override
     def validate(self) -> dict[str, float]:
-        real = self._val_pixels()
-        fake = self.reconstruct_mean(real)
-        psnr = 10 * torch.log10(4 / (fake - real).square().mean((1, 2, 3))).mean().item()
-        parts = zip(fake.split(64), real.split(64), strict=True)
-        weighted = [(self.perception(a.to(self.device), b.to(self.device)).item(), len(a)) for a, b in parts]
-        perceptual = sum(value * n for value, n in weighted) / len(real)
-        # Sharpness counts as much as fidelity: the perceptual distance falls while PSNR pays for the texture.
-        return {"score": -perceptual, "psnr_db": psnr, "perceptual": perceptual, "n": float(len(real))}
-
-    @override
-    def preview(self) -> np.ndarray:
-        real = self._val_pixels()[::13][:16]
-        both = torch.cat([real, self.reconstruct_mean(real)])
-        return tile(both, columns=8)
+        real = self.resized(self.splits["val"].pixels)
+        return {**self.fidelity(self.reconstruct(real), real), "n": float(len(real))}
 
     @torch.no_grad()
     def latent_scale(self, n: int = 512) -> float:
         """1 / standard deviation of the latents of training pictures: `scaling_factor` of the saved model."""
-        pixels = F.interpolate(to_float(self.splits["train"].pixels[:: max(1, len(self) // n)]), self.size, mode="area")
+        pixels = self.resized(self.splits["train"].pixels[:: max(1, len(self) // n)])
         with torch.autocast(self.device.type, torch.bfloat16):
             latents = [self.model.encode(p.to(self.device)).latent_dist.mode().float().cpu() for p in pixels.split(32)]
         return 1 / torch.cat(latents).std().item()
@@ -188,4 +157,4 @@ class AutoencoderTask(AdversarialTask):
     def save(self, folder: Path) -> None:
         if not self.settings.decoder_only:
             self.model.register_to_config(scaling_factor=round(self.latent_scale(), 5))
-        save_model(self.model, folder)
+        super().save(folder)

@@ -23,7 +23,15 @@ from terrasynth.training.data.latent_views import LatentViews, ViewSettings, loa
 from terrasynth.training.data.pictures import to_float
 from terrasynth.training.data.views import Pictures, spread
 from terrasynth.training.families.adversarial import AdversarialTask
-from terrasynth.training.families.vq import CodeUse, fit_codebook, flat, nearest_codes, perplexity, quantize
+from terrasynth.training.families.vq import (
+    CodeUse,
+    decode_codes,
+    encode_pictures,
+    fit_codebook,
+    flat,
+    perplexity,
+    quantize,
+)
 from terrasynth.training.running.loop import Losses
 from terrasynth.training.running.saving import save_model
 from terrasynth.training.running.sheets import tile
@@ -198,22 +206,11 @@ class LatentVQTask(AdversarialTask):
         save_model(self.model, folder)
 
 
-@torch.no_grad()
 def encode_latents(model: VQModel, latents: torch.Tensor, batch: int = 64) -> torch.Tensor:
     """Token ids int64 (N, h, w), on the CPU, of latents (N, C, h, w)."""
-    codebook, parts = model.quantize.embedding.weight, []
-    for part in latents.split(batch):
-        encoded = model.encode(part.float().to(codebook.device)).latents
-        n, _, rows, columns = encoded.shape
-        parts.append(nearest_codes(flat(encoded), codebook).view(n, rows, columns).cpu())
-    return torch.cat(parts)
+    return encode_pictures(model, latents.float(), batch, mixed=False)
 
 
-@torch.no_grad()
 def decode_latent_tokens(model: VQModel, tokens: torch.Tensor, batch: int = 64) -> torch.Tensor:
     """Latents float32 (N, C, h, w), on the CPU, of token ids int64 (N, h, w)."""
-    codebook, parts = model.quantize.embedding.weight, []
-    for part in tokens.split(batch):
-        codes = codebook[part.to(codebook.device)].permute(0, 3, 1, 2).contiguous()
-        parts.append(model.decoder(model.post_quant_conv(codes)).float().cpu())
-    return torch.cat(parts)
+    return decode_codes(model, tokens, batch, mixed=False)

@@ -9,6 +9,7 @@ et al., CVPR 2021). Codes that nothing uses are put where the encoder is (Dhariw
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -20,14 +21,12 @@ from pydantic import BaseModel, ConfigDict
 from torch import nn
 from typing_extensions import override
 
-from terrasynth.training.data.pictures import PictureSet, random_dihedral, to_float
+from terrasynth.training.data.pictures import PictureSet
 from terrasynth.training.errors import InputError
-from terrasynth.training.families.adversarial import AdversarialTask
+from terrasynth.training.families.adversarial import ImageCoderTask
 from terrasynth.training.families.perception import PatchDiscriminator, ScenePerception
 from terrasynth.training.running.loop import Losses
 from terrasynth.training.running.same_shape import check_same_shape
-from terrasynth.training.running.saving import save_model
-from terrasynth.training.running.sheets import tile
 
 
 class VQSettings(BaseModel):
@@ -140,8 +139,8 @@ def fit_codebook(latents: torch.Tensor, codes: int, generator: torch.Generator, 
     return centres
 
 
-class VQTask(AdversarialTask):
-    """Two players: the tokenizer, and from `adversarial_start` of the budget on the discriminator.
+class VQTask(ImageCoderTask):
+    """The players are the tokenizer and the discriminator.
 
     Args:
         splits: Pictures at `crop` pixels or more.
@@ -158,18 +157,10 @@ class VQTask(AdversarialTask):
 
     def __init__(self, splits: dict[str, PictureSet], settings: VQSettings, device: torch.device,
                  perception: ScenePerception, initial: Path | None = None) -> None:
-        room = splits["train"].pixels.shape[-1]
-        if settings.crop > room:
-            raise InputError(f"model.crop {settings.crop} is larger than load_size {room}; make it smaller")
-        self.splits, self.settings, self.device, self.size = splits, settings, device, settings.size
-        self.perception = perception.to(device)
-        depth = len(settings.channels)
+        super().__init__(splits, settings, device, perception)
         self.model = VQModel(
-            in_channels=3, out_channels=3, latent_channels=settings.code_width, sample_size=settings.size,
-            down_block_types=["DownEncoderBlock2D"] * depth, up_block_types=["UpDecoderBlock2D"] * depth,
-            block_out_channels=list(settings.channels), layers_per_block=settings.layers_per_block,
-            norm_num_groups=settings.groups, mid_block_add_attention=False, num_vq_embeddings=settings.codes,
-            vq_embed_dim=settings.code_width, lookup_from_codebook=True, scaling_factor=1.0,
+            latent_channels=settings.code_width, num_vq_embeddings=settings.codes, vq_embed_dim=settings.code_width,
+            lookup_from_codebook=True, scaling_factor=1.0, **self.shape(),
         )
         goes_on = initial is not None and _class_name(initial) == "VQModel"
         if settings.decoder_only and not goes_on:
@@ -221,8 +212,7 @@ class VQTask(AdversarialTask):
 
     @torch.no_grad()
     def _some_latents(self, n: int = 128) -> torch.Tensor:
-        pixels = self.splits["train"].pixels[:: max(1, len(self) // n)][:n]
-        pixels = F.interpolate(to_float(pixels), self.size, mode="area")
+        pixels = self.resized(self.splits["train"].pixels[:: max(1, len(self) // n)][:n])
         return torch.cat([flat(self.model.encode(part.to(self.device)).latents) for part in pixels.split(32)])
 
     @override
@@ -231,10 +221,8 @@ class VQTask(AdversarialTask):
 
     @override
     def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        train, crop, codes = self.splits["train"], self.settings.crop, self.settings.codes
-        top, left = torch.randint(train.pixels.shape[-1] - crop + 1, (2,), generator=generator).tolist()
-        pixels = train.pixels[rows][..., top:top + crop, left:left + crop]
-        batch = {"pixels": to_float(random_dihedral(pixels, generator)),
+        crop, codes = self.settings.crop, self.settings.codes
+        batch = {"pixels": self.crops(rows, generator),
                  "chosen": torch.randint(2**31, (codes,), generator=generator)}
         if self.settings.quantiser == "gumbel":
             side = crop // 2 ** (len(self.settings.channels) - 1)
@@ -288,31 +276,17 @@ class VQTask(AdversarialTask):
         weights = ((logits + noise) / temperature).softmax(1)
         return weights @ self.codebook, {"prior": self.settings.prior_weight * to_uniform}
 
-    def _val_pixels(self) -> torch.Tensor:
-        return F.interpolate(to_float(self.splits["val"].pixels), self.size, mode="area")
+    @override
+    def reconstruct(self, pixels: torch.Tensor) -> torch.Tensor:
+        return decode_tokens(self.model, encode_pictures(self.model, pixels))
 
     @override
     def validate(self) -> dict[str, float]:
-        real = self._val_pixels()
+        real = self.resized(self.splits["val"].pixels)
         tokens = encode_pictures(self.model, real)
-        fake = decode_tokens(self.model, tokens)
-        psnr = 10 * torch.log10(4 / (fake - real).square().mean((1, 2, 3))).mean().item()
-        parts = zip(fake.split(64), real.split(64), strict=True)
-        weighted = [(self.perception(a.to(self.device), b.to(self.device)).item(), len(a)) for a, b in parts]
-        perceptual = sum(value * n for value, n in weighted) / len(real)
         counts = torch.bincount(tokens.flatten(), minlength=self.settings.codes)
-        return {"score": -perceptual, "psnr_db": psnr, "perceptual": perceptual, "perplexity": perplexity(counts),
+        return {**self.fidelity(decode_tokens(self.model, tokens), real), "perplexity": perplexity(counts),
                 "codes_used": float((counts > 0).sum()), "n": float(len(real))}
-
-    @override
-    def preview(self) -> np.ndarray:
-        real = self._val_pixels()[::13][:16]
-        both = torch.cat([real, decode_tokens(self.model, encode_pictures(self.model, real))])
-        return tile(both, columns=8)
-
-    @override
-    def save(self, folder: Path) -> None:
-        save_model(self.model, folder)
 
 
 def _class_name(folder: Path) -> str:
@@ -344,33 +318,36 @@ def flat(latents: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def encode_pictures(model: VQModel, pixels: torch.Tensor, batch: int = 32) -> torch.Tensor:
-    """Token ids of pictures, in bfloat16 arithmetic up to the choice of the code.
+def encode_pictures(model: VQModel, pixels: torch.Tensor, batch: int = 32, mixed: bool = True) -> torch.Tensor:
+    """Token ids int64 (N, h, w), on the CPU, of what a tokenizer reads, such as images float32 (N, 3, S, S) in [-1, 1].
 
     Args:
         model: The tokenizer.
-        pixels: float32 (N, 3, S, S) in [-1, 1].
-        batch: Pictures at once.
-
-    Returns:
-        int64 (N, h, w), on the CPU.
+        pixels: What it reads.
+        batch: Images at once.
+        mixed: Compute in bfloat16 up to the choice of the code.
     """
     codebook, parts = model.quantize.embedding.weight, []
     for part in pixels.split(batch):
-        with torch.autocast(codebook.device.type, torch.bfloat16):
+        with torch.autocast(codebook.device.type, torch.bfloat16) if mixed else nullcontext():
             latents = model.encode(part.to(codebook.device)).latents
         n, _, rows, columns = latents.shape
         parts.append(nearest_codes(flat(latents), codebook).view(n, rows, columns).cpu())
     return torch.cat(parts)
 
 
-@torch.no_grad()
 def decode_tokens(model: VQModel, tokens: torch.Tensor, batch: int = 32) -> torch.Tensor:
-    """Pictures float32 (N, 3, S, S) in [-1, 1], on the CPU, for token ids int64 (N, h, w)."""
+    """Images float32 (N, 3, S, S) in [-1, 1], on the CPU, for token ids int64 (N, h, w)."""
+    return decode_codes(model, tokens, batch).clamp(-1, 1)
+
+
+@torch.no_grad()
+def decode_codes(model: VQModel, tokens: torch.Tensor, batch: int = 32, mixed: bool = True) -> torch.Tensor:
+    """What the decoder gives, float32 on the CPU, for token ids int64 (N, h, w); `mixed` computes in bfloat16."""
     codebook, parts = model.quantize.embedding.weight, []
     for part in tokens.split(batch):
         codes = codebook[part.to(codebook.device)].permute(0, 3, 1, 2).contiguous()
-        with torch.autocast(codebook.device.type, torch.bfloat16):
-            pixels = model.decoder(model.post_quant_conv(codes))
-        parts.append(pixels.float().cpu().clamp(-1, 1))
+        with torch.autocast(codebook.device.type, torch.bfloat16) if mixed else nullcontext():
+            decoded = model.decoder(model.post_quant_conv(codes))
+        parts.append(decoded.float().cpu())
     return torch.cat(parts)
