@@ -71,7 +71,6 @@ def without_keys(text: str, secrets: Iterable[str], mark: str) -> str:
     """A text of a server without what it was sent: the secrets, and whatever follows "Bearer" and "Basic".
 
     Args:
-        text: What the server wrote.
         secrets: What it knows of; those that are short may be any word, and stay.
         mark: What stands for them.
     """

@@ -30,7 +30,6 @@ def mistakes(
     """What is wrong, a line for each place: the dotted key, the value, what is wrong, and the nearest known key.
 
     Args:
-        error: What pydantic raised.
         model: The settings that were to be made.
         below: The dotted key that holds them; "" where they stand alone.
         whole: What the settings are called where they are wrong as a whole and stand alone.

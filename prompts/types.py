@@ -14,7 +14,6 @@ class Prompt:
     """One description of one picture to be made.
 
     Attributes:
-        text: What the generator is given.
         label: Scene class.
         captions: Ways to say what the text says, or part of it, at least one; the first is `text`.
         source: Name of the expander that wrote it.
@@ -82,7 +81,6 @@ class Expander(Protocol):
 
         Args:
             label: One of `classes`.
-            seed: Any integer.
             start: First attempt, 0 or more; there is no last one.
             count: How many, 0 or more.
 

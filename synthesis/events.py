@@ -12,7 +12,6 @@ class ClassCount:
     """How far a class is.
 
     Attributes:
-        label: The class.
         attempted: Attempts judged; those after the last one needed do not count.
         accepted: Attempts accepted.
         target: Accepted attempts wanted.
@@ -29,7 +28,6 @@ class RunResult:
     """How a run ended.
 
     Attributes:
-        root: The run directory.
         identity: Hash of what decides its pictures.
         counts: One per class, in the order of the data set.
         drawn: Pictures drawn by this call; 0 when everything was there.
@@ -80,7 +78,6 @@ class BlockDone:
         count: How far its class is now.
         index: The block's place in its class, from 0.
         drawn: Pictures drawn for it; 0 when it was there.
-        seconds: What it took.
     """
 
     count: ClassCount

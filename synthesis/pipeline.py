@@ -36,8 +36,6 @@ def run(
     """Make the data set of a recipe, or carry on with it: the same call resumes, grows and judges again.
 
     Args:
-        recipe: What to make.
-        out: The run directory.
         on_event: Is told what happens, as typed events.
         should_stop: Is asked between blocks; True ends the run early with what is there.
         shrink: Give up what the run has beyond a target that is smaller than before; without it nothing that a run

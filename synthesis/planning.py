@@ -60,7 +60,6 @@ def plan(recipe: Recipe, out: str | Path | None = None) -> Plan:
     """Check a recipe and measure what it would cost; writes nothing into the run directory.
 
     Args:
-        recipe: What would be made.
         out: The run directory, when there is one to continue.
 
     Raises:

@@ -84,7 +84,6 @@ class GeneratorSettings(_Settings):
         """Settings of a call, checked as those of a recipe are.
 
         Args:
-            model: Model reference.
             gsd: `conditioning.gsd`.
             **settings: Other settings by name; None for the default.
 
@@ -133,7 +132,6 @@ class KeptRows(_Settings):
     """What a run has of a class and keeps.
 
     Attributes:
-        rows: Rows of its data set.
         attempts: Attempts up to the last of them, that one included.
     """
 
@@ -229,8 +227,6 @@ class Recipe(_Settings):
         generator: Which model draws.
         prompts: What it is asked to draw.
         filters: What has to be true of a picture that is kept, in the order in which reasons are given.
-        target: How many pictures.
-        output: How they are stored.
         runtime: Where and how the work is done.
         unknown: What to do about words and classes that a model never met in training
             (`terrasynth.synthesis.execution.unread`): "warn" says so before the first image and in report and card,

@@ -56,8 +56,6 @@ class Preset(BaseModel):
         load_size: Side in pixels at which pictures are kept in memory; of no meaning to a family that reads views of
             them from disk.
         needs: Role -> model that must exist before: a stage of the same chain, an embedded name, or a folder.
-        model: Settings of the family.
-        loop: Settings of the loop.
         stages: For a chain: the trainings, in order.
         finish: For a chain: what is measured at its end.
     """

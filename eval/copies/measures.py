@@ -20,7 +20,6 @@ class Measure(Protocol):
     """A way to compare pictures.
 
     Attributes:
-        name: What a table calls it.
         unit: Of its distances.
         coarse: Whether many distances are equal, so that it says little which of two is smaller.
     """
@@ -165,7 +164,6 @@ def nearest_picture(
     """The nearest candidate to each picture in any of its eight views; of equal ones the first view and row.
 
     Args:
-        measure: How pictures are compared.
         images: `uint8` (N, H, W, 3).
         candidates: Descriptions (M, D) under the same measure, as they lie; None for the pictures themselves.
         own: int64 (N,), the row of each picture among the candidates, which is no neighbour of its own; None where it

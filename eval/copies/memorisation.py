@@ -32,9 +32,7 @@ class NearCopies:
     """How near pictures are to those of another set, by one measure, beside a null.
 
     Attributes:
-        measure: Its name.
         unit: Of the distances.
-        network: Identity of the measure.
         threshold: Distance that at most `LEVEL` of the null's pictures fall below.
         share: Of the pictures, those nearer than that; the interval resamples pictures and null.
         null: The same share of the null's own pictures.
@@ -67,7 +65,6 @@ class NearPair:
     Attributes:
         measure: By which they are near.
         row: Of the picture.
-        train_row: Of the training picture.
         view: How the picture has to be turned to lie on the training picture.
         distance: Between them.
         ratio: That distance, divided by the distance of the training picture to its own nearest one. Where pictures
@@ -89,14 +86,12 @@ class Memorisation:
     """What `memorisation` found.
 
     Attributes:
-        n: Pictures judged.
         n_train: Training pictures.
         n_held_out: Held-out real pictures, the null.
         held_out_copies: Held-out pictures that equal a training picture in every pixel; they are no part of the null.
         exact_copies: Judged pictures that do, in any of the eight views.
         mix: Whether the null has the classes of the judged pictures, `SAME_MIX` or `ANY_MIX`.
         level: Share that defines the threshold.
-        seed: Of the intervals.
         measures: One entry a measure.
         pairs: The nearest pairs of each measure, by ratio.
     """
@@ -141,7 +136,6 @@ def memorisation(
         measures: How to compare; at least one.
         labels: The class of each judged picture.
         held_out_labels: The class of each held-out picture; with both, the null is weighted to the judged classes.
-        seed: Of the intervals.
         pairs: How many of the nearest pairs of each measure to return.
 
     Raises:
@@ -198,12 +192,10 @@ def near_copies(
     """Share of pictures that are nearer than `LEVEL` of the null's are.
 
     Args:
-        measure: What the distances come from.
         ours: Of the N judged pictures.
         theirs: Of the K pictures of the null.
         labels: The class of each judged picture.
         weights: float64 (K,), how much each picture of the null counts; None for equally.
-        seed: Of the interval.
         gap: Distance of each candidate that is anybody's nearest to its own nearest one; None for no such figure.
     """
     even = np.ones(len(theirs.distance)) if weights is None else weights

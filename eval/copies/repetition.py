@@ -24,7 +24,6 @@ class TwinPair:
     Attributes:
         measure: By which they are near.
         row: Of the one.
-        other: Of the other.
         view: How the one has to be turned to lie on the other (see `terrasynth.eval.copies.perceptual_hash.turned`).
         distance: Between them.
     """
@@ -41,9 +40,7 @@ class SelfDistances:
     """Distances of each picture to the nearest other one of its set, by one measure, without a null.
 
     Attributes:
-        measure: Its name.
         unit: Of the distances.
-        smallest: The smallest.
         median: The median.
     """
 
@@ -58,12 +55,10 @@ class Repetition:
     """What `repetition` found.
 
     Attributes:
-        n: Pictures of the set.
         identical: Pictures that equal another one of the set in every pixel.
         real_identical: The same of the real pictures compared with; None without.
         n_real: Real pictures compared with, as many as pictures of the set in `measures`; 0 without.
         mix: How both were chosen, `SAME_MIX` or `ANY_MIX`.
-        seed: Of choice and intervals.
         distances: Of the whole set, one entry a measure.
         measures: Of equal numbers of pictures and real pictures, one entry a measure; empty without real pictures.
         pairs: The nearest pairs of each measure.

@@ -49,8 +49,6 @@ def compare(
     Args:
         features: Of the pictures (N, F).
         real: Of the reference pictures (M, F); or their statistics, which serve for the Frechet distance alone.
-        network: Identity of the network.
-        seed: Of everything drawn.
         floor: Beside statistics: what is known of real against real.
     """
     if real is None:

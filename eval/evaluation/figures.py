@@ -31,7 +31,6 @@ class SceneFigures:
         per_class: Class -> (share, n).
         chance: Accuracy of a guess, 1 / number of classes.
         ceiling: The same on the real reference pictures, where their labels were given.
-        network: Identity of the classifier.
     """
 
     accuracy: Figure
@@ -50,7 +49,6 @@ class AlignmentFigures:
         null: Mean cosine when the texts are shuffled; None for a single picture.
         null_kind: What the shuffled texts are.
         ceiling: Mean cosine of real pairs, where reference texts were given.
-        network: Identity of the encoder.
     """
 
     score: Figure
@@ -69,7 +67,6 @@ class RetrievalFigures:
         ceiling: The same of real pairs, where reference texts were given.
         n_real: Real pictures in the ceiling: as many as there are others, a random sample where there are more. Fewer
             candidates are easier to find one's way in. 0 without reference texts.
-        network: Identity of the encoder.
     """
 
     found: Retrieval
@@ -83,10 +80,8 @@ class InceptionFigures:
     """Inception score on the probabilities of the scene classifier; 1 where it tells no picture from another.
 
     Attributes:
-        found: The score.
         most: The score of pictures that the classifier is sure of, evenly over its classes: their number.
         equal: The score of as many real pictures, and of as many of these; None without reference.
-        network: Identity of the classifier.
     """
 
     found: InceptionScore
@@ -101,7 +96,6 @@ class FrechetFigures:
 
     Attributes:
         distance: Between all pictures and all reference pictures.
-        n: Pictures.
         n_reference: Reference pictures.
         floor: Real against real: disjoint samples of `n` pictures, or of half the reference where that is less; None
             where only statistics of the reference are known, without their floor.
@@ -159,7 +153,6 @@ class CmmdFigures:
         low: Lower end of the 95 % interval of the biased one at these numbers, from random halves; None where there
             are fewer than four pictures.
         high: Upper end.
-        n: Pictures.
         n_reference: Reference pictures.
         equal: The biased one, real against real, and these against real, at equal size.
         dim: Width of the embeddings.
@@ -203,7 +196,6 @@ class DiversityFigures:
         vendi: Vendi score; it grows with the number of pictures.
         distance: Mean of 1 - cosine over all pairs.
         distance_within: The same within classes, averaged over them; None where no class has two pictures.
-        n: Pictures.
         real_vendi: The same of as many real pictures, a random sample where there are more.
         real_distance: The same.
         real_distance_within: The same.
@@ -227,7 +219,6 @@ class NotMeasured:
     """A metric that could not be had.
 
     Attributes:
-        metric: Its name.
         reason: Why not.
         network: Identity of the network that it would have used.
     """

@@ -19,10 +19,7 @@ class SweepPoint:
     """One run.
 
     Attributes:
-        guidance: Its guidance scale.
-        run: What to call it.
         identity: Hash of what decided its pictures.
-        n: Pictures judged.
         score: CLIP score.
         accuracy: Scene accuracy.
         frechet: Distance to real pictures; None without.

@@ -22,8 +22,6 @@ class Judged:
     """What the networks say about N pictures.
 
     Attributes:
-        encoder: Identity of the encoder.
-        classifier: Identity of the classifier.
         networks: Identities of the further networks.
         known: The C classes of the classifier.
         embeddings: float32 (N, D), of unit length, of the encoder.
@@ -100,7 +98,6 @@ def judge(
         encoder: A dual encoder.
         classifier: A scene classifier.
         picture_encoders: Further networks.
-        what: What errors call the pictures.
 
     Raises:
         InputError: No pictures, numbers that do not match, or a class that the classifier does not know.

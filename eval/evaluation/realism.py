@@ -42,7 +42,6 @@ class Coded:
 
     Attributes:
         images: `uint8` (M, H, W, 3), in the order of the real ones.
-        network: Identity of the autoencoder.
     """
 
     images: NDArray[np.uint8]
@@ -55,7 +54,6 @@ class RealismFigures:
 
     Attributes:
         generated: Of the generated images.
-        coded: Of the coded real images.
         missing: Those that are None, with the reason.
     """
 
@@ -74,7 +72,6 @@ def realism_figures(images: NDArray[np.uint8], real: NDArray[np.uint8] | None,
         real: `uint8` (M, H, W, 3), brought to their size as the real ones that the generator learned from; None for
             none.
         coded: These real ones, coded and decoded; or why they are not.
-        seed: Of folds and halves.
         reason: Why there are no real ones, where there are none.
     """
     if real is None:

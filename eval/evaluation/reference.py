@@ -35,7 +35,6 @@ class NetworkStatistics:
     """The reference pictures as one network sees them.
 
     Attributes:
-        network: Identity of the network.
         precision: What moves the last digits, such as "float32 on cpu".
         statistics: Count, mean and covariance of what `reference_features` gives.
         floor: Real against real, within the reference.
@@ -52,11 +51,8 @@ class Reference:
     """Statistics of real pictures.
 
     Attributes:
-        name: What it is called.
-        data: Name of the data set.
         split: Which pictures of it.
         size: (width, height) that the pictures were brought to, in pixels.
-        resampling: How.
         files: Name and `pixel_hash` of each picture as it was before, in the order of the data.
         networks: One entry a network.
     """
@@ -165,11 +161,9 @@ def make_reference(
     """Statistics of real pictures under each of the encoders.
 
     Args:
-        name: What to call it.
         images: `uint8` (N, H, W, 3), N >= 4.
         files: Name and `pixel_hash` of each, before it was resized.
         encoders: At least one.
-        data: Name of the data set.
         split: Which pictures of it.
         resampling: How they were brought to their size.
         seed: Of the floor's random halves.
@@ -207,7 +201,6 @@ def reference_features(encoder: PictureEncoder, images: NDArray[np.uint8]) -> ND
     would decide the distance.
 
     Args:
-        encoder: Any.
         images: `uint8` (N, H, W, 3).
 
     Returns:

@@ -24,7 +24,6 @@ class Coverage:
             counts little. Around 1 for pictures like the real ones, and it may be larger.
         coverage: Share of the real pictures whose ball holds a generated one (the same, equation 4).
         k: Neighbours.
-        n: Pictures.
         n_reference: Real pictures.
     """
 

@@ -61,8 +61,6 @@ def bootstrap_mean(
 
     Args:
         values: What is averaged, each counting as much.
-        seed: Of the bootstrap.
-        resamples: How many.
         groups: N keys: values with one key are not independent, as cosines of pictures that were drawn of one text.
             Whole groups are drawn anew then. None where all are independent.
 
@@ -139,7 +137,6 @@ def share(hits: int, n: int) -> Figure:
     """A share with its 95 % score interval (Wilson, JASA 1927), which is no point where all or none of a few are hits.
 
     Args:
-        hits: How many.
         n: Of how many, at least one.
     """
     if not 0 <= hits <= n or not n:

@@ -29,7 +29,6 @@ class AtEqualSize:
         generated: Mean over the repeats, of generated pictures.
         n: Pictures in a sample, of each side where there are two.
         repeats: Number of random samples.
-        seed: Of the samples.
     """
 
     real: float
@@ -51,7 +50,6 @@ def against_real(
         measure: Figures by name of two arrays: pictures, and real pictures to compare them with.
         pictures: Of the generated pictures (N, F).
         real: Of the real ones (M, F). A sample holds half of them, or N where that is less.
-        seed: Of the samples.
         repeats: Number of random samples.
     """
     n = min(len(pictures), len(real) // 2)
@@ -74,7 +72,6 @@ def as_many_real(
         measure: Figures by name of one array.
         pictures: Of the generated pictures (N, F).
         real: Of the real ones (M, F).
-        seed: Of the samples.
         repeats: Number of random samples.
     """
     n = min(len(pictures), len(real))

@@ -146,11 +146,8 @@ class FrechetInfinity:
         slope: Of the line over 1/n.
         fit: Share of the variance over the points that the line explains (R^2), 0 to 1. It is low where the bias is
             small beside the noise, and where the points lie on no line.
-        smallest: Pictures in the smallest sample.
-        n: Pictures in the largest.
         points: Number of samples.
         both: Whether the reference was made smaller along with the pictures, so that its size is extrapolated too.
-        seed: Of the samples.
     """
 
     distance: float

@@ -27,8 +27,6 @@ class InceptionScore:
         split_spread: Standard deviation over the parts (with their number in its denominator, as in the code of
             Salimans et al.).
         splits: Number of parts.
-        n: Pictures.
-        seed: Of parts and halves.
     """
 
     score: float
@@ -46,7 +44,6 @@ def inception_score(probabilities: NDArray[np.floating], seed: int, splits: int 
 
     Args:
         probabilities: (N, C), N >= 1, rows that sum to 1.
-        seed: Of parts and halves.
         splits: Parts, >= 1.
 
     Raises:

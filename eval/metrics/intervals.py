@@ -48,8 +48,6 @@ def half_sample_interval(
         value: The figure of the whole sets.
         statistic: Takes as many arrays as there are sets.
         sets: Arrays whose rows are pictures, each of four at the least.
-        seed: Of the halves.
-        repeats: How many.
     """
     generator = np.random.default_rng(seed)
     sizes = [len(values) // 2 for values in sets]

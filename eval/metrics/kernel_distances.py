@@ -38,9 +38,7 @@ class KernelDistance:
         subset_spread: Standard deviation over the subsets: what they print behind it. It is not the error of the mean.
         subset_size: Pictures in a subset of either set.
         subsets: Number of subsets.
-        n: Pictures of the first set.
         n_reference: Pictures of the second.
-        seed: Of the subsets.
     """
 
     distance: float
@@ -66,7 +64,6 @@ def kid(
         seed: Of the subsets, which are drawn without replacement.
         subset_size: Pictures in a subset; by default 1,000, or half of the smaller set where that is less: subsets
             that are whole sets have no spread.
-        subsets: How many.
 
     Raises:
         ValueError: Widths that differ, too few pictures, or subsets that are larger than half of a set.

@@ -100,7 +100,6 @@ class FeatureStatistics:
         header the number of vectors beside `about`. No single picture's features are in it.
 
         Args:
-            path: The file.
             about: What the statistics are of, JSON-able: identity of the network, size of the pictures, the list of
                 files. Who loads them has to check it.
             dtype: Of the covariance: `float64`, or `float32` for half the size at seven digits.

@@ -23,7 +23,6 @@ class QualityCalibration:
     """Quantiles of every measure by picture size.
 
     Attributes:
-        data: Name of the real data.
         split: Where in it the pictures came from.
         sizes: Side in pixels -> measure -> quantiles.
     """

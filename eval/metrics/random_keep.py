@@ -28,8 +28,6 @@ class KeepMetric:
     """One figure of a set of pictures.
 
     Attributes:
-        name: What it is called.
-        network: What it was measured with.
         higher_is_better: Otherwise lower is.
         of: Mask (N,) of a set to its figure.
         counted: Whether the verdict looks at it.
@@ -49,8 +47,6 @@ class Comparison:
     """A figure of the kept set beside those of random keeps.
 
     Attributes:
-        name: Of the metric.
-        network: What it was measured with.
         higher_is_better: Otherwise lower is.
         counted: Whether the verdict looks at it.
         note: As in `KeepMetric`.
@@ -106,7 +102,6 @@ def compare_with_random(
     Args:
         kept: (N,), the set; at least one picture.
         labels: The class of each picture.
-        metrics: What is compared.
         repeats: Random keeps.
         seed: Decides them.
 

@@ -68,7 +68,6 @@ class Spectrum:
     Attributes:
         frequency: Cycles per pixel in the middle of each band, rising to 0.5.
         generated: Mean power in dB in each band.
-        real: The same of real images.
         fine: Mean difference in dB over the bands above 0.25 cycles per pixel; negative for a blur.
         peaks: Period in pixels -> how far the power at its lattice frequencies stands above its neighborhood, in dB,
             less the same of real images; a decoder's grid shows here.

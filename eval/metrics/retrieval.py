@@ -41,7 +41,6 @@ class Retrieval:
         text_to_image: Texts as queries, one for each picture that has it, pictures as candidates.
         n_images: Pictures.
         n_texts: Distinct texts.
-        seed: Of the bootstrap.
     """
 
     image_to_text: tuple[Recall, ...]
@@ -67,7 +66,6 @@ def measure_retrieval(
         captions: The texts of each picture, at least one.
         texts: The distinct ones among them, in any order.
         text_embeddings: L2-normalised (T, D), one for each of `texts`.
-        seed: Of the bootstrap.
         ranks: The k to look at, ascending. One that is not below the number of candidates is left out: any order
             reaches it.
 

@@ -21,7 +21,6 @@ def calibrate(
     """Score real pictures with each of their own captions.
 
     Args:
-        encoder: Any dual encoder.
         images: `uint8` (N, H, W, 3); pictures that the encoder was not trained on, or the scores flatter.
         captions: At least one caption a picture; every one makes a pair.
         labels: The class of each picture.

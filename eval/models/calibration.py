@@ -76,7 +76,6 @@ class Calibration:
         encoder: Identity of the encoder that gave the scores.
         split: Where the pairs came from, for instance "val".
         pictures: Number of different pictures in them.
-        classes: The pairs by class.
         overall: Quantiles of all pairs.
 
     Example:
@@ -102,8 +101,6 @@ class Calibration:
         """Calibrate on scores.
 
         Args:
-            encoder: Identity of what gave them.
-            split: Where the pictures came from.
             scores: (P,), of pairs.
             picture: (P,), the number of the picture of each pair.
             labels: N classes of the pictures.

@@ -68,8 +68,6 @@ def check_shapes(state: StateDict, expected: StateDict, what: str) -> None:
     """Compare names and shapes before loading.
 
     Args:
-        state: What a checkpoint holds.
-        expected: What the network wants.
         what: The network, in the words of the message.
 
     Raises:

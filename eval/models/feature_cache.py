@@ -67,10 +67,6 @@ class CachedEncoder(_Cached):
     The rows are those that the network gave when it first saw a picture, so a second pass repeats the first exactly.
 
     Attributes:
-        dim: Of the encoder.
-        calibration: Of the encoder.
-        reads_text: Of the encoder.
-        precision: Of the encoder.
         computed: Pictures that the network had to read so far.
         reused: Pictures whose features came from disk so far.
 
@@ -148,8 +144,6 @@ class CachedClassifier(_Cached, SceneClassifier):
     """A scene classifier that remembers on disk.
 
     Attributes:
-        labels: Of the classifier.
-        precision: Of the classifier.
         computed: Pictures that the network had to read so far.
         reused: Pictures whose results came from disk so far.
 

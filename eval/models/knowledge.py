@@ -104,7 +104,6 @@ def knowledge_of(model: ResolvedModel, folder: Path | None = None) -> Knowledge 
     """What a model knows, embedded, local or on the Hub; None where nothing says.
 
     Args:
-        model: The model.
         folder: Where its files are, if it is on the Hub and that is known.
     """
     if model.local:

@@ -33,7 +33,6 @@ class ResolvedModel:
     """Where a model reference leads.
 
     Attributes:
-        reference: What the user wrote.
         location: A folder path, or a Hub id without its revision: what `from_pretrained` takes.
         revision: The revision of a Hub id, None where none was given or the model is a folder.
         embedded: Shipped with the package.
@@ -97,7 +96,6 @@ def resolve(reference: str | Path, embedded_roots: Sequence[Path]) -> ResolvedMo
     (`owner/name`, or `owner/name@revision`).
 
     Args:
-        reference: What the user wrote.
         embedded_roots: Folders whose sub-folders are the embedded models.
 
     Raises:

@@ -37,8 +37,6 @@ class CheckedExpander:
         """Load what the checks compare with.
 
         Args:
-            inner: Gives the candidates.
-            settings: What they have to pass.
             count_tokens: Tokens of a text, begin and end marks included; only for `max_tokens`.
 
         Raises:
@@ -84,7 +82,6 @@ class CheckedExpander:
         """How many candidates of a class were dropped, by reason, with those that the other expander dropped itself.
 
         Args:
-            label: The class.
             seed: Only of the stream with this seed.
             attempts: Only those before the last of so many attempts; None for all candidates seen so far.
         """

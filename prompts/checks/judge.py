@@ -109,7 +109,6 @@ class Judge:
         """Why the text of a fitted prompt does not do, or None.
 
         Args:
-            prompt: The prompt.
             outside: Whether it has words outside the vocabulary.
         """
         text, label = prompt.text, self._labels.get(prompt.label)

@@ -58,7 +58,6 @@ class OpenAIExpander:
 
     Attributes:
         name: "openai".
-        classes: The labels that are served.
         costly: True: a prompt takes time and money.
         backoff: How long to wait before retries.
     """
@@ -92,7 +91,6 @@ class OpenAIExpander:
         """Check the options; the endpoint is contacted when a prompt is needed that is not in the cache.
 
         Args:
-            model: Its name at the endpoint.
             base_url: Address up to /v1; None for $OPENAI_BASE_URL or OpenAI's own.
             api_key_env: Name of the environment variable that holds the key; the key itself is stored nowhere.
             classes: Labels to serve, of the profile's ontology or any others; None for all of the ontology.

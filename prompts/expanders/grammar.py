@@ -97,8 +97,6 @@ class ClassGrammar:
         """Prepare the choices of a class.
 
         Args:
-            label: The class.
-            ontology: Where its objects stand.
             sentences: Its templates by length; the class's own where all are `DENSE`, else such as serve every class.
 
         Raises:

@@ -38,7 +38,6 @@ class LMExpander:
 
     Attributes:
         name: "lm".
-        classes: The labels that are served.
         costly: True: a prompt takes its time.
     """
 

@@ -22,9 +22,6 @@ class AnswerCache:
 
     Processes may share a folder: a file appears whole (`.tmp`, fsync, `os.replace`), and `locked` lets one process at a
     time ask for the same thing.
-
-    Attributes:
-        folder: Where the files lie.
     """
 
     def __init__(self, folder: Path, kind: str) -> None:

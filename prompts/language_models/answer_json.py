@@ -25,7 +25,6 @@ def captions_in(content: str, reading: int = READING) -> list[str] | None:
     in code fences, after thoughts (`<think>`), and with words before or behind it.
 
     Args:
-        content: What the model wrote.
         reading: 1 for answers that were stored before there was another way to read them.
     """
     if reading < READING:

@@ -109,7 +109,6 @@ class AnswerJudge:
 
         Args:
             label: The class it was asked for.
-            answer: What the model wrote.
             ended: Whether the model stopped by itself; else the last sentence is half of one.
 
         Returns:

@@ -110,7 +110,6 @@ class Chat:
         """Send a request until it is answered.
 
         Args:
-            body: The fields of the request.
             before: Called before each sending.
             unpaid: Called after a sending that is certainly not paid for.
 

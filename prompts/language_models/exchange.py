@@ -31,7 +31,6 @@ class Refusal(Exception):
     """The endpoint answered with another status than success.
 
     Attributes:
-        status: The status.
         headers: The headers, by lower-case name.
         body: The first `LARGEST_REFUSAL` bytes of the body.
     """
@@ -59,7 +58,6 @@ class Address:
 
     Attributes:
         url: Address up to /v1.
-        key: The key that is sent.
         timeout: Seconds for a connection, for the first byte, and for the rest; `WHOLE` times that in all.
     """
 
@@ -70,10 +68,6 @@ class Address:
 
 def exchange(address: Address, body: Mapping[str, Any]) -> bytes:
     """Send one request and return the whole body of a successful answer.
-
-    Args:
-        address: Where to ask.
-        body: The fields of the request.
 
     Raises:
         Refusal: The endpoint answers with another status, a redirect included: nothing is sent anywhere else.

@@ -27,9 +27,7 @@ class LanguageModel:
 
     Attributes:
         name: What the user wrote, for messages.
-        tokenizer: Its tokenizer.
         chats: Whether it has a chat template, so that it answers requests; else it continues text.
-        device: Where it runs.
         dtype: In which precision.
         ends: Tokens that end an answer.
     """

@@ -38,7 +38,6 @@ class Asking:
     """The requests for captions of each class, and the judge of the answers.
 
     Attributes:
-        classes: The labels that are served.
         judge: Cleans, checks and repairs answers.
     """
 

@@ -55,7 +55,6 @@ class Spending:
         """Set the caps.
 
         Args:
-            cache: Where the answers lie.
             token_budget: Most tokens, read and written, of all answers in the folder; None for no cap.
             cost_budget: Most money for all answers in the folder, at the prices given here; None for no cap.
             price_in: Price of a million tokens that are read.

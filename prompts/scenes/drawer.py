@@ -57,7 +57,6 @@ class Kind:
     """An object of a class: its choices, and what their indices mean.
 
     Attributes:
-        role: Its role.
         gsd: Coarsest ground sampling distance at which it is visible, in metres a pixel.
         surroundings: It is land cover around the class's main object.
         width: Random words that it takes.

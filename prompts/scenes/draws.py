@@ -54,7 +54,6 @@ def random_words(key: Sequence[object], start: int, count: int, width: int) -> N
     attempt's words can be had without those before it.
 
     Args:
-        key: What the stream depends on.
         start: First attempt, 0 or more.
         count: Number of attempts.
         width: Words of each.

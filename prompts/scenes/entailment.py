@@ -32,11 +32,8 @@ class DrawnPrompt(Prompt):
         """Take what the captions and the scene are made of.
 
         Args:
-            text: What the generator is given.
             label: Scene class.
             choices: All texts that could be drawn, `text` among them.
-            source: Name of the expander.
-            scene: The scene behind them.
             ways: Gives further ways to say it, tried before the choices.
             most: Captions to have at most, the text included; None for all that hold.
         """
@@ -87,7 +84,6 @@ def cut(text: str, label: str, captions: Sequence[str], scene: str) -> tuple[tup
     """Captions and scene, as far as the drawn text implies them; what was cut once stays as it is.
 
     Args:
-        text: What the generator was given.
         label: Scene class.
         captions: Other ways to say it; `text` may be among them.
         scene: JSON object, a `prompts.scenes.scene.Scene` or another one.

@@ -59,7 +59,6 @@ class Entry(NamedTuple):
     Attributes:
         kind: What it does in a sentence.
         value: Its words with single blanks; the name under which claims about it stand.
-        length: How many words it has.
     """
 
     kind: Kind

@@ -63,7 +63,6 @@ class ClassSpec(_Strict):
     """A scene class.
 
     Attributes:
-        name: How people call it.
         synonyms: How its prompts may call it.
         objects: By role; the first is what the class is about, and always there.
         mentions: Other classes that its prompts may name.

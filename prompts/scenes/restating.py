@@ -54,9 +54,6 @@ class Restating:
         """Sentences that say no more of the scene's words than one sentence does, in an order that is drawn.
 
         Args:
-            saying: How the sentence is said.
-            words: Of its scene.
-            text: The sentence.
             draw: Any number from 0 to 2**32 - 1.
         """
         if id(saying) not in self._known:

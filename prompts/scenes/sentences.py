@@ -39,7 +39,6 @@ class Layout:
         """Lay out a scene's words.
 
         Args:
-            slots: Of objects.
             conditions: Of the whole scene, each a single text.
             templates: Whose fields have to be found; the pairs of forms ("is/are") come from them.
         """

@@ -189,7 +189,6 @@ def find_label(wanted: str, classes: Iterable[str], ontology: Ontology) -> str |
 
     Args:
         wanted: A label in any spelling ("tennis_court", "TennisCourt"), a data set's label, or a synonym.
-        classes: The labels to choose from.
         ontology: Knows synonyms, and the labels of data sets.
     """
     known = list(classes)

@@ -41,8 +41,6 @@ def write_card(job: Job, classes: Sequence[ClassDecisions], written: Mapping[str
     """Write the card of a run directory, and `licence.json` with what the data set was made with.
 
     Args:
-        job: The run.
-        classes: Its decisions.
         written: SHA-256 of the files of the data set, by name.
         left_out: What was cut out of captions and scenes.
         unread: What the models never met in training.
@@ -95,10 +93,7 @@ def header(
     """The card's YAML header; `configs` keeps `load_dataset` to `data/`, away from blocks and decisions.
 
     Args:
-        root: The run directory.
         name: What the data set is called.
-        rows: Its rows.
-        licence: What it is under.
         written: SHA-256 of its files by name; None to read them.
     """
     shards = layout.shard_files(root)

@@ -13,7 +13,6 @@ def split_card(text: str, path: Path, again: str) -> tuple[dict[str, Any], str]:
     """Header and body of a card.
 
     Args:
-        text: The card.
         path: Where it lies, for the message.
         again: What to do where it is damaged, for the message.
 

@@ -35,7 +35,6 @@ def sources_of(recipe: Recipe, folder: Path | None = None, revision: str = "") -
     The models of filters only choose among pictures, and are no source.
 
     Args:
-        recipe: The recipe.
         folder: Where the generator's files are; None to look for them, and to ask the Hub for the card of a Hub model.
         revision: Commit of a generator on the Hub, with whatever is added to it; "" for the one that the recipe names.
     """
@@ -66,7 +65,6 @@ def read_card(folder: Path, role: str, name: str, reference: str = "", kind: str
     Args:
         folder: Where `README.md` may lie.
         role: What it does for the data set.
-        name: What it is called.
         reference: Its Hub id with optional @revision, where it has one.
         kind: "model" or "dataset", what the Hub calls it.
     """
@@ -90,7 +88,6 @@ def load_licence(
     A statement that leaves out what a source asks for by now counts no more.
 
     Args:
-        root: The folder.
         sources: What it is made with, where that is known better than what the folder remembers.
         rule: What follows from sources and statement.
 

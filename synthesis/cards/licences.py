@@ -147,7 +147,6 @@ class Licence:
     """What a data set may be published under.
 
     Attributes:
-        sources: What it was made with.
         licence: Identifier; "other" while it is unknown.
         licence_name: Its name, where the identifier is "other".
         licence_link: Where it can be read, or "".

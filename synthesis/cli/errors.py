@@ -40,7 +40,6 @@ def ending(error: BaseException, command: str = "") -> Ending:
     """How a command ends that raised an error; writes a file where the error was not foreseen.
 
     Args:
-        error: What was raised.
         command: The command line, for that file.
     """
     found = _foreseen(error)

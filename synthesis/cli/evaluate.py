@@ -26,10 +26,7 @@ class EvalGroup(click.Group):
     """A group whose own arguments may be those of a command: what names no subcommand goes to `judge`.
 
     Args:
-        judge: The command that takes over.
         name: The group's.
-        help: What it does.
-        commands: The subcommands.
     """
 
     def __init__(self, judge: click.Command, name: str, help: str, commands: Sequence[click.Command]) -> None:

@@ -30,9 +30,7 @@ def in_rounds(expander: Expander, counts: Mapping[str, int], seed: int, start: i
     """Prompts of all classes in portions, the classes taking turns, so that any beginning is balanced.
 
     Args:
-        expander: Writes them.
         counts: How many of each class.
-        seed: Of the stream.
         start: First attempt of each class.
     """
     rounds, done = FIRST_ROUNDS, 0

@@ -32,10 +32,6 @@ _SECRETS = (
 def keep_traceback(error: BaseException, command: str) -> Path | None:
     """Write a traceback, with versions and the command, into a file of mode 600.
 
-    Args:
-        error: What was raised.
-        command: The command line.
-
     Returns:
         The file; None where neither the user's state folder nor the folder of temporary files can be written.
     """

@@ -25,7 +25,6 @@ class LeftOut:
     """What rows said beyond their texts, and say no more.
 
     Attributes:
-        rows: Rows that said more.
         captions: Captions that were left out of them.
     """
 

@@ -55,7 +55,6 @@ def refusal(error: BaseException, size: int = 0) -> str:
     """Why a file could not be read although it may well be whole, with what helps; "" where its content is wrong.
 
     Args:
-        error: What reading raised.
         size: Bytes of the file. A damaged length may ask for any amount of memory: only where a few times the size
             cannot be had either is memory short.
     """

@@ -23,7 +23,6 @@ class YamlError(ValueError):
     """A text is no YAML of the kind that is read here; the message says what is wrong with it, and where.
 
     Attributes:
-        what: What is wrong.
         line: Where, counted from 1; None where no line is to blame.
     """
 

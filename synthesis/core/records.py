@@ -28,7 +28,6 @@ def write_record(path: Path, content: Mapping[str, Any], indent: int = 2) -> Non
     """Write a record with the hash of its content as its last entry.
 
     Args:
-        path: The file.
         content: JSON-able.
         indent: Blanks a level.
     """

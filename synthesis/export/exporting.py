@@ -34,8 +34,6 @@ class Exported:
     """How an export ended.
 
     Attributes:
-        folder: Where it is.
-        rows: Rows by split.
         left_out: Synthetic rows that are in no split, by reason.
         changed: False where there was nothing to do.
         licence: What it is under, by its parts or by what was stated.
@@ -58,7 +56,6 @@ def export(
 
     Args:
         run: A run directory with `data/`.
-        exporter: The format.
         folder: Where to; empty, or an export of the same run that was made in the same way.
         shares: Share of the rows by split; None for all in "train". Not together with `merge`.
         seed: Decides which rows are in which split.

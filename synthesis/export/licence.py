@@ -26,8 +26,6 @@ def licence_of(folder: Path, rows: RunRows, real: RealRows | None, stated: State
     """The licence of an export: by its parts, and by what is stated now or was stated for the folder before.
 
     Args:
-        folder: The export.
-        rows: The run.
         real: What is merged with it; None for nothing.
         stated: What the user states now; None for nothing new.
 

@@ -26,7 +26,6 @@ class Marker:
     Attributes:
         made_from: What decides its rows and files beside the content of its sources; a folder keeps it for good.
         content: Hash of each source when the export ended; empty while it is unfinished.
-        rows: Rows by split.
         left_out: How many rows are in no split, by reason.
         extent: How many `files` there are beside this one and `licence.json`, their `bytes`, and those of the `card`.
         digest: Hash of the hashes of these but for the card, which a push writes anew; "" in a marker of an earlier

@@ -28,7 +28,6 @@ class MergeRule:
         """Count the real rows.
 
         Args:
-            real: The real rows.
             ratio: Synthetic rows for each real training row of the class; None for all there are.
             guard: The real test split; None where there is none.
         """

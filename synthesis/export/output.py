@@ -23,16 +23,12 @@ class Output:
 
     An existing file is compared, never trusted: whatever an interrupted export left, the same command ends with the
     same bytes.
-
-    Attributes:
-        folder: The folder.
     """
 
     def __init__(self, folder: Path, own: Sequence[str]) -> None:
         """Prepare a folder: what a killed export was still writing goes.
 
         Args:
-            folder: The folder.
             own: Regular expressions of the names, with slashes, that the export may write and remove.
 
         Raises:

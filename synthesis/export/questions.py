@@ -33,8 +33,6 @@ class Question:
 
     Attributes:
         kind: "class", "presence", "absence", "count" or "relation".
-        text: The question.
-        answer: Its answer.
     """
 
     kind: str

@@ -25,12 +25,8 @@ def readme(
     """YAML header and text; the same export always has the same.
 
     Args:
-        plan: The rows.
-        exporter: The format.
-        out: What it wrote.
         shares: Of each split, where they were asked for.
         notes: What else is to be said.
-        licence: What it is under.
     """
     from terrasynth.eval.markdown import markdown_environment
 

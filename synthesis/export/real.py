@@ -37,7 +37,6 @@ class RealSet:
 
     Attributes:
         name: What it is called, without a path of this machine.
-        pairs: Of all its splits.
         place: Where it was read: a folder, a file, or its name on the Hub.
     """
 
@@ -61,11 +60,7 @@ class RealSet:
 
 
 class RealRows:
-    """The rows of data sets, one set after the other.
-
-    Attributes:
-        sets: The data sets.
-    """
+    """The rows of data sets, one set after the other."""
 
     def __init__(self, sets: Sequence[RealSet]) -> None:
         self.sets = sets

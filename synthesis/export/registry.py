@@ -51,7 +51,6 @@ class Exporter(Protocol):
 
         Args:
             plan: The rows, in their order, as often as they are asked for.
-            out: Where to.
 
         Raises:
             InputError: The rows cannot be held in this format.
@@ -69,7 +68,6 @@ def load_exporter(name: str, options: Mapping[str, Any] | None = None) -> Export
 
     Args:
         name: Name of an entry point in the group `terrasynth.exporters`.
-        options: What its constructor takes.
 
     Raises:
         InputError: The name or an option is unknown, or an option's value is refused.

@@ -91,12 +91,7 @@ class Row:
 
 
 class RunRows:
-    """The data set of a run directory.
-
-    Attributes:
-        root: The run directory.
-        recipe: Its recipe.
-    """
+    """The data set of a run directory."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

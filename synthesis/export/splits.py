@@ -27,7 +27,6 @@ class LeftOut:
 
     Attributes:
         reason: One of few, to count by.
-        detail: What it met.
     """
 
     reason: str

@@ -83,8 +83,6 @@ class QualityFilter(FilterSettings):
         """The value that just passes, for pictures of a size in pixels.
 
         Args:
-            height: Of the pictures.
-            width: Of the pictures.
             calibration: What `calibrated` gives.
         """
         if calibration is not None and self.pass_real is not None:

@@ -26,7 +26,6 @@ class SceneFilter(FilterSettings):
     """Keeps pictures in which a scene classifier sees their class.
 
     Attributes:
-        classifier: Model reference of the classifier.
         min_probability: Lowest probability of the class, 0 .. 1; the score is that probability.
         pass_real: Or: the probability that this share (0 .. 1) of real pictures reaches, from the calibration shipped
             with the classifier; of those of the class where they are many (`terrasynth.eval.models.calibration`), else

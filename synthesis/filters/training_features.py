@@ -42,7 +42,6 @@ class TrainingFeatures:
     Attributes:
         pictures: As they are compared: by layout, detail (`terrasynth.eval.models.thumbnail`) and laid over each other,
             or by the embeddings of an encoder.
-        encoder: Identity of what made them.
         about: `n` pictures, `orientations` of each (1, or the 8 flips and quarter turns), `data`, `split`, `size`.
         held_out: Where real pictures that are not in the set were compared: their `split`, `n`, the `levels` of each
             measure and the `values` of the similarity, all of them quantiles 0 to 1, evenly spaced.
@@ -72,7 +71,6 @@ class TrainingFeatures:
         """Embed training pictures.
 
         Args:
-            encoder: Any encoder of pictures.
             pictures: uint8 (N, H, W, 3).
             turned: Also all flips and quarter turns; a generator that was trained on them copies them too.
             about: What is known of the pictures, JSON-able; recorded.

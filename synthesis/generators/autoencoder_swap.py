@@ -31,9 +31,6 @@ def swap_autoencoder(pipeline: Any, vae: Autoencoder, dtype: torch.dtype, model:
     trained to decode. Whether the images have their size shows when one is drawn.
 
     Args:
-        pipeline: Any pipeline of diffusers.
-        vae: The autoencoder.
-        dtype: Of its weights.
         model: What the user calls the pipeline.
 
     Raises:

@@ -32,7 +32,6 @@ class Autoencoder:
     Attributes:
         name: Hub id; "model/part" for a part of a pipeline; or the name of a local folder.
         revision: Hash of its configuration and of the weights that are loaded; nothing else in its folder counts.
-        folder: Where the files are.
         kind: Name of its class in diffusers.
     """
 

@@ -39,7 +39,6 @@ class Generator(Protocol):
     """What the pipeline asks of anything that draws.
 
     Attributes:
-        source: Its files and settings.
         micro_batch: Images drawn at once; falls when memory runs out.
         vae_slicing: Whether latents are decoded one by one; becomes true when memory runs out.
     """
@@ -78,8 +77,6 @@ class GeneratorSource:
             and "+vae:name" at the end with another autoencoder.
         revision: Commit on the Hub, or content hash of the files; with a LoRA, "base+lora*scale", and "+vae:content" at
             the end with another autoencoder.
-        folder: Where the files are.
-        pipeline: Class of the pipeline.
         steps: Times the network is asked for one picture: denoising steps, or tokens.
         options: Further arguments of the pipeline's call.
         lora: Adapters that are added to the weights; None for none.

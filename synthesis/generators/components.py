@@ -37,7 +37,6 @@ class Part:
     Attributes:
         name: Its name in the pipeline, which is that of its folder.
         library: Package, or module of diffusers' pipelines, that has its class.
-        kind: Name of the class.
     """
 
     name: str
@@ -70,9 +69,6 @@ def load_networks(folder: Path, parts: Iterable[Part], dtype: torch.dtype, refer
     """Load the networks of a pipeline; what has no weights is left to the pipeline.
 
     Args:
-        folder: The pipeline.
-        parts: Its components.
-        dtype: Of the weights.
         reference: What the user calls the model.
 
     Returns:
@@ -102,9 +98,7 @@ def load_network(place: Path, part: Part, dtype: torch.dtype, whose: str) -> Any
     """Load one network whole.
 
     Args:
-        place: Its folder.
         part: Its class, and what messages call it.
-        dtype: Of the weights.
         whose: Begins the messages.
 
     Raises:

@@ -30,7 +30,6 @@ class DiffusersGenerator:
     """Any diffusers text-to-image pipeline.
 
     Attributes:
-        source: Its files and settings.
         pipeline: The loaded pipeline.
         micro_batch: Images drawn at once, in one call or side by side; halved for good when memory runs out.
         vae_slicing: Whether latents are decoded one by one; true for good when memory runs out.
@@ -40,7 +39,6 @@ class DiffusersGenerator:
         """Load a pipeline.
 
         Args:
-            source: Its files and settings.
             runtime: Device, precision and portions.
 
         Raises:

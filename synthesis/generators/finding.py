@@ -161,7 +161,6 @@ def open_generator(source: GeneratorSource, runtime: Runtime) -> Generator:
     """Load the weights of a generator that was found.
 
     Args:
-        source: Its files and settings.
         runtime: Device, precision and portions.
 
     Raises:

@@ -32,9 +32,7 @@ def load_pipeline(source: GeneratorSource, runtime: Runtime, dtype: torch.dtype)
     """Load a text-to-image pipeline.
 
     Args:
-        source: Its files and settings.
         runtime: Device and ways of computing; `compile` is not done here.
-        dtype: Of the weights.
 
     Raises:
         InputError: The files, the LoRA, the autoencoder or a setting do not fit, or the runtime cannot be had.

@@ -34,7 +34,6 @@ class Lora:
     Attributes:
         name: Hub id, or the name of a local folder.
         revision: Hash of the weights and of what goes with them; cards do not count.
-        folder: Where the files are.
         weights: Name of the file with the weights.
         scale: Factor of what the LoRA adds to the weights of its base.
         base: The model that it says it was trained on; "" where it does not say.

@@ -87,7 +87,6 @@ def wrapped_otherwise(tensors: Tensors, network: Any) -> tuple[str, str] | None:
 
     Args:
         tensors: Of a LoRA as peft writes it.
-        network: The text encoder.
     """
     has = hasattr(network, WRAPPER.rstrip("."))
     says = any(name.removeprefix("base_model.model.").startswith(WRAPPER) for name in tensors)

@@ -127,7 +127,6 @@ class Runtime:
         """The recorded runtime of a run, or None when it has none yet.
 
         Args:
-            run: The run directory.
             identity: Of the run; None where it is not known.
 
         Raises:
@@ -192,7 +191,6 @@ class Runtime:
         """Record the runtime in a run directory.
 
         Args:
-            run: The directory.
             identity: Of the run, so that the record of another run is told from this one's; None to leave it out.
         """
         content = asdict(self) | {"others": [dict(each) for each in self.others], "identity": identity}
@@ -233,7 +231,6 @@ class Runtime:
 
         Args:
             recorded: What drew the blocks that there are.
-            here: The machine that draws now.
         """
         old, new = recorded.drawn, replace(self, **vars(here)).drawn
         differences = [f"{name}: {old[name]} -> {new[name]}" for name in WAY if old[name] != new[name]]

@@ -23,7 +23,6 @@ class PromptTokens:
 
     Attributes:
         limit: Most that the generator reads, begin and end marks included; a longer text is cut.
-        count: Gives those of a text.
     """
 
     limit: int

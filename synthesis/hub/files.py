@@ -24,7 +24,6 @@ class LocalFile:
     """A file as it is to stand in the repository.
 
     Attributes:
-        path: Its path there.
         source: Where it lies, or its bytes.
     """
 

@@ -26,7 +26,6 @@ class Patience:
 
     Args:
         endpoint: Address of the Hub.
-        repository: What is asked about.
         say: Told when there is a wait of some length.
     """
 
@@ -37,7 +36,6 @@ class Patience:
         """Call until it answers.
 
         Args:
-            call: What to do.
             passes: Whether an error is worth another try; by default what the Hub or the network get over.
 
         Raises:

@@ -28,7 +28,6 @@ class PushSettings:
     Attributes:
         repository: "user/name".
         private: Whether a new repository is seen by its owners alone.
-        branch: The branch.
         stated: A licence that the user states.
         replace: Whether files of others, or of another run or export, may be overwritten.
         dry: Only look and say.
@@ -52,8 +51,6 @@ class PushPlan:
         send: Files that are new or changed.
         keep: Files that are there already.
         remove: Paths that an earlier push put there, nobody has changed, and the folder has no more.
-        rows: Rows of the data set.
-        licence: What it is published under.
         remote: The repository as it was found; None where it has to be made.
         notes: What the user should know before it is public.
     """
@@ -77,8 +74,6 @@ class PushResult:
     """What a push did.
 
     Attributes:
-        plan: What was to be done.
-        url: Where the data set is.
         commit: Its commit; "" where nothing had to be done, or nothing was to be.
         compared: How much was read back and is the same.
         what: Of which kind that was, in words.
@@ -107,7 +102,6 @@ def push(root: Path, settings: PushSettings, say: Callable[[str], None] = lambda
 
     Args:
         root: The run directory, or the folder of an export.
-        settings: Where to and how.
         say: Told what is contacted and done, a line at a time.
 
     Raises:

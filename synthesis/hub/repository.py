@@ -164,7 +164,6 @@ class HubRepository:
             operations: What `send` gave.
             removed: Paths to remove.
             parent: The commit that this one goes on from.
-            message: Of the commit.
             wanted: Whether a listing is what this commit leads to.
 
         Raises:

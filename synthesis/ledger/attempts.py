@@ -23,7 +23,6 @@ class Attempts:
     Pictures that the model's safety checker made black are no attempts here: no filter was asked about them.
 
     Attributes:
-        blocks: The ledger.
         places: Class and number of each block.
         shown: Of each block, the rows that are attempts.
         labels: The class of each attempt.

@@ -55,12 +55,9 @@ class Attempt:
     Attributes:
         id: 16 hexadecimal digits, `Identity.attempt`.
         k: Its place in the stream of its class, from 0.
-        label: Its class.
         image: The stored bytes of the picture.
-        text: What the generator was given.
         captions: Ways to say the same scene, `text` included.
         seed: Seed of the noise.
-        prompt_source: Name of the expander.
         scene: JSON object, "{}" when unknown.
     """
 
@@ -79,7 +76,6 @@ class Blocks:
     """The blocks of one run directory.
 
     Attributes:
-        root: The run directory.
         block_size: Attempts of one block.
         image_format: How the pictures are encoded.
     """
@@ -88,7 +84,6 @@ class Blocks:
         """Open the ledger of a run.
 
         Args:
-            root: The run directory.
             block_size: Attempts of one block.
             image_format: How the pictures are encoded.
             identity: Of the run, which says what ids belong where; None to take files as they lie.
@@ -121,7 +116,6 @@ class Blocks:
         """Write a block.
 
         Args:
-            label: Class of every attempt.
             index: Place of the block in its class.
             attempts: `block_size` attempts in order of k.
             encoder: Key of the encoder that measured them.

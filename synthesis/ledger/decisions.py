@@ -50,7 +50,6 @@ class ClassDecisions:
     are measured.
 
     Attributes:
-        label: The class.
         blocks: Blocks seen so far.
     """
 
@@ -61,8 +60,6 @@ class ClassDecisions:
         """Begin with nothing decided.
 
         Args:
-            label: The class.
-            judges: Its filters.
             per_class: Accepted attempts wanted.
             max_attempts: Most attempts for them.
             kept: What is kept beyond these of attempts that are there; None for nothing.

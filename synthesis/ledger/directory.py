@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 class RunDirectory:
     """A run directory that is read, not written. Each part is read when it is first asked for.
 
-    Attributes:
-        root: The folder.
-
     Example:
         >>> from pathlib import Path
         >>> from tempfile import TemporaryDirectory

@@ -48,7 +48,6 @@ class Finished:
         asked: Hash of what it was asked for, `asked_for`.
         ledger: Hash of the names, sizes, times and inodes of the files that decide and of those that were written; in a
             note of a version that wrote no hash of the note, of names and sizes of the first.
-        counts: How its classes ended.
         written: SHA-256 of each file of the data set, by name.
     """
 
@@ -82,7 +81,6 @@ def asked_for(run: OpenRun, classes: Sequence[ClassDecisions]) -> str:
     """Hash of what decides the results beside the blocks: recipe, measuring models, thresholds, content of files.
 
     Args:
-        run: The run.
         classes: Its classes, nothing decided yet.
     """
     limits = {each.label: {name: repr(value) for name, value in each.thresholds.items() if not isnan(value)}
@@ -102,7 +100,6 @@ def finished_counts(run: OpenRun, asked: str) -> tuple[ClassCount, ...] | None:
     """How the classes ended, where the run was finished for just this recipe and nothing was touched since.
 
     Args:
-        run: The run.
         asked: `asked_for` it.
     """
     try:
@@ -122,9 +119,7 @@ def note_finished(run: OpenRun, asked: str, counts: Sequence[ClassCount], writte
     """Note that everything is there, with a hash of each file of the data set.
 
     Args:
-        run: The run.
         asked: `asked_for` it.
-        counts: How they ended.
         written: `written_hashes` of it.
     """
     note = Finished(asked, _ledger(run.root), tuple(counts), written)
@@ -175,7 +170,6 @@ def _ledger(root: Path, noted_at: int | None = None) -> str:
     """Hash of the names, sizes, times and inodes of all files that a note speaks of.
 
     Args:
-        root: The run directory.
         noted_at: Time of the note in ns. A file of the very same time may have been changed since without showing it,
             so that its hash comes out otherwise.
 

@@ -25,7 +25,6 @@ class Frozen:
     Attributes:
         identity: Of its pictures, with the parts that it was made from.
         block_size: Attempts of a block.
-        image_format: Of the stored pictures.
     """
 
     identity: Identity

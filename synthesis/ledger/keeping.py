@@ -21,8 +21,6 @@ def kept_rows(root: Path, recipe: Recipe, classes: tuple[str, ...], attempt_id: 
     """What a run has beyond what a recipe asks for, by class.
 
     Args:
-        root: The run directory.
-        recipe: What is asked for.
         classes: The labels that are asked for.
         attempt_id: Gives the id of an attempt by label and k.
 

@@ -80,7 +80,6 @@ class Encoders:
         """Measure stored pictures; what was stored is what is judged, so that judging again gives the same.
 
         Args:
-            key: Of the model.
             images: N encoded pictures.
             texts: N texts.
         """

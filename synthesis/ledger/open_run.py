@@ -37,12 +37,9 @@ class OpenRun(Protocol):
     """What shards and the note of a finished run need of `execution.job.Job`, which models they do not load.
 
     Attributes:
-        root: The run directory.
         recipe: The recipe, resolved.
         identity: Hash of what decides the images.
         classes: Labels in the order of the data set.
-        blocks: The blocks that are stored.
-        encoders: What measured them.
     """
 
     root: Path

@@ -26,8 +26,6 @@ class RunPictures:
 
     Attributes:
         images: uint8 (N, H, W, 3).
-        ids: Of the rows.
-        texts: What was asked for.
         labels: The class of each.
         scenes: JSON of what the expander knew of each.
         sources: Expander of each.
@@ -52,7 +50,6 @@ class RunPictures:
         """Read `data/` of a run directory.
 
         Args:
-            run: The directory.
             limit: Most rows; None for all.
 
         Raises:

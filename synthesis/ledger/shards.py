@@ -33,8 +33,6 @@ def write_shards(run: OpenRun, decided: Iterable[ClassDecisions], left_out: Left
     """Write `data/`: whole shards at a time, leaving identical ones alone and removing those no longer needed.
 
     Args:
-        run: The run.
-        decided: Its classes.
         left_out: Counts what captions and scenes said beyond the drawn texts.
 
     Returns:

@@ -30,8 +30,6 @@ class StoredBlock:
     """One block of the ledger. Its file is opened once a kind of content, and not at all by the process that wrote it.
 
     Attributes:
-        blocks: The ledger.
-        label: Class of the attempts.
         index: Place of the block in its class.
         measured: Measurements so far, by the key of the model.
         fresh: Written by this process, so that nothing else has measured it.
@@ -49,8 +47,6 @@ class StoredBlock:
         """A block as it was just written.
 
         Args:
-            blocks: The ledger.
-            label: Class of the attempts.
             index: Place of the block in its class.
             attempts: What was written.
             measured: Measurements, by the key of the model.

@@ -18,7 +18,6 @@ def calibrate_scene(reference: str, pictures: RealPictures, split: str) -> Calib
     """Quantiles of the probability of the own class over real pictures.
 
     Args:
-        reference: Model reference of the classifier.
         pictures: Pictures that it was not trained on, with their classes.
         split: Where they came from; recorded.
 

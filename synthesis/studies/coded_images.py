@@ -30,7 +30,6 @@ def coded_images(run: Path, images: NDArray[np.uint8]) -> Coded | NotMeasured | 
     this machine, or is another by now, is not measured.
 
     Args:
-        run: The run directory.
         images: `uint8` (M, H, W, 3), at the size of the run's images.
 
     Raises:

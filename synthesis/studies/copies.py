@@ -63,12 +63,8 @@ def judge_memorisation(
     """Compare a run with what its generator was trained on; writes `memorisation.json` and `nearest_train.png`.
 
     Args:
-        made: Pictures of the run.
         train: What the generator was trained on, at the size of the run.
         held_out: Real pictures that it was not trained on, at that size.
-        measures: How to compare.
-        seed: Of the intervals.
-        out: Folder to write to.
         about: What else the JSON is to say.
 
     Raises:
@@ -99,10 +95,7 @@ def judge_repetition(
     """Look for duplicates within a run; writes `duplicates.json` and `nearest_twins.png`.
 
     Args:
-        made: Pictures of the run.
         real: Real pictures at their size; None for no null.
-        measures: How to compare.
-        seed: Of choice and intervals.
         out: Folder to write to; None to write nothing.
         about: What else the JSON is to say.
 

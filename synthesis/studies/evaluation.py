@@ -33,7 +33,6 @@ class Judges:
 
     Attributes:
         encoder: Scores pictures against texts.
-        classifier: Names scenes.
         further: Give features for further distances.
     """
 
@@ -47,7 +46,6 @@ class Judges:
 
         Args:
             encoder: Reference of the encoder; another one than filtered the rows.
-            classifier: Reference of the scene classifier.
             features: References of further networks, whatever `load_picture_encoder` takes.
             cache: Folder that keeps features of pictures and texts; None for none.
 
@@ -83,10 +81,7 @@ class JudgedRun:
     """A run, what the networks said of it, and the figures.
 
     Attributes:
-        pictures: Of the run.
-        judged: What was said of them.
         real: What was said of real pictures; None without.
-        evaluation: The figures.
     """
 
     pictures: RunPictures
@@ -100,8 +95,6 @@ def judge_run(pictures: RunPictures, judges: Judges, seed: int, real: Judged | N
     """Scene accuracy, alignment with its null, and with real pictures distances with their floors.
 
     Args:
-        pictures: Of the run.
-        judges: The networks.
         seed: Decides bootstrap, shuffling and splits.
         real: What the networks said of real pictures.
         realism: What texture and spectrum say beside them.
@@ -131,10 +124,8 @@ def realism_of(pictures: RunPictures, real: RealPictures, run: Path, seed: int) 
     """What texture and spectrum say of a run's pictures, and of real ones that its autoencoder coded and decoded.
 
     Args:
-        pictures: Of the run.
         real: Real pictures at their size.
         run: The run directory, which names the generator.
-        seed: Of folds and halves.
     """
     from terrasynth.eval.evaluation.realism import realism_figures
     from terrasynth.synthesis.studies.coded_images import coded_images

@@ -47,9 +47,7 @@ def sweep_points(
     Args:
         records: The run that was judged first, then those beside it.
         run: What was found of the first.
-        judges: The networks that judged it.
         limit: Most rows of each.
-        seed: Of bootstrap and samples.
 
     Raises:
         InputError: No data set there, or two runs of equal guidance.

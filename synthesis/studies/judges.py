@@ -19,8 +19,6 @@ def load_judges(
     """Load a dual encoder and a scene classifier.
 
     Args:
-        encoder: Model reference of the encoder.
-        classifier: Model reference of the classifier.
         cache: Folder that keeps features of pictures and texts; None for none.
         device: A torch device.
 
@@ -36,11 +34,6 @@ def load_judges(
 
 def check_classes(labels: Sequence[str], known: Sequence[str], classifier: str) -> None:
     """Check that a classifier knows every class, spelled as the data spell it.
-
-    Args:
-        labels: The classes of pictures.
-        known: The classes of the classifier.
-        classifier: Its model reference.
 
     Raises:
         InputError: It does not know one.

@@ -20,14 +20,10 @@ class ReferenceDistance:
     """Squared Frechet distance to the pictures of a reference.
 
     Attributes:
-        reference: Its name.
         files: Hash of its list of pictures.
-        distance: The distance.
-        n: Pictures of the run.
         n_reference: Pictures of the reference.
         floor: Real against real, within the reference.
         dim: Width of the features.
-        network: Identity of the network.
     """
 
     reference: str

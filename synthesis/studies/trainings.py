@@ -16,7 +16,6 @@ class Budget:
 
     Attributes:
         steps: Gradient steps.
-        batch_size: Pictures a step.
         size: Side in pixels.
     """
 

@@ -36,7 +36,6 @@ class Decided:
     """What `decisions.parquet` says of one class; some twenty bytes an attempt.
 
     Attributes:
-        attempts: How many rows it has.
         accepted: k of the accepted ones, in parts.
         scores: Their scores, float32 (n, filters), in parts.
     """

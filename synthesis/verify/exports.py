@@ -29,7 +29,6 @@ def export_faults(folder: Path, counts: dict[str, int], any_card: bool = False) 
     """Everything that can be seen to be wrong with an export from the export alone.
 
     Args:
-        folder: The export.
         counts: Gets how many files were looked at.
         any_card: Whether the card may have another size than the export gave it: a push writes it anew.
     """

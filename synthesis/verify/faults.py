@@ -33,8 +33,6 @@ class Fault:
 
     Attributes:
         file: The file, relative to the run directory.
-        what: What is wrong with it.
-        remedy: What mends it.
         advice: What the user has to do; only where the remedy is his.
     """
 

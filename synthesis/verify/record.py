@@ -24,11 +24,8 @@ class CheckedRun:
     """What a run directory says of itself, read without any model.
 
     Attributes:
-        root: The run directory.
         recipe: None where it cannot be read.
-        identity: Of its pictures.
         block_size: Attempts of a block.
-        image_format: Of the stored pictures.
         runtime: None where it cannot be believed.
         broken: Blocks (label, index) in which a fault was found, or which are missing.
         counts: How much was looked at, by name, for the closing line.

@@ -21,7 +21,6 @@ def set_aside(root: Path, faults: Iterable[Fault]) -> list[Path]:
     """Move out of the way what can be made again, and what does not belong there.
 
     Args:
-        root: The run directory.
         faults: What `terrasynth.synthesis.verify.verifying.verify` found.
 
     Returns:

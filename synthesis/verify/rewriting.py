@@ -59,8 +59,6 @@ def wrong_with_bytes(path: Path, table: pa.Table, schema: pa.Schema) -> str | No
     lengths differ, which damage to a stored file whose metadata can still be read does not bring about.
 
     Args:
-        path: The file.
-        table: What was read from it.
         schema: As such files are written; reading renames the items of lists.
     """
     metadata = pq.read_metadata(path)

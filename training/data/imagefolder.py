@@ -23,7 +23,6 @@ def read_list(root: Root, place: str, source: Source) -> Iterator[Row]:
     Args:
         root: The folder of the data set.
         place: The list, relative to it; images are relative to the list's own folder.
-        source: What the user states.
 
     Raises:
         InputError: The list or a row is not as it should be.

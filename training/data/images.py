@@ -36,7 +36,6 @@ class FileImage:
     """Opens the image in a file.
 
     Attributes:
-        path: Its real path.
         rule: What the user states of its pixels.
     """
 

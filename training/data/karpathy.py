@@ -37,9 +37,7 @@ def read_captions_json(root: Root, file: str, content: object, source: Source, n
 
     Args:
         root: The folder that the file lies in.
-        file: Its name.
         content: What `captions_json` gave.
-        source: What the user states.
         notes: Receives what a user should know.
 
     Raises:

@@ -42,8 +42,6 @@ class TensorCache:
 
     Args:
         folder: Where the shards are; its name holds the key.
-        rows: Rows in all.
-        shard: Rows a shard.
     """
 
     def __init__(self, folder: Path, rows: int, shard: int) -> None:

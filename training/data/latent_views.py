@@ -84,8 +84,6 @@ class LatentViews:
     """Views of N images and their latents, a shard at a time on disk.
 
     Args:
-        images: The images of one split.
-        settings: How they are seen.
         autoencoder: Folder of the autoencoder that encodes them.
         cache: Folder for shards; a folder of its own is made in it for each combination of the above.
         device: Where images are encoded.
@@ -136,7 +134,6 @@ def ground_distances(pairs: Sequence[Pair], settings: ViewSettings, native: Sequ
 
     Args:
         pairs: N images.
-        settings: How they are seen.
         native: Ground sampling distance of each image as it is on disk.
     """
     distances = np.full((len(pairs), settings.count), np.nan, np.float32)

@@ -36,9 +36,7 @@ class ParquetImage:
     """Opens an image in a Parquet file, which may not have changed since it was listed.
 
     Attributes:
-        path: The file.
         stamp: What it was when it was listed.
-        column: The column of images.
         group: Row group.
         row: Row in it.
         rule: What the user states of its pixels.
@@ -88,7 +86,6 @@ def read_shard(root: Root, place: str, split: str, number: int, header: Mapping[
         split: The split that it belongs to; "" if rows say so themselves, or nothing does.
         number: Rows of this split in earlier files.
         header: The YAML header of the data set's card.
-        source: What the user states.
 
     Raises:
         InputError: It is damaged, or has no column of images.

@@ -55,7 +55,6 @@ def load_pictures(pairs: Sequence[Pair], size: int, label_names: tuple[str, ...]
     """Decode pictures; one that is broken, too large or of an unstated kind is added to `skipped` by name and left out.
 
     Args:
-        pairs: The pairs of one split.
         size: Side in pixels after `square`.
         label_names: Classes in index order.
         skipped: Receives what could not be read, unless it is there already.

@@ -134,7 +134,6 @@ def split_of(value: object, folder: str, names: Mapping[str, str | None], where:
     """The split of a row: "train", "val" or "test"; that of its folder if it names none, and else "train".
 
     Args:
-        value: What the row says.
         folder: What its folder says; "" for nothing.
         names: What the user says of the data's own names of splits; None leaves the row out.
         where: Named in the error.

@@ -65,7 +65,6 @@ class Source:
         splits: The data's own name of a split -> "train", "val" or "test"; None leaves its rows out.
         config: Configuration of a data set that has several; None for its only or default one.
         folders: Further folders that images may lie in.
-        rule: What is stated of pixels.
         gsd: Ground sampling distance in meters per pixel of rows that name none; None for unknown.
     """
 

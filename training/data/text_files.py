@@ -25,10 +25,6 @@ LONGEST_CELL = 1 << 24  # characters; Python's own limit of 131,072 is below a l
 def read_text(path: Path, name: str) -> str:
     r"""Text of a UTF-8 file, or of UTF-16 or UTF-32 with a byte order mark; without the mark, lines ended by "\n".
 
-    Args:
-        path: The file.
-        name: Its name in errors.
-
     Raises:
         InputError: The file cannot be read, or is no such text.
         RunError: There is no memory or no file handle left.

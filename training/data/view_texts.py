@@ -46,7 +46,6 @@ class ViewTexts:
     """The texts of N images and of their views.
 
     Args:
-        pairs: Of the images.
         views: How they are seen.
         settings: See `TextSettings`.
 
@@ -68,7 +67,6 @@ class ViewTexts:
 
         Args:
             row: Of the image.
-            view: Of the view.
             which: Of its captions, as a share in [0, 1) of their number.
             label: Whether the class is said, where it is known.
             distance: Whether the ground distance is said, where it is known.

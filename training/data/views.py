@@ -47,7 +47,6 @@ class Pictures:
     """The pictures of one split that can be read.
 
     Attributes:
-        pairs: Their pairs.
         digest: Hash of all their pixels.
     """
 

@@ -44,9 +44,7 @@ class TarImage:
     """Opens an image in a tar file, which may not have changed since it was listed.
 
     Attributes:
-        path: The tar file.
         stamp: What it was when it was listed.
-        member: The image in it.
         rule: What the user states of its pixels.
     """
 
@@ -71,7 +69,6 @@ def read_shard(root: Root, place: str, split: str, source: Source) -> Iterator[R
         root: The folder of the data set.
         place: The tar file, relative to it.
         split: The split that its name or folder says; "" for none.
-        source: What the user states.
 
     Raises:
         InputError: It is damaged, compressed or empty, or a sample is not as it should be.

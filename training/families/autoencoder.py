@@ -52,8 +52,6 @@ class AutoencoderTask(ImageCoderTask):
     Args:
         splits: Pictures at `crop` pixels or more.
         settings: See `AutoencoderSettings`.
-        device: Where the networks are.
-        perception: The perceptual distance.
         initial: Folder of an `AutoencoderKL` of the same shape to go on from.
 
     Raises:

@@ -114,8 +114,6 @@ class AutoencoderDistilTask(AdversarialTask):
     Args:
         splits: Images of `train` and `val`.
         settings: See `AutoencoderDistilSettings`.
-        device: Where the networks are.
-        teacher: Folder of the published autoencoder.
         cache: Folder for the teacher's outputs, which are made once.
         initial: Folder of a student of the same shape to go on from.
 

@@ -30,9 +30,7 @@ def distil_autoencoder(preset: Preset, loop: LoopSettings, pairs: PairSet, out: 
     `out/.cache` keeps the teacher's outputs, which are made once; `out/training.json` says what was done.
 
     Args:
-        preset: What is asked for.
         loop: The `loop` of the preset.
-        pairs: The data.
         out: Folder for weights, cache and record.
         resume: Go on from a checkpoint in `out`.
         initial: Folder of an autoencoder of the same shape to begin from; None for random weights.

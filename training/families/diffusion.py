@@ -55,7 +55,6 @@ class DiffusionSettings(TextSettings):
         heads: Attention heads of the U-Net.
         groups: Groups of the U-Net's normalization.
         text_width: Width of the text encoder.
-        text_layers: Its layers.
         vocabulary: Tokens that its tokenizer may use.
         tokens: Longest text in tokens, start and end included.
         snr_gamma: Largest signal-to-noise ratio that counts in the loss; None for equal weights.
@@ -90,7 +89,6 @@ class DiffusionTask(Task):
     Args:
         splits: Images of `train` and `val`.
         settings: See `DiffusionSettings`.
-        device: Where the networks are.
         autoencoder: Folder of the autoencoder that is saved with the model and draws previews.
         cache: Folder for latents, which are made once.
         encoder: Folder of the autoencoder that makes the latents; None for `autoencoder`. A published one that

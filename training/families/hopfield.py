@@ -84,9 +84,7 @@ class HopfieldTask(Task):
     """The transformer on cached image tokens.
 
     Args:
-        splits: Pictures.
         settings: See `HopfieldSettings`.
-        device: Where the networks are.
         tokenizer: Folder of the `VQModel`, of pictures or of latents.
         classifier: Folder of the scene classifier that judges pictures drawn for `val`.
         cache: File of the image tokens; read where it exists, else written.

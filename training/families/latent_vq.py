@@ -98,7 +98,6 @@ class LatentVQTask(AdversarialTask):
     Args:
         splits: Images of `train` and `val`.
         settings: See `LatentVQSettings`.
-        device: Where the networks are.
         autoencoder: Folder of the autoencoder whose latents are quantized.
         cache: Folder for latents, which are made once.
     """

@@ -145,8 +145,6 @@ class VQTask(ImageCoderTask):
     Args:
         splits: Pictures at `crop` pixels or more.
         settings: See `VQSettings`.
-        device: Where the networks are.
-        perception: The perceptual distance.
         initial: Folder to go on from: of a `VQModel` of the same shape, or of an `AutoencoderKL` of the same widths.
 
     Raises:
@@ -322,8 +320,6 @@ def encode_pictures(model: VQModel, pixels: torch.Tensor, batch: int = 32, mixed
     """Token ids int64 (N, h, w), on the CPU, of what a tokenizer reads, such as images float32 (N, 3, S, S) in [-1, 1].
 
     Args:
-        model: The tokenizer.
-        pixels: What it reads.
         batch: Images at once.
         mixed: Compute in bfloat16 up to the choice of the code.
     """

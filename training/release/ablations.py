@@ -42,8 +42,6 @@ def ablate(base: HopfieldSettings, loop: LoopSettings, splits: dict[str, Picture
     Args:
         base: Settings that the variants change; no pictures are drawn for `val`.
         loop: Steps, seed and so on, equal for all.
-        splits: Pictures.
-        device: Where the networks are.
         needs: Folders of the `tokenizer` and of the `classifier`.
         out: Folder of the result; a variant whose training is complete there is not trained again.
         resume: False starts anew.

@@ -65,7 +65,6 @@ def finish(out: Path, made: Mapping[str, Path], pairs: PairSet, settings: Finish
         out: Folder of the chain. Every `benchmark*.json` of `tests/benchmarks/mhn_cache.py` there goes into the card.
         made: Stage name -> its folder; the stages of the release.
         pairs: The data that trained them; `val` calibrates, `test` (where there is one) is reported.
-        settings: How much is measured.
     """
     settings = settings or FinishSettings()
     pairs = pairs.with_class()  # what is measured here is measured by class

@@ -26,7 +26,6 @@ def measure_codes(folder: Path, roots: Sequence[Path], data: PictureSet, labels:
         folder: Of the `VQModel`.
         roots: Where the classifier `scene-ucm` is.
         data: Real pictures.
-        labels: Their classes.
     """
     from diffusers import VQModel
 
@@ -56,7 +55,6 @@ def measure_guidance(folder: Path, scales: Sequence[float], judge: Callable[[NDA
     """The same texts and seeds at every guidance scale; `guidance.png` beside the model shows it.
 
     Args:
-        folder: Of the pipeline.
         scales: Guidance scales.
         judge: Gives the figures of the pictures.
         texts: What is drawn; picture i has seed i.

@@ -25,7 +25,6 @@ def draw_captions(pipeline: Callable[..., Any], captions: Sequence[str], device:
         pipeline: A diffusers text-to-image pipeline.
         captions: N texts.
         device: Where it computes, in bfloat16.
-        options: Of its call.
     """
     parts = []
     for first in range(0, len(captions), BATCH):
@@ -48,7 +47,6 @@ def judge_captions(draw: Callable[[list[str]], torch.Tensor], data: PictureSet, 
             know are passed over.
         count: Pictures to draw, or fewer where `data` has fewer.
         classifier: A classifier of `transformers`.
-        device: Where it is.
 
     Returns:
         The pictures; mean negative log-likelihood in nats of the class asked for (`nll`), `accuracy`, `n`, and

@@ -22,7 +22,6 @@ class Place:
     """Where and how a training computes.
 
     Attributes:
-        device: Of this process.
         precision: `loop.mixed_precision`.
         seed: Of views, and of noise in validation.
         cache: Folder of encoded pictures and texts.

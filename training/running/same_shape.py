@@ -12,7 +12,6 @@ def check_same_shape(own: Any, other: Any, names: Iterable[str] = ()) -> None:  
     """Compare two configurations of diffusers or transformers.
 
     Args:
-        own: What the preset says.
         other: That of `needs.initial`.
         names: What is compared; all that `own` has, if empty, but for the side of the pictures and private names.
 

@@ -36,7 +36,6 @@ def made_from(settings: LoopSettings, more: Mapping[str, object], processes: int
     Args:
         settings: Of the loop, the precision resolved.
         more: What the loop does not know: data, model settings, what it starts from.
-        processes: How many train together.
     """
     loop = settings.model_dump(mode="json", exclude=set(MAY_CHANGE))
     return dict(json.loads(json.dumps({**more, "loop": loop, "processes": processes})))
@@ -112,7 +111,6 @@ def resolved(settings: LoopSettings, device: torch.device, checkpoint: Path | No
     """The settings with a precision for "auto": that of the checkpoint, else what the processor or GPU computes well.
 
     Args:
-        settings: Of the loop.
         device: That trains.
         checkpoint: Folder that the training goes on from; None where it begins.
     """

@@ -35,11 +35,9 @@ class Fit:
     Attributes:
         size: Side in pixels at which it sees the pictures.
         steps: Optimiser steps.
-        batch_size: Pictures a step.
         seed: Of weights, order and views.
         validations: How often `val` may choose a checkpoint.
         minutes: Training ends then if that is earlier; the result is repeatable only where it is not.
-        name: What progress is reported under.
     """
 
     size: int
@@ -82,7 +80,6 @@ def trained_classifier(splits: dict[str, PictureSet], fit: Fit) -> tuple[SceneCl
 
     Args:
         splits: `train` and `val`.
-        fit: How it is trained.
     """
     preset = load_preset(SCENE)
     settings = SceneSettings.model_validate({**preset.model, "size": fit.size})
@@ -94,7 +91,6 @@ def trained_encoder(splits: dict[str, PictureSet], fit: Fit) -> tuple[Encoder, O
 
     Args:
         splits: `train` and `val`, with captions.
-        fit: How it is trained.
     """
     preset = load_preset(CLIP)
     settings = ClipSettings.model_validate({**preset.model, "size": fit.size})

@@ -40,12 +40,9 @@ def train_cell(task: str, train: Pool, val: Pool, test: Pool, budget: Budget, se
 
     Args:
         task: "scene" or "retrieval".
-        train: Pictures to learn from.
-        val: Pictures that choose the checkpoint.
         test: Real pictures.
         budget: Steps, pictures a step, size.
         seed: Of weights, order, views.
-        name: What progress is reported under.
 
     Raises:
         InputError: A class to learn that no test picture has, or pictures that are too small.

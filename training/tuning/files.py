@@ -24,8 +24,6 @@ def save_pipeline(pipeline: Any, base: Path, trained: Sequence[str], folder: Pat
     Args:
         pipeline: The pipeline, trained components in float32.
         base: Folder of the pipeline that the training started from.
-        trained: Names of the trained components.
-        folder: Where to.
     """
     index = json.loads((base / "model_index.json").read_text(encoding="utf-8"))
     index.pop("_name_or_path", None)
@@ -51,7 +49,6 @@ def check_same_training(out: Path, work: Path, identity: dict[str, object], resu
     """Refuse to carry on a training of something else; remember what this one is of.
 
     Args:
-        out: Folder of the result.
         work: Folder of checkpoint and so on.
         identity: What decides the trained weights besides steps and time, JSON-able.
         resume: False starts anew, so what an earlier training left is taken away.

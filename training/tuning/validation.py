@@ -42,8 +42,6 @@ class Validation:
     Args:
         settings: How many, and with what.
         val: The pictures of `val`.
-        device: Where encoder and classifier compute.
-        seed: Of the shuffled captions.
 
     Raises:
         InputError: The checkpoint is to be chosen by what is not measured, or the classifier lacks a class.

@@ -20,11 +20,7 @@ PLACEHOLDER = "<image>\n"  # LLaVA's; trl and processors of transformers put the
 
 
 class MessagesExporter(ParquetExporter):
-    """The conversations of the format `llava` as columns; `images` holds the one image that they are about.
-
-    Args:
-        rows_per_shard: Rows of a file.
-    """
+    """The conversations of the format `llava` as columns; `images` holds the one image that they are about."""
 
     name = "messages"
     load = (

@@ -17,11 +17,7 @@ from terrasynth.synthesis.ledger.shards import GROUP_BYTES, GROUP_ROWS
 
 
 class ParquetExporter:
-    """Shards of whole rows, as a run has them; row groups are small enough for the Hub's viewer.
-
-    Args:
-        rows_per_shard: Rows of a file.
-    """
+    """Shards of whole rows, as a run has them; row groups are small enough for the Hub's viewer."""
 
     name = "parquet"
     own: ClassVar[Sequence[str]] = (r"data/(train|validation|test)-\d{5,}\.parquet",)

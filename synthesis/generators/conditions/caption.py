@@ -75,7 +75,6 @@ class Conditioning(BaseModel):
         """The text for one picture.
 
         Args:
-            caption: What the picture shows.
             label: Its scene class; an underscore reads as a space.
             gsd: Metres a pixel, where it differs from `self.gsd`; rendered with two significant digits.
 

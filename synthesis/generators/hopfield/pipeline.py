@@ -29,7 +29,6 @@ class Txt2ImgMHNPipeline(DiffusionPipeline):
     Args:
         vqvae: Tokenizer of pictures, or of the latents of `vae`.
         transformer: Scores the next image token.
-        tokenizer: Of texts.
         temperature: Default of the call.
         top_k: Default of the call.
         top_p: Default of the call.

@@ -61,7 +61,6 @@ def generate_tokens(
     """Draw pictures as tokens.
 
     Args:
-        transformer: The network.
         text: Distinct texts, int64 (U, text_length); each is read once, however many pictures it has.
         which: Text of each picture, int64 (N,).
         uniform: Noise, float64 (N, side**2) in [0, 1).

@@ -34,7 +34,6 @@ class KeyValueCache:
     Attributes:
         keys: float (blocks, N, key_value_heads, text_length + side**2 - 1, head_width); positions not yet seen are
             zero.
-        values: The same for values.
     """
 
     keys: torch.Tensor

@@ -114,7 +114,6 @@ def cells(
     """All trainings, seed by seed, so that whatever is finished early is an answer of fewer seeds.
 
     Args:
-        design: What is compared.
         train_labels: The classes of the real training pictures.
         val_labels: The classes of the real `val` pictures.
         attempt_labels: The classes of all attempts of the run, in order of (class, k).

@@ -46,7 +46,6 @@ class TaskFindings:
     Attributes:
         task: "scene" or "retrieval".
         budget: Of each training.
-        network: What was trained.
         metrics: Their names, the first being the one that is judged.
         chance: What guessing reaches.
         percents: Shares of the real training pictures.
@@ -91,13 +90,9 @@ def measure_downstream(
     """Train what is not trained yet, and compare.
 
     Args:
-        real: The real pictures.
         attempts: The run's attempts.
-        design: What is compared.
         budgets: Task -> what each training may spend.
-        train_cell: Does one training.
         out: Folder; `cells/` in it holds a file for each training.
-        seed: Of the intervals.
         say: Is told of each training.
 
     Raises:

@@ -26,7 +26,6 @@ class GeneratorExposure:
 
     Attributes:
         kind: "unknown", "all", "none", or "list".
-        names: Of a list.
     """
 
     kind: str

@@ -59,7 +59,6 @@ class ArmFigure:
     """How one arm does.
 
     Attributes:
-        arm: Its name.
         percent: Of the real training pictures; 0 for `synthetic only`.
         n_real: Real pictures that it learned from, repetitions included.
         n_synthetic: Synthetic pictures that it learned from.
@@ -81,8 +80,6 @@ class Difference:
 
     Attributes:
         percent: Of the real training pictures.
-        arm: The one.
-        against: The other.
         difference: The mean difference.
         verdict: By `verdict_of`.
     """
@@ -100,8 +97,6 @@ class ClassDifference:
 
     Attributes:
         percent: Of the real training pictures.
-        label: The class.
-        n: Its test pictures.
         real: The score of `real only`.
         difference: The mean difference.
     """
@@ -123,7 +118,6 @@ def crossed_mean(scores: Scores, seed: int) -> Interval:
 
     Args:
         scores: Of each seed and picture, or differences of such.
-        seed: Of the resamples.
     """
     by_seed, by_picture = scores.mean(1), scores.mean(0)
     value = float(scores.mean())
@@ -154,7 +148,6 @@ def differences(scores: Mapping[tuple[str, float], Scores], percents: Sequence[f
     Args:
         scores: (arm, percent) -> scores on the metric that is judged.
         percents: Shares of the real training pictures.
-        seed: Of the intervals.
     """
     found = []
     for percent in percents:
@@ -174,7 +167,6 @@ def class_differences(
         scores: (arm, percent) -> scores on the metric that is judged.
         percents: Shares of the real training pictures.
         labels: The class of each test picture.
-        seed: Of the intervals.
     """
     names = np.array(labels, dtype=np.str_)
     found = []

@@ -80,11 +80,9 @@ class RunAttempts:
     """All attempts of a run, in order of (class, k); pictures are read when they are asked for.
 
     Attributes:
-        recipe: Its name.
         identity: Of the run's pictures.
         labels: The class of each, as the real data call it.
         accepted: bool (N,), whether it is in the data set.
-        attempts: Where they are stored.
     """
 
     recipe: str
@@ -98,7 +96,6 @@ class RunAttempts:
         """What a finished run attempted and accepted.
 
         Args:
-            run: The run directory.
             classes: Those of the real data.
 
         Raises:

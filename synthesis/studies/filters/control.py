@@ -95,11 +95,9 @@ class FilterControl:
     """What was found of all filters of a run.
 
     Attributes:
-        run: Name of the recipe.
         identity: Of the run's pictures.
         findings: One a filter, then one of all filters of the recipe together where there are several.
         settings: What decides the figures: n, seed, repeats, networks, real pictures.
-        attempts: Where the pictures are.
     """
 
     run: str
@@ -160,7 +158,6 @@ def control_filters(
         repeats: Random keeps a filter.
         seed: Decides them.
         limit: Most attempts; the first blocks of each class where there are more.
-        device: Where models run.
         cache: Folder that keeps features of pictures and texts; None for none.
 
     Raises:

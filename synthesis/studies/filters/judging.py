@@ -33,7 +33,6 @@ class Judging:
 
     Attributes:
         encoder: Scores pictures against texts.
-        classifier: Names scenes.
         alignment: float32 (N,), of the encoder.
         embeddings: float32 (N, D), of the encoder.
         seen: bool (N,), whether the classifier sees the class; None where it does not know every class.
@@ -65,7 +64,6 @@ def judge_attempts(
         encoder: Model reference of a dual encoder.
         classifier: Model reference of a scene classifier.
         real: Real pictures; None for none.
-        device: Where the models run.
         cache: Folder that keeps features of pictures and texts; None for none.
 
     Raises:

@@ -49,7 +49,6 @@ class Row:
     """One figure of a protocol, as a table shows it.
 
     Attributes:
-        name: Of the figure.
         value: With its interval and n.
         null: What it would be by chance, or "".
         ceiling: What real pictures reach, or "".
@@ -68,10 +67,7 @@ class ProtocolResult:
     """What a protocol found.
 
     Attributes:
-        protocol: Its name.
         settings: All that decides the figures: models with their hashes, counts, seeds.
-        rows: The figures for people.
-        figures: The same as plain data.
         follows: What of the published protocol is followed.
         differs: What is not.
     """
@@ -126,8 +122,6 @@ def draw(
 
     Args:
         asked: All texts, also those that are not drawn yet.
-        count: How many to draw.
-        generator: What draws.
         seed: Decides the pictures.
         out: Folder; the run lies in `pictures/`, the texts in `prompts.jsonl`.
         device: A torch device, or "auto".

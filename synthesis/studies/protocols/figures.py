@@ -54,7 +54,6 @@ def clip_score(
     """The CLIP score of generated pictures.
 
     Args:
-        clip: Any dual encoder.
         images: uint8 (N, H, W, 3).
         texts: N texts; each stands `per_text` times in a row.
         labels: N classes.

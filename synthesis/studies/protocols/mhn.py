@@ -68,7 +68,6 @@ def mhn_protocol(
     """Draw pictures for the texts of the test set and judge them; writes `mhn.json` and `mhn.md`.
 
     Args:
-        generator: What draws.
         pairs: Real pairs of the test split, each with a class.
         out: Folder for pictures and figures; the same call goes on with what is there.
         encoder: Dual encoder of the CLIP score.
@@ -77,9 +76,7 @@ def mhn_protocol(
         per_text: Pictures of each text.
         limit: Most texts, over all classes in turn; None for all.
         seed: Decides pictures and intervals.
-        device: Where to draw.
         train_and_test: Trains the zero-shot classifier; None to leave that figure out.
-        steps: Of that training.
         cache: Folder that keeps features of pictures and texts; None for none.
         on_event: Is told how the drawing goes.
 

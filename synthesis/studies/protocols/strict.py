@@ -62,7 +62,6 @@ class RealSplits:
     Attributes:
         train: What the generator may have learned from: prompts, and the ceiling of the accuracy.
         val: Against the test pictures: the floor of the distances.
-        test: The reference.
     """
 
     train: Sequence[RealPair]
@@ -80,16 +79,13 @@ def strict_protocol(
 
     Args:
         source: A generator to draw with, or the directory of a run.
-        real: The real data.
         out: Folder for pictures and figures; the same call goes on with what is there.
         prompts: Of a generator: "train" for captions of the train split, or the name of an expander.
         encoder: Dual encoder that judges.
         classifier: Scene classifier that judges.
         limit: Most pictures, over all classes in turn; None for as many as the test split has.
         seed: Decides pictures, choices and intervals.
-        device: Where to draw.
         train_and_test: Trains the classifiers of the classification accuracy score; None to leave it out.
-        steps: Of that training.
         cache: Folder that keeps features of pictures and texts; None for none.
         on_event: Is told how the drawing goes.
 
@@ -136,8 +132,6 @@ def check_prompts(made: RunPictures, real: RealSplits, prompts: object) -> int:
     """Look for captions of the test split among the texts.
 
     Args:
-        made: Pictures with their texts.
-        real: The real data.
         prompts: "train", the name of an expander, or the `prompts` of a recipe. Texts of the expander `captions` that
             reads train captions may come to equal a test caption, as those of the grammar may.
 

@@ -168,8 +168,6 @@ class LookupCounter:
     Args:
         lookup: Whose answers are counted.
         image_length: Positions that read image tokens, the last of those the lookup is asked about.
-        classes: Of the pictures.
-        vocabulary: Of the words.
         word_places: Picture and text position of each word's token, int64 (words, 2).
         keep: Largest answers to remember of each prototype.
 

@@ -36,7 +36,6 @@ class Word:
     Attributes:
         picture: Number of the first picture of this text; a text is counted once.
         position: Of the token in the text.
-        piece: What the token says.
         word: The word that it is a part of.
     """
 
@@ -52,7 +51,6 @@ class Inspection:
 
     Attributes:
         prompts: N texts.
-        labels: Their classes.
         seeds: One a picture.
         guidance: Scale that the pictures were drawn with.
         shuffle_seed: Decides the shuffles.
@@ -86,7 +84,6 @@ def inspect_prototypes(
     Memory grows with the lookups and with the pictures' tokens, not with the answers.
 
     Args:
-        pipeline: The generator.
         prompts: N >= 1 texts, one a picture.
         labels: N class names.
         seeds: N seeds, one a picture.

@@ -57,7 +57,6 @@ class Base:
     Attributes:
         name: Embedded name, Hub id, or name of a local folder.
         revision: Commit on the Hub, or content hash.
-        folder: Where its files are.
         family: What is particular to its kind.
         on_hub: Whether `name` is a Hub id.
     """
