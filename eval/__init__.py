@@ -1,4 +1,4 @@
-"""Judge pictures: dual encoders, scene classifiers, metrics with their nulls and ceilings, and reports.
+"""Judge images: dual encoders, scene classifiers, metrics with their nulls and ceilings, and reports.
 
 Works on `uint8` (N, H, W, 3) arrays, strings and feature arrays, and imports no other part of this project. Functions
 that have the name of their file are imported from there, as in `from terrasynth.eval.copies.repetition import

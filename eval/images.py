@@ -9,7 +9,7 @@ LUMA = np.array([0.299, 0.587, 0.114])
 
 
 def check_images(images: NDArray[np.uint8]) -> None:
-    """Refuse anything but a batch of RGB pictures as bytes.
+    """Refuse anything but a batch of RGB images as bytes.
 
     Raises:
         TypeError: `images` is no `uint8` array.

@@ -1,4 +1,4 @@
-"""Prompts for remote-sensing pictures: the `Prompt` type, the `Expander` protocol and the expanders that follow it."""
+"""Prompts for remote-sensing images: the `Prompt` type, the `Expander` protocol and the expanders that follow it."""
 
 from __future__ import annotations
 

@@ -11,13 +11,13 @@ from terrasynth.prompts.errors import InputError
 
 @dataclass(frozen=True)
 class Prompt:
-    """One description of one picture to be made.
+    """One description of one image to be made.
 
     Attributes:
         label: Scene class.
         captions: Ways to say what the text says, or part of it, at least one; the first is `text`.
         source: Name of the expander that wrote it.
-        scene: What the text says is in the picture, a JSON object as a string; "{}" where only the text is known.
+        scene: What the text says is in the image, a JSON object as a string; "{}" where only the text is known.
         choices: Other texts that the expander could have given instead, `text` among them; they may say more, or other
             things, and are for whoever has to draw another text (`prompts.scenes.entailment.redrawn`).
         whole: The scene behind all choices, as `scene` has it.

@@ -1,4 +1,4 @@
-"""TerraSynth: text to remote-sensing pictures to filtered, traceable image-text data sets."""
+"""TerraSynth: text to remote-sensing images to filtered, traceable image-text data sets."""
 
 from __future__ import annotations
 

@@ -28,9 +28,9 @@ class RunResult:
     """How a run ended.
 
     Attributes:
-        identity: Hash of what decides its pictures.
+        identity: Hash of what decides its images.
         counts: One per class, in the order of the data set.
-        drawn: Pictures drawn by this call; 0 when everything was there.
+        drawn: Images drawn by this call; 0 when everything was there.
         stopped: Whether `should_stop` ended it before its targets.
     """
 
@@ -56,7 +56,7 @@ class Planned:
     """Everything was checked; work begins.
 
     Attributes:
-        identity: Hash of what decides the pictures.
+        identity: Hash of what decides the images.
         counts: One per class, nothing judged yet.
         max_attempts: Most attempts of a class.
         resumed: Whether the run directory held blocks.
@@ -77,7 +77,7 @@ class BlockDone:
     Attributes:
         count: How far its class is now.
         index: The block's place in its class, from 0.
-        drawn: Pictures drawn for it; 0 when it was there.
+        drawn: Images drawn for it; 0 when it was there.
     """
 
     count: ClassCount

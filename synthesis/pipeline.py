@@ -1,4 +1,4 @@
-"""The whole flow: a recipe becomes prompts, pictures, measurements, decisions, and a data set."""
+"""The whole flow: a recipe becomes prompts, images, measurements, decisions, and a data set."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _make(
     """Draw and decide until every class is done or a stop is asked for.
 
     Returns:
-        Pictures drawn, and whether it was stopped.
+        Images drawn, and whether it was stopped.
     """
     stopped = False
     with LocalExecutor(job) as executor:

@@ -22,13 +22,13 @@ class Plan:
     """What a run would do.
 
     Attributes:
-        identity: Hash of what decides the pictures.
+        identity: Hash of what decides the images.
         prompts: The first prompts of every class.
-        present: Pictures that the run directory holds already.
-        at_least: Pictures still to be drawn if every attempt is accepted.
-        at_most: Pictures still to be drawn if every class needs `max_attempts`.
-        seconds_per_picture: Measured: drawing, encoding and measuring one picture.
-        bytes_per_picture: Measured: one stored picture.
+        present: Images that the run directory holds already.
+        at_least: Images still to be drawn if every attempt is accepted.
+        at_most: Images still to be drawn if every class needs `max_attempts`.
+        seconds_per_picture: Measured: drawing, encoding and measuring one image.
+        bytes_per_picture: Measured: one stored image.
         free_bytes: Free on the disk of the run directory.
         runtime: Device, precision and portions.
         notes: What a user should know before the first image, a sentence each.
@@ -52,7 +52,7 @@ class Plan:
 
     @property
     def bytes(self) -> tuple[int, int]:
-        """Bytes at least and at most; an accepted picture is stored in its block and in its shard."""
+        """Bytes at least and at most; an accepted image is stored in its block and in its shard."""
         return 2 * self.at_least * self.bytes_per_picture, 2 * self.at_most * self.bytes_per_picture
 
 
@@ -95,7 +95,7 @@ def plan(recipe: Recipe, out: str | Path | None = None) -> Plan:
 
 
 def _warm_up(job: Job) -> tuple[float, int]:
-    """Seconds and bytes of a picture, from one micro-batch after one that fills caches."""
+    """Seconds and bytes of an image, from one micro-batch after one that fills caches."""
     label = job.classes[0]
     count = min(job.runtime.micro_batch, job.blocks.block_size)
     prompts = job.prompts(label, 0, count)
@@ -120,7 +120,7 @@ def _timed(work: Callable[[], list[bytes]]) -> tuple[list[bytes], float]:
 
 
 def _missing(job: Job, label: str) -> tuple[int, int, int]:
-    """Pictures of a class that exist, and that are still to be drawn at least and at most; blocks are whole."""
+    """Images of a class that exist, and that are still to be drawn at least and at most; blocks are whole."""
     size = job.blocks.block_size
     wanted, attempts, _ = job.target_of(label)
     present = sum(1 for _ in job.blocks.path(label, 0).parent.glob("*.parquet"))

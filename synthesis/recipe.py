@@ -41,7 +41,7 @@ class ConditioningSettings(_Settings):
     """What a tuned model is told beside the caption; its `terrasynth.json` says how.
 
     Attributes:
-        gsd: Ground sampling distance of the wanted pictures in metres a pixel; None for the one it was tuned with.
+        gsd: Ground sampling distance of the wanted images in meters a pixel; None for the one it was tuned with.
     """
 
     gsd: float | None = Field(default=None, gt=0, le=100_000)
@@ -61,8 +61,8 @@ class GeneratorSettings(_Settings):
         guidance: Classifier-free guidance scale, >= 0; 1 and below mean no guidance. None for what the model says,
             else 3.
         scheduler: "auto" keeps the pipeline's own; otherwise the name of a diffusers scheduler class.
-        height: Picture height in pixels; None for the model's own.
-        width: Picture width in pixels; None for the model's own.
+        height: Image height in pixels; None for the model's own.
+        width: Image width in pixels; None for the model's own.
         conditioning: What a tuned model is told beside the caption.
         options: Further arguments of the pipeline's call, such as {top_k: 100} for a generator that draws tokens.
     """
@@ -105,7 +105,7 @@ class PromptSettings(BaseModel):
 
     Attributes:
         expander: Name of an entry point of the group "terrasynth.expanders".
-        classes: "all", or the labels to make pictures of, in any spelling, or by a synonym.
+        classes: "all", or the labels to make images of, in any spelling, or by a synonym.
         checks: What a prompt has to pass; None for no checks.
     """
 
@@ -177,7 +177,7 @@ class TargetSettings(_Settings):
 
 
 class OutputSettings(_Settings):
-    """How pictures are stored.
+    """How images are stored.
 
     Attributes:
         image_format: "png" and "webp" are lossless here; "jpeg" is quality 95.
@@ -223,10 +223,10 @@ class Recipe(_Settings):
 
     Attributes:
         name: What the data set is called.
-        seed: Decides every prompt and every picture.
+        seed: Decides every prompt and every image.
         generator: Which model draws.
         prompts: What it is asked to draw.
-        filters: What has to be true of a picture that is kept, in the order in which reasons are given.
+        filters: What has to be true of an image that is kept, in the order in which reasons are given.
         runtime: Where and how the work is done.
         unknown: What to do about words and classes that a model never met in training
             (`terrasynth.synthesis.execution.unread`): "warn" says so before the first image and in report and card,

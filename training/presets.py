@@ -36,7 +36,7 @@ class FinishSettings(BaseModel):
 
     Attributes:
         guidance: Scales of the sweep.
-        zero_shot_per_class: Generated pictures of each class that a classifier is trained on.
+        zero_shot_per_class: Generated images of each class that a classifier is trained on.
         zero_shot_steps: Steps of that training.
     """
 
@@ -53,7 +53,7 @@ class Preset(BaseModel):
     Attributes:
         description: One line for people.
         family: Which trainer.
-        load_size: Side in pixels at which pictures are kept in memory; of no meaning to a family that reads views of
+        load_size: Side in pixels at which images are kept in memory; of no meaning to a family that reads views of
             them from disk.
         needs: Role -> model that must exist before: a stage of the same chain, an embedded name, or a folder.
         stages: For a chain: the trainings, in order.

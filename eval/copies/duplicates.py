@@ -1,4 +1,4 @@
-"""How close is each picture to one that came before it?"""
+"""How close is each image to one that came before it?"""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def max_similarity_before(
     Looking only backwards makes the answer for a row the same however many rows follow.
 
     Args:
-        embeddings: L2-normalised (N, D), in order.
-        before: L2-normalised (M, D), all of them earlier; None for none.
+        embeddings: L2-normalized (N, D), in order.
+        before: L2-normalized (M, D), all of them earlier; None for none.
         chunk: Rows compared at a time; memory is about `chunk` squared floats.
 
     Returns:

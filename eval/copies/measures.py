@@ -1,4 +1,4 @@
-"""Ways to compare pictures: an encoder's features, the bits of a perceptual hash; and the nearest picture by each."""
+"""Ways to compare images: an encoder's features, the bits of a perceptual hash; and the nearest image by each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from terrasynth.eval.models.thumbnail import PARTS, ThumbnailEncoder
 
 
 class Measure(Protocol):
-    """A way to compare pictures.
+    """A way to compare images.
 
     Attributes:
         unit: Of its distances.
@@ -32,7 +32,7 @@ class Measure(Protocol):
         """What decides the distances, JSON-able."""
 
     def views(self, images: NDArray[np.uint8], count: int = VIEWS) -> Iterator[NDArray[Any]]:
-        """Descriptions (N, D) of the pictures in the first `count` of the eight views; the first is as they lie."""
+        """Descriptions (N, D) of the images in the first `count` of the eight views; the first is as they lie."""
 
     def nearest(self, queries: NDArray[Any], candidates: NDArray[Any], k: int = 1) -> Neighbours:
         """The k nearest of the candidates to each query; see `terrasynth.eval.copies.nearest`."""
@@ -45,7 +45,7 @@ class EncodesPictures(Protocol):
         """What decides the embeddings, JSON-able."""
 
     def encode_images(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
-        """Pictures `uint8` (N, H, W, 3) to `float32` (N, D)."""
+        """Images `uint8` (N, H, W, 3) to `float32` (N, D)."""
 
 
 class FeatureMeasure:
@@ -113,7 +113,7 @@ class HashMeasure:
 
 
 class RegisteredMeasure:
-    """1 - correlation of the details after a picture was laid over the few most like it (see `copies.registration`)."""
+    """1 - correlation of the details after an image was laid over the few most like it (see `copies.registration`)."""
 
     name = REGISTERED
     unit = "1 - correlation"
@@ -142,12 +142,12 @@ class RegisteredMeasure:
 
 @dataclass(frozen=True)
 class Nearest:
-    """The nearest other picture of each of N.
+    """The nearest other image of each of N.
 
     Attributes:
         index: int64 (N,), its row.
         distance: float32 (N,).
-        view: int64 (N,), how the picture was turned for it (see `turned`).
+        view: int64 (N,), how the image was turned for it (see `turned`).
         exact: False where an approximate index was asked.
     """
 
@@ -161,12 +161,12 @@ def nearest_picture(
     measure: Measure, images: NDArray[np.uint8], candidates: NDArray[Any] | None = None,
     own: NDArray[np.int64] | None = None,
 ) -> Nearest:
-    """The nearest candidate to each picture in any of its eight views; of equal ones the first view and row.
+    """The nearest candidate to each image in any of its eight views; of equal ones the first view and row.
 
     Args:
         images: `uint8` (N, H, W, 3).
-        candidates: Descriptions (M, D) under the same measure, as they lie; None for the pictures themselves.
-        own: int64 (N,), the row of each picture among the candidates, which is no neighbour of its own; None where it
+        candidates: Descriptions (M, D) under the same measure, as they lie; None for the images themselves.
+        own: int64 (N,), the row of each image among the candidates, which is no neighbor of its own; None where it
             is not among them.
     """
     own = np.arange(len(images)) if candidates is None else own
@@ -185,5 +185,5 @@ def nearest_picture(
 
 
 def pixel_hash(image: NDArray[np.uint8]) -> str:
-    """SHA-256 of the shape and the pixels of a picture, uint8 (H, W, 3); the first 16 hex digits."""
+    """SHA-256 of the shape and the pixels of an image, uint8 (H, W, 3); the first 16 hex digits."""
     return hashlib.sha256(str(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()[:16]

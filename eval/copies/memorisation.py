@@ -1,8 +1,8 @@
-"""Does a generator repeat its training pictures? Distances to the nearest one, beside those of real held-out pictures.
+"""Does a generator repeat its training images? Distances to the nearest one, beside those of real held-out images.
 
-A small distance alone says nothing: real chaparral lies next to real chaparral. So the distances of generated pictures
-are read on the scale of pictures that are real, of the same classes and never trained on. Training saw all eight flips
-and quarter turns of its pictures, so each picture is compared in all eight.
+A small distance alone says nothing: real chaparral lies next to real chaparral. So the distances of generated images
+are read on the scale of images that are real, of the same classes and never trained on. Training saw all eight flips
+and quarter turns of its images, so each image is compared in all eight.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from terrasynth.eval.errors import InputError
 from terrasynth.eval.metrics.figure import FEW, Figure, share_of, wilson
 
 LEVEL = 0.01
-"""The share of real pictures that are nearer than the threshold, by construction."""
+"""The share of real images that are nearer than the threshold, by construction."""
 
 RESAMPLES = 1000
 SAME_MIX = "as many of each class, by weight"
@@ -29,18 +29,18 @@ QUANTILES = (0.0, 0.01, 0.05, 0.5)
 
 @dataclass(frozen=True)
 class NearCopies:
-    """How near pictures are to those of another set, by one measure, beside a null.
+    """How near images are to those of another set, by one measure, beside a null.
 
     Attributes:
         unit: Of the distances.
-        threshold: Distance that at most `LEVEL` of the null's pictures fall below.
-        share: Of the pictures, those nearer than that; the interval resamples pictures and null.
-        null: The same share of the null's own pictures.
-        crowded: Share that is nearer to its nearest training picture than that one is to any other training picture:
+        threshold: Distance that at most `LEVEL` of the null's images fall below.
+        share: Of the images, those nearer than that; the interval resamples images and null.
+        null: The same share of the null's own images.
+        crowded: Share that is nearer to its nearest training image than that one is to any other training image:
             1 - authenticity (Alaa et al., ICML 2022, section 4.3). None where there is no training set, and for a
             measure whose distances are coarse.
-        null_crowded: The same of the null's pictures.
-        quantiles: Level -> (distance of the pictures, of the null's pictures).
+        null_crowded: The same of the null's images.
+        quantiles: Level -> (distance of the images, of the null's images).
         per_class: Class -> (number nearer than the threshold, n).
         exact: False where an approximate index was asked.
     """
@@ -60,14 +60,14 @@ class NearCopies:
 
 @dataclass(frozen=True)
 class NearPair:
-    """A picture and its nearest training picture.
+    """An image and its nearest training image.
 
     Attributes:
         measure: By which they are near.
-        row: Of the picture.
-        view: How the picture has to be turned to lie on the training picture.
+        row: Of the image.
+        view: How the image has to be turned to lie on the training image.
         distance: Between them.
-        ratio: That distance, divided by the distance of the training picture to its own nearest one. Where pictures
+        ratio: That distance, divided by the distance of the training image to its own nearest one. Where images
             are all alike it is about 1; for a copy it is about 0.
         near: Whether the distance is below the threshold.
     """
@@ -86,11 +86,11 @@ class Memorisation:
     """What `memorisation` found.
 
     Attributes:
-        n_train: Training pictures.
-        n_held_out: Held-out real pictures, the null.
-        held_out_copies: Held-out pictures that equal a training picture in every pixel; they are no part of the null.
-        exact_copies: Judged pictures that do, in any of the eight views.
-        mix: Whether the null has the classes of the judged pictures, `SAME_MIX` or `ANY_MIX`.
+        n_train: Training images.
+        n_held_out: Held-out real images, the null.
+        held_out_copies: Held-out images that equal a training image in every pixel; they are no part of the null.
+        exact_copies: Judged images that do, in any of the eight views.
+        mix: Whether the null has the classes of the judged images, `SAME_MIX` or `ANY_MIX`.
         level: Share that defines the threshold.
         measures: One entry a measure.
         pairs: The nearest pairs of each measure, by ratio.
@@ -125,21 +125,21 @@ def memorisation(
     images: NDArray[np.uint8], train: NDArray[np.uint8], held_out: NDArray[np.uint8], measures: Sequence[Measure], *,
     labels: Sequence[str] | None = None, held_out_labels: Sequence[str] | None = None, seed: int = 0, pairs: int = 16,
 ) -> Memorisation:
-    """Compare distances to the nearest training picture with those of real pictures that were not trained on.
+    """Compare distances to the nearest training image with those of real images that were not trained on.
 
-    All pictures should have one size: a distance between a sharp and a blurred picture is one of sharpness.
+    All images should have one size: a distance between a sharp and a blurred image is one of sharpness.
 
     Args:
-        images: Judged pictures, `uint8` (N, H, W, 3).
+        images: Judged images, `uint8` (N, H, W, 3).
         train: What the generator was trained on, `uint8` (M, H, W, 3), M >= 2.
-        held_out: Real pictures that it was not trained on, `uint8` (K, H, W, 3).
+        held_out: Real images that it was not trained on, `uint8` (K, H, W, 3).
         measures: How to compare; at least one.
-        labels: The class of each judged picture.
-        held_out_labels: The class of each held-out picture; with both, the null is weighted to the judged classes.
+        labels: The class of each judged image.
+        held_out_labels: The class of each held-out image; with both, the null is weighted to the judged classes.
         pairs: How many of the nearest pairs of each measure to return.
 
     Raises:
-        InputError: Too few pictures, or numbers that do not match.
+        InputError: Too few images, or numbers that do not match.
 
     Example:
         >>> import numpy as np
@@ -189,13 +189,13 @@ def near_copies(
     measure: Measure, ours: Nearest, theirs: Nearest, labels: Sequence[str] | None,
     weights: NDArray[np.float64] | None, seed: int, gap: NDArray[np.float32] | None = None,
 ) -> NearCopies:
-    """Share of pictures that are nearer than `LEVEL` of the null's are.
+    """Share of images that are nearer than `LEVEL` of the null's are.
 
     Args:
-        ours: Of the N judged pictures.
-        theirs: Of the K pictures of the null.
-        labels: The class of each judged picture.
-        weights: float64 (K,), how much each picture of the null counts; None for equally.
+        ours: Of the N judged images.
+        theirs: Of the K images of the null.
+        labels: The class of each judged image.
+        weights: float64 (K,), how much each image of the null counts; None for equally.
         gap: Distance of each candidate that is anybody's nearest to its own nearest one; None for no such figure.
     """
     even = np.ones(len(theirs.distance)) if weights is None else weights
@@ -236,7 +236,7 @@ def _threshold(distances: NDArray[np.float32], weights: NDArray[np.float64]) -> 
 def _interval(
     ours: NDArray[np.float32], theirs: NDArray[np.float32], weights: NDArray[np.float64], seed: int
 ) -> Figure:
-    """Share below the threshold; both sides are resampled, since the threshold rests on few pictures of the null."""
+    """Share below the threshold; both sides are resampled, since the threshold rests on few images of the null."""
     generator = np.random.default_rng(seed)
     shares = []
     for _ in range(RESAMPLES):
@@ -247,7 +247,7 @@ def _interval(
         shares.append((ours[generator.integers(len(ours), size=len(ours))] < threshold).mean())
     low, high = np.quantile(shares, [0.025, 0.975])
     share = float((ours < _threshold(theirs, weights)).mean())
-    if len(ours) < FEW or share in (0, 1):  # no resample of few pictures, or of equal answers, tells how few they are
+    if len(ours) < FEW or share in (0, 1):  # no resample of few images, or of equal answers, tells how few they are
         least, most = wilson(share, len(ours))
         low, high = min(low, least), max(high, most)
     return Figure(share, float(low), float(high), len(ours))

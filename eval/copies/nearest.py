@@ -1,4 +1,4 @@
-"""Nearest neighbours by cosine or by differing bits: exact in blocks, by an approximate index where there are many."""
+"""Nearest neighbors by cosine or by differing bits: exact in blocks, by an approximate index where there are many."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def nearest_by_cosine(
     Args:
         queries: float (N, D), of any length.
         candidates: float (M, D).
-        k: Neighbours of each.
-        itself: The candidates are the queries, and a row is no neighbour of its own.
+        k: Neighbors of each.
+        itself: The candidates are the queries, and a row is no neighbor of its own.
         approximate: Whether to ask an index; None from `EXACT_BELOW` candidates on.
 
     Raises:
@@ -62,8 +62,8 @@ def nearest_by_bits(
     Args:
         queries: `uint8` (N, B): B bytes of 8 bits each.
         candidates: `uint8` (M, B).
-        k: Neighbours of each.
-        itself: The candidates are the queries, and a row is no neighbour of its own.
+        k: Neighbors of each.
+        itself: The candidates are the queries, and a row is no neighbor of its own.
         approximate: Whether to ask an index; None from `EXACT_BELOW` candidates on.
 
     Raises:

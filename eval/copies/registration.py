@@ -1,9 +1,9 @@
-"""Is a picture another one that was shifted a little, turned a little, or cut out of it and enlarged?
+"""Is an image another one that was shifted a little, turned a little, or cut out of it and enlarged?
 
 Layout and detail (`terrasynth.eval.models.thumbnail`) compare cell with cell: half a cell's shift is enough for a copy
-to pass. Here the few known pictures whose spectrum is most like a picture's are laid over it as well as a shift, a turn
+to pass. Here the few known images whose spectrum is most like an image's are laid over it as well as a shift, a turn
 and a zoom can do it, and their detail is correlated where they overlap. The magnitudes of a spectrum hardly change
-where a picture is moved, so the one it was copied from is among these few; unrelated pictures find no way to lie that
+where an image is moved, so the one it was copied from is among these few; unrelated images find no way to lie that
 makes their details agree. All of it is made of layout and detail as they are stored.
 """
 
@@ -20,31 +20,31 @@ from terrasynth.eval.models.thumbnail import DETAIL_SIDE, SIDE
 
 REGISTERED = "registered"
 CANDIDATES = 4
-"""Known pictures that are laid over each picture."""
+"""Known images that are laid over each image."""
 
 VIEWS_LAID = 2
 KEPT = 10
-"""Frequencies of the spectrum in each direction, in waves a picture."""
+"""Frequencies of the spectrum in each direction, in waves an image."""
 
 DETAIL_WEIGHT = 0.7  # of the detail beside the layout, each with a variance of 1
 FARTHEST = 0.16  # a shift, as a share of the side; a turn, in radians; a zoom, as a share
-OVERLAP = 0.6  # of the picture that has to be covered
+OVERLAP = 0.6  # of the image that has to be covered
 STEPS = ((4, 8), (1, 6), (0, 4))
-"""Smoothing of the pictures (times of `_smooth`) and steps of Gauss and Newton with it, coarse to fine."""
+"""Smoothing of the images (times of `_smooth`) and steps of Gauss and Newton with it, coarse to fine."""
 
 BAND = 4  # smoothing whose result is taken off before details are correlated
 TOGETHER = 64  # pairs in memory at a time
-CHUNK = 512  # pictures whose spectra are computed at a time
+CHUNK = 512  # images whose spectra are computed at a time
 
 Float = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Registered:
-    """The known pictures that lie best over each of M.
+    """The known images that lie best over each of M.
 
     Attributes:
-        index: int64 (M, K), rows of the known pictures, the nearest first.
+        index: int64 (M, K), rows of the known images, the nearest first.
         correlation: float32 (M, K), of the details where the two overlap, -1 .. 1.
     """
 
@@ -53,10 +53,10 @@ class Registered:
 
 
 class Registration:
-    """Known pictures to lay over others.
+    """Known images to lay over others.
 
     Args:
-        layout: float (N, 768), as `ThumbnailEncoder` gives it, of each picture in each of the orientations in which it
+        layout: float (N, 768), as `ThumbnailEncoder` gives it, of each image in each of the orientations in which it
             is to be found.
         detail: float (N, 1024), the detail of the same.
     """
@@ -71,13 +71,13 @@ class Registration:
     def nearest(
         self, layout: NDArray[np.floating], detail: NDArray[np.floating], candidates: int = CANDIDATES
     ) -> Registered:
-        """Lay the known pictures that look most alike over others.
+        """Lay the known images that look most alike over others.
 
         Args:
-            layout: float (V, M, 768), of other pictures in V views; a known picture is laid over the two views that it
-                looks most alike, for a spectrum does not tell a picture from the same upside down.
+            layout: float (V, M, 768), of other images in V views; a known image is laid over the two views that it
+                looks most alike, for a spectrum does not tell an image from the same upside down.
             detail: float (V, M, 1024), of the same.
-            candidates: How many known pictures for each.
+            candidates: How many known images for each.
         """
         count, known = layout.shape[1], len(self._spectra)
         few = min(candidates, known)
@@ -108,7 +108,7 @@ def relief(layout: NDArray[np.floating], detail: NDArray[np.floating]) -> Float:
 
 
 def register(pictures: Float, known: Float) -> Float:
-    """Correlation of the details of pairs of pictures (B, S, S), the second laid over the first.
+    """Correlation of the details of pairs of images (B, S, S), the second laid over the first.
 
     A shift is found by the correlation of the whole, then shift, turn and zoom by steps of Gauss and Newton (Lucas and
     Kanade, IJCAI 1981; Baker and Matthews, IJCV 2004), coarse to fine.
@@ -131,7 +131,7 @@ def register(pictures: Float, known: Float) -> Float:
 
 
 def _shift(pictures: Float, known: Float) -> Float:
-    """The shift (B, 2) in cells, x and y, after which the known pictures correlate best; at most 1/8 of a side."""
+    """The shift (B, 2) in cells, x and y, after which the known images correlate best; at most 1/8 of a side."""
     side = pictures.shape[1]
     reach, window = side // 8, _window(side)
     spectra = [np.fft.rfft2((each - each.mean((1, 2), keepdims=True)) * window, s=(2 * side, 2 * side))
@@ -143,7 +143,7 @@ def _shift(pictures: Float, known: Float) -> Float:
 
 
 def _step(pictures: Float, known: Float, way: Float) -> Float:
-    """One step (B, 4) towards the least squared difference, with mean and contrast of the two made equal."""
+    """One step (B, 4) toward the least squared difference, with mean and contrast of the two made equal."""
     laid, inside = _laid(known, way)
     weight = inside.astype(np.float32)
     apart, under = _less_mean(pictures, weight), _less_mean(laid, weight)
@@ -153,14 +153,14 @@ def _step(pictures: Float, known: Float, way: Float) -> Float:
     slopes = np.stack([right * x + down * y, down * x - right * y, right, down], -1) * (gain * weight)[..., None]
     slopes = slopes.reshape(len(pictures), -1, 4)
     normal = slopes.transpose(0, 2, 1) @ slopes
-    normal[:, range(4), range(4)] = normal[:, range(4), range(4)] * 1.01 + 1e-3  # damped, where a picture is even
+    normal[:, range(4), range(4)] = normal[:, range(4), range(4)] * 1.01 + 1e-3  # damped, where an image is even
     wanted = slopes.transpose(0, 2, 1) @ (apart - gain * under).reshape(len(pictures), -1, 1)
     step: Float = np.linalg.solve(normal, wanted)[:, :, 0].astype(np.float32)
     return step
 
 
 def _laid(known: Float, way: Float) -> tuple[Float, NDArray[np.bool_]]:
-    """The known pictures after a shift, turn and zoom, interpolated; and where they cover the other's cells."""
+    """The known images after a shift, turn and zoom, interpolated; and where they cover the other's cells."""
     count, side, _ = known.shape
     x, y = _grid(side)
     zoom, turn, right, down = (way[:, place, None, None] for place in range(4))
@@ -180,7 +180,7 @@ def _laid(known: Float, way: Float) -> tuple[Float, NDArray[np.bool_]]:
 
 
 def _correlation(one: Float, other: Float, inside: NDArray[np.bool_]) -> Float:
-    """Correlation (B,) of two pictures over the cells inside; 0 where one of them is even there."""
+    """Correlation (B,) of two images over the cells inside; 0 where one of them is even there."""
     weight = inside.astype(np.float32)
     apart, under = _less_mean(one, weight), _less_mean(other, weight)
     spread = np.sqrt((apart**2).sum((1, 2)) * (under**2).sum((1, 2)))
@@ -196,7 +196,7 @@ def _less_mean(pictures: Float, weight: Float) -> Float:
 
 
 def _smooth(pictures: Float, times: int) -> Float:
-    """Pictures (N, S, S) averaged with their neighbours, 1 : 2 : 1 along both axes, so many times."""
+    """Images (N, S, S) averaged with their neighbors, 1 : 2 : 1 along both axes, so many times."""
     for _ in range(times):
         padded = np.pad(pictures, ((0, 0), (1, 1), (1, 1)), "edge")
         rows = (padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]) / 4
@@ -206,7 +206,7 @@ def _smooth(pictures: Float, times: int) -> Float:
 
 
 def _spectra(pictures: Float) -> Float:
-    """Square roots of the magnitudes of the lowest frequencies (N, 231), of pictures faded out towards their edges."""
+    """Square roots of the magnitudes of the lowest frequencies (N, 231), of images faded out toward their edges."""
     side = pictures.shape[1]
     faded = (pictures - pictures.mean((1, 2), keepdims=True)) * _window(side)
     found = np.abs(np.fft.fftshift(np.fft.fft2(faded), axes=(1, 2)))
@@ -216,7 +216,7 @@ def _spectra(pictures: Float) -> Float:
 
 
 def _even(pictures: Float) -> Float:
-    """Pictures with a variance of 1; zero where they have none."""
+    """Images with a variance of 1; zero where they have none."""
     spread = np.sqrt((pictures**2).mean((1, 2), keepdims=True))
     even: Float = np.divide(pictures, spread, out=np.zeros_like(pictures), where=spread > 1e-6).astype(np.float32)
     return even

@@ -1,4 +1,4 @@
-"""Does a set repeat itself? Distances to the nearest other picture of the set, beside those within real pictures."""
+"""Does a set repeat itself? Distances to the nearest other image of the set, beside those within real images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ANY_MIX = "classes as they come"
 
 @dataclass(frozen=True)
 class TwinPair:
-    """A picture and the nearest other one of the set.
+    """An image and the nearest other one of the set.
 
     Attributes:
         measure: By which they are near.
@@ -37,7 +37,7 @@ class TwinPair:
 
 @dataclass(frozen=True)
 class SelfDistances:
-    """Distances of each picture to the nearest other one of its set, by one measure, without a null.
+    """Distances of each image to the nearest other one of its set, by one measure, without a null.
 
     Attributes:
         unit: Of the distances.
@@ -55,12 +55,12 @@ class Repetition:
     """What `repetition` found.
 
     Attributes:
-        identical: Pictures that equal another one of the set in every pixel.
-        real_identical: The same of the real pictures compared with; None without.
-        n_real: Real pictures compared with, as many as pictures of the set in `measures`; 0 without.
+        identical: Images that equal another one of the set in every pixel.
+        real_identical: The same of the real images compared with; None without.
+        n_real: Real images compared with, as many as images of the set in `measures`; 0 without.
         mix: How both were chosen, `SAME_MIX` or `ANY_MIX`.
         distances: Of the whole set, one entry a measure.
-        measures: Of equal numbers of pictures and real pictures, one entry a measure; empty without real pictures.
+        measures: Of equal numbers of images and real images, one entry a measure; empty without real images.
         pairs: The nearest pairs of each measure.
     """
 
@@ -101,22 +101,22 @@ def repetition(
     images: NDArray[np.uint8], measures: Sequence[Measure], *, labels: Sequence[str] | None = None,
     real: NDArray[np.uint8] | None = None, real_labels: Sequence[str] | None = None, seed: int = 0, pairs: int = 16,
 ) -> Repetition:
-    """Find pictures of a set that are copies of one another, turned ones included.
+    """Find images of a set that are copies of one another, turned ones included.
 
-    The nearest other picture is nearer in a larger set, and classes differ: so the set and the real pictures are
+    The nearest other image is nearer in a larger set, and classes differ: so the set and the real images are
     compared at equal number, of each class where both have labels.
 
     Args:
         images: `uint8` (N, H, W, 3), N >= 2.
         measures: How to compare; at least one.
         labels: The class of each.
-        real: Real pictures of the same size, `uint8` (M, H, W, 3); without them there is no null.
+        real: Real images of the same size, `uint8` (M, H, W, 3); without them there is no null.
         real_labels: The class of each.
         seed: Of the choice of equal numbers, and of the intervals.
         pairs: How many of the nearest pairs of each measure to return.
 
     Raises:
-        InputError: Too few pictures, of two sizes, or numbers that do not match.
+        InputError: Too few images, of two sizes, or numbers that do not match.
 
     Example:
         >>> import numpy as np

@@ -13,13 +13,13 @@ from terrasynth.eval.metrics.figure import Figure, share
 
 @dataclass(frozen=True)
 class Mistake:
-    """Pictures of one class that are taken for another.
+    """Images of one class that are taken for another.
 
     Attributes:
         asked: Their class.
         seen: What they are taken for.
         count: How many.
-        n: Pictures of their class.
+        n: Images of their class.
     """
 
     asked: str
@@ -30,12 +30,12 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often pictures of one class are taken for another.
+    """How often images of one class are taken for another.
 
     Attributes:
-        asked: R classes that the pictures have, in the classifier's order.
+        asked: R classes that the images have, in the classifier's order.
         seen: All C classes of the classifier.
-        counts: R rows of C numbers of pictures.
+        counts: R rows of C numbers of images.
         network: Identity of the classifier.
     """
 
@@ -46,7 +46,7 @@ class Confusion:
 
     @property
     def n(self) -> int:
-        """Pictures in all."""
+        """Images in all."""
         return sum(map(sum, self.counts))
 
     def mistakes(self, most: int) -> list[Mistake]:
@@ -67,7 +67,7 @@ class Confusion:
         return row[self.seen.index(seen)], sum(row)
 
     def accuracy(self) -> dict[str, Figure]:
-        """Class -> share that is recognised, with its 95 % interval."""
+        """Class -> share that is recognized, with its 95 % interval."""
         return {
             asked: share(row[self.seen.index(asked)], sum(row))
             for asked, row in zip(self.asked, self.counts, strict=True)
@@ -75,10 +75,10 @@ class Confusion:
 
 
 def confusion(judged: Judged) -> Confusion:
-    """Count what the classifier takes each picture for.
+    """Count what the classifier takes each image for.
 
     Raises:
-        ValueError: Pictures without labels.
+        ValueError: Images without labels.
     """
     size = len(judged.known)
     table = np.bincount(judged.places * size + judged.probabilities.argmax(1), minlength=size * size)

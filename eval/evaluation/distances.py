@@ -1,4 +1,4 @@
-"""Every distance between the features of pictures and those of real ones, with its interval and its floor."""
+"""Every distance between the features of images and those of real ones, with its interval and its floor."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def compare(
     """All distances on the features of one network.
 
     Args:
-        features: Of the pictures (N, F).
-        real: Of the reference pictures (M, F); or their statistics, which serve for the Frechet distance alone.
+        features: Of the images (N, F).
+        real: Of the reference images (M, F); or their statistics, which serve for the Frechet distance alone.
         floor: Beside statistics: what is known of real against real.
     """
     if real is None:

@@ -1,4 +1,4 @@
-"""Judge a set of pictures with their texts and classes: every figure beside its null and its ceiling."""
+"""Judge a set of images with their texts and classes: every figure beside its null and its ceiling."""
 
 from __future__ import annotations
 
@@ -42,31 +42,31 @@ def evaluate(
     reference_statistics: FeatureStatistics | None = None, reference_floor: FrechetFloor | None = None,
     picture_encoders: Sequence[PictureEncoder] = (), coded: Coded | None = None, seed: int = 0,
 ) -> Evaluation:
-    """Measure recognition, alignment, diversity and distance to real pictures.
+    """Measure recognition, alignment, diversity and distance to real images.
 
-    The encoder should be another one than the one that filtered the pictures; so should the reference be of pictures
-    that neither the generator nor the evaluators were trained on. Each network sees each picture once. The same
-    arguments give the same figures. The order of the pictures has a part in what is drawn (intervals, nulls, floors,
+    The encoder should be another one than the one that filtered the images; so should the reference be of images
+    that neither the generator nor the evaluators were trained on. Each network sees each image once. The same
+    arguments give the same figures. The order of the images has a part in what is drawn (intervals, nulls, floors,
     extrapolation), in no other figure.
 
     Args:
         images: `uint8` (N, H, W, 3).
-        texts: The text of each picture.
-        labels: The class of each picture, as the classifier names them.
+        texts: The text of each image.
+        labels: The class of each image, as the classifier names them.
         encoder: Gives alignment, retrieval and CMMD.
         classifier: Gives recognition, inception score, and the features of Frechet distance, KID and coverage.
-        reference_images: Real pictures `uint8` (M, H, W, 3), M >= 4; without them there are no distances.
+        reference_images: Real images `uint8` (M, H, W, 3), M >= 4; without them there are no distances.
         reference_texts: A caption of each, for the ceilings of alignment and retrieval.
         reference_labels: The class of each, for the ceiling of the recognition.
-        reference_statistics: In place of reference pictures: statistics of the classifier's features of such, which
+        reference_statistics: In place of reference images: statistics of the classifier's features of such, which
             give a Frechet distance alone. That they are of this classifier is for the caller to check.
         reference_floor: Real against real, as it was measured when those statistics were.
         picture_encoders: Further networks for Frechet distance, KID and coverage.
-        coded: The reference pictures, coded and decoded by the autoencoder of the generator.
+        coded: The reference images, coded and decoded by the autoencoder of the generator.
         seed: Of bootstrap, shuffling and splits.
 
     Raises:
-        InputError: Numbers that do not match, a class that the classifier does not know, or too few pictures.
+        InputError: Numbers that do not match, a class that the classifier does not know, or too few images.
 
     Example:
         >>> import numpy as np
@@ -106,15 +106,15 @@ def measure(
     """The figures of `evaluate`, from what the networks said.
 
     Args:
-        judged: The pictures, with texts and labels.
-        real: Reference pictures, at least four; two judged pictures are needed then.
+        judged: The images, with texts and labels.
+        real: Reference images, at least four; two judged images are needed then.
         seed: Of bootstrap, shuffling and splits.
         reference_statistics: As in `evaluate`.
         reference_floor: As in `evaluate`.
         realism: What texture and spectrum say, which no network sees; None where nobody looked.
 
     Raises:
-        ValueError: Judged pictures without texts or labels.
+        ValueError: Judged images without texts or labels.
     """
     distances = compare(judged.features, reference_statistics if real is None else real.features, judged.classifier,
                         seed, reference_floor)

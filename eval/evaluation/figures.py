@@ -1,4 +1,4 @@
-"""What an evaluation holds: one record a metric, each with its numbers of pictures, its null, its floor or ceiling."""
+"""What an evaluation holds: one record a metric, each with its numbers of images, its null, its floor or ceiling."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def network_name(network: Network) -> str:
 
 @dataclass(frozen=True)
 class SceneFigures:
-    """Is the asked-for class recognised?
+    """Is the asked-for class recognized?
 
     Attributes:
-        accuracy: Share of pictures whose most probable class is their label.
+        accuracy: Share of images whose most probable class is their label.
         per_class: Class -> (share, n).
         chance: Accuracy of a guess, 1 / number of classes.
-        ceiling: The same on the real reference pictures, where their labels were given.
+        ceiling: The same on the real reference images, where their labels were given.
     """
 
     accuracy: Figure
@@ -42,11 +42,11 @@ class SceneFigures:
 
 @dataclass(frozen=True)
 class AlignmentFigures:
-    """CLIP score: cosine of picture and text (CLIPScore, Hessel et al., EMNLP 2021, without its factor 2.5).
+    """CLIP score: cosine of image and text (CLIPScore, Hessel et al., EMNLP 2021, without its factor 2.5).
 
     Attributes:
         score: Mean cosine of the true pairs.
-        null: Mean cosine when the texts are shuffled; None for a single picture.
+        null: Mean cosine when the texts are shuffled; None for a single image.
         null_kind: What the shuffled texts are.
         ceiling: Mean cosine of real pairs, where reference texts were given.
     """
@@ -60,12 +60,12 @@ class AlignmentFigures:
 
 @dataclass(frozen=True)
 class RetrievalFigures:
-    """R@k both ways, of all pictures and all texts.
+    """R@k both ways, of all images and all texts.
 
     Attributes:
         found: The shares, each beside chance.
         ceiling: The same of real pairs, where reference texts were given.
-        n_real: Real pictures in the ceiling: as many as there are others, a random sample where there are more. Fewer
+        n_real: Real images in the ceiling: as many as there are others, a random sample where there are more. Fewer
             candidates are easier to find one's way in. 0 without reference texts.
     """
 
@@ -77,11 +77,11 @@ class RetrievalFigures:
 
 @dataclass(frozen=True)
 class InceptionFigures:
-    """Inception score on the probabilities of the scene classifier; 1 where it tells no picture from another.
+    """Inception score on the probabilities of the scene classifier; 1 where it tells no image from another.
 
     Attributes:
-        most: The score of pictures that the classifier is sure of, evenly over its classes: their number.
-        equal: The score of as many real pictures, and of as many of these; None without reference.
+        most: The score of images that the classifier is sure of, evenly over its classes: their number.
+        equal: The score of as many real images, and of as many of these; None without reference.
     """
 
     found: InceptionScore
@@ -92,21 +92,21 @@ class InceptionFigures:
 
 @dataclass(frozen=True)
 class FrechetFigures:
-    """Squared Frechet distance to the reference pictures.
+    """Squared Frechet distance to the reference images.
 
     Attributes:
-        distance: Between all pictures and all reference pictures.
-        n_reference: Reference pictures.
-        floor: Real against real: disjoint samples of `n` pictures, or of half the reference where that is less; None
+        distance: Between all images and all reference images.
+        n_reference: Reference images.
+        floor: Real against real: disjoint samples of `n` images, or of half the reference where that is less; None
             where only statistics of the reference are known, without their floor.
-        dim: Width of the features; with fewer pictures than this a covariance is singular and the distance biased.
+        dim: Width of the features; with fewer images than this a covariance is singular and the distance biased.
         network: Identity of the network whose features these are.
-        at_floor: As many of the pictures against the same real pictures as in the floor, mean of the repeats.
-        low: Lower end of the 95 % interval of the distance at these numbers of pictures, from random halves
+        at_floor: As many of the images against the same real images as in the floor, mean of the repeats.
+        low: Lower end of the 95 % interval of the distance at these numbers of images, from random halves
             (`terrasynth.eval.metrics.intervals`); it does not reach for the bias. None where there are fewer than four
-            pictures.
+            images.
         high: Upper end.
-        infinity: The distance extrapolated to endless samples of both; None with fewer than eight pictures.
+        infinity: The distance extrapolated to endless samples of both; None with fewer than eight images.
     """
 
     distance: float
@@ -122,13 +122,13 @@ class FrechetFigures:
 
     @property
     def biased(self) -> bool:
-        """Whether one of the sets has too few pictures for a covariance of full rank: then look at `infinity`."""
+        """Whether one of the sets has too few images for a covariance of full rank: then look at `infinity`."""
         return min(self.n, self.n_reference) <= self.dim
 
 
 @dataclass(frozen=True)
 class KernelFigures:
-    """KID to the reference pictures.
+    """KID to the reference images.
 
     Attributes:
         found: The distance, its interval, and its subsets.
@@ -145,15 +145,15 @@ class KernelFigures:
 
 @dataclass(frozen=True)
 class CmmdFigures:
-    """CMMD to the reference pictures, on the embeddings of the dual encoder.
+    """CMMD to the reference images, on the embeddings of the dual encoder.
 
     Attributes:
         distance: By the biased estimator, as in the published code; it grows as the sets get smaller.
         unbiased: By the unbiased one; it may lie below 0.
         low: Lower end of the 95 % interval of the biased one at these numbers, from random halves; None where there
-            are fewer than four pictures.
+            are fewer than four images.
         high: Upper end.
-        n_reference: Reference pictures.
+        n_reference: Reference images.
         equal: The biased one, real against real, and these against real, at equal size.
         dim: Width of the embeddings.
         network: Identity of the encoder; the paper's is CLIP ViT-L/14 at 336 px.
@@ -172,14 +172,14 @@ class CmmdFigures:
 
 @dataclass(frozen=True)
 class CoverageFigures:
-    """Precision, recall, density and coverage against the reference pictures.
+    """Precision, recall, density and coverage against the reference images.
 
-    No interval: a resample that repeats a picture, and a smaller sample, both change the neighbours that the figures
+    No interval: a resample that repeats an image, and a smaller sample, both change the neighbors that the figures
     are made of. The range of real against real, at the size that it has, is what there is.
 
     Attributes:
         found: The four shares.
-        equal: Each of them by its name, at equal size; empty where half of the reference has no k neighbours.
+        equal: Each of them by its name, at equal size; empty where half of the reference has no k neighbors.
         network: Identity of the network whose features these are.
     """
 
@@ -190,16 +190,16 @@ class CoverageFigures:
 
 @dataclass(frozen=True)
 class DiversityFigures:
-    """How different the pictures are from one another. No interval: a resample repeats pictures, and is less diverse.
+    """How different the images are from one another. No interval: a resample repeats images, and is less diverse.
 
     Attributes:
-        vendi: Vendi score; it grows with the number of pictures.
+        vendi: Vendi score; it grows with the number of images.
         distance: Mean of 1 - cosine over all pairs.
-        distance_within: The same within classes, averaged over them; None where no class has two pictures.
-        real_vendi: The same of as many real pictures, a random sample where there are more.
+        distance_within: The same within classes, averaged over them; None where no class has two images.
+        real_vendi: The same of as many real images, a random sample where there are more.
         real_distance: The same.
         real_distance_within: The same.
-        n_real: Real pictures, at most n; fewer make the first of the real figures smaller. 0 without reference.
+        n_real: Real images, at most n; fewer make the first of the real figures smaller. 0 without reference.
         network: Identity of the network whose features these are.
     """
 
@@ -230,7 +230,7 @@ class NotMeasured:
 
 @dataclass(frozen=True)
 class Distances:
-    """How far the pictures are from the reference pictures, on the features of one network.
+    """How far the images are from the reference images, on the features of one network.
 
     Attributes:
         frechet: Frechet distance.

@@ -1,4 +1,4 @@
-"""What a reader of an evaluation should know first: what is worse than real pictures, and what does not bear weight."""
+"""What a reader of an evaluation should know first: what is worse than real images, and what does not bear weight."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from terrasynth.eval.metrics.floors import AtEqualSize
 
 GRID = 3.0
-"""Decibels of a grid peak above that of real pictures from which on it is seen."""
+"""Decibels of a grid peak above that of real images from which on it is seen."""
 
 LEAST = 30
-"""Pictures of a class below which its accuracy alone says little."""
+"""Images of a class below which its accuracy alone says little."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Finding:
     """One thing to know.
 
     Attributes:
-        kind: "worse" than real pictures or than chance allows, a reason for "caution" with a figure, or "fine".
+        kind: "worse" than real images or than chance allows, a reason for "caution" with a figure, or "fine".
         text: In words, with the figures.
     """
 
@@ -43,10 +43,10 @@ def findings(
 
     Args:
         evaluation: The figures.
-        generated: Confusion of these pictures.
-        real: Confusion of real pictures.
-        copies: Distances to training pictures.
-        filtered_by: Identities of the networks that chose the pictures.
+        generated: Confusion of these images.
+        real: Confusion of real images.
+        copies: Distances to training images.
+        filtered_by: Identities of the networks that chose the images.
     """
     found = [*_recognition(evaluation), *_alignment(evaluation)]
     for each in (Distances(evaluation.frechet, evaluation.kid, evaluation.coverage, ()), *evaluation.further):
@@ -130,7 +130,7 @@ def _frechet(f: FrechetFigures) -> Iterator[Finding]:
 
 def _coverage(figures: CoverageFigures) -> Iterator[Finding]:
     for name, equal in figures.equal.items():
-        if name != "density":  # above the range of real pictures it is no better
+        if name != "density":  # above the range of real images it is no better
             yield _range(name.capitalize(), equal, figures.network, True, ".3f")
 
 

@@ -19,10 +19,10 @@ class SweepPoint:
     """One run.
 
     Attributes:
-        identity: Hash of what decided its pictures.
+        identity: Hash of what decided its images.
         score: CLIP score.
         accuracy: Scene accuracy.
-        frechet: Distance to real pictures; None without.
+        frechet: Distance to real images; None without.
     """
 
     guidance: float

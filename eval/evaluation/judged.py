@@ -1,4 +1,4 @@
-"""What the networks say about pictures: each network sees each picture once, and every figure is made of that."""
+"""What the networks say about images: each network sees each image once, and every figure is made of that."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Judged:
-    """What the networks say about N pictures.
+    """What the networks say about N images.
 
     Attributes:
         networks: Identities of the further networks.
@@ -28,9 +28,9 @@ class Judged:
         probabilities: float32 (N, C), of the classifier.
         features: float32 (N, F), of the classifier.
         further: Of each further network, its features float32 (N, G).
-        texts: The text of each picture; None where there is none.
+        texts: The text of each image; None where there is none.
         sentences: float32 (N, D), of unit length, what the encoder makes of these texts.
-        labels: The class of each picture, one of `known`; None where the data names none.
+        labels: The class of each image, one of `known`; None where the data names none.
     """
 
     encoder: Network
@@ -50,7 +50,7 @@ class Judged:
 
     @property
     def scores(self) -> NDArray[np.float32]:
-        """CLIP score float32 (N,) of each picture and its text; without texts there is none.
+        """CLIP score float32 (N,) of each image and its text; without texts there is none.
 
         Raises:
             ValueError: There are no texts.
@@ -62,7 +62,7 @@ class Judged:
 
     @property
     def places(self) -> NDArray[np.intp]:
-        """Column of each picture's own class (N,).
+        """Column of each image's own class (N,).
 
         Raises:
             ValueError: There are no labels.
@@ -74,13 +74,13 @@ class Judged:
 
     @property
     def hits(self) -> NDArray[np.bool_]:
-        """Whether the most probable class of each picture is its own (N,)."""
+        """Whether the most probable class of each image is its own (N,)."""
         found: NDArray[np.bool_] = self.probabilities.argmax(1) == self.places
         return found
 
     @property
     def own_probability(self) -> NDArray[np.float32]:
-        """The probability float32 (N,) that the classifier gives to the class of each picture."""
+        """The probability float32 (N,) that the classifier gives to the class of each image."""
         found: NDArray[np.float32] = self.probabilities[np.arange(len(self)), self.places]
         return found
 
@@ -89,18 +89,18 @@ def judge(
     images: NDArray[np.uint8], texts: Sequence[str] | None, labels: Sequence[str] | None, *, encoder: Encoder,
     classifier: SceneClassifier, picture_encoders: Sequence[PictureEncoder] = (), what: str = "pictures",
 ) -> Judged:
-    """Show pictures to every network.
+    """Show images to every network.
 
     Args:
         images: `uint8` (N, H, W, 3).
-        texts: The text of each picture.
-        labels: The class of each picture, as the classifier names them.
+        texts: The text of each image.
+        labels: The class of each image, as the classifier names them.
         encoder: A dual encoder.
         classifier: A scene classifier.
         picture_encoders: Further networks.
 
     Raises:
-        InputError: No pictures, numbers that do not match, or a class that the classifier does not know.
+        InputError: No images, numbers that do not match, or a class that the classifier does not know.
     """
     check_pictures(what, images, texts, labels, classifier.labels)
     seen = classifier.classify(images)
@@ -116,10 +116,10 @@ def check_pictures(
     what: str, images: NDArray[np.uint8], texts: Sequence[str] | None, labels: Sequence[str] | None,
     known: Sequence[str],
 ) -> None:
-    """Check what `judge` needs, before any network sees a picture.
+    """Check what `judge` needs, before any network sees an image.
 
     Raises:
-        InputError: No pictures, numbers that do not match, or a class that is not among the `known` ones.
+        InputError: No images, numbers that do not match, or a class that is not among the `known` ones.
     """
     if not len(images):
         raise InputError(f"no {what}: give at least one")

@@ -42,12 +42,12 @@ class Row:
     Attributes:
         name: Of the metric.
         network: Whose features or scores it is made of.
-        n: Numbers of pictures.
+        n: Numbers of images.
         value: The figure; "not measured".
         interval: Its 95 % interval, or "" where there is none.
         null: What it is where there is nothing to find.
-        real: What it is for real pictures, with its range and number.
-        equal: What it is for these pictures at that number.
+        real: What it is for real images, with its range and number.
+        equal: What it is for these images at that number.
         note: What else is to be said of it.
         seed: Of what was drawn.
     """
@@ -304,21 +304,21 @@ class Evaluation:
     """What `evaluate` found.
 
     Attributes:
-        n: Pictures judged.
+        n: Images judged.
         seed: Seed of bootstrap, shuffling and splits.
         scene: Recognition of the class.
         alignment: Agreement with the text.
-        frechet: Distance to real pictures on features of the classifier, where reference pictures were given.
-        diversity: On embeddings of the encoder and on features of the classifier; empty for a single picture.
-        retrieval: Texts among pictures and pictures among texts, by the encoder; None for a single picture.
+        frechet: Distance to real images on features of the classifier, where reference images were given.
+        diversity: On embeddings of the encoder and on features of the classifier; empty for a single image.
+        retrieval: Texts among images and images among texts, by the encoder; None for a single image.
         inception: Inception score on the classifier's probabilities.
-        kid: Kernel distance to real pictures on features of the classifier.
+        kid: Kernel distance to real images on features of the classifier.
         cmmd: The same on embeddings of the encoder.
         coverage: Precision, recall, density and coverage on features of the classifier.
         further: Distances on the features of further networks, in the order in which they were given.
         missing: What could not be measured, and why.
-        realism: Whether texture and spectrum tell the pictures from the reference pictures.
-        coded: The same of reference pictures that the generator's autoencoder coded and decoded.
+        realism: Whether texture and spectrum tell the images from the reference images.
+        coded: The same of reference images that the generator's autoencoder coded and decoded.
     """
 
     n: int

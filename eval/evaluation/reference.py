@@ -1,7 +1,7 @@
-"""Reference statistics that can be shipped: a Frechet distance to real pictures, without the pictures.
+"""Reference statistics that can be shipped: a Frechet distance to real images, without the images.
 
-A reference is a folder: `reference.json` (what the pictures are, with the hash of each) and one `safetensors` file a
-network with mean and covariance. It holds no picture, no caption, and no single picture's features.
+A reference is a folder: `reference.json` (what the images are, with the hash of each) and one `safetensors` file a
+network with mean and covariance. It holds no image, no caption, and no single image's features.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FEWEST = 4
 
 @dataclass(frozen=True)
 class NetworkStatistics:
-    """The reference pictures as one network sees them.
+    """The reference images as one network sees them.
 
     Attributes:
         precision: What moves the last digits, such as "float32 on cpu".
@@ -48,12 +48,12 @@ class NetworkStatistics:
 
 @dataclass(frozen=True)
 class Reference:
-    """Statistics of real pictures.
+    """Statistics of real images.
 
     Attributes:
-        split: Which pictures of it.
-        size: (width, height) that the pictures were brought to, in pixels.
-        files: Name and `pixel_hash` of each picture as it was before, in the order of the data.
+        split: Which images of it.
+        size: (width, height) that the images were brought to, in pixels.
+        files: Name and `pixel_hash` of each image as it was before, in the order of the data.
         networks: One entry a network.
     """
 
@@ -67,15 +67,15 @@ class Reference:
 
     @property
     def files_hash(self) -> str:
-        """16 hex digits that name this list of pictures."""
+        """16 hex digits that name this list of images."""
         return text_hash(json.dumps(self.files))
 
     def of(self, network: Mapping[str, object], size: tuple[int, int]) -> NetworkStatistics:
-        """The statistics under a network, for pictures of a size.
+        """The statistics under a network, for images of a size.
 
         Args:
             network: Identity of the network in use.
-            size: (width, height) of the pictures to compare.
+            size: (width, height) of the images to compare.
 
         Raises:
             InputError: The reference is of another size or of other networks.
@@ -158,18 +158,18 @@ def make_reference(
     name: str, images: NDArray[np.uint8], files: Sequence[tuple[str, str]], encoders: Sequence[PictureEncoder], *,
     data: str, split: str, resampling: str, seed: int = 0,
 ) -> Reference:
-    """Statistics of real pictures under each of the encoders.
+    """Statistics of real images under each of the encoders.
 
     Args:
         images: `uint8` (N, H, W, 3), N >= 4.
         files: Name and `pixel_hash` of each, before it was resized.
         encoders: At least one.
-        split: Which pictures of it.
+        split: Which images of it.
         resampling: How they were brought to their size.
         seed: Of the floor's random halves.
 
     Raises:
-        InputError: Too few pictures, or another number of files.
+        InputError: Too few images, or another number of files.
 
     Example:
         >>> import numpy as np
@@ -195,7 +195,7 @@ def make_reference(
 
 
 def reference_features(encoder: PictureEncoder, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The features that references are made of, and that pictures have to be compared by.
+    """The features that references are made of, and that images have to be compared by.
 
     Those of a dual encoder are brought to unit length: nothing in its training holds their lengths, and a few long ones
     would decide the distance.

@@ -1,4 +1,4 @@
-"""Do the pictures lie among the real ones, and the real ones among them? Four shares over balls of neighbours."""
+"""Do the images lie among the real ones, and the real ones among them? Four shares over balls of neighbors."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ BLOCK = 2048
 
 @dataclass(frozen=True)
 class Coverage:
-    """Shares of pictures in balls around pictures; a ball reaches to the k-th nearest picture of the same set.
+    """Shares of images in balls around images; a ball reaches to the k-th nearest image of the same set.
 
     Attributes:
-        precision: Share of the pictures that lie in the ball of a real one (Kynkaanniemi et al., NeurIPS 2019,
-            equation 2). One outlier among the real pictures has a ball that takes in much.
-        recall: Share of the real pictures that lie in the ball of a generated one (the same, equation 3).
-        density: Mean number of real balls a picture lies in, over k (Naeem et al., ICML 2020, equation 3); an outlier
-            counts little. Around 1 for pictures like the real ones, and it may be larger.
-        coverage: Share of the real pictures whose ball holds a generated one (the same, equation 4).
-        k: Neighbours.
-        n_reference: Real pictures.
+        precision: Share of the images that lie in the ball of a real one (Kynkaanniemi et al., NeurIPS 2019,
+            equation 2). One outlier among the real images has a ball that takes in much.
+        recall: Share of the real images that lie in the ball of a generated one (the same, equation 3).
+        density: Mean number of real balls an image lies in, over k (Naeem et al., ICML 2020, equation 3); an outlier
+            counts little. Around 1 for images like the real ones, and it may be larger.
+        coverage: Share of the real images whose ball holds a generated one (the same, equation 4).
+        k: Neighbors.
+        n_reference: Real images.
     """
 
     precision: float
@@ -39,17 +39,17 @@ class Coverage:
 def measure_coverage(
     features: NDArray[np.floating], reference: NDArray[np.floating], k: int = NEIGHBOURS
 ) -> Coverage:
-    """Precision, recall, density and coverage. All of them depend on both numbers of pictures.
+    """Precision, recall, density and coverage. All of them depend on both numbers of images.
 
-    A picture on the very edge of a ball is outside, as in the code of Naeem et al.
+    An image on the very edge of a ball is outside, as in the code of Naeem et al.
 
     Args:
-        features: Of the pictures (N, F), N > k.
-        reference: Of the real pictures (M, F), M > k, of the same network.
-        k: Neighbours, >= 1.
+        features: Of the images (N, F), N > k.
+        reference: Of the real images (M, F), M > k, of the same network.
+        k: Neighbors, >= 1.
 
     Raises:
-        ValueError: Widths that differ, or too few pictures.
+        ValueError: Widths that differ, or too few images.
 
     Example:
         >>> import numpy as np
@@ -65,7 +65,7 @@ def measure_coverage(
         )
     if not 1 <= k < min(len(features), len(reference)):
         raise ValueError(f"the {k} nearest of {len(features)} and of {len(reference)} pictures: give more than {k}")
-    # About the middle of the real pictures, distances lose fewest digits.
+    # About the middle of the real images, distances lose fewest digits.
     middle = reference.mean(0, dtype=np.float64)
     own, real = features.astype(np.float64) - middle, reference.astype(np.float64) - middle
     own_radius, real_radius = _radii(own, k), _radii(real, k)

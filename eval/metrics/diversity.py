@@ -1,4 +1,4 @@
-"""How different the pictures of a set are from one another, on features of a named network."""
+"""How different the images of a set are from one another, on features of a named network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def vendi_score(features: NDArray[np.floating]) -> float:
-    """Effective number of different pictures (Friedman & Dieng, TMLR 2023): exp of the entropy of K / N's eigenvalues.
+    """Effective number of different images (Friedman & Dieng, TMLR 2023): exp of the entropy of K / N's eigenvalues.
 
     K are the cosines of all pairs. The eigenvalues that are not zero are those of X^T X / N as well, so that the cost
     grows with the smaller of N and F.
@@ -18,7 +18,7 @@ def vendi_score(features: NDArray[np.floating]) -> float:
         features: float (N, F), N >= 1, no row of length zero.
 
     Returns:
-        1 where all pictures are the same, N where all are orthogonal; it grows with N, so compare at equal N.
+        1 where all images are the same, N where all are orthogonal; it grows with N, so compare at equal N.
 
     Raises:
         ValueError: No features, or a row of length zero.
@@ -54,7 +54,7 @@ def mean_pairwise_distance(features: NDArray[np.floating]) -> float:
 
 
 def mean_distance_within(features: NDArray[np.floating], labels: Sequence[str]) -> float:
-    """`mean_pairwise_distance` within each class that has two pictures, averaged over those classes.
+    """`mean_pairwise_distance` within each class that has two images, averaged over those classes.
 
     Raises:
         ValueError: No class has two, or a row has length zero.

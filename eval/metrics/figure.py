@@ -61,7 +61,7 @@ def bootstrap_mean(
 
     Args:
         values: What is averaged, each counting as much.
-        groups: N keys: values with one key are not independent, as cosines of pictures that were drawn of one text.
+        groups: N keys: values with one key are not independent, as cosines of images that were drawn of one text.
             Whole groups are drawn anew then. None where all are independent.
 
     Raises:

@@ -1,7 +1,7 @@
 """Real against real at equal size: what a figure is where there is nothing to tell apart.
 
-A distance of 20 is far or near depending on what other real pictures are at, and that depends on how many there are.
-So real pictures are split into two random, disjoint samples and measured against each other, and as many generated
+A distance of 20 is far or near depending on what other real images are at, and that depends on how many there are.
+So real images are split into two random, disjoint samples and measured against each other, and as many generated
 ones are measured against the same real samples: two figures that may be compared.
 """
 
@@ -20,14 +20,14 @@ Features = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class AtEqualSize:
-    """One figure of real and of generated pictures, in samples of the same size.
+    """One figure of real and of generated images, in samples of the same size.
 
     Attributes:
-        real: Mean over the repeats, of real pictures: the floor of a distance, the ceiling of a share.
+        real: Mean over the repeats, of real images: the floor of a distance, the ceiling of a share.
         low: Smallest of these.
         high: Largest of these.
-        generated: Mean over the repeats, of generated pictures.
-        n: Pictures in a sample, of each side where there are two.
+        generated: Mean over the repeats, of generated images.
+        n: Images in a sample, of each side where there are two.
         repeats: Number of random samples.
     """
 
@@ -44,11 +44,11 @@ def against_real(
     measure: Callable[[Features, Features], Mapping[str, float]], pictures: Features, real: Features, seed: int,
     repeats: int = REPEATS,
 ) -> dict[str, AtEqualSize]:
-    """Measure real against other real pictures, and generated against the same real ones.
+    """Measure real against other real images, and generated against the same real ones.
 
     Args:
-        measure: Figures by name of two arrays: pictures, and real pictures to compare them with.
-        pictures: Of the generated pictures (N, F).
+        measure: Figures by name of two arrays: images, and real images to compare them with.
+        pictures: Of the generated images (N, F).
         real: Of the real ones (M, F). A sample holds half of them, or N where that is less.
         repeats: Number of random samples.
     """
@@ -66,11 +66,11 @@ def as_many_real(
     measure: Callable[[Features], Mapping[str, float]], pictures: Features, real: Features, seed: int,
     repeats: int = REPEATS,
 ) -> dict[str, AtEqualSize]:
-    """Measure a figure that needs no comparison on as many real as generated pictures: the smaller of both numbers.
+    """Measure a figure that needs no comparison on as many real as generated images: the smaller of both numbers.
 
     Args:
         measure: Figures by name of one array.
-        pictures: Of the generated pictures (N, F).
+        pictures: Of the generated images (N, F).
         real: Of the real ones (M, F).
         repeats: Number of random samples.
     """

@@ -1,7 +1,7 @@
 """The Frechet distance between two sets of features (Heusel et al., NeurIPS 2017), with its floor and its limit.
 
 Features come from whichever network the caller names; a distance without that name means nothing. A distance also
-means nothing without its floor: two samples of the same pictures are not at zero, and the fewer they are the farther.
+means nothing without its floor: two samples of the same images are not at zero, and the fewer they are the farther.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = [
 FLOOR_REPEATS = 10
 INFINITY_POINTS = 15
 INFINITY_SMALLEST = 0.5
-"""Share of the pictures in the smallest sample of the extrapolation: far below it the bias is no line over 1/n."""
+"""Share of the images in the smallest sample of the extrapolation: far below it the bias is no line over 1/n."""
 
 
 def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
@@ -61,9 +61,9 @@ def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
 
 
 def frechet_of_features(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """`frechet_distance` of two arrays of features, faster where there are fewer pictures than features.
+    """`frechet_distance` of two arrays of features, faster where there are fewer images than features.
 
-    With centred features X and Y, the roots of the eigenvalues of A B are the singular values of X Y^T over
+    With centered features X and Y, the roots of the eigenvalues of A B are the singular values of X Y^T over
     ((N - 1) (M - 1))^1/2, a matrix as small as the sets are.
 
     Args:
@@ -85,13 +85,13 @@ def frechet_of_features(a: NDArray[np.floating], b: NDArray[np.floating]) -> flo
 
 @dataclass(frozen=True)
 class FrechetFloor:
-    """Distance between two random, disjoint samples of the same real pictures.
+    """Distance between two random, disjoint samples of the same real images.
 
     Attributes:
         mean: Mean over the repeats.
         low: Smallest.
         high: Largest.
-        n: Pictures in each of the two samples.
+        n: Images in each of the two samples.
         repeats: Number of random splits.
         seed: Seed of the splits.
     """
@@ -107,17 +107,17 @@ class FrechetFloor:
 def frechet_floor(
     features: NDArray[np.floating], seed: int, n: int | None = None, repeats: int = FLOOR_REPEATS
 ) -> FrechetFloor:
-    """What the distance is between real pictures and other real pictures.
+    """What the distance is between real images and other real images.
 
     Args:
         features: Real features (N, F).
         seed: Seed of the random splits.
-        n: Pictures in each sample; by default half of what there is. The distance falls as n grows, so the floor
+        n: Images in each sample; by default half of what there is. The distance falls as n grows, so the floor
             belongs beside a distance between sets of about this size.
         repeats: Number of random splits.
 
     Raises:
-        ValueError: Fewer than two pictures a sample, or more than there are.
+        ValueError: Fewer than two images a sample, or more than there are.
 
     Example:
         >>> import numpy as np
@@ -147,7 +147,7 @@ class FrechetInfinity:
         fit: Share of the variance over the points that the line explains (R^2), 0 to 1. It is low where the bias is
             small beside the noise, and where the points lie on no line.
         points: Number of samples.
-        both: Whether the reference was made smaller along with the pictures, so that its size is extrapolated too.
+        both: Whether the reference was made smaller along with the images, so that its size is extrapolated too.
     """
 
     distance: float
@@ -166,21 +166,21 @@ def frechet_infinity(
 ) -> FrechetInfinity:
     """Extrapolate the distance to endless samples (FD-infinity, Chong & Forsyth, CVPR 2020, section 4).
 
-    The distance of n pictures is biased upwards by about a constant over n. Distances of random samples of growing
+    The distance of n images is biased upwards by about a constant over n. Distances of random samples of growing
     size are fitted by a line over 1/n, and the line is read at 0.
 
     Args:
-        features: Of the pictures to judge (N, F).
+        features: Of the images to judge (N, F).
         reference: Statistics, which stay as they are, as in the paper: the distance then keeps the bias that the
             size of the reference brings. Or the features (M, F): samples of these shrink in proportion, and both
             biases go.
         seed: Of the samples; they are drawn without replacement.
-        smallest: Pictures in the smallest sample, >= 2; by default half of them. The paper starts at 5,000 of 50,000
+        smallest: Images in the smallest sample, >= 2; by default half of them. The paper starts at 5,000 of 50,000
             Inception features; far below the width of the features the bias is no line over 1/n.
         points: Samples, of sizes evenly spaced from the smallest to N.
 
     Raises:
-        ValueError: Fewer than two points or two pictures in the smallest sample, or nothing between it and N.
+        ValueError: Fewer than two points or two images in the smallest sample, or nothing between it and N.
 
     Example:
         >>> import numpy as np

@@ -14,16 +14,16 @@ SPLITS = 10
 
 @dataclass(frozen=True)
 class InceptionScore:
-    """How sure a classifier is of each picture, and how many classes it sees in all.
+    """How sure a classifier is of each image, and how many classes it sees in all.
 
     Attributes:
-        score: From all pictures at once: 1 where every picture looks the same to the classifier, at most the number of
+        score: From all images at once: 1 where every image looks the same to the classifier, at most the number of
             classes.
         low: Lower end of the 95 % interval, from random halves; the score itself where there are fewer than four
-            pictures. A bootstrap resample has fewer different pictures, and scores lower than the whole.
+            images. A bootstrap resample has fewer different images, and scores lower than the whole.
         high: Upper end.
         split_mean: Mean over disjoint random parts, as published figures have it; smaller parts score lower. None
-            where there are fewer pictures than parts.
+            where there are fewer images than parts.
         split_spread: Standard deviation over the parts (with their number in its denominator, as in the code of
             Salimans et al.).
         splits: Number of parts.
@@ -47,7 +47,7 @@ def inception_score(probabilities: NDArray[np.floating], seed: int, splits: int 
         splits: Parts, >= 1.
 
     Raises:
-        ValueError: No pictures, rows that are no probabilities, or no part.
+        ValueError: No images, rows that are no probabilities, or no part.
 
     Example:
         >>> import numpy as np

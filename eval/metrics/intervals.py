@@ -1,7 +1,7 @@
 """Intervals for figures that are no means: from subsets without replacement, or from reweighted sums.
 
-A bootstrap draws with replacement. A distance between sets, or anything that looks at nearest neighbours or at
-eigenvalues, takes the repeated pictures for a smaller and narrower set: all resamples then lie on one side of the
+A bootstrap draws with replacement. A distance between sets, or anything that looks at nearest neighbors or at
+eigenvalues, takes the repeated images for a smaller and narrower set: all resamples then lie on one side of the
 figure. Subsets without replacement repeat nothing, and only their spread is used, not where they lie.
 """
 
@@ -19,7 +19,7 @@ def subset_error(values: Sequence[float] | NDArray[np.float64], shares: Sequence
     """Standard error of a figure of whole sets, from its values on random subsets (delete-d jackknife).
 
     The variance over subsets that hold the share t of a set is (1 - t) / t times that of the whole (Shao & Wu, Annals
-    of Statistics 1989). Where sets are cut to different shares, the least favourable one decides: the error is rather
+    of Statistics 1989). Where sets are cut to different shares, the least favorable one decides: the error is rather
     too large.
 
     Args:
@@ -47,7 +47,7 @@ def half_sample_interval(
     Args:
         value: The figure of the whole sets.
         statistic: Takes as many arrays as there are sets.
-        sets: Arrays whose rows are pictures, each of four at the least.
+        sets: Arrays whose rows are images, each of four at the least.
     """
     generator = np.random.default_rng(seed)
     sizes = [len(values) // 2 for values in sets]

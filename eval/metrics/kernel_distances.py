@@ -1,7 +1,7 @@
 """Distances between two sets of features by a kernel: KID and CMMD, both squared maximum mean discrepancies (MMD).
 
-Gretton et al. (JMLR 2012) give two estimators. The unbiased one (lemma 6, equation 3) leaves out each picture's kernel
-with itself: its mean does not depend on the number of pictures, it is 0 for two samples of one distribution, and it
+Gretton et al. (JMLR 2012) give two estimators. The unbiased one (lemma 6, equation 3) leaves out each image's kernel
+with itself: its mean does not depend on the number of images, it is 0 for two samples of one distribution, and it
 may be negative. The biased one (equation 5) leaves nothing out and is larger by about a constant over n.
 """
 
@@ -30,15 +30,15 @@ class KernelDistance:
     """KID between two sets.
 
     Attributes:
-        distance: Unbiased estimate from all pictures; it may lie below 0.
+        distance: Unbiased estimate from all images; it may lie below 0.
         low: Lower end of the 95 % interval, from the spread over the subsets
             (`terrasynth.eval.metrics.intervals.subset_error`).
         high: Upper end.
         subset_mean: Mean over the subsets: what publications call KID.
         subset_spread: Standard deviation over the subsets: what they print behind it. It is not the error of the mean.
-        subset_size: Pictures in a subset of either set.
+        subset_size: Images in a subset of either set.
         subsets: Number of subsets.
-        n_reference: Pictures of the second.
+        n_reference: Images of the second.
     """
 
     distance: float
@@ -62,11 +62,11 @@ def kid(
         a: Features (N, F), N >= 4.
         b: Features (M, F) of the same network, M >= 4.
         seed: Of the subsets, which are drawn without replacement.
-        subset_size: Pictures in a subset; by default 1,000, or half of the smaller set where that is less: subsets
+        subset_size: Images in a subset; by default 1,000, or half of the smaller set where that is less: subsets
             that are whole sets have no spread.
 
     Raises:
-        ValueError: Widths that differ, too few pictures, or subsets that are larger than half of a set.
+        ValueError: Widths that differ, too few images, or subsets that are larger than half of a set.
 
     Example:
         >>> import numpy as np
@@ -96,14 +96,14 @@ def kid(
 
 
 def kid_of_all(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """The unbiased estimate of KID from all pictures, block by block.
+    """The unbiased estimate of KID from all images, block by block.
 
     Args:
         a: Features (N, F), N >= 2.
         b: Features (M, F), M >= 2.
 
     Raises:
-        ValueError: Widths that differ, or too few pictures.
+        ValueError: Widths that differ, or too few images.
     """
     _check(a, b, 2)
     width = a.shape[1]
@@ -120,10 +120,10 @@ def cmmd(a: NDArray[np.floating], b: NDArray[np.floating], biased: bool = True) 
     Args:
         a: Embeddings (N, D), N >= 2; they are brought to unit length here.
         b: Embeddings (M, D), M >= 2.
-        biased: Whether a picture is compared with itself too.
+        biased: Whether an image is compared with itself too.
 
     Raises:
-        ValueError: Widths that differ, too few pictures, or an embedding of length zero.
+        ValueError: Widths that differ, too few images, or an embedding of length zero.
 
     Example:
         >>> import numpy as np

@@ -22,7 +22,7 @@ class FeatureStatistics:
     """Count, mean and scatter of feature vectors, in one pass and `float64`.
 
     Statistics of parts merge to those of the whole (Chan, Golub & LeVeque 1983, equations 2.1a and 2.1b), so that
-    memory does not grow with the number of pictures, and workers may each hold a part.
+    memory does not grow with the number of images, and workers may each hold a part.
 
     Args:
         dim: Width F of the features.
@@ -97,10 +97,10 @@ class FeatureStatistics:
         """Write a `safetensors` file; the same statistics and description always give the same bytes.
 
         It holds the mean (F,) in `float64`, the upper triangle of the covariance (F (F + 1) / 2,), and as JSON in its
-        header the number of vectors beside `about`. No single picture's features are in it.
+        header the number of vectors beside `about`. No single image's features are in it.
 
         Args:
-            about: What the statistics are of, JSON-able: identity of the network, size of the pictures, the list of
+            about: What the statistics are of, JSON-able: identity of the network, size of the images, the list of
                 files. Who loads them has to check it.
             dtype: Of the covariance: `float64`, or `float32` for half the size at seven digits.
 
@@ -143,7 +143,7 @@ class FeatureStatistics:
             ) from error
 
     def _take(self, values: NDArray[np.float64]) -> None:
-        """Take in rows that nobody else holds: they are centred in place."""
+        """Take in rows that nobody else holds: they are centered in place."""
         mean = values.mean(0)
         if not np.isfinite(mean).all():
             raise ValueError("features: some are not finite; look for an overflow in the network's precision")

@@ -1,7 +1,7 @@
-"""What is wrong with a picture as a picture, whatever it shows: numbers from its bytes alone, no network.
+"""What is wrong with an image as an image, whatever it shows: numbers from its bytes alone, no network.
 
-Each is one documented number a picture. What is normal depends on the size, since a picture that was made smaller is
-sharper and flatter per pixel, so thresholds come from real pictures of the same size
+Each is one documented number an image. What is normal depends on the size, since an image that was made smaller is
+sharper and flatter per pixel, so thresholds come from real images of the same size
 (`terrasynth.eval.metrics.quality_calibration`).
 """
 
@@ -30,13 +30,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Measure:
-    """One number a picture.
+    """One number an image.
 
     Attributes:
         name: What reasons, reports and recipes call it.
         unit: Of the number.
         low_is_bad: Whether a defect makes it small; otherwise it makes it large.
-        of: Pictures uint8 (N, H, W, 3) and their luma float64 (N, H, W), 0 to 255, to (N,).
+        of: Images uint8 (N, H, W, 3) and their luma float64 (N, H, W), 0 to 255, to (N,).
     """
 
     name: str
@@ -46,7 +46,7 @@ class Measure:
 
 
 def measure_quality(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Every measure of every picture.
+    """Every measure of every image.
 
     Args:
         images: uint8 (N, H, W, 3), 32 px a side at the least.
@@ -55,7 +55,7 @@ def measure_quality(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         float32 (N, M), columns in the order of `MEASURES`.
 
     Raises:
-        InputError: Pictures that are smaller.
+        InputError: Images that are smaller.
         TypeError: Not uint8.
         ValueError: Not (N, H, W, 3).
     """
@@ -72,8 +72,8 @@ def sharpness(images: NDArray[np.uint8], luma: Floats) -> Floats:
     """Deviation of the Laplacian over the root mean square slope (central difference over two pixels).
 
     The variance of the Laplacian alone (Pech-Pacheco et al., ICPR 2000) is mostly contrast: a beach has less of it than
-    a blurred harbour. Over the slope it is how fast edges rise. 1 grey level squared in the denominator keeps an even
-    picture at 0.
+    a blurred harbour. Over the slope it is how fast edges rise. 1 gray level squared in the denominator keeps an even
+    image at 0.
     """
     centre = luma[:, 1:-1, 1:-1]
     across, down = luma[:, 1:-1, 2:] - luma[:, 1:-1, :-2], luma[:, 2:, 1:-1] - luma[:, :-2, 1:-1]
@@ -83,7 +83,7 @@ def sharpness(images: NDArray[np.uint8], luma: Floats) -> Floats:
 
 
 def flatness(images: NDArray[np.uint8], luma: Floats) -> Floats:
-    """Share, 0 to 1, of tiles of 8 x 8 px whose luma deviates by less than 2 grey levels; a rest at the edge is cut."""
+    """Share, 0 to 1, of tiles of 8 x 8 px whose luma deviates by less than 2 gray levels; a rest at the edge is cut."""
     n, rows, columns = len(luma), luma.shape[1] // TILE, luma.shape[2] // TILE
     tiles = luma[:, : rows * TILE, : columns * TILE].reshape(n, rows, TILE, columns, TILE)
     return np.asarray((tiles.std((2, 4)) < FLAT_DEVIATION).mean((1, 2)))
@@ -95,12 +95,12 @@ def clipping(images: NDArray[np.uint8], luma: Floats) -> Floats:
 
 
 def cast(images: NDArray[np.uint8], luma: Floats) -> Floats:
-    """Colour cast: the largest less the smallest mean of the three channels, in grey levels."""
+    """Color cast: the largest less the smallest mean of the three channels, in gray levels."""
     return np.asarray(np.ptp(images.mean((1, 2)), axis=1))
 
 
 def colour(images: NDArray[np.uint8], luma: Floats) -> Floats:
-    """Mean over the pixels of the largest less the smallest channel, in grey levels; 0 for a picture in greys."""
+    """Mean over the pixels of the largest less the smallest channel, in gray levels; 0 for an image in grays."""
     return np.asarray((images.max(3).astype(np.float64) - images.min(3)).mean((1, 2)))
 
 
@@ -108,9 +108,9 @@ def seams(images: NDArray[np.uint8], luma: Floats) -> Floats:
     """How much larger steps between pixels are at the edges of a grid of 8 or 16 px than beside them; 1 for no grid.
 
     A generator that decodes latents or tokens of 8 or 16 px leaves such a grid when its decoder is poor. For each line
-    between two columns, d is the mean step across it, plus half a grey level. The number is the geometric mean over all
+    between two columns, d is the mean step across it, plus half a gray level. The number is the geometric mean over all
     lines of the grid, both ways, of d over the mean d of the four nearest lines beside it, for the worse of the two
-    periods. Logarithms and neighbours keep a single edge of a building from deciding, whatever the contrast.
+    periods. Logarithms and neighbors keep a single edge of a building from deciding, whatever the contrast.
     """
     return np.asarray(np.max([np.exp(np.mean(_steps(luma, period), axis=0)) for period in PERIODS], axis=0))
 

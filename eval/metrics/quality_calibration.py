@@ -20,10 +20,10 @@ SHIPPED = Path(__file__).parents[1] / "references"
 
 @dataclass(frozen=True)
 class QualityCalibration:
-    """Quantiles of every measure by picture size.
+    """Quantiles of every measure by image size.
 
     Attributes:
-        split: Where in it the pictures came from.
+        split: Where in it the images came from.
         sizes: Side in pixels -> measure -> quantiles.
     """
 
@@ -38,7 +38,7 @@ class QualityCalibration:
 
     @classmethod
     def of(cls, pictures: Mapping[int, NDArray[np.uint8]], data: str, split: str) -> QualityCalibration:
-        """Measure real pictures, uint8 (N, S, S, 3) for every side S."""
+        """Measure real images, uint8 (N, S, S, 3) for every side S."""
         sizes = {}
         for side, images in sorted(pictures.items()):
             columns = measure_quality(images).T
@@ -46,15 +46,15 @@ class QualityCalibration:
         return cls(data, split, sizes)
 
     def threshold(self, measure: str, side: int, pass_real: float) -> float:
-        """The value that a share of the real pictures of a size is as good as.
+        """The value that a share of the real images of a size is as good as.
 
         Args:
             measure: One of `MEASURES`.
-            side: The shorter side of the pictures, in pixels.
+            side: The shorter side of the images, in pixels.
             pass_real: The share, 0 to 1.
 
         Raises:
-            InputError: No real pictures of that size were measured.
+            InputError: No real images of that size were measured.
         """
         if side not in self.sizes:
             known = ", ".join(str(each) for each in sorted(self.sizes))

@@ -1,7 +1,7 @@
 """Is what a filter keeps better than a random keep at the same rate? A permutation test within classes.
 
 A filter that looks at nothing also gives a smaller set, and a smaller set has other figures. So the kept set is
-compared with many random sets of the same number of pictures of each class. Under the null, that the filter's choice
+compared with many random sets of the same number of images of each class. Under the null, that the filter's choice
 within a class has nothing to do with what is measured, the kept set is one more of these (Phipson & Smyth, Stat. Appl.
 Genet. Mol. Biol. 2010, equation 2, gives the p-value).
 """
@@ -25,7 +25,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class KeepMetric:
-    """One figure of a set of pictures.
+    """One figure of a set of images.
 
     Attributes:
         higher_is_better: Otherwise lower is.
@@ -50,7 +50,7 @@ class Comparison:
         higher_is_better: Otherwise lower is.
         counted: Whether the verdict looks at it.
         note: As in `KeepMetric`.
-        all: The figure of all pictures; with more pictures than the kept set has, it does not compare where a figure
+        all: The figure of all images; with more images than the kept set has, it does not compare where a figure
             depends on their number.
         kept: Of the kept set.
         random_mean: Mean over the random keeps.
@@ -97,16 +97,16 @@ def fewest_repeats(metrics: int) -> int:
 def compare_with_random(
     kept: Mask, labels: Sequence[str], metrics: Sequence[KeepMetric], repeats: int, seed: int
 ) -> list[Comparison]:
-    """Compare a kept set with random keeps of as many pictures of each class.
+    """Compare a kept set with random keeps of as many images of each class.
 
     Args:
-        kept: (N,), the set; at least one picture.
-        labels: The class of each picture.
+        kept: (N,), the set; at least one image.
+        labels: The class of each image.
         repeats: Random keeps.
         seed: Decides them.
 
     Returns:
-        One a metric, but for those that are NaN of the kept set: they do not exist for so few pictures of a class, so
+        One a metric, but for those that are NaN of the kept set: they do not exist for so few images of a class, so
         of no random keep either.
 
     Raises:
@@ -147,12 +147,12 @@ def verdict(comparisons: Sequence[Comparison]) -> str:
 
 
 def mean_of(values: NDArray[np.floating] | NDArray[np.bool_]) -> Callable[[Mask], float]:
-    """The mean of a value a picture (N,) over a set."""
+    """The mean of a value an image (N,) over a set."""
     return lambda mask: float(values[mask].mean(dtype=np.float64))
 
 
 def frechet_of(features: NDArray[np.floating], real: NDArray[np.floating]) -> Callable[[Mask], float]:
-    """The Frechet distance of a set to real features (M, F); NaN for fewer than two pictures."""
+    """The Frechet distance of a set to real features (M, F); NaN for fewer than two images."""
     reference = FeatureStatistics.of(real)
 
     def distance(mask: Mask) -> float:
@@ -166,7 +166,7 @@ def frechet_of(features: NDArray[np.floating], real: NDArray[np.floating]) -> Ca
 def coverage_of(features: NDArray[np.floating], real: NDArray[np.floating], k: int = 5) -> Callable[[Mask], float]:
     """Coverage (Naeem et al., ICML 2020, equation 10) of real features (M, F) by a set.
 
-    The share of real pictures that have a picture of the set closer than their own k-th nearest real neighbour.
+    The share of real images that have an image of the set closer than their own k-th nearest real neighbor.
     """
     among = _squared_distances(real, real)
     np.fill_diagonal(among, np.inf)
@@ -176,7 +176,7 @@ def coverage_of(features: NDArray[np.floating], real: NDArray[np.floating], k: i
 
 
 def distance_within_of(features: NDArray[np.floating], labels: Sequence[str]) -> Callable[[Mask], float]:
-    """Mean of 1 - cosine over all pairs of pictures of the same class in a set; NaN where there is no pair."""
+    """Mean of 1 - cosine over all pairs of images of the same class in a set; NaN where there is no pair."""
     names = np.array(labels, dtype=np.str_)
     members = [names == name for name in np.unique(names)]
     rows = features.astype(np.float64)

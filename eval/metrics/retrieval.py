@@ -1,4 +1,4 @@
-"""Does a picture find its text among all texts, and a text its picture among all pictures?"""
+"""Does an image find its text among all texts, and a text its image among all images?"""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Recall:
     Attributes:
         k: How many answers are looked at.
         recall: The share, with its interval over the queries; the candidates stay as they are. Texts that are equal
-            are drawn anew together, and so are pictures with the same texts.
+            are drawn anew together, and so are images with the same texts.
         chance: What a random order of the candidates would reach on average.
     """
 
@@ -37,9 +37,9 @@ class Retrieval:
     """R@k both ways.
 
     Attributes:
-        image_to_text: Pictures as queries, the distinct texts as candidates.
-        text_to_image: Texts as queries, one for each picture that has it, pictures as candidates.
-        n_images: Pictures.
+        image_to_text: Images as queries, the distinct texts as candidates.
+        text_to_image: Texts as queries, one for each image that has it, images as candidates.
+        n_images: Images.
         n_texts: Distinct texts.
     """
 
@@ -54,23 +54,23 @@ def measure_retrieval(
     images: NDArray[np.floating], captions: Sequence[Sequence[str]], texts: Sequence[str],
     text_embeddings: NDArray[np.floating], seed: int, ranks: Sequence[int] = RANKS,
 ) -> Retrieval:
-    """R@k of pictures among texts and of texts among pictures.
+    """R@k of images among texts and of texts among images.
 
-    Every text that is equal to one of a picture's own is right for that picture, whoever's it was; equal texts are one
+    Every text that is equal to one of an image's own is right for that image, whoever's it was; equal texts are one
     candidate. A wrong candidate at the same cosine as the right one counts as ahead of it. So a set in which all
-    pictures or all texts are alike scores 0, not 1. Protocols that take a text of another picture for wrong although
+    images or all texts are alike scores 0, not 1. Protocols that take a text of another image for wrong although
     it is the same sentence give lower figures; those whose equal texts each take a place of their own, others again.
 
     Args:
-        images: L2-normalised embeddings (N, D), N >= 1.
-        captions: The texts of each picture, at least one.
+        images: L2-normalized embeddings (N, D), N >= 1.
+        captions: The texts of each image, at least one.
         texts: The distinct ones among them, in any order.
-        text_embeddings: L2-normalised (T, D), one for each of `texts`.
+        text_embeddings: L2-normalized (T, D), one for each of `texts`.
         ranks: The k to look at, ascending. One that is not below the number of candidates is left out: any order
             reaches it.
 
     Raises:
-        ValueError: Numbers that do not match, a picture without text, or a text that is not in `texts`.
+        ValueError: Numbers that do not match, an image without text, or a text that is not in `texts`.
 
     Example:
         >>> import numpy as np
@@ -94,7 +94,7 @@ def measure_retrieval(
     right = np.zeros((len(images), len(texts)), np.bool_)
     right[rows, columns] = True
     image_ranks = _ranks(images, text_embeddings, right)
-    # Equal texts are equal queries: each of their pictures asks once, and all of them are right or wrong together.
+    # Equal texts are equal queries: each of their images asks once, and all of them are right or wrong together.
     asked = np.repeat(np.arange(len(texts)), right.sum(0))
     text_ranks, text_right = _ranks(text_embeddings, images, right.T)[asked], right.sum(0)[asked]
     alike = [frozenset(own) for own in captions]

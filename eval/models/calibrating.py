@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 def calibrate(
     encoder: Encoder, images: NDArray[np.uint8], captions: Sequence[Sequence[str]], labels: Sequence[str], split: str
 ) -> Calibration:
-    """Score real pictures with each of their own captions.
+    """Score real images with each of their own captions.
 
     Args:
-        images: `uint8` (N, H, W, 3); pictures that the encoder was not trained on, or the scores flatter.
-        captions: At least one caption a picture; every one makes a pair.
-        labels: The class of each picture.
-        split: Where the pictures came from; recorded.
+        images: `uint8` (N, H, W, 3); images that the encoder was not trained on, or the scores flatter.
+        captions: At least one caption an image; every one makes a pair.
+        labels: The class of each image.
+        split: Where the images came from; recorded.
 
     Raises:
-        InputError: The numbers differ, there is no picture, or one has no caption.
+        InputError: The numbers differ, there is no image, or one has no caption.
 
     Example:
         >>> import numpy as np

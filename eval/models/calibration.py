@@ -1,11 +1,11 @@
-"""How well real pictures score with their own captions: the scale on which a generated picture's score is read.
+"""How well real images score with their own captions: the scale on which a generated image's score is read.
 
 A cosine of 0.3 means nothing by itself, and what is a good score differs by class. So a threshold is stated as the
 share of real pairs that reach it, and the scores of real pairs are shipped with the encoder.
 
-What counts is how many pictures there are, not how many pairs: captions of one picture score alike. And pictures that
-lie next to each other in a data set are often tiles of one scene. Ten pictures of a class then tell neither where the
-class's scores end nor where they lie, and a class of few pictures is judged by all pairs.
+What counts is how many images there are, not how many pairs: captions of one image score alike. And images that
+lie next to each other in a data set are often tiles of one scene. Ten images of a class then tell neither where the
+class's scores end nor where they lie, and a class of few images is judged by all pairs.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ LEVELS = 201
 """Number of stored quantiles, evenly spaced from 0 to 1: steps of half a percent."""
 
 OWN_TAIL = 10
-"""Pictures of a class that a threshold has to leave out for the class's own quantile to be known: 200 at 0.95.
+"""Images of a class that a threshold has to leave out for the class's own quantile to be known: 200 at 0.95.
 
-The share that such a quantile lets pass of new pictures then has a standard deviation of about a third of the share
+The share that such a quantile lets pass of new images then has a standard deviation of about a third of the share
 that it is to leave out.
 """
 
@@ -60,8 +60,8 @@ class ClassScores:
     """What is known of the real pairs of a class.
 
     Attributes:
-        pictures: How many different pictures are in them.
-        quantiles: Of their scores; None where the pictures are too few for any threshold.
+        pictures: How many different images are in them.
+        quantiles: Of their scores; None where the images are too few for any threshold.
     """
 
     pictures: int
@@ -70,12 +70,12 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Scores of real picture-caption pairs under one encoder.
+    """Scores of real image-caption pairs under one encoder.
 
     Attributes:
         encoder: Identity of the encoder that gave the scores.
         split: Where the pairs came from, for instance "val".
-        pictures: Number of different pictures in them.
+        pictures: Number of different images in them.
         overall: Quantiles of all pairs.
 
     Example:
@@ -102,8 +102,8 @@ class Calibration:
 
         Args:
             scores: (P,), of pairs.
-            picture: (P,), the number of the picture of each pair.
-            labels: N classes of the pictures.
+            picture: (P,), the number of the image of each pair.
+            labels: N classes of the images.
         """
         names = np.array(labels, dtype=np.str_)
         classes = {}
@@ -113,7 +113,7 @@ class Calibration:
         return cls(encoder, split, len(names), classes, Quantiles.of(scores))
 
     def source(self, label: str, pass_real: float) -> Literal["class", "overall"]:
-        """Whose real pairs `threshold` speaks of: the class's own, or all where it is unknown or has few pictures."""
+        """Whose real pairs `threshold` speaks of: the class's own, or all where it is unknown or has few images."""
         return "overall" if self._own(label, pass_real) is None else "class"
 
     def threshold(self, label: str, pass_real: float) -> float:
@@ -124,7 +124,7 @@ class Calibration:
             pass_real: The share, 0 to 1.
 
         Raises:
-            InputError: `pass_real` is no share, or leaves out less than one of the calibration's pictures.
+            InputError: `pass_real` is no share, or leaves out less than one of the calibration's images.
         """
         if not 0 <= pass_real <= 1:
             raise InputError(f"pass_real {pass_real}: not a share; give a number from 0 to 1")
@@ -137,7 +137,7 @@ class Calibration:
         return round((self._own(label, pass_real) or self.overall).at(1 - pass_real), 6)
 
     def _own(self, label: str, pass_real: float) -> Quantiles | None:
-        """The quantiles of a class that has pictures enough."""
+        """The quantiles of a class that has images enough."""
         known = self.classes.get(label, ClassScores(0))
         return known.quantiles if known.pictures * (1 - pass_real) >= OWN_TAIL - 1e-9 else None
 

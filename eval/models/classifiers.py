@@ -1,4 +1,4 @@
-"""Scene classifiers: which land-use class does a picture show, and the features that the Frechet distance compares."""
+"""Scene classifiers: which land-use class does an image show, and the features that the Frechet distance compares."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Classification:
-    """What a classifier says about N pictures.
+    """What a classifier says about N images.
 
     Attributes:
         probabilities: `float32` (N, C), rows sum to 1.
@@ -66,7 +66,7 @@ class SceneClassifier:
 
         Args:
             images: `uint8` (N, H, W, 3).
-            batch_size: Pictures in memory at a time; the result does not depend on it beyond rounding.
+            batch_size: Images in memory at a time; the result does not depend on it beyond rounding.
 
         Raises:
             TypeError: Not `uint8`.
@@ -82,11 +82,11 @@ class SceneClassifier:
         )
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Class probabilities `float32` (N, C) of pictures `uint8` (N, H, W, 3); see `classify`."""
+        """Class probabilities `float32` (N, C) of images `uint8` (N, H, W, 3); see `classify`."""
         return self.classify(images).probabilities
 
     def features(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
-        """Pooled features `float32` (N, F) of pictures `uint8` (N, H, W, 3); see `classify`."""
+        """Pooled features `float32` (N, F) of images `uint8` (N, H, W, 3); see `classify`."""
         return self.classify(images, batch_size).features
 
     def _forward(self, pixels: torch.Tensor) -> Classification:

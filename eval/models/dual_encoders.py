@@ -1,4 +1,4 @@
-"""Dual encoders of pictures and texts: one space, cosine as the score.
+"""Dual encoders of images and texts: one space, cosine as the score.
 
 CLIP (Radford et al., ICML 2021), SigLIP (Zhai et al., ICCV 2023) and what has their shape.
 """
@@ -34,11 +34,11 @@ CALIBRATION_FILE = "calibration.json"
 
 
 class PictureEncoder(Protocol):
-    """What metrics and filters need of anything that turns pictures into features.
+    """What metrics and filters need of anything that turns images into features.
 
     Attributes:
         dim: Width D of the features.
-        reads_text: Whether it is an `Encoder`, with a text side; without one it only compares pictures.
+        reads_text: Whether it is an `Encoder`, with a text side; without one it only compares images.
         precision: What moves the last digits of features and is no part of the identity, such as "float32 on cpu".
 
     Example:
@@ -66,10 +66,10 @@ class PictureEncoder(Protocol):
         """What decides the features, JSON-able."""
 
     def features(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
-        """Pictures `uint8` (N, H, W, 3) to `float32` (N, D), of the length the network gives: for Frechet distances."""
+        """Images `uint8` (N, H, W, 3) to `float32` (N, D), of the length the network gives: for Frechet distances."""
 
     def encode_images(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
-        """The same, L2-normalised: for cosines."""
+        """The same, L2-normalized: for cosines."""
 
 
 class Encoder(PictureEncoder, Protocol):
@@ -91,10 +91,10 @@ class Encoder(PictureEncoder, Protocol):
     calibration: Calibration | None
 
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> NDArray[np.float32]:
-        """Texts to L2-normalised `float32` (N, D)."""
+        """Texts to L2-normalized `float32` (N, D)."""
 
     def score(self, images: NDArray[np.uint8], texts: Sequence[str]) -> NDArray[np.float32]:
-        """Cosine of each picture with its text, `float32` (N,), -1 to 1."""
+        """Cosine of each image with its text, `float32` (N,), -1 to 1."""
 
 
 class ClipEncoder:
@@ -145,14 +145,14 @@ class ClipEncoder:
         return in_batches(images, batch_size, self.dim, self._image_features)
 
     def encode_images(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
-        """Embed pictures.
+        """Embed images.
 
         Args:
             images: `uint8` (N, H, W, 3).
-            batch_size: Pictures in memory at a time; the result does not depend on it beyond rounding.
+            batch_size: Images in memory at a time; the result does not depend on it beyond rounding.
 
         Returns:
-            L2-normalised `float32` (N, D).
+            L2-normalized `float32` (N, D).
 
         Raises:
             TypeError: Not `uint8`.
@@ -168,7 +168,7 @@ class ClipEncoder:
             batch_size: Texts at a time; the result does not depend on it beyond rounding.
 
         Returns:
-            L2-normalised `float32` (N, D).
+            L2-normalized `float32` (N, D).
 
         Raises:
             TypeError: `texts` is one string instead of a sequence of them.
@@ -187,7 +187,7 @@ class ClipEncoder:
         return unit_length(np.concatenate(parts)) if parts else np.empty((0, self.dim), np.float32)
 
     def score(self, images: NDArray[np.uint8], texts: Sequence[str]) -> NDArray[np.float32]:
-        """Cosine of each picture with its own text.
+        """Cosine of each image with its own text.
 
         For SigLIP too, where the probability of a match would be a sigmoid of the scaled and shifted cosine: the order
         is the same, and the range is that of all other encoders.
@@ -200,7 +200,7 @@ class ClipEncoder:
             `float32` (N,), -1 to 1.
 
         Raises:
-            ValueError: The numbers of pictures and texts differ.
+            ValueError: The numbers of images and texts differ.
         """
         if len(images) != len(texts):
             raise ValueError(f"{len(images)} pictures and {len(texts)} texts: give one text for each picture")

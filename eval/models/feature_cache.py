@@ -1,7 +1,7 @@
-"""Features on disk, so that a picture is embedded once, whichever metric, filter or command asks first.
+"""Features on disk, so that an image is embedded once, whichever metric, filter or command asks first.
 
-A row is found by the hash of the decoded picture and everything that decides its features: the network's identity, how
-pictures are prepared, and the precision. A different file with the same pixels is the same picture.
+A row is found by the hash of the decoded image and everything that decides its features: the network's identity, how
+images are prepared, and the precision. A different file with the same pixels is the same image.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def cache_folder(option: str | None) -> Path | None:
 
 
 def picture_keys(images: NDArray[np.uint8]) -> list[bytes]:
-    """BLAKE2b of size and bytes of each picture of `uint8` (N, H, W, 3)."""
+    """BLAKE2b of size and bytes of each image of `uint8` (N, H, W, 3)."""
     size = f"{images.shape[1]}x{images.shape[2]}".encode()
     return [_hash(size + b"\0", np.ascontiguousarray(image).data) for image in images]
 
@@ -64,11 +64,11 @@ class _Cached:
 class CachedEncoder(_Cached):
     """An encoder that remembers on disk; to whoever asks it is the encoder itself.
 
-    The rows are those that the network gave when it first saw a picture, so a second pass repeats the first exactly.
+    The rows are those that the network gave when it first saw an image, so a second pass repeats the first exactly.
 
     Attributes:
-        computed: Pictures that the network had to read so far.
-        reused: Pictures whose features came from disk so far.
+        computed: Images that the network had to read so far.
+        reused: Images whose features came from disk so far.
 
     Example:
         >>> from pathlib import Path
@@ -144,8 +144,8 @@ class CachedClassifier(_Cached, SceneClassifier):
     """A scene classifier that remembers on disk.
 
     Attributes:
-        computed: Pictures that the network had to read so far.
-        reused: Pictures whose results came from disk so far.
+        computed: Images that the network had to read so far.
+        reused: Images whose results came from disk so far.
 
     Example:
         >>> from pathlib import Path

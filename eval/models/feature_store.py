@@ -129,7 +129,7 @@ class FeatureStore:
         self._places = {key: place for key, place in self._places.items() if place[0] != name}
 
     def _move_in(self, content: bytes, name: str) -> None:
-        # Not synced: a file that a power cut tears is recognised by its checksum.
+        # Not synced: a file that a power cut tears is recognized by its checksum.
         draft = self._folder / f".{name}.{os.getpid()}-{os.urandom(4).hex()}"
         try:
             draft.write_bytes(content)

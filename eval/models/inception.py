@@ -1,7 +1,7 @@
 """Inception-v3 as the Frechet inception distance uses it (Szegedy et al., CVPR 2016; Heusel et al., NeurIPS 2017).
 
 The published weights of 2015-12-05 come from TensorFlow, whose network differs from the paper in three places: average
-pools do not count their padding, the last block pools by maximum, and pictures are resized bilinearly from the top left
+pools do not count their padding, the last block pools by maximum, and images are resized bilinearly from the top left
 corner of their pixels, without antialiasing. The names of the parameters are those of the published checkpoints
 (`pt_inception-2015-12-05`), so that these load as they are.
 """
@@ -56,7 +56,7 @@ class FidInceptionConfig(PreTrainedConfig):
 
 
 class NormedConv(nn.Module):
-    """Convolution without bias, batch normalisation, rectifier."""
+    """Convolution without bias, batch normalization, rectifier."""
 
     def __init__(
         self, inputs: int, channels: int, kernel: tuple[int, int], stride: int, padding: tuple[int, int]
@@ -146,7 +146,7 @@ class FidInceptionModel(PreTrainedModel):
         self.post_init()  # type: ignore[no-untyped-call]
 
     def forward(self, pixel_values: torch.Tensor, **_settings: object) -> BaseModelOutputWithPooling:
-        """Encode pictures of any size."""
+        """Encode images of any size."""
         x = (resize_like_tensorflow(pixel_values, SIDE) - 128) / 128
         x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
         x = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(F.max_pool2d(x, 3, 2)))

@@ -1,4 +1,4 @@
-"""What every network that turns pictures into vectors does alike: batches, precision, unit length."""
+"""What every network that turns images into vectors does alike: batches, precision, unit length."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def in_batches(
     images: NDArray[np.uint8], batch_size: int, dim: int,
     encode: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
 ) -> NDArray[np.float32]:
-    """Encode pictures a batch at a time.
+    """Encode images a batch at a time.
 
     Args:
         images: `uint8` (N, H, W, 3).
-        batch_size: Pictures in memory at a time.
-        dim: Width D of the features, for the case of no pictures.
+        batch_size: Images in memory at a time.
+        dim: Width D of the features, for the case of no images.
         encode: From one batch to its features.
 
     Returns:

@@ -34,7 +34,7 @@ _DEFAULT_POOL = {"vision_cfg": "tok", "text_cfg": "argmax"}
 _HEAD_WIDTHS: Mapping[int, int] = {
     **dict.fromkeys((384, 512, 768, 896, 1024), 64), 1280: 80, 1408: 88, 1664: 104, 1792: 112,
 }
-"""Width of a picture transformer in OpenCLIP's list of models -> width of its heads; those of texts have 64."""
+"""Width of an image transformer in OpenCLIP's list of models -> width of its heads; those of texts have 64."""
 
 _LAYER = {
     "ln_1": "layer_norm1", "ln_2": "layer_norm2", "attn.out_proj": "self_attn.out_proj", "mlp.c_fc": "mlp.fc1",

@@ -1,4 +1,4 @@
-"""OpenCLIP's files: recognised where a model reference leads to them, or converted into a `transformers` folder."""
+"""OpenCLIP's files: recognized where a model reference leads to them, or converted into a `transformers` folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip.safetensors")
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-"""Of the pictures that CLIP was trained on: OpenCLIP's own default."""
+"""Of the images that CLIP was trained on: OpenCLIP's own default."""
 
 
 def find_open_clip(resolved: ResolvedModel) -> Path | None:

@@ -1,4 +1,4 @@
-"""Networks that turn pictures into features and read no text: DINOv2, Inception-v3, ResNet, ViT, ConvNeXt, ..."""
+"""Networks that turn images into features and read no text: DINOv2, Inception-v3, ResNet, ViT, ConvNeXt, ..."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PACKAGED_SIZES = {"lite0": 224, "lite1": 240, "lite2": 260}
 """Networks whose ImageNet weights come in a package; side in pixels of what they were trained on."""
 
 BACKBONES: Mapping[str, bool] = dict.fromkeys(_POOLED, False) | dict.fromkeys(_CLASS_TOKEN, True)
-"""`model_type` -> whether the features are the class token behind the last normalisation, or else the pooled output.
+"""`model_type` -> whether the features are the class token behind the last normalization, or else the pooled output.
 
 The class token is what the Frechet distance on DINOv2 compares (Stein et al., NeurIPS 2023).
 """
@@ -67,11 +67,11 @@ class PictureNetwork:
         return dict(self._identity)
 
     def features(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
-        """Features of pictures, of the length that the network gives.
+        """Features of images, of the length that the network gives.
 
         Args:
             images: `uint8` (N, H, W, 3).
-            batch_size: Pictures in memory at a time; the result does not depend on it beyond rounding.
+            batch_size: Images in memory at a time; the result does not depend on it beyond rounding.
 
         Returns:
             `float32` (N, D).
@@ -83,7 +83,7 @@ class PictureNetwork:
         return in_batches(images, batch_size, self.dim, self._forward)
 
     def encode_images(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
-        """L2-normalised `features`, `float32` (N, D)."""
+        """L2-normalized `features`, `float32` (N, D)."""
         return unit_length(self.features(images, batch_size))
 
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> NDArray[np.float32]:
@@ -115,7 +115,7 @@ def load_picture_encoder(
     reference: str | Path, device: str = "cpu", dtype: str | torch.dtype | None = None,
     roots: Sequence[Path] = (EMBEDDED_ROOT,), size: int | None = None,
 ) -> PictureEncoder:
-    """Load whatever gives features of pictures: a backbone, a classifier's backbone, a dual encoder, "thumbnail".
+    """Load whatever gives features of images: a backbone, a classifier's backbone, a dual encoder, "thumbnail".
 
     Args:
         reference: "thumbnail", "efficientnet-lite0" to "-lite2" (weights from their packages), an embedded name
@@ -125,7 +125,7 @@ def load_picture_encoder(
         device: A torch device.
         dtype: "float32" (the default, also for None), "bfloat16" or "float16": the type of the matrix products.
         roots: Folders of embedded models.
-        size: Of backbones: resize whole pictures to this square, in place of the resizing and cropping that the model's
+        size: Of backbones: resize whole images to this square, in place of the resizing and cropping that the model's
             own preprocessing asks for. Stein et al. give DINOv2 224 px; its own preprocessing cuts off the border.
 
     Raises:

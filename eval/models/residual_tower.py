@@ -1,7 +1,7 @@
 """A residual image tower for dual encoders: `transformers`' ResNet with its pooled output as a vector.
 
 `VisionTextDualEncoderModel` wants a pooled output (N, D); `ResNetModel` gives (N, D, 1, 1). From scratch on a few
-thousand pictures a convolutional tower learns what a vision transformer of the same cost does not.
+thousand images a convolutional tower learns what a vision transformer of the same cost does not.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""A picture as its own thumbnail: what decides whether two pictures are near-copies.
+"""An image as its own thumbnail: what decides whether two images are near-copies.
 
-A dual encoder puts pictures near each other that mean the same. In a class like chaparral, whose captions are all
-alike, every real picture has a neighbour with a cosine above 0.99, so no threshold tells a copy from a sibling. A
-coarse thumbnail sees the layout, not the meaning. It does not see that a picture was turned or moved. Where copies of
-training pictures are looked for, the detail is compared as well (`ThumbnailEncoder.with_detail`).
+A dual encoder puts images near each other that mean the same. In a class like chaparral, whose captions are all
+alike, every real image has a neighbor with a cosine above 0.99, so no threshold tells a copy from a sibling. A
+coarse thumbnail sees the layout, not the meaning. It does not see that an image was turned or moved. Where copies of
+training images are looked for, the detail is compared as well (`ThumbnailEncoder.with_detail`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PARTS = {"layout": 3 * SIDE * SIDE, "detail": DETAIL_SIDE * DETAIL_SIDE}
 class ThumbnailEncoder:
     """Area-averaged 16 x 16 RGB, each channel's mean taken off, as a unit vector. Needs no weights; reads no text.
 
-    The cosine of two such vectors is the correlation of the pictures at 1/16 of their side: 1 for equal pictures and
+    The cosine of two such vectors is the correlation of the images at 1/16 of their side: 1 for equal images and
     for one that is a brighter or more contrasted copy of the other.
 
     Attributes:
@@ -57,26 +57,26 @@ class ThumbnailEncoder:
         return {"kind": THUMBNAIL, "side": SIDE}
 
     def with_detail(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The embedding, then the detail of each picture, which has to have 32 px a side at the least.
+        """The embedding, then the detail of each image, which has to have 32 px a side at the least.
 
         Two even fields have much the same layout, however different their furrows; what JPEG changes in one of them is
         no less. The detail tells them apart, and blur, brightness and JPEG leave most of it. It does not see a copy
         that was drawn anew in other strokes; the layout does.
 
         Returns:
-            float32 (N, 1792), `PARTS` side by side: two unit vectors, all zero for an even picture. The detail is the
+            float32 (N, 1792), `PARTS` side by side: two unit vectors, all zero for an even image. The detail is the
             brightness (ITU-R BT.601) of 32 x 32 cells less its mean over the 5 x 5 cells around.
 
         Raises:
-            InputError: Wrong type or shape, or pictures that are smaller.
+            InputError: Wrong type or shape, or images that are smaller.
         """
         return np.concatenate([self.encode_images(images), DetailEncoder().encode_images(images)], axis=1)
 
     def encode_images(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
-        """Pictures uint8 (N, H, W, 3), 16 px a side at the least, to float32 (N, 768); all zero for an even picture.
+        """Images uint8 (N, H, W, 3), 16 px a side at the least, to float32 (N, 768); all zero for an even image.
 
         Raises:
-            InputError: Wrong type or shape, or pictures that are smaller.
+            InputError: Wrong type or shape, or images that are smaller.
         """
         cells = _cells(images, SIDE)
         return _unit(cells - cells.mean((1, 2), keepdims=True))
@@ -110,10 +110,10 @@ class DetailEncoder:
         return {"kind": DETAIL, "side": DETAIL_SIDE, "around": AROUND}
 
     def encode_images(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
-        """Pictures uint8 (N, H, W, 3), 32 px a side at the least, to float32 (N, 1024); all zero for an even picture.
+        """Images uint8 (N, H, W, 3), 32 px a side at the least, to float32 (N, 1024); all zero for an even image.
 
         Raises:
-            InputError: Wrong type or shape, or pictures that are smaller.
+            InputError: Wrong type or shape, or images that are smaller.
         """
         grey = np.pad(_cells(images, DETAIL_SIDE) @ LUMA, ((0, 0), (AROUND, AROUND), (AROUND, AROUND)), "symmetric")
         window = (2 * AROUND + 1, 2 * AROUND + 1)
@@ -127,7 +127,7 @@ def _cells(images: NDArray[np.uint8], side: int) -> NDArray[np.float64]:
     _, height, width, _ = images.shape
     if min(height, width) < side:
         raise InputError(f"pictures of {width} x {height} px are smaller than a thumbnail of {side}; draw larger ones")
-    # Means over cells whose edges are spread evenly: exact where the side of the picture is a multiple.
+    # Means over cells whose edges are spread evenly: exact where the side of the image is a multiple.
     rows, columns = (np.linspace(0, length, side + 1).round().astype(int) for length in (height, width))
     sums = np.add.reduceat(images.astype(np.float64), rows[:-1], axis=1)
     sums = np.add.reduceat(sums, columns[:-1], axis=2)

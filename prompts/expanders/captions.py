@@ -26,7 +26,7 @@ class CaptionsExpander:
 
     A caption is a frame ("there are"), a head ("two white airplanes") and clauses ("with some cars beside them"). An
     attempt takes the head of one caption and, in place of each of its clauses, one that others of the class join in
-    the same way ("with", "and"), and swaps quantities, colours and sizes for those that the class's captions say of the
+    the same way ("with", "and"), and swaps quantities, colors and sizes for those that the class's captions say of the
     same noun. Clauses keep to heads that their pronouns fit. Where a class has few captions, a recombination can equal
     one of them. Nothing is downloaded.
 

@@ -23,7 +23,7 @@ class FileExpander:
 
     A row has `text`, and optionally `label` (a must without the option), `captions` (other ways to say it: a list, in
     CSV as JSON), `scene` (a JSON object) and `source` (the expander that wrote it, "file" if none). The same text under
-    another attempt still gives another picture, since each attempt has its own seed. Captions and scenes count as far
+    another attempt still gives another image, since each attempt has its own seed. Captions and scenes count as far
     as the text implies them (`prompts.scenes.entailment`): a caption that says more was not drawn.
 
     Attributes:

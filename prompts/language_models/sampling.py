@@ -1,4 +1,4 @@
-"""Sampling from a causal language model so that a row's text depends on its own key, not on its neighbours.
+"""Sampling from a causal language model so that a row's text depends on its own key, not on its neighbors.
 
 Greedy decoding of logits + Gumbel noise draws from softmax(logits) (Gumbel 1954; Maddison et al., NeurIPS 2014,
 arXiv 1411.0030, section 2). Each row has a noise stream of its own, and padding on the left is masked, so what else

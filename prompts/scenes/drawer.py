@@ -57,7 +57,7 @@ class Kind:
     """An object of a class: its choices, and what their indices mean.
 
     Attributes:
-        gsd: Coarsest ground sampling distance at which it is visible, in metres a pixel.
+        gsd: Coarsest ground sampling distance at which it is visible, in meters a pixel.
         surroundings: It is land cover around the class's main object.
         width: Random words that it takes.
         phrases_per_noun: Phrases that its first noun has; the next noun's come after them.
@@ -145,7 +145,7 @@ class SceneDrawer:
         said_conditions: The conditions that templates may say.
         width: Random words a scene.
         conditions: Items of each condition, in the order of `CONDITIONS`.
-        gsd: Ground sampling distances that a scene of the class may have, in metres a pixel.
+        gsd: Ground sampling distances that a scene of the class may have, in meters a pixel.
     """
 
     def __init__(self, label: str, ontology: Ontology, shared_sentences: bool) -> None:

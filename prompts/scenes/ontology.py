@@ -1,4 +1,4 @@
-"""What is plausible in a picture of each class, read from YAML: objects, counts, attributes, relations, synonyms."""
+"""What is plausible in an image of each class, read from YAML: objects, counts, attributes, relations, synonyms."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ObjectSpec(_Strict):
         relation: How it lies to the class's first object.
         chance: How often it is in the scene, 0 to 1.
         surroundings: It lies around what the class is about.
-        gsd: Coarsest ground sampling distance at which it is visible, in metres a pixel; None for any.
+        gsd: Coarsest ground sampling distance at which it is visible, in meters a pixel; None for any.
     """
 
     noun: Weights
@@ -67,7 +67,7 @@ class ClassSpec(_Strict):
         objects: By role; the first is what the class is about, and always there.
         mentions: Other classes that its prompts may name.
         aliases: Its label in public data sets, by data set.
-        gsd: Finest and coarsest ground sampling distance of its pictures, in metres a pixel; None where scenes have
+        gsd: Finest and coarsest ground sampling distance of its images, in meters a pixel; None where scenes have
             none.
     """
 
@@ -80,7 +80,7 @@ class ClassSpec(_Strict):
 
 
 class Ontology(_Strict):
-    """What pictures from above can show.
+    """What images from above can show.
 
     Attributes:
         vocabulary: The words that are spoken, separated by blanks; empty where any may be.
@@ -89,8 +89,8 @@ class Ontology(_Strict):
         countable: Singular and plural of nouns.
         plural_only: Nouns that always take a plural verb.
         mass: Nouns that always take a singular verb and no number.
-        gsd: Ground sampling distances that a scene may have, in metres a pixel.
-        conditions: Weights of what may be said of the whole picture, by kind (`CONDITIONS`).
+        gsd: Ground sampling distances that a scene may have, in meters a pixel.
+        conditions: Weights of what may be said of the whole image, by kind (`CONDITIONS`).
         sensor_gsd: Finest and coarsest ground sampling distance of each sensor.
         contradictions: Pairs of lists of words; a scene has nothing of the one beside something of the other.
         classes: By label.

@@ -1,4 +1,4 @@
-"""What is in a picture, as data: text is rendered from it, and it travels with the sample as JSON."""
+"""What is in an image, as data: text is rendered from it, and it travels with the sample as JSON."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Relation:
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture's content.
+    """An image's content.
 
     Attributes:
         label: Scene class.
@@ -53,8 +53,8 @@ class Scene:
         season: When in the year, in words, or "".
         light: Sun, shadows and haze, in words, or "".
         place: In what kind of place it lies, in words, or "".
-        sensor: What took the picture, in words, or "".
-        gsd: Ground sampling distance in metres a pixel, or None.
+        sensor: What took the image, in words, or "".
+        gsd: Ground sampling distance in meters a pixel, or None.
     """
 
     label: str

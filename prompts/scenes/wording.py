@@ -239,7 +239,7 @@ def _spellings(ontology: Ontology) -> Iterator[set[str]]:
 
 
 def _said(ontology: Ontology, label: str) -> Iterator[str]:
-    """Everything that the objects of a class and the conditions of its pictures can say."""
+    """Everything that the objects of a class and the conditions of its images can say."""
     for weights in ontology.conditions.values():
         yield from weights
     for thing in ontology.classes[label].objects.values():

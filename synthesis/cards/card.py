@@ -1,6 +1,6 @@
 """The data set card: README.md with the header that the Hugging Face Hub reads and the text that people read.
 
-Its end, what is written below `TAIL`, tells what can change after the pictures were made: evaluation and licence.
+Its end, what is written below `TAIL`, tells what can change after the images were made: evaluation and licence.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def _revision(model: Any) -> str:  # noqa: ANN401 - an encoder, a classifier, or
 
 
 def _settings(job: Job) -> dict[str, str]:
-    """What decides the pictures beside generator, steps, guidance and seed, as the identity has it."""
+    """What decides the images beside generator, steps, guidance and seed, as the identity has it."""
     from terrasynth.eval.markdown import Ready, plain
 
     generator = {key: value for key, value in job.source.identity().items()

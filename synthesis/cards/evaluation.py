@@ -18,7 +18,7 @@ def evaluation_tables(root: Path) -> tuple[list[list[str]], list[list[str]], str
     """Rows of the figures, rows of the scene accuracy by class, and what could not be read.
 
     Returns:
-        Rows of metric, value, 95 % interval, null, real pictures, n, network; rows of class, accuracy, n; both empty
+        Rows of metric, value, 95 % interval, null, real images, n, network; rows of class, accuracy, n; both empty
         without an evaluation. Then one line about a file that is there and could not be read, or "".
     """
     for place in layout.EVALUATIONS:

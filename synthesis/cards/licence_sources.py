@@ -32,7 +32,7 @@ NOWHERE = Path("no such folder")
 def sources_of(recipe: Recipe, folder: Path | None = None, revision: str = "") -> tuple[Source, ...]:
     """What the data set of a recipe is made with: generator, LoRA, autoencoder, and what the prompts come from.
 
-    The models of filters only choose among pictures, and are no source.
+    The models of filters only choose among images, and are no source.
 
     Args:
         folder: Where the generator's files are; None to look for them, and to ask the Hub for the card of a Hub model.

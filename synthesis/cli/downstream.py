@@ -16,19 +16,19 @@ DEFAULT_SHARES, FEWER_SHARES = "5,10,25,100", "25,100"
 @run_argument
 @click.option("--data", required=True, type=PATH, help="Real image-caption data with train, val and test.")
 @click.option("--task", type=click.Choice(["scene", "retrieval", "both"]), default="both", show_default=True,
-              help="What is learned: classes, or which caption belongs to which picture.")
+              help="What is learned: classes, or which caption belongs to which image.")
 @click.option("--fractions", default=DEFAULT_SHARES, show_default=True,
-              help="Shares of the real training pictures in percent, for the scene task.")
+              help="Shares of the real training images in percent, for the scene task.")
 @click.option("--retrieval-fractions", default=FEWER_SHARES, show_default=True, help="The same for retrieval.")
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Trainings of each arm.")
 @click.option("--steps", default=600, show_default=True, type=click.IntRange(1), help="Steps of each training.")
 @click.option("--retrieval-steps", default=600, show_default=True, type=click.IntRange(1), help="Of retrieval.")
-@click.option("--batch-size", default=64, show_default=True, type=click.IntRange(2), help="Pictures a step.")
-@click.option("--size", type=click.IntRange(32), help="Side in pixels. Default: that of the run's pictures.")
+@click.option("--batch-size", default=64, show_default=True, type=click.IntRange(2), help="Images a step.")
+@click.option("--size", type=click.IntRange(32), help="Side in pixels. Default: that of the run's images.")
 @click.option("--subset-seed", type=click.IntRange(0),
               help="The same real subsets for all seeds, of this one. Default: others for each seed.")
 @click.option("--generator-saw", default="unknown", show_default=True, metavar="unknown|all|none|FILE",
-              help="Which real training pictures the generator was trained on; FILE holds a name a line.")
+              help="Which real training images the generator was trained on; FILE holds a name a line.")
 @seed_option("Decides the intervals.")
 @click.option("--out", required=True, type=PATH, help="Folder; the same command goes on.")
 def downstream(

@@ -74,17 +74,17 @@ class _JudgeCommand(click.Command):
 @run_argument
 @click.option("--real", type=PATH, help="Real image-caption data; adds distances and realism.")
 @split_option("test", "Split of the real data.")
-@judge_options("Scores pictures against texts.", "Names scenes; gives the features.")
+@judge_options("Scores images against texts.", "Names scenes; gives the features.")
 @click.option("--features", multiple=True, metavar="MODEL",
-              help="A further encoder of pictures, for further distances to real ones; may be repeated.")
-@click.option("--limit", default=2000, show_default=True, type=click.IntRange(1), help="Most pictures of each kind.")
+              help="A further encoder of images, for further distances to real ones; may be repeated.")
+@click.option("--limit", default=2000, show_default=True, type=click.IntRange(1), help="Most images of each kind.")
 @seed_option("Decides samples and intervals.")
 @cache_option
-@click.option("--reference", help="Statistics of real pictures: a shipped name, as ucm-test-128, or a folder.")
+@click.option("--reference", help="Statistics of real images: a shipped name, as ucm-test-128, or a folder.")
 @click.option("--table", is_flag=True, help="Print a Markdown table instead of lines.")
 @click.option("--out", type=PATH, help="Also write the figures into this JSON file.")
 @click.option("--report", type=PATH, metavar="FOLDER",
-              help="Also write index.html, one page with charts and pictures, and report.json.")
+              help="Also write index.html, one page with charts and images, and report.json.")
 @click.option("--train", type=PATH,
               help="In the report: what the generator was trained on. Default: split train of --real.")
 @click.option("--sweep", multiple=True, type=PATH, metavar="RUN",
@@ -137,7 +137,7 @@ def judge(
 def _training(
     real: Path | None, split: str, train: Path | None, size: tuple[int, int]
 ) -> tuple[RealPictures | None, dict[str, str]]:
-    """Training pictures for the report, or why there are none."""
+    """Training images for the report, or why there are none."""
     from terrasynth.synthesis.core.errors import InputError
 
     if real is None:

@@ -14,7 +14,7 @@ _SEED = seed_option("Decides intervals.")
 _MEASURES = click.option(
     "--by", "measures", multiple=True, default=("hash", "thumbnail", "detail", "clip-ucm-b"), show_default=True,
     help="How to compare: hash, thumbnail (the layout), detail, registered (laid over each other), or an encoder of "
-         "pictures; repeat it for several.",
+         "images; repeat it for several.",
 )
 
 
@@ -25,7 +25,7 @@ _MEASURES = click.option(
 @split_option("train", "Split of the training data.", "--split-train")
 @split_option("test", "Split of the other.", "--split-held-out")
 @_MEASURES
-@click.option("--limit", type=click.IntRange(1), help="Most pictures of the run. Default: all.")
+@click.option("--limit", type=click.IntRange(1), help="Most images of the run. Default: all.")
 @_SEED
 @cache_option
 @click.option("--out", required=True, type=PATH, help="Folder for the figures and the nearest pairs side by side.")
@@ -33,7 +33,7 @@ def memorisation(
     run_directory: Path, train: Path, held_out: Path, split_train: str, split_held_out: str,
     measures: Sequence[str], limit: int | None, seed: int, cache: str | None, out: Path,
 ) -> None:
-    """Say how near the pictures of RUN are to training pictures, beside real pictures that were held out."""
+    """Say how near the images of RUN are to training images, beside real images that were held out."""
     from terrasynth.eval.models.feature_cache import cache_folder
     from terrasynth.synthesis.ledger.pictures import RunPictures
     from terrasynth.synthesis.studies.copies import judge_memorisation, load_measures
@@ -55,7 +55,7 @@ def memorisation(
 @click.option("--real", type=PATH, help="Real data to compare with.")
 @split_option("test", "Split of the real data.")
 @_MEASURES
-@click.option("--limit", type=click.IntRange(2), help="Most pictures of the run. Default: all.")
+@click.option("--limit", type=click.IntRange(2), help="Most images of the run. Default: all.")
 @_SEED
 @cache_option
 @click.option("--out", type=PATH, help="Also write the figures and the nearest pairs into this folder.")
@@ -63,7 +63,7 @@ def duplicates(
     run_directory: Path, real: Path | None, split: str, measures: Sequence[str], limit: int | None,
     seed: int, cache: str | None, out: Path | None,
 ) -> None:
-    """Say how often the pictures of RUN repeat one another, beside as many real ones."""
+    """Say how often the images of RUN repeat one another, beside as many real ones."""
     from terrasynth.eval.models.feature_cache import cache_folder
     from terrasynth.synthesis.ledger.pictures import RunPictures
     from terrasynth.synthesis.studies.copies import judge_repetition, load_measures
@@ -81,7 +81,7 @@ def duplicates(
 @click.command()
 @click.argument("data", type=PATH)
 @split_option("test", "Split of the data.")
-@click.option("--size", required=True, type=click.IntRange(1), help="Side in pixels that the pictures are brought to.")
+@click.option("--size", required=True, type=click.IntRange(1), help="Side in pixels that the images are brought to.")
 @click.option(
     "--encoder", "encoders", multiple=True, default=("scene-ucm", "clip-ucm-b"), show_default=True,
     help="Network of the features; repeat it for several.",
@@ -93,7 +93,7 @@ def reference(
     data: Path, split: str, size: int, encoders: Sequence[str], name: str | None, seed: int,
     out: Path,
 ) -> None:
-    """Write the statistics of real pictures, so that others can compare with them without having them."""
+    """Write the statistics of real images, so that others can compare with them without having them."""
     import numpy as np
 
     from terrasynth.eval.evaluation.reference import make_reference

@@ -22,7 +22,7 @@ from terrasynth.synthesis.cli.real_data import real_images, real_pairs
 @click.option("--limit", default=20000, show_default=True, type=click.IntRange(1), help="Most attempts.")
 @seed_option("Decides the random keeps.")
 @cache_option
-@click.option("--out", type=PATH, help="Folder for a page with pictures, and the figures as JSON.")
+@click.option("--out", type=PATH, help="Folder for a page with images, and the figures as JSON.")
 def filters(
     run_directory: Path, tried: Sequence[str], real: Path | None, split: str, encoder: str,
     classifier: str, repeats: int, limit: int, seed: int, cache: str | None, out: Path | None,
@@ -53,15 +53,15 @@ def filters(
 @split_option("train", "What the generator was trained on.")
 @click.option("--held-out", metavar="SPLIT", help="A split it was not trained on; gives pass_real its scale.")
 @click.option("--encoder", default="thumbnail", show_default=True, help="As in the near_copy filter.")
-@click.option("--size", default=128, show_default=True, type=click.IntRange(16), help="Side of the pictures in pixels.")
+@click.option("--size", default=128, show_default=True, type=click.IntRange(16), help="Side of the images in pixels.")
 @click.option("--turned/--upright", default=True, show_default=True, help="Also all flips and quarter turns.")
 @click.option("--out", type=PATH, required=True, help="The file, which ends in .safetensors.")
 def features(
     data: Path, split: str, held_out: str | None, encoder: str, size: int, turned: bool, out: Path
 ) -> None:
-    """Embed the training pictures in DATA, so that the filter near_copy finds copies of them.
+    """Embed the training images in DATA, so that the filter near_copy finds copies of them.
 
-    The file is as private as the pictures: thumbnails can be turned back into small ones.
+    The file is as private as the images: thumbnails can be turned back into small ones.
     """
     from terrasynth.synthesis.core.errors import InputError
     from terrasynth.synthesis.core.quiet import quiet
@@ -87,17 +87,17 @@ def features(
 
 @click.command()
 @click.argument("data", type=PATH)
-@split_option("val", "Pictures that no model was trained on.")
+@split_option("val", "Images that no model was trained on.")
 @click.option("--size", "sizes", multiple=True, type=click.IntRange(32), default=(128, 256), show_default=True,
               help="Side in pixels; may be repeated.")
 @click.option("--classifier", metavar="MODEL", help="Also calibrate this scene classifier, at the first size.")
-@click.option("--encoder", metavar="MODEL", help="Or this dual encoder, with all captions of each picture.")
+@click.option("--encoder", metavar="MODEL", help="Or this dual encoder, with all captions of each image.")
 @click.option("--out", type=PATH, required=True, help="Folder for quality.json, and calibration.json of a model.")
 def calibrate(
     data: Path, split: str, sizes: Sequence[int], classifier: str | None, encoder: str | None,
     out: Path,
 ) -> None:
-    """Measure real pictures, so that filters can say `pass_real`.
+    """Measure real images, so that filters can say `pass_real`.
 
     The filter quality takes quality.json as its `calibration`; calibration.json belongs into the model's folder.
     """

@@ -33,7 +33,7 @@ def export(
     """Write the data set of RUN in another format, or augment real data with it.
 
     Rows of one text or scene are never in two splits, and a run that grows keeps its rows where they are. With
-    --merge no row is taken that repeats a caption of the real test split or is nearly one of its pictures, and the
+    --merge no row is taken that repeats a caption of the real test split or is nearly one of its images, and the
     licence of the whole follows from those of the run and of the real data.
     """
     from terrasynth.synthesis.cards.licence_sources import whoever

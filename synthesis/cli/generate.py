@@ -1,4 +1,4 @@
-"""The command `generate`: pictures of given prompts."""
+"""The command `generate`: images of given prompts."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from terrasynth.synthesis.cli.options import PATH, device_option, guidance_optio
 
 @click.command()
 @click.argument("prompts", nargs=-1, required=True)
-@click.option("--out", type=PATH, required=True, help="Folder for the pictures.")
+@click.option("--out", type=PATH, required=True, help="Folder for the images.")
 @click.option("--model", default="ldm-ucm", show_default=True, help="Embedded name, folder, or Hub id.")
 @click.option("--lora", help="Folder, or Hub id, of a LoRA for the model.")
 @click.option("--lora-scale", default=1.0, show_default=True, help="Factor of what the LoRA adds.")
 @click.option("--vae", help="Folder, or Hub id, of an autoencoder that decodes instead of the model's own.")
 @click.option("--class", "label", default="", metavar="LABEL", help="Scene class, for a model tuned with classes.")
-@click.option("--gsd", type=click.FloatRange(0, min_open=True), help="Metres a pixel, for a model tuned with them.")
-@click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="Pictures per prompt.")
-@seed_option("Seed of the first picture.")
+@click.option("--gsd", type=click.FloatRange(0, min_open=True), help="Meters a pixel, for a model tuned with them.")
+@click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="Images per prompt.")
+@seed_option("Seed of the first image.")
 @click.option("--steps", type=click.IntRange(1), help="Denoising steps; without it the model's own number.")
 @guidance_option
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the model, as top_k=100.")
@@ -31,7 +31,7 @@ def generate(
     gsd: float | None, count: int, seed: int, steps: int | None, guidance: float | None, options: Sequence[str],
     device: str,
 ) -> None:
-    """Draw pictures of PROMPTS: one PNG each, and a metadata.jsonl that `load_dataset("imagefolder")` reads."""
+    """Draw images of PROMPTS: one PNG each, and a metadata.jsonl that `load_dataset("imagefolder")` reads."""
     from terrasynth.synthesis import load_generator
     from terrasynth.synthesis.core.errors import InputError, RunError
     from terrasynth.synthesis.core.files import write_file

@@ -78,16 +78,16 @@ def describe(model: str, data: Path | None, split: str, profile: str | None, no_
 @click.option("--out", type=PATH, required=True, help="Folder for the report.")
 @click.option("--class", "labels", multiple=True, metavar="LABEL", help="A class; may be repeated. Default: all.")
 @click.option("--prompt", "texts", multiple=True, metavar="TEXT", help="Instead of classes; may be repeated.")
-@click.option("--per-class", default=4, show_default=True, type=click.IntRange(1), help="Pictures of each.")
+@click.option("--per-class", default=4, show_default=True, type=click.IntRange(1), help="Images of each.")
 @click.option("--prototypes", default=24, show_default=True, type=click.IntRange(1), help="How many to show.")
-@seed_option("Seed of prompts and first picture.")
+@seed_option("Seed of prompts and first image.")
 @guidance_option
 @device_option
 def inspect(
     name: str, out: Path, labels: Sequence[str], texts: Sequence[str], per_class: int, prototypes: int, seed: int,
     guidance: float | None, device: str,
 ) -> None:
-    """Show what the prototypes of generator NAME answer to, on pictures that it draws itself.
+    """Show what the prototypes of generator NAME answer to, on images that it draws itself.
 
     Writes index.html, prototypes.json, prototypes.png and entropy.png.
     """

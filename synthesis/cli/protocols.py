@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 _OPTIONS = (
     click.option("--data", required=True, type=PATH, help="Real image-caption data."),
-    judge_options("Scores pictures against texts.", "Names scenes; gives the features."),
+    judge_options("Scores images against texts.", "Names scenes; gives the features."),
     click.option("--steps", default=600, show_default=True, type=click.IntRange(0),
-                 help="Training steps of the classifier that learns from the pictures; 0 to leave it out."),
+                 help="Training steps of the classifier that learns from the images; 0 to leave it out."),
     click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
                  help="Setting of the generator, such as guidance=2."),
     click.option("--device", default="auto", show_default=True, help="Where to draw."),
-    seed_option("Decides pictures, intervals."),
+    seed_option("Decides images, intervals."),
     cache_option,
     click.option("--out", required=True, type=PATH, help="Folder; the same command goes on."),
 )
@@ -45,14 +45,14 @@ def protocol() -> None:
 @protocol.command()
 @click.argument("generator")
 @split_option("test", "Split whose texts are drawn.")
-@click.option("--per-text", default=10, show_default=True, type=click.IntRange(1), help="Pictures of each text.")
+@click.option("--per-text", default=10, show_default=True, type=click.IntRange(1), help="Images of each text.")
 @click.option("--limit", type=click.IntRange(2), help="Most texts. Default: all of the split.")
 @_shared
 def mhn(
     generator: str, split: str, per_text: int, limit: int | None, data: Path, encoder: str,
     classifier: str, steps: int, overrides: Sequence[str], device: str, seed: int, cache: str | None, out: Path,
 ) -> None:
-    """Judge GENERATOR as Txt2Img-MHN was: pictures of the test texts; IS, FID, CLIP score, zero-shot accuracy."""
+    """Judge GENERATOR as Txt2Img-MHN was: images of the test texts; IS, FID, CLIP score, zero-shot accuracy."""
     from terrasynth.eval.models.feature_cache import cache_folder
     from terrasynth.synthesis.core.progress import Progress
     from terrasynth.synthesis.studies.protocols.mhn import mhn_protocol
@@ -70,13 +70,13 @@ def mhn(
 @click.argument("source", metavar="GENERATOR|RUN")
 @click.option("--prompts", default="train", show_default=True,
               help="Of a generator: train (captions of the train split), or an expander.")
-@click.option("--limit", type=click.IntRange(4), help="Most pictures. Default: as many as the test split has.")
+@click.option("--limit", type=click.IntRange(4), help="Most images. Default: as many as the test split has.")
 @_shared
 def strict(
     source: str, prompts: str, limit: int | None, data: Path, encoder: str, classifier: str, steps: int,
     overrides: Sequence[str], device: str, seed: int, cache: str | None, out: Path,
 ) -> None:
-    """Judge a generator or a finished run without a word or picture of the test split before the judging."""
+    """Judge a generator or a finished run without a word or image of the test split before the judging."""
     from terrasynth.eval.models.feature_cache import cache_folder
     from terrasynth.synthesis.core.progress import Progress
     from terrasynth.synthesis.studies.protocols.strict import RealSplits, strict_protocol

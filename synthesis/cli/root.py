@@ -29,7 +29,7 @@ PROGRAM = "terrasynth"
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="terrasynth")
 def cli() -> None:
-    """Turn text into remote-sensing pictures, keep the good ones, and write them as an image-text data set.
+    """Turn text into remote-sensing images, keep the good ones, and write them as an image-text data set.
 
     Try `terrasynth run demo --out RUN`.
     """

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run", type=PATH)
-@click.option("--fast", is_flag=True, help="Decode no picture, and compare rows by their ids alone.")
+@click.option("--fast", is_flag=True, help="Decode no image, and compare rows by their ids alone.")
 @click.option("--repair", is_flag=True, help="Move damaged files to RUN/damaged/ and make them again.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 def verify(run: Path, fast: bool, repair: bool, as_json: bool) -> None:
-    """Check every file of RUN: blocks, scores, decisions, data, card, report, and each picture in them.
+    """Check every file of RUN: blocks, scores, decisions, data, card, report, and each image in them.
 
     One line for each fault: the file, what is wrong with it, and what mends it. Exit code 0 when there is none.
     """

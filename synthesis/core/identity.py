@@ -1,6 +1,6 @@
 """What makes an attempt the same attempt: the identity of a run, and the id and seed of attempt k of a class.
 
-`identity` hashes what decides a picture (seed, generator with its weights and settings, prompts) and nothing else, so
+`identity` hashes what decides an image (seed, generator with its weights and settings, prompts) and nothing else, so
 that counts, filters, devices and micro-batches can change without touching a single id.
 """
 
@@ -16,7 +16,7 @@ ID_LENGTH = 16
 
 @dataclass(frozen=True)
 class Identity:
-    """The parts that decide a run's pictures, and their hash.
+    """The parts that decide a run's images, and their hash.
 
     Attributes:
         parts: JSON-able tree: `seed`, `generator`, `prompts`.

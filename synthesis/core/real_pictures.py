@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RealPictures:
-    """Real pictures to compare with.
+    """Real images to compare with.
 
     Attributes:
         images: uint8 (M, H, W, 3).
@@ -31,7 +31,7 @@ class RealPictures:
 
 
 class RealPair(Protocol):
-    """One real picture with its captions, as readers of image-caption data give it.
+    """One real image with its captions, as readers of image-caption data give it.
 
     Attributes:
         name: File name or row number.
@@ -51,17 +51,17 @@ class RealPair(Protocol):
 
 
 def stack(pictures: Sequence[Image.Image], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Pictures resized to one (width, height): real ones lose the same detail as those they are compared with."""
+    """Images resized to one (width, height): real ones lose the same detail as those they are compared with."""
     from PIL import Image
 
     return np.stack([np.asarray(picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)) for picture in pictures])
 
 
 def real_pictures(pairs: Sequence[RealPair], size: tuple[int, int]) -> RealPictures:
-    """Real pairs as arrays: pictures at one (width, height), the first captions, and the classes if all have one.
+    """Real pairs as arrays: images at one (width, height), the first captions, and the classes if all have one.
 
     Raises:
-        InputError: A picture that cannot be read.
+        InputError: An image that cannot be read.
     """
     labels = tuple(pair.label for pair in pairs)
     return RealPictures(
@@ -72,16 +72,16 @@ def real_pictures(pairs: Sequence[RealPair], size: tuple[int, int]) -> RealPictu
 
 
 def real_images(pairs: Sequence[RealPair], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The pictures of real pairs at one (width, height), uint8 (N, H, W, 3); one at a time is in memory as it was.
+    """The images of real pairs at one (width, height), uint8 (N, H, W, 3); one at a time is in memory as it was.
 
     Raises:
-        InputError: A picture that cannot be read.
+        InputError: An image that cannot be read.
     """
     return np.concatenate([stack([opened(pair)], size) for pair in pairs])
 
 
 def opened(pair: RealPair) -> Image.Image:
-    """The picture of a real pair, decoded.
+    """The image of a real pair, decoded.
 
     Raises:
         InputError: It cannot be read.

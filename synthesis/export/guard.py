@@ -1,9 +1,9 @@
-"""Keeps what real test data gives away out of an augmented training set: its captions, and near-copies of its pictures.
+"""Keeps what real test data gives away out of an augmented training set: its captions, and near-copies of its images.
 
-A generated picture is a near-copy of a test picture when, by layout, by detail (`terrasynth.eval.models.thumbnail`) or
-laid over it (`terrasynth.eval.copies.registration`), that is nearest of all real pictures, in any of the eight flips
-and quarter turns, and nearer than `terrasynth.eval.copies.memorisation.LEVEL` of the test pictures are to a training
-picture by the same measure. The filter `near_copy` compares by these as well, and puts all under one threshold; here
+A generated image is a near-copy of a test image when, by layout, by detail (`terrasynth.eval.models.thumbnail`) or
+laid over it (`terrasynth.eval.copies.registration`), that is nearest of all real images, in any of the eight flips
+and quarter turns, and nearer than `terrasynth.eval.copies.memorisation.LEVEL` of the test images are to a training
+image by the same measure. The filter `near_copy` compares by these as well, and puts all under one threshold; here
 each has its own, so that none takes anything from what another finds.
 """
 
@@ -30,7 +30,7 @@ CHUNK = 256
 MEASURES = (*PARTS, REGISTERED)
 ENDS = np.cumsum(list(PARTS.values()))[:-1]
 SAME = 1e-6
-"""Distance that rounding leaves between equal pictures."""
+"""Distance that rounding leaves between equal images."""
 
 
 class TestGuard:
@@ -38,20 +38,20 @@ class TestGuard:
 
     Attributes:
         thresholds: Distances by layout, by detail (1 - cosine) and after being laid over it (1 - correlation) below
-            which a picture is a near-copy.
+            which an image is a near-copy.
     """
 
     __test__ = False  # its name is no test's
 
     def __init__(self, pairs: Sequence[InSplit], size: tuple[int, int]) -> None:
-        """Read captions and pictures.
+        """Read captions and images.
 
         Args:
             pairs: Of all splits; the test split is not empty.
-            size: Width and height in pixels of the pictures to be judged; the real ones are brought to it.
+            size: Width and height in pixels of the images to be judged; the real ones are brought to it.
 
         Raises:
-            InputError: There are no training pictures, or a picture is broken.
+            InputError: There are no training images, or an image is broken.
         """
         self._captions = {
             normalised(caption): caption for pair in pairs if pair.split == "test" for caption in pair.captions
@@ -88,12 +88,12 @@ class TestGuard:
         )
 
     def near(self, images: NDArray[np.uint8]) -> list[LeftOut | None]:
-        """The test picture that each picture, uint8 (N, H, W, 3), is a near-copy of."""
+        """The test image that each image, uint8 (N, H, W, 3), is a near-copy of."""
         index, distance = self._nearest(images, self._features)
         return [self._left_out(index[:, row], distance[:, row]) for row in range(len(images))]
 
     def _left_out(self, index: NDArray[np.int64], distance: NDArray[np.float32]) -> LeftOut | None:
-        """Why a picture is refused, by its nearest real pictures (measures,) and the distances to them."""
+        """Why an image is refused, by its nearest real images (measures,) and the distances to them."""
         for (name, limit), nearest, away in zip(self.thresholds.items(), index, distance, strict=True):
             if self._is_test[nearest] and (away < limit or away <= SAME):
                 return LeftOut("near-copy of the real test split",
@@ -104,7 +104,7 @@ class TestGuard:
     def _thresholds(
         self, pairs: Sequence[InSplit], size: tuple[int, int], train: _Known
     ) -> dict[str, float]:
-        """What few test pictures are nearer than to a training picture; those that are one do not count.
+        """What few test images are nearer than to a training image; those that are one do not count.
 
         Of fewer than 1 / `LEVEL` that is the smallest distance, which is so coarse that the layout alone is asked.
         """
@@ -119,7 +119,7 @@ class TestGuard:
     def _nearest(
         self, images: NDArray[np.uint8], known: _Known
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Rows (measures, N) of the nearest known pictures in any view, and the distances to them."""
+        """Rows (measures, N) of the nearest known images in any view, and the distances to them."""
         views = [self._encoder.with_detail(turned(images, view)) for view in range(VIEWS)]
         parts = [np.stack(each) for each in zip(*(np.split(view, ENDS, axis=1) for view in views), strict=True)]
         index = np.zeros((len(MEASURES), len(images)), np.int64)
@@ -135,7 +135,7 @@ class TestGuard:
 
 
 class _Known:
-    """Real pictures, by layout and detail (N, 1792), ready to be compared with."""
+    """Real images, by layout and detail (N, 1792), ready to be compared with."""
 
     def __init__(self, features: NDArray[np.float32]) -> None:
         self.parts = np.split(features, ENDS, axis=1)
@@ -143,7 +143,7 @@ class _Known:
 
 
 def _stacks(pairs: Sequence[InSplit], size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
-    """The pictures at one (width, height), uint8 (up to `CHUNK`, H, W, 3) at a time."""
+    """The images at one (width, height), uint8 (up to `CHUNK`, H, W, 3) at a time."""
     remaining = iter(pairs)
     while part := list(islice(remaining, CHUNK)):
         yield real_images(part, size)

@@ -30,7 +30,7 @@ class RealSource(Protocol):
         """The rows of a split, or of all, numbered from 0 over all of them."""
 
     def content(self) -> str:
-        """Hash of what is known of the rows without opening their pictures."""
+        """Hash of what is known of the rows without opening their images."""
 
 
 @dataclass

@@ -1,6 +1,6 @@
-"""Questions about a picture, with the answers that the drawn text gives.
+"""Questions about an image, with the answers that the drawn text gives.
 
-A scene is what the text says: what was asked for, not what is in the picture. Nothing is asked that the text leaves
+A scene is what the text says: what was asked for, not what is in the image. Nothing is asked that the text leaves
 open, so that nothing is said to be absent but what the text says there is none of. Every row has as many answers "Yes"
 as "No".
 """

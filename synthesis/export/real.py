@@ -21,7 +21,7 @@ LOSSLESS = "png"
 
 
 class InSplit(RealPair, Protocol):
-    """A real picture with its captions, and the split it belongs to.
+    """A real image with its captions, and the split it belongs to.
 
     Attributes:
         split: "train", "val" or "test".
@@ -46,7 +46,7 @@ class RealSet:
 
     @property
     def identity(self) -> str:
-        """Hash of names, splits, classes and captions; the pictures are not opened for it."""
+        """Hash of names, splits, classes and captions; the images are not opened for it."""
         return digest(self.described())
 
     def described(self) -> list[object]:
@@ -80,23 +80,23 @@ class RealRows:
         return Counter((_SPLITS[pair.split], pair.label) for pair in self.pairs)
 
     def content(self) -> str:
-        """Hash of names, splits, classes and captions; the pictures are not opened for it."""
+        """Hash of names, splits, classes and captions; the images are not opened for it."""
         return digest([one.described() for one in self.sets])
 
     def check(self) -> None:
-        """Open every picture once, so that an export does not stop halfway at one that is broken.
+        """Open every image once, so that an export does not stop halfway at one that is broken.
 
         Raises:
-            InputError: A picture is broken.
+            InputError: An image is broken.
         """
         for pair in self.pairs:
             opened(pair)
 
     def rows(self, split: str | None) -> Iterator[Row]:
-        """The rows of a split, or of all; each picture as a PNG file, in the size that it has.
+        """The rows of a split, or of all; each image as a PNG file, in the size that it has.
 
         Raises:
-            InputError: A picture is broken.
+            InputError: An image is broken.
         """
         seen: Counter[str] = Counter()
         number = -1

@@ -25,12 +25,12 @@ from terrasynth.synthesis.ledger.finished import noted_hashes
 UNSPLIT = "train"
 SPLITS = (UNSPLIT, "validation", "test")
 PROVENANCE = ("generator", "revision", "seed", "guidance", "steps", "prompt_source", "scores")
-"""What draws a picture again and how it was judged; real pictures have none of it."""
+"""What draws an image again and how it was judged; real images have none of it."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One picture with all that is known of it.
+    """One image with all that is known of it.
 
     Attributes:
         number: Its place among all exported rows, from 0; a data set that grows keeps it.
@@ -53,12 +53,12 @@ class Row:
 
     @property
     def label(self) -> str:
-        """Scene class, or "" where a real picture has none."""
+        """Scene class, or "" where a real image has none."""
         return str(self.columns["label"])
 
     @property
     def text(self) -> str:
-        """What the generator was given, or the first caption of a real picture."""
+        """What the generator was given, or the first caption of a real image."""
         return str(self.columns["text"])
 
     @property
@@ -73,7 +73,7 @@ class Row:
 
     @property
     def file_name(self) -> str:
-        """Of the picture, where nothing else decides it."""
+        """Of the image, where nothing else decides it."""
         return f"{self.id}.{self.suffix}"
 
     def size(self) -> tuple[int, int]:
@@ -107,7 +107,7 @@ class RunRows:
 
     @property
     def identity(self) -> str:
-        """Hash of what decides the pictures."""
+        """Hash of what decides the images."""
         return self.recipe.identity or ""
 
     @property
@@ -196,7 +196,7 @@ def _held(row: dict[str, Any], columns: Sequence[str] | None) -> dict[str, Any]:
 
 
 def suffix_of(image: Mapping[str, Any]) -> str:
-    """The suffix of a stored picture (`bytes` and `path`), without the dot."""
+    """The suffix of a stored image (`bytes` and `path`), without the dot."""
     return Path(str(image["path"])).suffix[1:]
 
 

@@ -1,4 +1,4 @@
-"""The filter `alignment`: does the picture show what its text says?"""
+"""The filter `alignment`: does the image show what its text says?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEFAULT_ENCODER = "clip-ucm"
 
 
 class AlignmentFilter(FilterSettings):
-    """Keeps pictures whose cosine with their text is high enough.
+    """Keeps images whose cosine with their text is high enough.
 
     Attributes:
         min_score: Absolute threshold, -1 .. 1.

@@ -1,4 +1,4 @@
-"""The filter `duplicate`: was nearly the same picture accepted before?"""
+"""The filter `duplicate`: was nearly the same image accepted before?"""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ CHUNK_BYTES = 2**15  # of a class in memory, and read at once
 
 
 class DuplicateFilter(FilterSettings):
-    """Keeps pictures that are not too close to one accepted before in the same class.
+    """Keeps images that are not too close to one accepted before in the same class.
 
     Attributes:
-        encoder: "thumbnail", or the model reference of an encoder; dual encoders put all pictures of a class near
+        encoder: "thumbnail", or the model reference of an encoder; dual encoders put all images of a class near
             each other, so that a threshold on their cosines has to be chosen with care.
-        max_similarity: Highest cosine to any earlier accepted picture of the class, -1 .. 1.
+        max_similarity: Highest cosine to any earlier accepted image of the class, -1 .. 1.
     """
 
     against_copies: ClassVar[bool] = True
@@ -42,7 +42,7 @@ class DuplicateFilter(FilterSettings):
 
     @override
     def judge(self, label: str, model: Encoder, scratch: Path) -> ClassJudge:
-        """A judge that remembers the accepted pictures on disk."""
+        """A judge that remembers the accepted images on disk."""
         return _DuplicateJudge(self.max_similarity, scratch)
 
 

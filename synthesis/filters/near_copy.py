@@ -1,4 +1,4 @@
-"""The filter `near_copy`: is the picture nearly one of those that the generator was trained on?"""
+"""The filter `near_copy`: is the image nearly one of those that the generator was trained on?"""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 class NearCopyFilter(FilterSettings):
-    """Keeps pictures that are not too close to any picture of the training set, whatever its class.
+    """Keeps images that are not too close to any image of the training set, whatever its class.
 
     Attributes:
         reference: The training set's features: a file that `terrasynth eval features DATA` wrote.
         encoder: What made them: "thumbnail", or the model reference of an encoder.
-        max_similarity: Highest similarity to any training picture, -1 .. 1: the cosine; of thumbnails also that of
-            the detail, on the scale of the first, where the file was made with held-out pictures.
-        pass_real: Or: the similarity that this share (0 .. 1) of held-out real pictures stays at or below; the file
-            holds it when it was made with held-out pictures.
+        max_similarity: Highest similarity to any training image, -1 .. 1: the cosine; of thumbnails also that of
+            the detail, on the scale of the first, where the file was made with held-out images.
+        pass_real: Or: the similarity that this share (0 .. 1) of held-out real images stays at or below; the file
+            holds it when it was made with held-out images.
     """
 
     places: ClassVar[tuple[str, ...]] = ("reference", "encoder")
@@ -55,13 +55,13 @@ class NearCopyFilter(FilterSettings):
         """Check that the features were made by this encoder.
 
         Raises:
-            InputError: They were not, the file cannot be read, or it has no held-out pictures for `pass_real`.
+            InputError: They were not, the file cannot be read, or it has no held-out images for `pass_real`.
         """
         self._features(model)
 
     @override
     def judge(self, label: str, model: Encoder, scratch: Path) -> ClassJudge:
-        """A judge that compares with all training pictures."""
+        """A judge that compares with all training images."""
         features = self._features(model)
         if self.pass_real is not None:
             return _NearCopyJudge(features, features.threshold(self.pass_real))

@@ -1,4 +1,4 @@
-"""The filter `quality`: is the picture sharp, full, unclipped, coloured, and without a grid?"""
+"""The filter `quality`: is the image sharp, full, unclipped, colored, and without a grid?"""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ SHIPPED = "ucm-val"
 
 
 class QualityFilter(FilterSettings):
-    """Keeps pictures that are well on a measure of `terrasynth.eval.metrics.picture_quality`; list it once a measure.
+    """Keeps images that are well on a measure of `terrasynth.eval.metrics.picture_quality`; list it once a measure.
 
     Attributes:
         measure: Which; `terrasynth.eval.metrics.picture_quality` says what each counts, and in which unit.
         min_score: Lowest value that passes, for a measure that is bad when low.
         max_score: Highest value that passes, for one that is bad when high.
-        pass_real: Or: the value that this share (0 .. 1) of real pictures of the same size is as good as.
-        calibration: Where the values of real pictures are: "ucm-val", shipped for 128 and 256 px, or a file.
+        pass_real: Or: the value that this share (0 .. 1) of real images of the same size is as good as.
+        calibration: Where the values of real images are: "ucm-val", shipped for 128 and 256 px, or a file.
     """
 
     places: ClassVar[tuple[str, ...]] = ("calibration",)
@@ -67,7 +67,7 @@ class QualityFilter(FilterSettings):
 
     @override
     def check_size(self, height: int, width: int) -> None:
-        """Check that the calibration holds real pictures of that size.
+        """Check that the calibration holds real images of that size.
 
         Raises:
             InputError: It does not.
@@ -76,11 +76,11 @@ class QualityFilter(FilterSettings):
 
     @override
     def judge(self, label: str, model: Any, scratch: Path) -> ClassJudge:
-        """A judge with the threshold for the size of the pictures it meets."""
+        """A judge with the threshold for the size of the images it meets."""
         return _QualityJudge(self)
 
     def threshold(self, height: int, width: int, calibration: QualityCalibration | None) -> float:
-        """The value that just passes, for pictures of a size in pixels.
+        """The value that just passes, for images of a size in pixels.
 
         Args:
             calibration: What `calibrated` gives.
@@ -91,7 +91,7 @@ class QualityFilter(FilterSettings):
         return float(absolute or 0.0)
 
     def calibrated(self) -> QualityCalibration | None:
-        """The values of real pictures; None where no threshold is taken from them.
+        """The values of real images; None where no threshold is taken from them.
 
         Raises:
             InputError: They cannot be read.

@@ -23,11 +23,11 @@ DEFAULT_CLASSIFIER = "scene-ucm"
 
 
 class SceneFilter(FilterSettings):
-    """Keeps pictures in which a scene classifier sees their class.
+    """Keeps images in which a scene classifier sees their class.
 
     Attributes:
         min_probability: Lowest probability of the class, 0 .. 1; the score is that probability.
-        pass_real: Or: the probability that this share (0 .. 1) of real pictures reaches, from the calibration shipped
+        pass_real: Or: the probability that this share (0 .. 1) of real images reaches, from the calibration shipped
             with the classifier; of those of the class where they are many (`terrasynth.eval.models.calibration`), else
             of all.
         top: Or: the class is among so many most probable ones; the score is how far its probability is above the

@@ -1,6 +1,6 @@
-"""The features of a training set in one file, to find near-copies without the pictures.
+"""The features of a training set in one file, to find near-copies without the images.
 
-A file of thumbnails can be turned back into small pictures, so it is as private as the training set itself.
+A file of thumbnails can be turned back into small images, so it is as private as the training set itself.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from terrasynth.eval import Encoder
 
 FORMAT, UNREGISTERED = "terrasynth training features 3", "terrasynth training features 2"
-"""With and without pictures being laid over each other; a file that was made before they were finds what it found."""
+"""With and without images being laid over each other; a file that was made before they were finds what it found."""
 
 EARLIER = ("terrasynth training features 1",)
 LEVELS = 201
@@ -37,13 +37,13 @@ QUERIES = 512
 
 @dataclass(frozen=True)
 class TrainingFeatures:
-    """Training pictures, and how near to them real pictures come that are none of them.
+    """Training images, and how near to them real images come that are none of them.
 
     Attributes:
         pictures: As they are compared: by layout, detail (`terrasynth.eval.models.thumbnail`) and laid over each other,
             or by the embeddings of an encoder.
-        about: `n` pictures, `orientations` of each (1, or the 8 flips and quarter turns), `data`, `split`, `size`.
-        held_out: Where real pictures that are not in the set were compared: their `split`, `n`, the `levels` of each
+        about: `n` images, `orientations` of each (1, or the 8 flips and quarter turns), `data`, `split`, `size`.
+        held_out: Where real images that are not in the set were compared: their `split`, `n`, the `levels` of each
             measure and the `values` of the similarity, all of them quantiles 0 to 1, evenly spaced.
         content: First 16 hex digits of the SHA-256 of the file that they were read from; "" where they were not.
     """
@@ -68,13 +68,13 @@ class TrainingFeatures:
         cls, encoder: Encoder, pictures: NDArray[np.uint8], turned: bool, about: Mapping[str, object],
         held_out: NDArray[np.uint8] | None = None, held_out_split: str = "",
     ) -> TrainingFeatures:
-        """Embed training pictures.
+        """Embed training images.
 
         Args:
             pictures: uint8 (N, H, W, 3).
             turned: Also all flips and quarter turns; a generator that was trained on them copies them too.
-            about: What is known of the pictures, JSON-able; recorded.
-            held_out: Real pictures uint8 (M, H, W, 3) that the generator never saw.
+            about: What is known of the images, JSON-able; recorded.
+            held_out: Real images uint8 (M, H, W, 3) that the generator never saw.
             held_out_split: Where these came from; recorded.
         """
         seen = [_measured(encoder, each) for each in (orientations(pictures) if turned else [pictures])]
@@ -94,14 +94,14 @@ class TrainingFeatures:
         return cls(known, identity, about, compared)
 
     def similarity(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        """How near pictures are to the nearest training picture.
+        """How near images are to the nearest training image.
 
         Args:
             rows: float32 (N, D): layout and detail, or embeddings of the encoder.
 
         Returns:
             (N,), -1 .. 1: the cosine, of the layout where there are other measures too; these count where held-out
-            pictures tell how they compare with it (`on_one_scale`). Without such pictures, the correlation of pictures
+            images tell how they compare with it (`on_one_scale`). Without such images, the correlation of images
             that are laid over each other counts as it is: of others than copies it is low.
         """
         closeness = _in_parts(self.pictures, rows)
@@ -112,10 +112,10 @@ class TrainingFeatures:
         return on_one_scale(closeness, np.array(self.held_out["levels"], np.float64))
 
     def threshold(self, pass_real: float) -> float:
-        """The similarity that a share of the held-out real pictures stays at or below.
+        """The similarity that a share of the held-out real images stays at or below.
 
         Raises:
-            InputError: No held-out pictures were compared.
+            InputError: No held-out images were compared.
         """
         if self.held_out is None:
             raise InputError(
@@ -186,7 +186,7 @@ def _load(path: Path, stamp: tuple[int, ...]) -> TrainingFeatures:
 
 
 def orientations(pictures: NDArray[np.uint8]) -> Sequence[NDArray[np.uint8]]:
-    """The eight flips and quarter turns of pictures (N, H, W, 3), the pictures themselves first."""
+    """The eight flips and quarter turns of images (N, H, W, 3), the images themselves first."""
     turned = [np.rot90(pictures, quarter, axes=(1, 2)) for quarter in range(4)]
     return [np.ascontiguousarray(each) for one in turned for each in (one, one[:, :, ::-1])]
 

@@ -1,7 +1,7 @@
-"""Training pictures as something to compare with: how near is each of other pictures to the nearest of them?
+"""Training images as something to compare with: how near is each of other images to the nearest of them?
 
-Pictures may be compared by several measures: cosines, and the correlation after the one was laid over the other
-(`terrasynth.eval.copies.registration`). A picture is as near as any of them says.
+Images may be compared by several measures: cosines, and the correlation after the one was laid over the other
+(`terrasynth.eval.copies.registration`). An image is as near as any of them says.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CHUNK = 8192
 
 
 class TrainingPictures:
-    """Features of N pictures, one row of a picture for each cosine. Kept as float16, which moves a cosine by 0.001.
+    """Features of N images, one row of an image for each cosine. Kept as float16, which moves a cosine by 0.001.
 
     Attributes:
         measures: Names of the measures; the first gives its scale to the others.
@@ -28,7 +28,7 @@ class TrainingPictures:
 
         Args:
             features: By measure.
-            registered: Whether pictures are laid over each other, too; the features are layout and detail.
+            registered: Whether images are laid over each other, too; the features are layout and detail.
         """
         self._names = tuple(features)
         self.measures = (*features, REGISTERED) if registered else self._names
@@ -44,7 +44,7 @@ class TrainingPictures:
         return len(self._features[0])
 
     def closeness(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The cosine of other pictures to the nearest of these, or the correlation, by each measure.
+        """The cosine of other images to the nearest of these, or the correlation, by each measure.
 
         Args:
             rows: float32 (M, D), the unit vectors of all measures side by side.
@@ -68,15 +68,15 @@ class TrainingPictures:
 def on_one_scale(closeness: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.float64]:
     """One similarity from several measures: that of the first, or what another says where that is higher.
 
-    A cosine by another measure is put as the cosine by the first that as many held-out pictures reach. So a threshold
-    lies at the same quantile of every measure, and a picture stays below it where it does so by all of them.
+    A cosine by another measure is put as the cosine by the first that as many held-out images reach. So a threshold
+    lies at the same quantile of every measure, and an image stays below it where it does so by all of them.
 
     Args:
         closeness: (measures, N), as `TrainingPictures.closeness` gives it.
-        levels: Quantiles (measures, levels) of the same measures over held-out pictures, ascending.
+        levels: Quantiles (measures, levels) of the same measures over held-out images, ascending.
 
     Returns:
-        (N,), -1 .. 1; 1 for a picture that one measure finds equal.
+        (N,), -1 .. 1; 1 for an image that one measure finds equal.
     """
     similarity: NDArray[np.float64] = closeness[0]
     for found, known in zip(closeness[1:], levels[1:], strict=True):

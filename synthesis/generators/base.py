@@ -24,7 +24,7 @@ Option = bool | int | float | str
 
 @dataclass(frozen=True)
 class Drawn:
-    """Pictures, and which of them the model's own safety checker withheld.
+    """Images, and which of them the model's own safety checker withheld.
 
     Attributes:
         pictures: uint8 (N, H, W, 3); a withheld one is black.
@@ -48,11 +48,11 @@ class Generator(Protocol):
     vae_slicing: bool
 
     def identity(self) -> dict[str, object]:
-        """JSON-able: everything that decides a picture besides prompt and seed; no paths."""
+        """JSON-able: everything that decides an image besides prompt and seed; no paths."""
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of a picture in pixels."""
+        """Height and width of an image in pixels."""
 
     @property
     def token_limit(self) -> int | None:
@@ -62,26 +62,26 @@ class Generator(Protocol):
         """Tokens of a prompt, begin and end marks included."""
 
     def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> Drawn:
-        """Pictures; picture i depends on prompt i and seed i."""
+        """Images; image i depends on prompt i and seed i."""
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> NDArray[np.uint8]:
-        """The pictures of `draw` alone, uint8 (N, H, W, 3); a withheld one is black and named in the log."""
+        """The images of `draw` alone, uint8 (N, H, W, 3); a withheld one is black and named in the log."""
 
 
 @dataclass(frozen=True)
 class GeneratorSource:
-    """A generator's files, found, with the settings that decide its pictures.
+    """A generator's files, found, with the settings that decide its images.
 
     Attributes:
         name: What data set rows call it: embedded name, Hub id, or the name of a local folder; "base+lora" with a LoRA,
             and "+vae:name" at the end with another autoencoder.
         revision: Commit on the Hub, or content hash of the files; with a LoRA, "base+lora*scale", and "+vae:content" at
             the end with another autoencoder.
-        steps: Times the network is asked for one picture: denoising steps, or tokens.
+        steps: Times the network is asked for one image: denoising steps, or tokens.
         options: Further arguments of the pipeline's call.
         lora: Adapters that are added to the weights; None for none.
         conditioning: How a caption becomes the text that the model reads.
-        latent_side: Side of the latent picture that the network was made for; None where the files do not say.
+        latent_side: Side of the latent image that the network was made for; None where the files do not say.
         plugin: Name of the plug-in that draws; "" for a pipeline of diffusers.
         vae: Autoencoder that takes the place of the pipeline's own; None for its own.
     """
@@ -104,11 +104,11 @@ class GeneratorSource:
 
     @property
     def draws_tokens(self) -> bool:
-        """Whether a picture is drawn token by token, so that steps, scheduler and size are the model's own."""
+        """Whether an image is drawn token by token, so that steps, scheduler and size are the model's own."""
         return self.pipeline == TOKEN_PIPELINE
 
     def identity(self) -> dict[str, object]:
-        """JSON-able: everything that decides a picture besides prompt and seed; no paths."""
+        """JSON-able: everything that decides an image besides prompt and seed; no paths."""
         optional: dict[str, object] = {"options": dict(self.options)} if self.options else {}
         if self.conditioning.template != CAPTION_ALONE:
             optional["conditioning"] = self.conditioning.identity()

@@ -20,7 +20,7 @@ def compile_checked(network: Any, draw: Callable[[], object], dtype: str, compil
 
     Args:
         network: The module that a pipeline asks at every step.
-        draw: Draws a few pictures with it, so that its inputs are those of real work.
+        draw: Draws a few images with it, so that its inputs are those of real work.
         dtype: In which it computes.
         compiler: Backend of `torch.compile`; None for torch's own.
 

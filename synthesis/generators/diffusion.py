@@ -22,7 +22,7 @@ from terrasynth.synthesis.generators.side_by_side import SideBySide
 from terrasynth.synthesis.generators.token_limits import tokens_of, unknown_parts
 
 TRIAL_STEPS = 2  # when the compiled network is compared
-FLAGS = ("nsfw_content_detected", "nsfw_detected", "watermark_detected")  # what answers call black pictures
+FLAGS = ("nsfw_content_detected", "nsfw_detected", "watermark_detected")  # what answers call black images
 log = logging.getLogger("terrasynth")
 
 
@@ -42,9 +42,9 @@ class DiffusersGenerator:
             runtime: Device, precision and portions.
 
         Raises:
-            InputError: See `load_pipeline`; or the model does not draw pictures of the size asked for, does not take a
+            InputError: See `load_pipeline`; or the model does not draw images of the size asked for, does not take a
                 value of an option, or cannot be compiled where the runtime says so.
-            RunError: Not even one picture of the size asked for fits into memory.
+            RunError: Not even one image of the size asked for fits into memory.
         """
         import torch
 
@@ -69,12 +69,12 @@ class DiffusersGenerator:
             self._compile(runtime.dtype)
 
     def identity(self) -> dict[str, object]:
-        """JSON-able: everything that decides a picture besides prompt and seed; no paths."""
+        """JSON-able: everything that decides an image besides prompt and seed; no paths."""
         return self.source.identity()
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of a picture in pixels."""
+        """Height and width of an image in pixels."""
         return self._size
 
     @property
@@ -90,7 +90,7 @@ class DiffusersGenerator:
         return 0 if tokenizer is None else len(tokenizer(text, truncation=False, verbose=False).input_ids)
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> NDArray[np.uint8]:
-        """The pictures of `draw` alone, uint8 (N, H, W, 3); a withheld one is black and named in the log.
+        """The images of `draw` alone, uint8 (N, H, W, 3); a withheld one is black and named in the log.
 
         Raises:
             InputError: See `draw`.
@@ -103,19 +103,19 @@ class DiffusersGenerator:
         return drawn.pictures
 
     def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> Drawn:
-        """Draw pictures.
+        """Draw images.
 
         Args:
             prompts: N texts.
             seeds: N seeds, 0 .. 2**63 - 1; one noise generator each, on the CPU.
 
         Returns:
-            Pictures, and which of them a safety checker made black. The model's range -1 .. 1 maps to 0 .. 255 for
-            every picture alike.
+            Images, and which of them a safety checker made black. The model's range -1 .. 1 maps to 0 .. 255 for
+            every image alike.
 
         Raises:
             InputError: `prompts` and `seeds` differ in length, or the pipeline refuses an option's value.
-            RunError: Not even one picture fits into memory, or the model gave no finite numbers.
+            RunError: Not even one image fits into memory, or the model gave no finite numbers.
         """
         if len(prompts) != len(seeds):
             raise InputError(f"{len(prompts)} prompts with {len(seeds)} seeds; give one seed a prompt")
@@ -203,11 +203,11 @@ class DiffusersGenerator:
         return ways
 
     def _try(self) -> None:
-        """Take a step or two of one picture: which sizes, options and latents a network takes, only the network knows.
+        """Take a step or two of one image: which sizes, options and latents a network takes, only the network knows.
 
         Raises:
             InputError: It does not take them, or draws another size.
-            RunError: Not even one picture fits into memory.
+            RunError: Not even one image fits into memory.
         """
         asked = self._call([""], [0], min(TRIAL_STEPS, self.source.steps))
         wanted = f"pictures of {self._size[1]} x {self._size[0]} px"
@@ -288,7 +288,7 @@ class DiffusersGenerator:
 
 
 def _withheld(answer: object) -> tuple[int, ...]:
-    """The pictures that a pipeline says its safety checker made black."""
+    """The images that a pipeline says its safety checker made black."""
     flags = [getattr(answer, name, None) or () for name in FLAGS]
     return tuple(sorted({row for each in flags for row, flagged in enumerate(each) if flagged}))
 

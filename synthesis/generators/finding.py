@@ -1,4 +1,4 @@
-"""Generators: what draws a picture from a prompt and a seed, and how a model reference becomes one."""
+"""Generators: what draws an image from a prompt and a seed, and how a model reference becomes one."""
 
 from __future__ import annotations
 

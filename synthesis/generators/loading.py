@@ -83,7 +83,7 @@ def _read(source: GeneratorSource, dtype: torch.dtype) -> Any:  # noqa: ANN401
             source.folder, use_safetensors=True, dtype=dtype, local_files_only=True, **networks
         )
     if getattr(pipeline, "watermark", None) is not None:
-        # A watermark in the pixels comes with some package being installed, and would decide a picture.
+        # A watermark in the pixels comes with some package being installed, and would decide an image.
         pipeline.watermark = None
     return pipeline
 
@@ -164,7 +164,7 @@ def _beside(lora: Lora, path: Path) -> Any:  # noqa: ANN401 - schedulers share n
 
 def _check_steps(source: GeneratorSource, scheduler: Any) -> None:  # noqa: ANN401
     if scheduler.config.get("use_dynamic_shifting"):
-        return  # its times depend on the picture
+        return  # its times depend on the image
     try:
         scheduler.set_timesteps(source.steps)
     except (ValueError, IndexError, AssertionError) as error:

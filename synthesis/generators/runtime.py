@@ -25,7 +25,7 @@ from terrasynth.synthesis.generators.devices import (
 )
 from terrasynth.synthesis.recipe import MOST_AT_ONCE, RuntimeSettings
 
-# Which way numbers are computed where several round differently. 1: texts in the batch of their pictures. 2: each text
+# Which way numbers are computed where several round differently. 1: texts in the batch of their images. 2: each text
 # alone, once; on a CPU, the decoder's channels last. 3: a side that the recipe leaves out is the model's own, where
 # before pipelines of diffusers ignored the other one, too. A run keeps the way that it began with.
 ARITHMETIC = 3
@@ -83,8 +83,8 @@ class Runtime:
         Args:
             settings: The recipe's; explicit values win over recorded ones.
             recorded: The runtime of the run that is resumed.
-            draws_tokens: Whether the generator draws pictures token by token.
-            latent_side: Side of the generator's latent pictures, where it is known.
+            draws_tokens: Whether the generator draws images token by token.
+            latent_side: Side of the generator's latent images, where it is known.
 
         Raises:
             InputError: The device does not exist here, or cannot do what is asked for.

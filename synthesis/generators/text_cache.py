@@ -23,7 +23,7 @@ class TextCache:
     """Stands in for the `encode_prompt` of a pipeline.
 
     Every text is encoded alone, and so is the null text: in a batch its last bits would depend on the other texts, and
-    so the pictures of a run on what was kept when it was resumed.
+    so the images of a run on what was kept when it was resumed.
 
     Attributes:
         encoded: Texts that were computed so far, the null text included.

@@ -101,14 +101,14 @@ def _rows(place: str, split: str, rows: int, **options: Any) -> list[dict[str, A
 
     with _uncounted():
         loaded = load_dataset(place, split=split, streaming=True, **options)
-        loaded = loaded.decode(False)  # which is done by threads that would fetch pictures beyond these rows
+        loaded = loaded.decode(False)  # which is done by threads that would fetch images beyond these rows
         tokens = {place: options.get("token")}
         return [{name: _plain(value, tokens) for name, value in row.items() if name != "__url__"}
                 for row in islice(loaded, rows)]
 
 
 def _plain(value: Any, tokens: dict[str, Any]) -> Any:  # noqa: ANN401 - a cell
-    """A cell as what `==` compares: a picture as its pixels."""
+    """A cell as what `==` compares: an image as its pixels."""
     from datasets import Image
 
     if isinstance(value, list):

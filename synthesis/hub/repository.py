@@ -31,7 +31,7 @@ KIND = "dataset"
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 LARGE = (".parquet", ".tar", *PICTURES)  # sent ahead of the commit, one after the other
 _HASH = re.compile(r"[0-9a-f]{40,64}")
-TOGETHER = 50  # pictures that are announced in one request
+TOGETHER = 50  # images that are announced in one request
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,7 @@ def commit_hash(text: object) -> str:
 
 
 def in_parts(files: Sequence[LocalFile]) -> Iterator[list[LocalFile]]:
-    """Files as they are sent: pictures that follow one another up to `TOGETHER` at once, any other file alone."""
+    """Files as they are sent: images that follow one another up to `TOGETHER` at once, any other file alone."""
     part: list[LocalFile] = []
     for file in files:
         if part and (len(part) == TOGETHER or not (part[-1].path.endswith(PICTURES) and file.path.endswith(PICTURES))):

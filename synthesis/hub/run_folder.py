@@ -24,7 +24,7 @@ from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.ledger.finished import noted_hashes
 
 # Nothing else of a run is published: not blocks/, scores/, locks, caches, what was being written, or evaluation/, whose
-# page shows real pictures.
+# page shows real images.
 FILES = (layout.RECIPE, layout.IDENTITY, layout.RUNTIME, layout.PROMPT_DROPS, layout.DECISIONS, layout.EVALUATIONS[0])
 FOLDERS = ("report",)
 _OF_A_HOME = re.compile(r"~[\w.-]*/")

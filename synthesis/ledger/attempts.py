@@ -20,7 +20,7 @@ from terrasynth.synthesis.ledger.blocks import Blocks
 class Attempts:
     """Where the attempts of a run are stored, in the order in which masks and features count them.
 
-    Pictures that the model's safety checker made black are no attempts here: no filter was asked about them.
+    Images that the model's safety checker made black are no attempts here: no filter was asked about them.
 
     Attributes:
         places: Class and number of each block.
@@ -69,7 +69,7 @@ class Attempts:
 
 
 def attempt_size(run: Path) -> tuple[int, int]:
-    """Width and height of the pictures that a run has drawn.
+    """Width and height of the images that a run has drawn.
 
     Raises:
         InputError: It has drawn none.

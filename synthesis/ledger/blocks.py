@@ -1,6 +1,6 @@
 """The ledger of a run: one file per block of attempts, written once, whole, and never touched again.
 
-A block's file says everything about its attempts: picture, prompt, seed, and what the run's first encoder measured.
+A block's file says everything about its attempts: image, prompt, seed, and what the run's first encoder measured.
 Measurements by encoders that a later recipe names go beside it, under `scores/`. Every row carries its attempt's id,
 and whoever reads a file compares the ids with those of its place: a file that lies where another belongs is named, not
 used.
@@ -39,7 +39,7 @@ SCHEMA = pa.schema(
         *_MEASURED,
     ]
 )
-# Statistics would be whole pictures, outside what the checksums cover.
+# Statistics would be whole images, outside what the checksums cover.
 WRITTEN = {"compression": "zstd", "use_dictionary": False, "write_statistics": False, "write_page_checksum": True}
 SIDE_SCHEMA = pa.schema([("id", pa.string()), *_MEASURED])
 ENCODER, DRAWN, WITHHELD, SEAL = b"encoder", b"drawn", b"withheld", "sha256"
@@ -55,7 +55,7 @@ class Attempt:
     Attributes:
         id: 16 hexadecimal digits, `Identity.attempt`.
         k: Its place in the stream of its class, from 0.
-        image: The stored bytes of the picture.
+        image: The stored bytes of the image.
         captions: Ways to say the same scene, `text` included.
         seed: Seed of the noise.
         scene: JSON object, "{}" when unknown.
@@ -77,7 +77,7 @@ class Blocks:
 
     Attributes:
         block_size: Attempts of one block.
-        image_format: How the pictures are encoded.
+        image_format: How the images are encoded.
     """
 
     def __init__(self, root: Path, block_size: int, image_format: str, identity: Identity | None = None) -> None:
@@ -85,7 +85,7 @@ class Blocks:
 
         Args:
             block_size: Attempts of one block.
-            image_format: How the pictures are encoded.
+            image_format: How the images are encoded.
             identity: Of the run, which says what ids belong where; None to take files as they lie.
         """
         self.root = root
@@ -120,7 +120,7 @@ class Blocks:
             attempts: `block_size` attempts in order of k.
             encoder: Key of the encoder that measured them.
             measured: Its measurements, or None when the recipe has no filter that measures.
-            withheld: Rows whose pictures the model's safety checker made black.
+            withheld: Rows whose images the model's safety checker made black.
             drawn: By what and how they were drawn, `Runtime.drawn`; None where nobody knows.
         """
         path = self.path(label, index)
@@ -154,7 +154,7 @@ class Blocks:
         return table.select(list(columns))
 
     def withheld(self, label: str, index: int) -> tuple[int, ...]:
-        """The rows of a block whose pictures the model's safety checker made black.
+        """The rows of a block whose images the model's safety checker made black.
 
         Raises:
             RunError: The file is damaged.

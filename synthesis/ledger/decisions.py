@@ -1,7 +1,7 @@
 """Which attempts are in the data set: the first `per_class` of each class that pass every filter, in order of k.
 
 A decision depends on earlier attempts of its class and on nothing else, so that interruption, workers and order of
-completion change nothing, and deciding again with other filters needs no new picture.
+completion change nothing, and deciding again with other filters needs no new image.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Decision:
     Attributes:
         k: The attempt's place in its class.
         accepted: Whether it is in the data set.
-        reason: The filter that it failed, "withheld" where the model's safety checker made the picture black,
+        reason: The filter that it failed, "withheld" where the model's safety checker made the image black,
             "beyond_target", "beyond_max_attempts", or "undecided" where a run was stopped before a threshold that
             comes from the class's first attempts was known; None when accepted.
         scores: By filter name; None where the filter had nothing to compare with or was not asked.
@@ -104,7 +104,7 @@ class ClassDecisions:
         Args:
             rows: Attempts in the block.
             measure: Gives the block's measurements by an encoder; not called when the class is closed already.
-            withheld: Attempts, counted within the block, whose pictures the model's safety checker made black: they
+            withheld: Attempts, counted within the block, whose images the model's safety checker made black: they
                 are rejected, and no threshold is taken from them.
 
         Raises:

@@ -1,4 +1,4 @@
-"""What is fixed for the life of a run: `identity.json`, the identity of its pictures and how they are stored."""
+"""What is fixed for the life of a run: `identity.json`, the identity of its images and how they are stored."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Frozen:
     """What a run can never change.
 
     Attributes:
-        identity: Of its pictures, with the parts that it was made from.
+        identity: Of its images, with the parts that it was made from.
         block_size: Attempts of a block.
     """
 

@@ -1,4 +1,4 @@
-"""What the filters' models say about stored pictures."""
+"""What the filters' models say about stored images."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Encoders:
                 )
 
     def check_size(self, height: int, width: int) -> None:
-        """Check that every filter can judge pictures of a size in pixels.
+        """Check that every filter can judge images of a size in pixels.
 
         Raises:
             InputError: One is calibrated for other sizes.
@@ -77,10 +77,10 @@ class Encoders:
         return self._by_key[self._keys[self._recipe.filter_names.index(name)]].model
 
     def measure(self, key: str, images: Sequence[bytes], texts: Sequence[str]) -> Measurements:
-        """Measure stored pictures; what was stored is what is judged, so that judging again gives the same.
+        """Measure stored images; what was stored is what is judged, so that judging again gives the same.
 
         Args:
-            images: N encoded pictures.
+            images: N encoded images.
             texts: N texts.
         """
         return self._by_key[key].measure(decode_all(images), texts)

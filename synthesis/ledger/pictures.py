@@ -1,4 +1,4 @@
-"""The accepted pictures of a finished run, as arrays."""
+"""The accepted images of a finished run, as arrays."""
 
 from __future__ import annotations
 

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def calibrate_scene(reference: str, pictures: RealPictures, split: str) -> Calibration:
-    """Quantiles of the probability of the own class over real pictures.
+    """Quantiles of the probability of the own class over real images.
 
     Args:
-        pictures: Pictures that it was not trained on, with their classes.
+        pictures: Images that it was not trained on, with their classes.
         split: Where they came from; recorded.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Does a run copy training pictures, or itself? Figures as JSON, and the nearest pairs as a sheet."""
+"""Does a run copy training images, or itself? Figures as JSON, and the nearest pairs as a sheet."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PAIRS = 12
 
 
 def load_measures(references: Sequence[str], cache: Path | None = None) -> list[Measure]:
-    """Ways to compare pictures.
+    """Ways to compare images.
 
     Args:
         references: "hash", "detail", "registered", or whatever `load_picture_encoder` takes ("thumbnail",
@@ -64,11 +64,11 @@ def judge_memorisation(
 
     Args:
         train: What the generator was trained on, at the size of the run.
-        held_out: Real pictures that it was not trained on, at that size.
+        held_out: Real images that it was not trained on, at that size.
         about: What else the JSON is to say.
 
     Raises:
-        InputError: Too few pictures.
+        InputError: Too few images.
     """
     from terrasynth.eval.copies.memorisation import memorisation
     from terrasynth.eval.pages.pair_sheet import PairItem
@@ -95,12 +95,12 @@ def judge_repetition(
     """Look for duplicates within a run; writes `duplicates.json` and `nearest_twins.png`.
 
     Args:
-        real: Real pictures at their size; None for no null.
+        real: Real images at their size; None for no null.
         out: Folder to write to; None to write nothing.
         about: What else the JSON is to say.
 
     Raises:
-        InputError: Too few pictures.
+        InputError: Too few images.
     """
     from terrasynth.eval.copies.repetition import repetition
     from terrasynth.eval.pages.pair_sheet import PairItem
@@ -122,7 +122,7 @@ def judge_repetition(
 
 
 def pixel_hashes(pictures: Sequence[NDArray[np.uint8]]) -> list[str]:
-    """`pixel_hash` of each picture uint8 (H, W, 3), whatever their sizes."""
+    """`pixel_hash` of each image uint8 (H, W, 3), whatever their sizes."""
     from terrasynth.eval.copies.measures import pixel_hash
 
     return [pixel_hash(picture) for picture in pictures]

@@ -32,7 +32,7 @@ class Judges:
     """The networks that judge, which remember on disk what they said.
 
     Attributes:
-        encoder: Scores pictures against texts.
+        encoder: Scores images against texts.
         further: Give features for further distances.
     """
 
@@ -47,7 +47,7 @@ class Judges:
         Args:
             encoder: Reference of the encoder; another one than filtered the rows.
             features: References of further networks, whatever `load_picture_encoder` takes.
-            cache: Folder that keeps features of pictures and texts; None for none.
+            cache: Folder that keeps features of images and texts; None for none.
 
         Raises:
             InputError: A model that does not exist, or a folder that cannot be written.
@@ -60,11 +60,11 @@ class Judges:
         return cls(scorer, scenes, further)
 
     def of_run(self, pictures: RunPictures) -> Judged:
-        """What they say about the pictures of a run."""
+        """What they say about the images of a run."""
         return self._see(pictures.images, pictures.texts, pictures.labels, "pictures")
 
     def of_real(self, pictures: RealPictures) -> Judged:
-        """What they say about real pictures."""
+        """What they say about real images."""
         return self._see(pictures.images, pictures.texts, pictures.labels, "real pictures")
 
     def _see(
@@ -81,7 +81,7 @@ class JudgedRun:
     """A run, what the networks said of it, and the figures.
 
     Attributes:
-        real: What was said of real pictures; None without.
+        real: What was said of real images; None without.
     """
 
     pictures: RunPictures
@@ -92,15 +92,15 @@ class JudgedRun:
 
 def judge_run(pictures: RunPictures, judges: Judges, seed: int, real: Judged | None = None,
               realism: RealismFigures | None = None) -> JudgedRun:
-    """Scene accuracy, alignment with its null, and with real pictures distances with their floors.
+    """Scene accuracy, alignment with its null, and with real images distances with their floors.
 
     Args:
         seed: Decides bootstrap, shuffling and splits.
-        real: What the networks said of real pictures.
+        real: What the networks said of real images.
         realism: What texture and spectrum say beside them.
 
     Raises:
-        InputError: Too few pictures, or a class that the classifier does not know.
+        InputError: Too few images, or a class that the classifier does not know.
     """
     from terrasynth.eval.evaluation.evaluate import measure
 
@@ -110,7 +110,7 @@ def judge_run(pictures: RunPictures, judges: Judges, seed: int, real: Judged | N
 
 
 def check_numbers(n: int, real: Judged | None) -> None:
-    """Check that there are pictures enough for a distance.
+    """Check that there are images enough for a distance.
 
     Raises:
         InputError: Too few.
@@ -121,10 +121,10 @@ def check_numbers(n: int, real: Judged | None) -> None:
 
 
 def realism_of(pictures: RunPictures, real: RealPictures, run: Path, seed: int) -> RealismFigures:
-    """What texture and spectrum say of a run's pictures, and of real ones that its autoencoder coded and decoded.
+    """What texture and spectrum say of a run's images, and of real ones that its autoencoder coded and decoded.
 
     Args:
-        real: Real pictures at their size.
+        real: Real images at their size.
         run: The run directory, which names the generator.
     """
     from terrasynth.eval.evaluation.realism import realism_figures

@@ -1,4 +1,4 @@
-"""The models that judge pictures, which remember on disk what they said of each."""
+"""The models that judge images, which remember on disk what they said of each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def load_judges(
     """Load a dual encoder and a scene classifier.
 
     Args:
-        cache: Folder that keeps features of pictures and texts; None for none.
+        cache: Folder that keeps features of images and texts; None for none.
         device: A torch device.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The Frechet distance of a run to reference statistics, where the real pictures are not at hand."""
+"""The Frechet distance of a run to reference statistics, where the real images are not at hand."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReferenceDistance:
-    """Squared Frechet distance to the pictures of a reference.
+    """Squared Frechet distance to the images of a reference.
 
     Attributes:
-        files: Hash of its list of pictures.
-        n_reference: Pictures of the reference.
+        files: Hash of its list of images.
+        n_reference: Images of the reference.
         floor: Real against real, within the reference.
         dim: Width of the features.
     """

@@ -32,7 +32,7 @@ class Trained:
     """What one training came to.
 
     Attributes:
-        scores: Metric -> score of each test picture, 0 to 1; the first metric is the one that is judged.
+        scores: Metric -> score of each test image, 0 to 1; the first metric is the one that is judged.
         chance: Metric -> what guessing reaches.
         best_step: The step whose weights were chosen.
         network: What kind of network it is.
@@ -46,13 +46,13 @@ class Trained:
 
 @dataclass(frozen=True)
 class TrainedAccuracy:
-    """How a classifier that learned from some pictures does on real ones.
+    """How a classifier that learned from some images does on real ones.
 
     Attributes:
-        accuracy: Share of the real pictures whose class it names.
+        accuracy: Share of the real images whose class it names.
         chance: Accuracy of a guess.
-        n_train: Pictures it learned from.
-        n_val: Pictures of the same source that chose the checkpoint.
+        n_train: Images it learned from.
+        n_val: Images of the same source that chose the checkpoint.
         steps: Training steps.
         network: What kind of classifier it is, and at what size it looks.
     """

@@ -28,7 +28,7 @@ from terrasynth.synthesis.verify.record import CheckedRun, lost_runtime
 from terrasynth.synthesis.verify.rewriting import wrong_with_bytes
 
 _ENCODER = re.compile(r"[0-9a-f]{16}|")
-# What Pillow raises for bytes that are no picture: some formats are recognized by errors of any kind.
+# What Pillow raises for bytes that are no image: some formats are recognized by errors of any kind.
 NO_PICTURE = (OSError, ValueError, SyntaxError, TypeError, EOFError, MemoryError, Image.DecompressionBombError)
 FILE_NAME = re.compile(r"\d{5,}\.parquet")
 
@@ -161,7 +161,7 @@ def _named(run: CheckedRun, label: str, index: int) -> list[tuple[str, int]]:
 
 
 def _wrong_with_rows(run: CheckedRun, table: pa.Table, label: str, index: int) -> Iterator[str]:
-    """Whether the attempts are those of the block's place, by id, number, class, seed and name of the picture."""
+    """Whether the attempts are those of the block's place, by id, number, class, seed and name of the image."""
     if len(table) != run.block_size:
         yield f"holds {len(table)} attempts, not {run.block_size}"
         return

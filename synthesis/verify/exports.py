@@ -1,4 +1,4 @@
-"""Checks of an export: all files are there, and each is a whole file of its kind with pictures that decode."""
+"""Checks of an export: all files are there, and each is a whole file of its kind with images that decode."""
 
 from __future__ import annotations
 

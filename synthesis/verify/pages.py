@@ -57,7 +57,7 @@ def _hashes(run: CheckedRun) -> dict[str, str]:
 
 
 def report_faults(run: CheckedRun, decisions: Decisions) -> Iterator[Fault]:
-    """The report's page, figures and pictures."""
+    """The report's page, figures and images."""
     try:
         if not _text(run.root / PAGE).rstrip().endswith("</html>"):
             yield Fault(PAGE, "ends in the middle", Remedy.WRITE)

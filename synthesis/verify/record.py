@@ -118,7 +118,7 @@ def _read_recipe(root: Path, faults: list[Fault]) -> Recipe | None:
 
 
 def _read_frozen(root: Path, recipe: Recipe | None, faults: list[Fault]) -> Frozen | None:
-    """Identity, block size and picture format."""
+    """Identity, block size and image format."""
     written = recipe.identity if recipe else None
     try:
         found = Frozen.read(root)

@@ -1,4 +1,4 @@
-"""Is a run whole? Every block, score, decision, row, page and picture is read and compared; nothing is written.
+"""Is a run whole? Every block, score, decision, row, page and image is read and compared; nothing is written.
 
 Everything streams: one block of each class is in memory, and some twenty bytes of every decision.
 """
@@ -40,7 +40,7 @@ def verify(root: str | Path, fast: bool = False, into: Verification | None = Non
 
     Args:
         root: The run directory, or the folder of an export.
-        fast: Leave out what costs most: decoding pictures, and comparing rows and bytes with what they should be.
+        fast: Leave out what costs most: decoding images, and comparing rows and bytes with what they should be.
         into: Gets what was looked at.
 
     Yields:

@@ -20,7 +20,7 @@ from terrasynth.training.data.tiff import SIGNATURES, Tiff, read_tags
 from terrasynth.training.errors import ImageError, is_shortage
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "AVIF", "PPM")
-"""Those of pictures; others that Pillow opens run programs (EPS) or hold no picture."""
+"""Those of images; others that Pillow opens run programs (EPS) or hold no image."""
 SUFFIXES = frozenset({
     "png", "jpg", "jpeg", "jpe", "webp", "tif", "tiff", "bmp", "gif", "jp2", "j2k", "avif", "ppm", "pgm",
 })

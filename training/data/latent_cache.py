@@ -1,4 +1,4 @@
-"""Encoded pictures and texts on disk: made once, keyed by what decides them, read a row at a time."""
+"""Encoded images and texts on disk: made once, keyed by what decides them, read a row at a time."""
 
 from __future__ import annotations
 
@@ -152,17 +152,17 @@ class TextCache:
 
 
 class LatentCache:
-    """Posterior mean and deviation of every view of every picture, scaled as the denoiser reads them, float16.
+    """Posterior mean and deviation of every view of every image, scaled as the denoiser reads them, float16.
 
     Args:
         folder: Where latents are kept; a folder of its own is made in it for each key.
-        pairs: N pictures.
-        views: Of picture i; the same number V for all.
-        size: Side in pixels at which pictures are encoded.
+        pairs: N images.
+        views: Of image i; the same number V for all.
+        size: Side in pixels at which images are encoded.
         vae: A diffusers autoencoder with a diagonal Gaussian posterior, in float32.
         key: What decides the result: pixels, views, size, weights, precision.
         autocast: Context to encode in.
-        on_shard: Told how many pictures are done.
+        on_shard: Told how many images are done.
     """
 
     SHARD = 64
@@ -187,13 +187,13 @@ class LatentCache:
         return {name: torch.stack([row[name] for row in made]) for name in made[0]}
 
     def read(self, rows: Sequence[int], views: Sequence[int]) -> Rows:
-        """`mean` and `std` of one view a picture, float32 (N, C, h, w)."""
+        """`mean` and `std` of one view an image, float32 (N, C, h, w)."""
         return stack([self._cache.read(row, view) for row, view in zip(rows, views, strict=True)])
 
 
 @torch.no_grad()
 def encode_pictures(vae: Any, pixels: torch.Tensor) -> Rows:  # noqa: ANN401 - diffusers is untyped
-    """`mean` and `std` of the posterior of pictures `uint8` (N, S, S, 3), scaled as the denoiser reads them."""
+    """`mean` and `std` of the posterior of images `uint8` (N, S, S, 3), scaled as the denoiser reads them."""
     posterior = vae.encode(to_float(pixels.permute(0, 3, 1, 2)).to(vae.device)).latent_dist
     scale, shift = vae.config.scaling_factor, getattr(vae.config, "shift_factor", None) or 0.0
     return {"mean": (posterior.mean - shift) * scale, "std": posterior.std * scale}

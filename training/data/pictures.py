@@ -1,4 +1,4 @@
-"""Real pictures in memory as `uint8` tensors, and augmentation that is right for a view from straight above."""
+"""Real images in memory as `uint8` tensors, and augmentation that is right for a view from straight above."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PictureSet:
     Attributes:
         pixels: `uint8` (N, 3, S, S).
         labels: `int64` (N,), index into `label_names`; -1 where the data names no class.
-        captions: One tuple of captions a picture.
+        captions: One tuple of captions an image.
         label_names: The classes, sorted.
     """
 
@@ -35,16 +35,16 @@ class PictureSet:
         return len(self.captions)
 
     def class_names(self) -> list[str]:
-        """The class name of each picture; "" where there is none."""
+        """The class name of each image; "" where there is none."""
         return [self.label_names[i] if i >= 0 else "" for i in self.labels.tolist()]
 
     def arrays(self) -> np.ndarray:
-        """The pictures as `uint8` (N, S, S, 3), the layout of the evaluators."""
+        """The images as `uint8` (N, S, S, 3), the layout of the evaluators."""
         return self.pixels.permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def square(picture: Image.Image, size: int) -> np.ndarray:
-    """Centre-crop to a square and resize with Lanczos: `uint8` (size, size, 3)."""
+    """Center-crop to a square and resize with Lanczos: `uint8` (size, size, 3)."""
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     box = (left, top, left + side, top + side)
@@ -52,7 +52,7 @@ def square(picture: Image.Image, size: int) -> np.ndarray:
 
 
 def load_pictures(pairs: Sequence[Pair], size: int, label_names: tuple[str, ...], skipped: list[Skipped]) -> PictureSet:
-    """Decode pictures; one that is broken, too large or of an unstated kind is added to `skipped` by name and left out.
+    """Decode images; one that is broken, too large or of an unstated kind is added to `skipped` by name and left out.
 
     Args:
         size: Side in pixels after `square`.
@@ -60,7 +60,7 @@ def load_pictures(pairs: Sequence[Pair], size: int, label_names: tuple[str, ...]
         skipped: Receives what could not be read, unless it is there already.
 
     Raises:
-        InputError: Not one picture could be read.
+        InputError: Not one image could be read.
     """
     index = {name: i for i, name in enumerate(label_names)}
     pixels, kept, known = [], [], set(skipped)
@@ -126,13 +126,13 @@ def random_view(pixels: torch.Tensor, size: int, generator: torch.Generator, min
     """Random rotation, scale, position, flip, brightness and contrast.
 
     From straight above there is no preferred direction, so any angle is a true view. What falls outside the
-    picture is mirrored in.
+    image is mirrored in.
 
     Args:
         pixels: `uint8` (N, 3, S, S).
         size: Side of the result in pixels.
         generator: CPU generator; the only source of randomness.
-        min_scale: Smallest share of the picture's side that a view spans, at most 1.
+        min_scale: Smallest share of the image's side that a view spans, at most 1.
         jitter: Half-width of the uniform brightness (in units of the half range) and contrast factors.
 
     Returns:

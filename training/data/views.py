@@ -1,4 +1,4 @@
-"""Versions of a picture to learn from that are all true views from straight above: turned, mirrored, nearer."""
+"""Versions of an image to learn from that are all true views from straight above: turned, mirrored, nearer."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ TURNS = 8
 
 @dataclass(frozen=True)
 class View:
-    """A square part of a picture, turned.
+    """A square part of an image, turned.
 
     Attributes:
         turn: One of the eight flips and quarter turns, as `terrasynth.training.data.pictures.dihedral` counts them.
-        scale: Side of the part as a share of the picture's shorter side.
+        scale: Side of the part as a share of the image's shorter side.
         left: Place of the part, 0 for the left edge and 1 for the right one.
         top: The same from top to bottom.
     """
@@ -34,7 +34,7 @@ class View:
     top: float = 0.5
 
     def of(self, picture: Image.Image, size: int) -> NDArray[np.uint8]:
-        """The view, `uint8` (size, size, 3). Colours stay as they are, and a pixel stays as long as it is wide."""
+        """The view, `uint8` (size, size, 3). Colors stay as they are, and a pixel stays as long as it is wide."""
         side = self.scale * min(picture.size)
         left, top = self.left * (picture.width - side), self.top * (picture.height - side)
         shown = picture.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
@@ -44,7 +44,7 @@ class View:
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures of one split that can be read.
+    """The images of one split that can be read.
 
     Attributes:
         digest: Hash of all their pixels.
@@ -58,15 +58,15 @@ class Pictures:
 
     @property
     def captions(self) -> tuple[tuple[str, ...], ...]:
-        """The captions of each picture."""
+        """The captions of each image."""
         return tuple(pair.captions for pair in self.pairs)
 
     def class_names(self) -> list[str]:
-        """The class name of each picture; "" where there is none."""
+        """The class name of each image; "" where there is none."""
         return [pair.label for pair in self.pairs]
 
     def open(self, rows: Sequence[int], size: int) -> NDArray[np.uint8]:
-        """Pictures as they are judged: the middle, upright; `uint8` (N, size, size, 3)."""
+        """Images as they are judged: the middle, upright; `uint8` (N, size, size, 3)."""
         return np.stack([View().of(opened(self.pairs[row]), size) for row in rows])
 
 
@@ -76,7 +76,7 @@ def spread(rows: int, count: int) -> list[int]:
 
 
 def read_split(pairs: Sequence[Pair], split: str, skipped: list[Skipped]) -> Pictures:
-    """Decode every picture of a split once, and leave out by name what cannot be read.
+    """Decode every image of a split once, and leave out by name what cannot be read.
 
     Raises:
         InputError: The split is empty, or nothing in it can be read.

@@ -2,7 +2,7 @@
 
 L1, a perceptual distance on features of our own scene classifier (Zhang et al., CVPR 2018, with that network in place
 of an ImageNet one), a patch adversarial loss (Isola et al., CVPR 2017), and a weak KL term. Latents are pressed to
-turn and to shrink with the picture (EQ-VAE, Kouzelis et al., ICML 2025), which a small diffusion model learns faster.
+turn and to shrink with the image (EQ-VAE, Kouzelis et al., ICML 2025), which a small diffusion model learns faster.
 The decoder can be trained further alone: what the latents mean stays, and a diffusion model on them stays right.
 """
 
@@ -50,12 +50,12 @@ class AutoencoderTask(ImageCoderTask):
     """The players are the autoencoder and the discriminator.
 
     Args:
-        splits: Pictures at `crop` pixels or more.
+        splits: Images at `crop` pixels or more.
         settings: See `AutoencoderSettings`.
         initial: Folder of an `AutoencoderKL` of the same shape to go on from.
 
     Raises:
-        InputError: The pictures are too small, `initial` has another shape, or `decoder_only` has no latents to keep.
+        InputError: The images are too small, `initial` has another shape, or `decoder_only` has no latents to keep.
     """
 
     players = ("autoencoder", "discriminator")
@@ -145,7 +145,7 @@ class AutoencoderTask(ImageCoderTask):
 
     @torch.no_grad()
     def latent_scale(self, n: int = 512) -> float:
-        """1 / standard deviation of the latents of training pictures: `scaling_factor` of the saved model."""
+        """1 / standard deviation of the latents of training images: `scaling_factor` of the saved model."""
         pixels = self.resized(self.splits["train"].pixels[:: max(1, len(self) // n)])
         with torch.autocast(self.device.type, torch.bfloat16):
             latents = [self.model.encode(p.to(self.device)).latent_dist.mode().float().cpu() for p in pixels.split(32)]

@@ -30,7 +30,7 @@ def train_tokenizer(captions: Iterable[str], vocabulary: int = 1280, length: int
     from transformers import CLIPTokenizer
 
     symbols = sorted(ByteLevel.alphabet())
-    pipeline = CLIPTokenizer().backend_tokenizer  # CLIP's normalisation and word splitting, with no merges yet
+    pipeline = CLIPTokenizer().backend_tokenizer  # CLIP's normalization and word splitting, with no merges yet
     ends = [symbol + WORD_END for symbol in symbols]
     # Named as special, the ends get their numbers before any text is read: else ties between merges fall by chance.
     trainer = BpeTrainer(vocab_size=vocabulary - 2, min_frequency=2, end_of_word_suffix=WORD_END,

@@ -1,6 +1,6 @@
-"""A dual encoder of pictures and captions (CLIP, Radford et al., ICML 2021, figure 3).
+"""A dual encoder of images and captions (CLIP, Radford et al., ICML 2021, figure 3).
 
-Captions of one scene class are often the same sentence, so a batch holds several right pairings: every picture and
+Captions of one scene class are often the same sentence, so a batch holds several right pairings: every image and
 caption that belong together count as positive, and the target of a row is spread evenly over them (as in SupCon,
 Khosla et al., NeurIPS 2020, equation 2). With all captions distinct this is CLIP's loss.
 """
@@ -40,7 +40,7 @@ class ClipSettings(TowerSettings):
 
 
 class ClipTask(Task):
-    """Symmetric contrastive loss between random views and one of each picture's captions."""
+    """Symmetric contrastive loss between random views and one of each image's captions."""
 
     def __init__(self, splits: dict[str, PictureSet], settings: ClipSettings, device: torch.device) -> None:
         from transformers import CLIPTextConfig, VisionTextDualEncoderConfig, VisionTextDualEncoderModel
@@ -90,7 +90,7 @@ class ClipTask(Task):
         tokens = encode(self.tokenizer, chosen)
         batch = {name: torch.tensor(value).to(self.device) for name, value in tokens.items()}
         batch["pixels"] = views.to(self.device, memory_format=torch.channels_last)
-        # An entry is positive when the caption of the column is one of the row picture's own.
+        # An entry is positive when the caption of the column is one of the row image's own.
         batch["positive"] = torch.tensor([[text in captions for text in chosen] for captions in own]).to(self.device)
         return batch
 
@@ -110,7 +110,7 @@ class ClipTask(Task):
 
     @torch.no_grad()
     def retrieval(self, split: str) -> dict[str, float]:
-        """R@1 both ways on each picture's first caption, a right caption of another picture counting as right.
+        """R@1 both ways on each image's first caption, a right caption of another image counting as right.
 
         Also `margin`: mean cosine of the true pairs minus that of all pairings.
         """
@@ -143,7 +143,7 @@ def contrastive_loss(logits: torch.Tensor, positive: torch.Tensor) -> torch.Tens
     """Mean of the row-wise and column-wise cross-entropy against evenly spread positives.
 
     Args:
-        logits: float (N, N), pictures by captions, scaled cosines.
+        logits: float (N, N), images by captions, scaled cosines.
         positive: bool (N, N), the diagonal set.
 
     Returns:

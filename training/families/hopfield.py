@@ -44,8 +44,8 @@ class HopfieldSettings(BaseModel):
     """What a preset may set about the generator; the network's own are those of `HopfieldTransformer`.
 
     Attributes:
-        crops: Random crops of each picture in each of its eight flips and turns; the whole picture comes on top.
-        crop_scale: Smallest side of a crop, as a share of the picture's.
+        crops: Random crops of each image in each of its eight flips and turns; the whole image comes on top.
+        crop_scale: Smallest side of a crop, as a share of the image's.
         text_weight: Of the cross-entropy of text tokens; 0 leaves them out.
         start_from_codebook: Start the image embedding where like codes look alike.
     """
@@ -85,10 +85,10 @@ class HopfieldTask(Task):
 
     Args:
         settings: See `HopfieldSettings`.
-        tokenizer: Folder of the `VQModel`, of pictures or of latents.
-        classifier: Folder of the scene classifier that judges pictures drawn for `val`.
+        tokenizer: Folder of the `VQModel`, of images or of latents.
+        classifier: Folder of the scene classifier that judges images drawn for `val`.
         cache: File of the image tokens; read where it exists, else written.
-        autoencoder: Folder of the autoencoder whose latents `tokenizer` reads; None for one that reads pictures.
+        autoencoder: Folder of the autoencoder whose latents `tokenizer` reads; None for one that reads images.
 
     Raises:
         InputError: The tokenizer reads something else, or `size` is no multiple of what a token stands for.
@@ -142,7 +142,7 @@ class HopfieldTask(Task):
         return patch
 
     def _tokens(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Image tokens int64 (N, h, w), on the CPU, of pictures float32 (N, 3, S, S) in [-1, 1]."""
+        """Image tokens int64 (N, h, w), on the CPU, of images float32 (N, 3, S, S) in [-1, 1]."""
         if self.vae is None:
             return encode_pictures(self.vqvae, pixels)
         return torch.cat([encode_latents(self.vqvae, to_latents(self.vae, part.to(self.device)))
@@ -157,7 +157,7 @@ class HopfieldTask(Task):
         return {"transformer": self.transformer}
 
     def _codes(self, cache: Path | None) -> torch.Tensor:
-        """Image tokens int16 (N, views, side**2) of the training pictures in every view; view v is turned v % 8."""
+        """Image tokens int16 (N, views, side**2) of the training images in every view; view v is turned v % 8."""
         key = self._cache_key()
         if cache is not None and cache.is_file():
             with safe_open(cache, "pt") as stored:
@@ -182,7 +182,7 @@ class HopfieldTask(Task):
         return codes
 
     def _cache_key(self) -> str:
-        """Hash of what decides the image tokens: views, pictures and the networks that make them."""
+        """Hash of what decides the image tokens: views, images and the networks that make them."""
         digest = hashlib.sha256(repr((self.settings.size, self.settings.crops, self.settings.crop_scale)).encode())
         digest.update(self.splits["train"].pixels.numpy().tobytes())
         for network in (self.vqvae,) if self.vae is None else (self.vqvae, self.vae):
@@ -228,12 +228,12 @@ class HopfieldTask(Task):
         return pipeline
 
     def draw(self, captions: list[str]) -> torch.Tensor:
-        """Pictures `float32` (N, 3, S, S) in [-1, 1], one seed a picture (its position)."""
+        """Images `float32` (N, 3, S, S) in [-1, 1], one seed an image (its position)."""
         return draw_captions(self.pipeline(), captions, self.device, guidance_scale=self.settings.guidance)
 
     @torch.no_grad()
     def cross_entropy(self, split: str) -> float:
-        """Mean negative log-likelihood in nats a token of a split's whole pictures given their first captions."""
+        """Mean negative log-likelihood in nats a token of a split's whole images given their first captions."""
         data = self.splits[split]
         codes = self._tokens(resized(data.pixels, self.settings.size)).flatten(1)
         text = torch.tensor(encode(self.tokenizer, [own[0] for own in data.captions])["input_ids"])
@@ -247,7 +247,7 @@ class HopfieldTask(Task):
 
     @override
     def validate(self) -> dict[str, float]:
-        """Draw pictures for `val` captions and ask the scene classifier what they show."""
+        """Draw images for `val` captions and ask the scene classifier what they show."""
         figures = {"cross_entropy": self.cross_entropy("val")}
         if not self.settings.val_pictures:
             return {"score": -figures["cross_entropy"], **figures, "n": float(len(self.splits["val"]))}

@@ -1,4 +1,4 @@
-"""What makes an autoencoder's pictures sharp: a perceptual distance, and a discriminator that judges patches."""
+"""What makes an autoencoder's images sharp: a perceptual distance, and a discriminator that judges patches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing_extensions import override
 
 
 class PatchDiscriminator(nn.Module):
-    """Judges overlapping patches, not whole pictures: logits (N, 1, S/8, S/8) for pixels (N, 3, S, S)."""
+    """Judges overlapping patches, not whole images: logits (N, 1, S/8, S/8) for pixels (N, 3, S, S)."""
 
     def __init__(self, channels: int = 32) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ def load_classifier(folder: str | Path) -> Any:  # noqa: ANN401 - a classifier o
 
 
 class ScenePerception(nn.Module):
-    """Mean squared distance of unit-normalised feature maps of a frozen scene classifier (LPIPS, equation 1)."""
+    """Mean squared distance of unit-normalized feature maps of a frozen scene classifier (LPIPS, equation 1)."""
 
     def __init__(self, folder: str | Path) -> None:
         super().__init__()

@@ -71,7 +71,7 @@ class SceneTask(Task):
 
     @torch.no_grad()
     def accuracy(self, split: str) -> tuple[float, float]:
-        """Share of a split's pictures that are recognised, and the mean negative log-likelihood in nats."""
+        """Share of a split's images that are recognized, and the mean negative log-likelihood in nats."""
         self.model.eval()
         data = self.splits[split]
         pixels = F.interpolate(to_float(data.pixels), self.size, mode="area")

@@ -1,8 +1,8 @@
-"""The discrete tokenizer of pictures: VQ-VAE and VQGAN on `diffusers.VQModel`.
+"""The discrete tokenizer of images: VQ-VAE and VQGAN on `diffusers.VQModel`.
 
-Nearest-neighbour codes with a straight-through gradient (van den Oord et al., NeurIPS 2017, equation 3), or codes
+Nearest-neighbor codes with a straight-through gradient (van den Oord et al., NeurIPS 2017, equation 3), or codes
 drawn by a Gumbel softmax over negative squared distances (Jang et al., ICLR 2017; at temperature 0 it is the nearest
-neighbour, so both give the same kind of `VQModel`). A perceptual and a patch adversarial loss make it a VQGAN (Esser
+neighbor, so both give the same kind of `VQModel`). A perceptual and a patch adversarial loss make it a VQGAN (Esser
 et al., CVPR 2021). Codes that nothing uses are put where the encoder is (Dhariwal et al., 2020, appendix B.1).
 """
 
@@ -30,10 +30,10 @@ from terrasynth.training.running.same_shape import check_same_shape
 
 
 class VQSettings(BaseModel):
-    """What a preset may set about the tokenizer of pictures.
+    """What a preset may set about the tokenizer of images.
 
     Attributes:
-        quantiser: How a latent becomes a code in training; both are nearest-neighbour in use.
+        quantiser: How a latent becomes a code in training; both are nearest-neighbor in use.
         reconstruction: "mse" for a VQ-VAE, "l1" for a VQGAN.
         revive_below: A code used less often than this share of an even use is revived; 0 never revives.
         revive_until: Share of the budget after which codes stay where they are.
@@ -124,7 +124,7 @@ def fit_codebook(latents: torch.Tensor, codes: int, generator: torch.Generator, 
     """Lloyd's k-means on latents: float (M, D) -> float (K, D); empty cells restart on random latents.
 
     Args:
-        latents: M latents of training pictures, M >= 1.
+        latents: M latents of training images, M >= 1.
         codes: K.
         generator: CPU generator.
         rounds: Lloyd steps.
@@ -143,7 +143,7 @@ class VQTask(ImageCoderTask):
     """The players are the tokenizer and the discriminator.
 
     Args:
-        splits: Pictures at `crop` pixels or more.
+        splits: Images at `crop` pixels or more.
         settings: See `VQSettings`.
         initial: Folder to go on from: of a `VQModel` of the same shape, or of an `AutoencoderKL` of the same widths.
 
@@ -311,7 +311,7 @@ def quantize(rows: torch.Tensor, codebook: torch.Tensor, use: CodeUse) -> tuple[
 
 
 def flat(latents: torch.Tensor) -> torch.Tensor:
-    """(N, D, h, w) -> float32 (N h w, D), row by row of each picture."""
+    """(N, D, h, w) -> float32 (N h w, D), row by row of each image."""
     return latents.permute(0, 2, 3, 1).flatten(0, 2).float()
 
 

@@ -40,7 +40,7 @@ def ablate(base: HopfieldSettings, loop: LoopSettings, splits: dict[str, Picture
     """Train every variant for the same steps from the same seed; `out/ablations.json` has what each reached on `val`.
 
     Args:
-        base: Settings that the variants change; no pictures are drawn for `val`.
+        base: Settings that the variants change; no images are drawn for `val`.
         loop: Steps, seed and so on, equal for all.
         needs: Folders of the `tokenizer` and of the `classifier`.
         out: Folder of the result; a variant whose training is complete there is not trained again.

@@ -169,7 +169,7 @@ def _draw(folder: Path, prompts: Prompts) -> NDArray[np.uint8]:
 
 
 def reference_pictures(pairs: PairSet, split: str, size: int) -> RealPictures:
-    """The real pictures of a split, prepared just as `terrasynth eval --real` does; unreadable ones are left out."""
+    """The real images of a split, prepared just as `terrasynth eval --real` does; unreadable ones are left out."""
     from terrasynth.synthesis.core.real_pictures import real_pictures
 
     unreadable = {each.name for each in pairs.skipped}
@@ -179,7 +179,7 @@ def reference_pictures(pairs: PairSet, split: str, size: int) -> RealPictures:
 def judge_pictures(
     roots: Sequence[Path], images: NDArray[np.uint8], prompts: Prompts, reference: RealPictures
 ) -> Evaluation:
-    """The figures of `terrasynth eval` for pictures uint8 (N, H, W, 3) of these prompts."""
+    """The figures of `terrasynth eval` for images uint8 (N, H, W, 3) of these prompts."""
     from terrasynth.eval import evaluate, load_classifier, load_encoder
 
     return evaluate(

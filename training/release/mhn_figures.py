@@ -20,12 +20,12 @@ PLOT = "guidance.png"
 
 
 def measure_codes(folder: Path, roots: Sequence[Path], data: PictureSet, labels: Sequence[str]) -> dict[str, float]:
-    """The tokenizer of pictures on one split: PSNR, use of the codebook, and what survives of the class.
+    """The tokenizer of images on one split: PSNR, use of the codebook, and what survives of the class.
 
     Args:
         folder: Of the `VQModel`.
         roots: Where the classifier `scene-ucm` is.
-        data: Real pictures.
+        data: Real images.
     """
     from diffusers import VQModel
 
@@ -56,8 +56,8 @@ def measure_guidance(folder: Path, scales: Sequence[float], judge: Callable[[NDA
 
     Args:
         scales: Guidance scales.
-        judge: Gives the figures of the pictures.
-        texts: What is drawn; picture i has seed i.
+        judge: Gives the figures of the images.
+        texts: What is drawn; image i has seed i.
     """
     from terrasynth.synthesis import load_generator
 
@@ -92,13 +92,13 @@ def _plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 def measure_zero_shot(generators: Mapping[Path, float], pairs: PairSet, splits: Mapping[str, PictureSet],
                       per_class: int, steps: int) -> dict[str, dict[str, Any]]:
-    """Train a classifier on each generator's pictures and test it on real ones, beside one trained on real pictures.
+    """Train a classifier on each generator's images and test it on real ones, beside one trained on real images.
 
     Args:
         generators: Folder, whose name is that of the model -> guidance scale.
         pairs: The data, whose classes are drawn.
-        splits: Real pictures; `test` (or `val` where there is none) judges, `train` gives the ceiling.
-        per_class: Pictures of each class to train on.
+        splits: Real images; `test` (or `val` where there is none) judges, `train` gives the ceiling.
+        per_class: Images of each class to train on.
         steps: Training steps, equal for all.
     """
     from terrasynth.synthesis import load_generator
@@ -115,7 +115,7 @@ def measure_zero_shot(generators: Mapping[Path, float], pairs: PairSet, splits: 
 
     figures = {}
     for folder, guidance in generators.items():
-        # Other seeds than the pictures that are judged by themselves.
+        # Other seeds than the images that are judged by themselves.
         seeds = range(1_000_000, 1_000_000 + len(prompts.texts))
         drawn = load_generator(str(folder), guidance=guidance).generate(prompts.texts, list(seeds))
         figures[folder.name] = result(drawn, prompts.labels)

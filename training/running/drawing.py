@@ -1,4 +1,4 @@
-"""Pictures drawn for `val` captions during training, and what the scene classifier sees in them."""
+"""Images drawn for `val` captions during training, and what the scene classifier sees in them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BATCH = 32
 @torch.no_grad()
 def draw_captions(pipeline: Callable[..., Any], captions: Sequence[str], device: torch.device,
                   **options: float) -> torch.Tensor:
-    """Pictures `float32` (N, 3, S, S) in [-1, 1], one seed a picture (its position).
+    """Images `float32` (N, 3, S, S) in [-1, 1], one seed an image (its position).
 
     Args:
         pipeline: A diffusers text-to-image pipeline.
@@ -39,17 +39,17 @@ def draw_captions(pipeline: Callable[..., Any], captions: Sequence[str], device:
 @torch.no_grad()
 def judge_captions(draw: Callable[[list[str]], torch.Tensor], data: PictureSet, count: int, classifier: Any,  # noqa: ANN401
                    device: torch.device) -> tuple[torch.Tensor, dict[str, float]]:
-    """Draw pictures for first captions, spread over the classes, and ask a classifier what they show.
+    """Draw images for first captions, spread over the classes, and ask a classifier what they show.
 
     Args:
-        draw: Captions -> pictures `float32` (N, 3, S, S) in [-1, 1].
-        data: Real pictures, of which the captions and labels are used; those of a class that the classifier does not
+        draw: Captions -> images `float32` (N, 3, S, S) in [-1, 1].
+        data: Real images, of which the captions and labels are used; those of a class that the classifier does not
             know are passed over.
-        count: Pictures to draw, or fewer where `data` has fewer.
+        count: Images to draw, or fewer where `data` has fewer.
         classifier: A classifier of `transformers`.
 
     Returns:
-        The pictures; mean negative log-likelihood in nats of the class asked for (`nll`), `accuracy`, `n`, and
+        The images; mean negative log-likelihood in nats of the class asked for (`nll`), `accuracy`, `n`, and
         `score`, which is -nll.
 
     Raises:
@@ -68,7 +68,7 @@ def judge_captions(draw: Callable[[list[str]], torch.Tensor], data: PictureSet, 
 
 
 def known_classes(data: PictureSet, classifier: Any) -> NDArray[np.int64]:  # noqa: ANN401 - transformers is half typed
-    """The rows of real pictures, int64 (N,), of which a classifier knows the class; at least one.
+    """The rows of real images, int64 (N,), of which a classifier knows the class; at least one.
 
     Raises:
         InputError: It knows none, or the data names no classes.

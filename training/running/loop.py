@@ -34,7 +34,7 @@ Losses = dict[str, torch.Tensor]
 class Task(ABC):
     """One model family as the loop sees it.
 
-    A task has one or more *players*, each with an optimiser of its own (an autoencoder and its discriminator are two).
+    A task has one or more *players*, each with an optimizer of its own (an autoencoder and its discriminator are two).
     Its randomness comes only from the generator that the loop hands it, so that step s of a run is the same whether
     or not the run was interrupted before.
     """
@@ -44,14 +44,14 @@ class Task(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of training pictures."""
+        """Number of training images."""
 
     @abstractmethod
     def networks(self) -> dict[str, nn.Module]:
         """Every trained network by name; a player's parameters are those of `player_networks`."""
 
     def player_networks(self, player: str) -> Sequence[str]:
-        """Names of the networks that `player` optimises: all of them unless a task says otherwise."""
+        """Names of the networks that `player` optimizes: all of them unless a task says otherwise."""
         return list(self.networks())
 
     def rate(self, network: str, parameter: str) -> float:
@@ -60,11 +60,11 @@ class Task(ABC):
 
     @abstractmethod
     def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Tensors of the training pictures `rows` (int64 (B,)), augmented, on the task's device."""
+        """Tensors of the training images `rows` (int64 (B,)), augmented, on the task's device."""
 
     @abstractmethod
     def losses(self, player: str, batch: dict[str, torch.Tensor], progress: float) -> Losses:
-        """Named scalar losses of `player`, weights included; the loop minimises their sum. `progress` in [0, 1)."""
+        """Named scalar losses of `player`, weights included; the loop minimizes their sum. `progress` in [0, 1)."""
 
     @abstractmethod
     def validate(self) -> dict[str, float]:
@@ -133,12 +133,12 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True, wo
           more: Mapping[str, object] | None = None) -> Outcome:
     """Train `task` and leave the best averaged weights (by `val` score, or the last where there is none) in `out`.
 
-    `work/checkpoint` holds the state to resume from, `work/logs` the tensorboard events, `work/previews` pictures.
+    `work/checkpoint` holds the state to resume from, `work/logs` the tensorboard events, `work/previews` images.
     The same command resumes where the last checkpoint ended; time spent before counts against `minutes`.
 
     Args:
         task: The model family, its data already loaded.
-        settings: Steps, time, optimiser and so on.
+        settings: Steps, time, optimizer and so on.
         out: Folder of the result; made where it does not exist.
         resume: False starts anew and drops what is there.
         work: Folder of everything but the result; None for `out`.

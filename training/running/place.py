@@ -24,7 +24,7 @@ class Place:
     Attributes:
         precision: `loop.mixed_precision`.
         seed: Of views, and of noise in validation.
-        cache: Folder of encoded pictures and texts.
+        cache: Folder of encoded images and texts.
     """
 
     device: torch.device
@@ -40,12 +40,12 @@ class Place:
 
     @property
     def vae_precision(self) -> str:
-        """Of encoding pictures; published autoencoders overflow in float16, so that stands for float32."""
+        """Of encoding images; published autoencoders overflow in float16, so that stands for float32."""
         return "bf16" if self.precision == "bf16" else "no"
 
     @contextmanager
     def vae_autocast(self) -> Iterator[None]:
-        """Encode pictures in `vae_precision`."""
+        """Encode images in `vae_precision`."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.vae_precision == "bf16"):
             yield
 

@@ -13,7 +13,7 @@ def check_same_shape(own: Any, other: Any, names: Iterable[str] = ()) -> None:  
 
     Args:
         other: That of `needs.initial`.
-        names: What is compared; all that `own` has, if empty, but for the side of the pictures and private names.
+        names: What is compared; all that `own` has, if empty, but for the side of the images and private names.
 
     Raises:
         InputError: They differ.

@@ -1,4 +1,4 @@
-"""Tile pictures into a sheet."""
+"""Tile images into a sheet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 
 def tile(pictures: torch.Tensor, columns: int) -> np.ndarray:
-    """Pictures (N, 3, S, S) in [-1, 1] as one `uint8` (rows * S, columns * S, 3) sheet, padded with black."""
+    """Images (N, 3, S, S) in [-1, 1] as one `uint8` (rows * S, columns * S, 3) sheet, padded with black."""
     n, channels, side, _ = pictures.shape
     rows = -(-n // columns)
     padded = torch.full((rows * columns, channels, side, side), -1.0)

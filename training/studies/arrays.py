@@ -1,4 +1,4 @@
-"""Train the networks of our evaluators' presets on pictures in memory, and give them back as evaluators."""
+"""Train the networks of our evaluators' presets on images in memory, and give them back as evaluators."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Fit:
     """How long and with what a network of a preset is trained.
 
     Attributes:
-        size: Side in pixels at which it sees the pictures.
-        steps: Optimiser steps.
+        size: Side in pixels at which it sees the images.
+        steps: Optimizer steps.
         seed: Of weights, order and views.
         validations: How often `val` may choose a checkpoint.
         minutes: Training ends then if that is earlier; the result is repeatable only where it is not.
@@ -50,7 +50,7 @@ class Fit:
 
 
 def resized(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Pictures `uint8` (N, H, W, 3) cropped to a square and resized, (N, size, size, 3); the same where they are."""
+    """Images `uint8` (N, H, W, 3) cropped to a square and resized, (N, size, size, 3); the same where they are."""
     if images.shape[1:3] == (size, size):
         return images
     return np.stack([square(Image.fromarray(image), size) for image in images])
@@ -67,7 +67,7 @@ def picture_set(
         labels: The class of each, among `names`.
         names: All classes, sorted.
         size: Side in pixels.
-        captions: Of each picture; None for none.
+        captions: Of each image; None for none.
     """
     index = {name: number for number, name in enumerate(names)}
     pixels = torch.from_numpy(resized(images, size)).permute(0, 3, 1, 2).contiguous()

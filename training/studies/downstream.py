@@ -1,4 +1,4 @@
-"""One training of `eval downstream`: a network from random weights, chosen on `val`, tested on real pictures."""
+"""One training of `eval downstream`: a network from random weights, chosen on `val`, tested on real images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from terrasynth.training.studies.arrays import (
 
 VALIDATIONS = 10
 SMALLEST = 32
-"""Pixels: in smaller pictures the last maps are single pixels, and there bfloat16 gradients of torch 2.13 on a CPU were
+"""Pixels: in smaller images the last maps are single pixels, and there bfloat16 gradients of torch 2.13 on a CPU were
 those of memory that nobody had written to: another one in each run, in one weight of 62."""
 RANKS = (1, 5)
 RECALL = "mean recall"
@@ -34,18 +34,18 @@ RECALL = "mean recall"
 def train_cell(task: str, train: Pool, val: Pool, test: Pool, budget: Budget, seed: int, name: str) -> Trained:
     """Train and test once.
 
-    Scene: the share of test pictures whose class is named. Retrieval: whether a picture finds one of its captions
+    Scene: the share of test images whose class is named. Retrieval: whether an image finds one of its captions
     among the first k of all distinct captions, and the mean over its captions of whether they find it; R@k is the mean
     of both ways, and the mean recall that of R@1 and R@5.
 
     Args:
         task: "scene" or "retrieval".
-        test: Real pictures.
-        budget: Steps, pictures a step, size.
+        test: Real images.
+        budget: Steps, images a step, size.
         seed: Of weights, order, views.
 
     Raises:
-        InputError: A class to learn that no test picture has, or pictures that are too small.
+        InputError: A class to learn that no test image has, or images that are too small.
     """
     if budget.size < SMALLEST:
         raise InputError(f"size {budget.size} px is too small for these networks; give --size {SMALLEST} or more")
@@ -78,13 +78,13 @@ def recall_scores(
     images: NDArray[np.floating], captions: Sequence[Sequence[str]], texts: Sequence[str],
     embeddings: NDArray[np.floating],
 ) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Recall of each picture, and that of a random order; right and wrong are those of `eval.measure_retrieval`.
+    """Recall of each image, and that of a random order; right and wrong are those of `eval.measure_retrieval`.
 
     Args:
-        images: L2-normalised (N, D).
-        captions: The texts of each picture.
+        images: L2-normalized (N, D).
+        captions: The texts of each image.
         texts: The distinct ones among them.
-        embeddings: L2-normalised (T, D), one for each of `texts`.
+        embeddings: L2-normalized (T, D), one for each of `texts`.
     """
     place = {text: row for row, text in enumerate(texts)}
     right = np.zeros((len(images), len(texts)), np.bool_)

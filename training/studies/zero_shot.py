@@ -1,6 +1,6 @@
-"""Zero-shot accuracy (Txt2Img-MHN, Xu et al., IEEE TIP 2023): train on generated pictures, test on real.
+"""Zero-shot accuracy (Txt2Img-MHN, Xu et al., IEEE TIP 2023): train on generated images, test on real.
 
-The same function gives the ceiling when it is handed as many real training pictures in place of generated ones.
+The same function gives the ceiling when it is handed as many real training images in place of generated ones.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from terrasynth.training.errors import InputError
 from terrasynth.training.presets import load_preset
 from terrasynth.training.studies.arrays import SCENE, Fit, picture_set, resized, trained_classifier
 
-HELD_OUT = 10  # one picture of so many chooses the checkpoint
+HELD_OUT = 10  # one image of so many chooses the checkpoint
 
 
 @dataclass(frozen=True)
 class ZeroShotResult:
-    """What a classifier that was trained on one source of pictures makes of real ones.
+    """What a classifier that was trained on one source of images makes of real ones.
 
     Attributes:
-        accuracy: Share of the real pictures whose class it names.
-        per_class: Class of the real pictures -> (share, n).
+        accuracy: Share of the real images whose class it names.
+        per_class: Class of the real images -> (share, n).
         chance: Accuracy of a guess, 1 / number of classes.
-        n_train: Pictures it was trained on.
-        n_val: Pictures of the same source that chose the checkpoint.
-        n_test: Real pictures.
+        n_train: Images it was trained on.
+        n_val: Images of the same source that chose the checkpoint.
+        n_test: Real images.
         steps: Training steps.
-        seed: Of weights, order, views, the held-out pictures and the bootstrap.
+        seed: Of weights, order, views, the held-out images and the bootstrap.
     """
 
     accuracy: Figure
@@ -59,15 +59,15 @@ def zero_shot_accuracy(
     images: NDArray[np.uint8], labels: Sequence[str], reference_images: NDArray[np.uint8],
     reference_labels: Sequence[str], size: int = 128, steps: int = 600, minutes: float = math.inf, seed: int = 0,
 ) -> ZeroShotResult:
-    """Train a classifier as the preset `scene-ucm` does, on `images` alone, and ask it about real pictures.
+    """Train a classifier as the preset `scene-ucm` does, on `images` alone, and ask it about real images.
 
-    A tenth of `images`, spread over the classes, chooses the checkpoint. No real picture has a part in training. A
-    class that has real pictures and no others counts as missed.
+    A tenth of `images`, spread over the classes, chooses the checkpoint. No real image has a part in training. A
+    class that has real images and no others counts as missed.
 
     Args:
         images: What to train on, `uint8` (N, H, W, 3), N >= 3.
         labels: The class of each.
-        reference_images: Real pictures `uint8` (M, h, w, 3), M >= 1.
+        reference_images: Real images `uint8` (M, h, w, 3), M >= 1.
         reference_labels: The class of each.
         size: Side in pixels at which the classifier sees all of them; others are cropped to a square and resized.
         steps: Training steps, > 0.
@@ -75,9 +75,9 @@ def zero_shot_accuracy(
         seed: Decides the result.
 
     Raises:
-        InputError: Numbers that do not match, too few pictures, or a class without a real picture.
-        TypeError: Pictures that are not `uint8`.
-        ValueError: Pictures that are not (N, H, W, 3).
+        InputError: Numbers that do not match, too few images, or a class without a real image.
+        TypeError: Images that are not `uint8`.
+        ValueError: Images that are not (N, H, W, 3).
     """
     _check(images, labels, reference_images, reference_labels)
     names = tuple(sorted(set(reference_labels)))
@@ -97,10 +97,10 @@ def train_and_test(
     images: NDArray[np.uint8], labels: Sequence[str], reference_images: NDArray[np.uint8],
     reference_labels: Sequence[str], steps: int, seed: int,
 ) -> TrainedAccuracy:
-    """`zero_shot_accuracy` at the pictures' own size, as the evaluation protocols ask for it.
+    """`zero_shot_accuracy` at the images' own size, as the evaluation protocols ask for it.
 
-    Generated pictures give the zero-shot overall accuracy of Txt2Img-MHN, and as many as there are real training
-    pictures give the classification accuracy score (Ravuri & Vinyals, NeurIPS 2019, section 3), at our small network.
+    Generated images give the zero-shot overall accuracy of Txt2Img-MHN, and as many as there are real training
+    images give the classification accuracy score (Ravuri & Vinyals, NeurIPS 2019, section 3), at our small network.
 
     Raises:
         InputError: As `zero_shot_accuracy`.
@@ -131,7 +131,7 @@ def _check(images: NDArray[np.uint8], labels: Sequence[str], reference_images: N
 
 
 def _split(data: PictureSet, seed: int) -> dict[str, PictureSet]:
-    """`val`: every tenth picture, in an order that goes class by class and is random within each."""
+    """`val`: every tenth image, in an order that goes class by class and is random within each."""
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
     order = order[data.labels[order].argsort(stable=True)]
     held_out = torch.zeros(len(data), dtype=torch.bool)

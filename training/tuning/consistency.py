@@ -1,6 +1,6 @@
 """Consistency distillation: what a student that takes few, long steps has to say, and how it is held to it.
 
-A teacher's probability-flow ODE runs from noise to a picture. A consistency function maps every point of the curve to
+A teacher's probability-flow ODE runs from noise to an image. A consistency function maps every point of the curve to
 the same point of it: to its clean end for a latent consistency model (LCM; Luo et al., 2023, arXiv:2310.04378), or,
 where the curve is cut into phases, to the end of the phase (PCM; Wang et al., NeurIPS 2024, arXiv:2405.18407). So a
 student with as many phases as it takes steps draws without adding noise between them.

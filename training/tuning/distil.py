@@ -126,7 +126,7 @@ class DistilTask(FinetuneTask):
 
     @override
     def sample_losses(self, batch: dict[str, Any]) -> torch.Tensor:
-        """Distance between the ends that the student names from two neighbouring points of one curve (N,)."""
+        """Distance between the ends that the student names from two neighboring points of one curve (N,)."""
         curve, latents, conditions = self.curve, batch["latents"], self.mixed(batch["texts"])
         index = batch["timesteps"] * self.settings.solver_steps // self.loss.steps + 1
         scale = batch.get("scale", latents.new_full((len(latents),), self.settings.guidance))

@@ -1,4 +1,4 @@
-"""The loss of a diffusion model that predicts noise, velocity or the picture, weighted by the signal-to-noise ratio."""
+"""The loss of a diffusion model that predicts noise, velocity or the image, weighted by the signal-to-noise ratio."""
 
 from __future__ import annotations
 

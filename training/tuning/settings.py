@@ -33,14 +33,14 @@ class ValidationSettings(BaseModel):
     """What is measured during training.
 
     Attributes:
-        encoder: Dual encoder that says how well pictures agree with their captions; None where there is none for the
-            pictures at hand.
+        encoder: Dual encoder that says how well images agree with their captions; None where there is none for the
+            images at hand.
         classifier: Scene classifier over the classes of the data, or None.
         pictures: Captions of `val` that are drawn, spread over the data; 0 draws none.
         steps: Denoising steps.
         guidance: Classifier-free guidance scale.
         choose: What decides which checkpoint is kept: agreement with the captions, or the loss on `val`.
-        batch: Pictures drawn at once.
+        batch: Images drawn at once.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,19 +60,19 @@ class FinetuneSettings(BaseModel):
     Attributes:
         method: Adapters beside frozen weights, or all weights of the denoising network.
         text_encoder: Train the text encoders too, in the same way.
-        size: Side of the pictures in pixels; None for the base's own.
+        size: Side of the images in pixels; None for the base's own.
         base_dtype: Of the weights that stay as they are; "auto" is float32 on a CPU and otherwise the type that
             `loop.mixed_precision` computes in.
         gradient_checkpointing: Compute activations again in the backward pass: slower, in a fraction of the memory.
-        augment: Flips and quarter turns of the pictures, each encoded for itself; of the latents, for an autoencoder
-            whose latents turn with the picture; or none.
-        views: Versions of a picture that are encoded and cached; None for eight where pictures are turned, else one.
-        min_scale: Smallest share of the picture's side that a view after the first spans.
+        augment: Flips and quarter turns of the images, each encoded for itself; of the latents, for an autoencoder
+            whose latents turn with the image; or none.
+        views: Versions of an image that are encoded and cached; None for eight where images are turned, else one.
+        min_scale: Smallest share of the image's side that a view after the first spans.
         caption_dropout: Share of captions replaced by the text of the unconditional branch.
         snr_gamma: Of min-SNR weighting; None for equal weights.
         noise_offset: Deviation of a shift of the noise that is the same in all places of a channel.
         conditioning: How a caption becomes the text that the model reads.
-        cache: Folder of encoded pictures and texts; None for `cache` in the result's folder.
+        cache: Folder of encoded images and texts; None for `cache` in the result's folder.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -95,5 +95,5 @@ class FinetuneSettings(BaseModel):
 
     @property
     def number_of_views(self) -> int:
-        """Versions of a picture in the cache."""
+        """Versions of an image in the cache."""
         return self.views or (8 if self.augment == "pictures" else 1)

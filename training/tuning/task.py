@@ -1,4 +1,4 @@
-"""Tune a text-to-image pipeline of diffusers on pictures with captions: adapters, or all weights."""
+"""Tune a text-to-image pipeline of diffusers on images with captions: adapters, or all weights."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class FinetuneTask(Task):
     Attributes:
         pipeline: The pipeline as it is now.
         adapters: Adapters by component; empty where all weights are trained.
-        rendered: Texts of a training picture: a list of views, each a list of texts, one a caption.
+        rendered: Texts of a training image: a list of views, each a list of texts, one a caption.
     """
 
     def __init__(self, base: Base, train: Pictures, val: Pictures, settings: FinetuneSettings, place: Place,
@@ -211,7 +211,7 @@ class FinetuneTask(Task):
 
     @property
     def validated(self) -> int:
-        """Pictures of `val` that the loss is measured on."""
+        """Images of `val` that the loss is measured on."""
         return min(len(self.val_texts), MOST_VALIDATED)
 
     @torch.no_grad()
@@ -235,7 +235,7 @@ class FinetuneTask(Task):
 
     @torch.no_grad()
     def draw(self, texts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
-        """Pictures for N rendered texts, `uint8` (N, size, size, 3), by the pipeline's own scheduler."""
+        """Images for N rendered texts, `uint8` (N, size, size, 3), by the pipeline's own scheduler."""
         settings, parts = self.settings.validation, []
         for first in range(0, len(texts), settings.batch):
             part = slice(first, first + settings.batch)

@@ -1,4 +1,4 @@
-"""What is measured while a pipeline is tuned: the loss on `val`, and pictures drawn for its captions."""
+"""What is measured while a pipeline is tuned: the loss on `val`, and images drawn for its captions."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Tuned(Protocol):
 
 
 class Validation:
-    """Draws pictures for first captions of `val`, one seed each, and asks an encoder whether they agree.
+    """Draws images for first captions of `val`, one seed each, and asks an encoder whether they agree.
 
     Args:
         settings: How many, and with what.
-        val: The pictures of `val`.
+        val: The images of `val`.
 
     Raises:
         InputError: The checkpoint is to be chosen by what is not measured, or the classifier lacks a class.
@@ -74,7 +74,7 @@ class Validation:
                                  f"{unknown[0]!r} of the data; leave it out or train one (preset scene-ucm)")
 
     def measure(self, task: Tuned) -> tuple[dict[str, float], np.ndarray | None]:
-        """Figures of a task as it is now, and the pictures drawn; `score` is what the checkpoint is chosen by."""
+        """Figures of a task as it is now, and the images drawn; `score` is what the checkpoint is chosen by."""
         figures = {"loss": task.val_loss(), "loss_n": float(task.validated)}
         drawn = None
         if self.count:
@@ -84,7 +84,7 @@ class Validation:
         return figures, drawn
 
     def judge(self, pictures: np.ndarray) -> dict[str, float]:
-        """Agreement of pictures `uint8` (n, S, S, 3) with the captions, and with those of other pictures (`null`)."""
+        """Agreement of images `uint8` (n, S, S, 3) with the captions, and with those of other images (`null`)."""
         figures = {"n": float(len(pictures))}
         if self.encoder is not None:
             found = self.encoder.encode_images(pictures)
@@ -98,5 +98,5 @@ class Validation:
         return figures
 
     def ceiling(self, size: int) -> dict[str, float]:
-        """The same of the real pictures."""
+        """The same of the real images."""
         return self.judge(self.val.open(self.rows, size)) if self.count else {}

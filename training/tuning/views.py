@@ -9,9 +9,9 @@ from terrasynth.training.tuning.settings import FinetuneSettings
 
 
 def views_of(row: int, settings: FinetuneSettings, seed: int) -> list[View]:
-    """The views of a training picture, the same for the same (row, settings, seed).
+    """The views of a training image, the same for the same (row, settings, seed).
 
-    The first is the picture's middle, whole and upright; the others lie anywhere in it and span
+    The first is the image's middle, whole and upright; the others lie anywhere in it and span
     `settings.min_scale` to 1 of it.
     """
     random = np.random.Generator(np.random.Philox(key=[seed, row]))

@@ -1,4 +1,4 @@
-"""COCO captions: pictures, and a JSON file for each split that `pycocotools` reads."""
+"""COCO captions: images, and a JSON file for each split that `pycocotools` reads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CocoExporter:
         return {}
 
     def write(self, plan: Plan, out: Output) -> None:
-        """Write pictures and annotations; the numbers of pictures and captions are unique over all splits."""
+        """Write images and annotations; the numbers of images and captions are unique over all splits."""
         caption = 0
         with ExitStack() as stack:
             files = {}
@@ -58,7 +58,7 @@ class _Captions:
         self._images, self._annotations = JsonList(file), JsonList(spool)
 
     def add(self, row: Row, caption: int) -> int:
-        """Append a picture with its captions; gives the number of captions so far."""
+        """Append an image with its captions; gives the number of captions so far."""
         width, height = row.size()
         self._images.add({"id": row.number + 1, "file_name": row.file_name, "width": width, "height": height,
                           "license": 1, "label": row.label, "synthetic": row.columns["synthetic"]})

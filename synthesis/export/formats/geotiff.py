@@ -1,4 +1,4 @@
-"""GeoTIFF: a picture with its resolution, marked as synthetic. It has no coordinates, since it shows no place."""
+"""GeoTIFF: an image with its resolution, marked as synthetic. It has no coordinates, since it shows no place."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class GeotiffExporter:
     """`SPLIT/ID.tif`, deflate, RGB, beside a `metadata.jsonl`; the tags say what is known.
 
     Args:
-        gsd: Ground sampling distance in metres a pixel, where a row's scene names none; None for unknown.
+        gsd: Ground sampling distance in meters a pixel, where a row's scene names none; None for unknown.
     """
 
     name = "geotiff"
@@ -50,7 +50,7 @@ class GeotiffExporter:
         return {"gsd": self._gsd}
 
     def write(self, plan: Plan, out: Output) -> None:
-        """Write a file for each picture, and a line for each in `SPLIT/metadata.jsonl`."""
+        """Write a file for each image, and a line for each in `SPLIT/metadata.jsonl`."""
         for split in plan.splits:
             with out.file(f"{split}/metadata.jsonl") as metadata:
                 for row in plan.rows(split):
@@ -85,7 +85,7 @@ class GeotiffExporter:
 
 
 def encode_tiff(picture: NDArray[np.uint8], tags: dict[str, str]) -> bytes:
-    """A picture, uint8 (H, W, 3), as the bytes of a TIFF file without coordinates; equal input gives equal bytes.
+    """An image, uint8 (H, W, 3), as the bytes of a TIFF file without coordinates; equal input gives equal bytes.
 
     Raises:
         RunError: It cannot be encoded.

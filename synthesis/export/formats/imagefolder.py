@@ -1,4 +1,4 @@
-"""Pictures in a folder for each split, beside a `metadata.jsonl`."""
+"""Images in a folder for each split, beside a `metadata.jsonl`."""
 
 from __future__ import annotations
 

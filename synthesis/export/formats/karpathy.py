@@ -22,7 +22,7 @@ SPLIT_NAMES = {"train": "train", "validation": "val", "test": "test"}
 class KarpathyExporter:
     """`images/` and one `dataset_NAME.json` with all splits.
 
-    A picture's file is called CLASS_ID: those who read this format know a class by its file name. An entry whose class
+    An image's file is called CLASS_ID: those who read this format know a class by its file name. An entry whose class
     a file name cannot say, or no reader would take from it, has the key `class` besides.
     """
 
@@ -37,7 +37,7 @@ class KarpathyExporter:
         return {}
 
     def write(self, plan: Plan, out: Output) -> None:
-        """Write pictures and JSON; `raw` is the caption as it is, `tokens` its words in lower case without marks."""
+        """Write images and JSON; `raw` is the caption as it is, `tokens` its words in lower case without marks."""
         sentence = 0
         with out.file(f"dataset_{plan.run.name}.json") as file:
             file.write(b'{"images": ')

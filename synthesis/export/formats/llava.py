@@ -1,4 +1,4 @@
-"""Instruction JSON as LLaVA is trained with: a caption, then questions and answers, about each picture."""
+"""Instruction JSON as LLaVA is trained with: a caption, then questions and answers, about each image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from terrasynth.synthesis.export.questions import Question, questions
 from terrasynth.synthesis.export.rows import Row
 
 BASIS = {True: "prompt", False: "caption"}
-"""What answers rest on: of a synthetic picture the drawn text, of a real one what people wrote of it."""
+"""What answers rest on: of a synthetic image the drawn text, of a real one what people wrote of it."""
 
 REQUESTS = (
     "Describe the image in one sentence.",
@@ -44,7 +44,7 @@ class LlavaExporter:
         return {}
 
     def write(self, plan: Plan, out: Output) -> None:
-        """Write pictures and JSON; `image` is relative to `images/`."""
+        """Write images and JSON; `image` is relative to `images/`."""
         for split in plan.splits:
             with out.file(f"llava_{split}.json") as file:
                 entries = JsonList(file)

@@ -19,7 +19,7 @@ INDEX = "index.json"
 
 
 class WebdatasetExporter:
-    """Samples of three members: the picture, `txt` with the text, `json` with all columns.
+    """Samples of three members: the image, `txt` with the text, `json` with all columns.
 
     Args:
         rows_per_shard: Samples of a file.

@@ -30,7 +30,7 @@ class Conditioning(BaseModel):
     Attributes:
         template: Text with the fields {caption}, {label} and {gsd}; {caption} is needed. What stands in square
             brackets is left out where a field in it is not known.
-        gsd: Ground sampling distance in metres a pixel of the pictures that the model draws, where nothing else is
+        gsd: Ground sampling distance in meters a pixel of the images that the model draws, where nothing else is
             asked for.
         base: The model that the weights beside it belong to; "" where they need none.
     """
@@ -72,11 +72,11 @@ class Conditioning(BaseModel):
         return _has(_without_optional(self.template), field)
 
     def render(self, caption: str, label: str = "", gsd: float | None = None) -> str:
-        """The text for one picture.
+        """The text for one image.
 
         Args:
             label: Its scene class; an underscore reads as a space.
-            gsd: Metres a pixel, where it differs from `self.gsd`; rendered with two significant digits.
+            gsd: Meters a pixel, where it differs from `self.gsd`; rendered with two significant digits.
 
         Raises:
             InputError: The template asks for a class or a distance that is not given.

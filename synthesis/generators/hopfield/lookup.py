@@ -17,7 +17,7 @@ from torch import nn
 from typing_extensions import override
 
 Backend = Literal["native", "hflayers"]
-PATTERN_STD, VALUE_STD = 0.125, 0.05  # small against what an optimiser's step moves: prototypes specialise early
+PATTERN_STD, VALUE_STD = 0.125, 0.05  # small against what an optimizer's step moves: prototypes specialize early
 
 
 def retrieve(state: torch.Tensor, patterns: torch.Tensor, values: torch.Tensor, beta: torch.Tensor | float,

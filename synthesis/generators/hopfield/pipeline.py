@@ -24,15 +24,15 @@ OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 
 
 class Txt2ImgMHNPipeline(DiffusionPipeline):
-    """Text to picture by image tokens that are drawn one after the other (Txt2Img-MHN, Xu et al., IEEE TIP 2023).
+    """Text to image by image tokens that are drawn one after the other (Txt2Img-MHN, Xu et al., IEEE TIP 2023).
 
     Args:
-        vqvae: Tokenizer of pictures, or of the latents of `vae`.
+        vqvae: Tokenizer of images, or of the latents of `vae`.
         transformer: Scores the next image token.
         temperature: Default of the call.
         top_k: Default of the call.
         top_p: Default of the call.
-        vae: Autoencoder whose latents the tokens stand for; None where they stand for pictures.
+        vae: Autoencoder whose latents the tokens stand for; None where they stand for images.
     """
 
     model_cpu_offload_seq = "transformer->vqvae->vae"
@@ -65,12 +65,12 @@ class Txt2ImgMHNPipeline(DiffusionPipeline):
 
     @property
     def vae_scale_factor(self) -> int:
-        """Pixels of a picture's side for each of its tokens."""
+        """Pixels of an image's side for each of its tokens."""
         return pixels_per_token(self.vqvae, self.vae)
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of a picture in pixels."""
+        """Height and width of an image in pixels."""
         side = int(self.transformer.config.side) * self.vae_scale_factor
         return side, side
 
@@ -110,17 +110,17 @@ class Txt2ImgMHNPipeline(DiffusionPipeline):
         return_dict: bool = True,
         use_cache: bool = True,
     ) -> Any:  # noqa: ANN401 - a tuple or ImagePipelineOutput, as in diffusers
-        """Draw pictures.
+        """Draw images.
 
         Args:
             prompt: One text or several; each distinct one is read once.
-            num_images_per_prompt: Pictures of each text, one after the other in the result.
+            num_images_per_prompt: Images of each text, one after the other in the result.
             guidance_scale: Classifier-free guidance (Ho & Salimans, 2022) on logits; at most 1 is none.
             temperature: 0.01 to 100: beyond, logits in float32 all become equal or infinite. None for the model's own,
                 as for the next two.
             top_k: Draw from the k most likely tokens; 0 for all.
             top_p: Draw from the most likely tokens that have this probability together; in (0, 1].
-            generator: One a picture, or one for all, on the CPU or the network's device; None for the global one.
+            generator: One an image, or one for all, on the CPU or the network's device; None for the global one.
             output_type: "pil", "np" (float32 (N, H, W, 3) in [0, 1]), "pt" (float (N, 3, H, W) in [0, 1]) or
                 "latent" (tokens, int64 (N, side, side)).
             return_dict: False returns a tuple.
@@ -157,9 +157,9 @@ class Txt2ImgMHNPipeline(DiffusionPipeline):
         return ImagePipelineOutput(images=images) if return_dict else (images,)
 
     def decode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Pictures float (N, 3, H, W), about [-1, 1], of tokens int64 (N, side, side)."""
+        """Images float (N, 3, H, W), about [-1, 1], of tokens int64 (N, side, side)."""
         tokens = tokens.to(self.vqvae.device)
-        # On a CPU a few pictures at a time stay in its caches: half the time of a large batch.
+        # On a CPU a few images at a time stay in its caches: half the time of a large batch.
         return torch.cat([self._decode(part) for part in tokens.split(4 if tokens.device.type == "cpu" else 64)])
 
     def _decode(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -172,7 +172,7 @@ class Txt2ImgMHNPipeline(DiffusionPipeline):
 
 
 def pixels_per_token(vqvae: VQModel, vae: Any = None) -> int:  # noqa: ANN401 - an autoencoder of diffusers, or None
-    """Pixels of a picture's side for each of its tokens."""
+    """Pixels of an image's side for each of its tokens."""
     return int(2 ** (len(vqvae.config.block_out_channels) - 1)) * (1 if vae is None else pixels_per_latent(vae))
 
 

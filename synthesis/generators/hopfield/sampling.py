@@ -1,4 +1,4 @@
-"""Draw image tokens one after the other: guidance, temperature, top-k, top-p, one stream of noise a picture."""
+"""Draw image tokens one after the other: guidance, temperature, top-k, top-p, one stream of noise an image."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def generate_tokens(
     top_p: float = 1.0,
     use_cache: bool = True,
 ) -> torch.Tensor:
-    """Draw pictures as tokens.
+    """Draw images as tokens.
 
     Args:
-        text: Distinct texts, int64 (U, text_length); each is read once, however many pictures it has.
-        which: Text of each picture, int64 (N,).
+        text: Distinct texts, int64 (U, text_length); each is read once, however many images it has.
+        which: Text of each image, int64 (N,).
         uniform: Noise, float64 (N, side**2) in [0, 1).
         null_text: The empty text, int64 (text_length,); needed where `guidance_scale` is above 1.
         guidance_scale: s in null + s (conditional - null), on logits; 1 and below are none.

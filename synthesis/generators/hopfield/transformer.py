@@ -1,6 +1,6 @@
 """The network of Txt2Img-MHN (Xu et al., IEEE TIP 2023, section III): text and image tokens in, image tokens out.
 
-Blocks of [Hopfield prototype lookup, causal self-attention], each pre-normalised and scaled (LayerScale, Touvron et
+Blocks of [Hopfield prototype lookup, causal self-attention], each pre-normalized and scaled (LayerScale, Touvron et
 al., ICCV 2021), and a lookup before the token head. With a key-value cache, whose shapes never change, one step costs
 one token.
 """
@@ -343,7 +343,7 @@ def rotary_table(text_length: int, side: int, head_width: int) -> torch.Tensor:
     """Cosines and sines by position, float (2, text_length + side**2, head_width / 2).
 
     The first half of the angles follow the row, the second the column. Text token t stands at row and column
-    t - text_length, before the picture.
+    t - text_length, before the image.
     """
     quarter = max(1, head_width // 4)
     frequencies = ROTARY_BASE ** (-torch.arange(quarter) / quarter)

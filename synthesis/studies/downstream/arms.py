@@ -1,4 +1,4 @@
-"""Which pictures each training of `eval downstream` gets: arms, nested real subsets, controls. Row numbers only."""
+"""Which images each training of `eval downstream` gets: arms, nested real subsets, controls. Row numbers only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REAL, SYNTHETIC, BOTH = "real only", "synthetic only", "real + synthetic"
 DUPLICATED, UNFILTERED, RANDOM = "real duplicated", "real + unfiltered", "real + random keep"
 ARMS = (REAL, BOTH, DUPLICATED, UNFILTERED, RANDOM, SYNTHETIC)
 HELD_OUT = 10
-"""Of `synthetic only` one picture of so many chooses the checkpoint."""
+"""Of `synthetic only` one image of so many chooses the checkpoint."""
 
 Rows = tuple[int, ...]
 
@@ -27,11 +27,11 @@ class Cell:
     Attributes:
         task: "scene" or "retrieval".
         arm: One of `ARMS`.
-        percent: Of the real training pictures; 0 for `synthetic only`, which sees none.
+        percent: Of the real training images; 0 for `synthetic only`, which sees none.
         seed: Of subset, weights, order, views.
-        real: Rows of the real training pictures, repeated where the arm repeats them.
+        real: Rows of the real training images, repeated where the arm repeats them.
         attempts: Rows of the run's attempts.
-        val_real: Rows of the real `val` pictures that choose the checkpoint.
+        val_real: Rows of the real `val` images that choose the checkpoint.
         val_attempts: Rows of the attempts that choose it in their place.
     """
 
@@ -56,7 +56,7 @@ class Design:
     """What is compared.
 
     Attributes:
-        percents: Task -> shares of the real training pictures in percent, ascending.
+        percents: Task -> shares of the real training images in percent, ascending.
         seeds: How many trainings of each arm, with seeds 0, 1, ...
         subset_seed: The same real subsets for all seeds, of this one; None for others at each seed.
     """
@@ -71,9 +71,9 @@ class Design:
 
 
 def subset(labels: Sequence[str], percent: float, seed: int) -> Rows:
-    """Rows of a stratified share of labelled pictures, ascending.
+    """Rows of a stratified share of labeled images, ascending.
 
-    The share of each class is rounded and one picture at the least. For the same seed a smaller share lies within a
+    The share of each class is rounded and one image at the least. For the same seed a smaller share lies within a
     larger one.
     """
     return tuple(sorted(
@@ -114,8 +114,8 @@ def cells(
     """All trainings, seed by seed, so that whatever is finished early is an answer of fewer seeds.
 
     Args:
-        train_labels: The classes of the real training pictures.
-        val_labels: The classes of the real `val` pictures.
+        train_labels: The classes of the real training images.
+        val_labels: The classes of the real `val` images.
         attempt_labels: The classes of all attempts of the run, in order of (class, k).
         accepted: bool, of all attempts.
     """

@@ -1,4 +1,4 @@
-"""Does a data set help a model that is trained on it? Trainings on real and synthetic pictures, tested on real ones.
+"""Does a data set help a model that is trained on it? Trainings on real and synthetic images, tested on real ones.
 
 Every training is a small file that is keyed by all that decides it, so the same command carries on where it ended and
 never trains the same thing twice.
@@ -32,7 +32,7 @@ from terrasynth.synthesis.studies.downstream.figures import (
 from terrasynth.synthesis.studies.downstream.pools import Pool, RunAttempts
 from terrasynth.synthesis.studies.trainings import Budget, Trained
 
-REVISION = 1  # raised when a training would give other scores for the same pictures and budget
+REVISION = 1  # raised when a training would give other scores for the same images and budget
 
 
 TrainCell = Callable[[str, Pool, Pool, Pool, Budget, int, str], Trained]
@@ -48,12 +48,12 @@ class TaskFindings:
         budget: Of each training.
         metrics: Their names, the first being the one that is judged.
         chance: What guessing reaches.
-        percents: Shares of the real training pictures.
+        percents: Shares of the real training images.
         arms: How each arm does.
         differences: Arms against arms.
         classes: `real + synthetic` against `real only`, by class.
         more_real: `real only` at the largest share minus at the smallest: whether the trainings are long enough to
-            show what more pictures do; None with one share.
+            show what more images do; None with one share.
     """
 
     task: str
@@ -73,9 +73,9 @@ class RealSplits:
     """The real images of a comparison.
 
     Attributes:
-        train: Real pictures to learn from.
-        val: Real pictures to choose checkpoints on.
-        test: Real pictures to test on.
+        train: Real images to learn from.
+        val: Real images to choose checkpoints on.
+        test: Real images to test on.
     """
 
     train: Pool
@@ -105,7 +105,7 @@ def measure_downstream(
     began, made = time.monotonic(), 0
     with locked(out):
         for number, cell in enumerate(planned, 1):
-            # The pictures are put together for one training at a time.
+            # The images are put together for one training at a time.
             train = _pool(real.train, cell.real, drawn, [places[row] for row in cell.attempts])
             val = _pool(real.val, cell.val_real, drawn, [places[row] for row in cell.val_attempts])
             budget = budgets[cell.task]

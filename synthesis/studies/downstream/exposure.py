@@ -1,4 +1,4 @@
-"""What real pictures the generator of a run saw, beside what the networks of `eval downstream` see."""
+"""What real images the generator of a run saw, beside what the networks of `eval downstream` see."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WARNING = (
 
 @dataclass(frozen=True)
 class GeneratorExposure:
-    """Which real training pictures the generator was trained on.
+    """Which real training images the generator was trained on.
 
     Attributes:
         kind: "unknown", "all", "none", or "list".
@@ -36,11 +36,11 @@ class GeneratorExposure:
         """Read the option `--generator-saw`.
 
         Args:
-            text: "unknown", "all", "none", or a file with the name of a real training picture on each line.
-            known: The names of all real training pictures.
+            text: "unknown", "all", "none", or a file with the name of a real training image on each line.
+            known: The names of all real training images.
 
         Raises:
-            InputError: The file cannot be read, or names a picture that is not among them.
+            InputError: The file cannot be read, or names an image that is not among them.
         """
         if text in (UNKNOWN, ALL, NONE):
             return cls(text)
@@ -58,8 +58,8 @@ class GeneratorExposure:
         """What a table says in the row of a share.
 
         Args:
-            subset_of_seed: Names of the real pictures that the networks see, for each seed.
-            known: The names of all real training pictures.
+            subset_of_seed: Names of the real images that the networks see, for each seed.
+            known: The names of all real training images.
         """
         if self.kind in (UNKNOWN, NONE):
             return "unknown" if self.kind == UNKNOWN else "none of them"
@@ -72,7 +72,7 @@ class GeneratorExposure:
 
 @dataclass(frozen=True)
 class ExposureByShare:
-    """What the generator saw, for each share of the real pictures.
+    """What the generator saw, for each share of the real images.
 
     Attributes:
         words: Share in percent -> what the table says.
@@ -82,7 +82,7 @@ class ExposureByShare:
 
     @classmethod
     def of(cls, saw: GeneratorExposure, design: Design, names: Sequence[str], labels: Sequence[str]) -> ExposureByShare:
-        """Compare with the real subsets of a design, given the real training pictures by name and class."""
+        """Compare with the real subsets of a design, given the real training images by name and class."""
         return cls({
             percent: saw.words([[names[row] for row in subset(labels, percent, design.seed_of_subset(seed))]
                                 for seed in range(design.seeds)], names)
@@ -99,7 +99,7 @@ class ExposureByShare:
 
 
 def write_subsets(out: Path, design: Design, names: Sequence[str], labels: Sequence[str]) -> None:
-    """Write the names of the real pictures of each share and seed, to train a generator on the same ones."""
+    """Write the names of the real images of each share and seed, to train a generator on the same ones."""
     for percent in sorted({percent for percents in design.percents.values() for percent in percents}):
         for seed in dict.fromkeys(design.seed_of_subset(seed) for seed in range(design.seeds)):
             chosen = [names[row] for row in subset(labels, percent, seed)]

@@ -1,6 +1,6 @@
 """What the trainings of `eval downstream` show: means, paired differences with intervals, and a verdict by rule.
 
-A training gives a score for each test picture. Two arms are compared picture by picture and seed by seed.
+A training gives a score for each test image. Two arms are compared image by image and seed by seed.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ COMPARED = (
 )
 
 Scores = NDArray[np.float64]
-"""float64 (K, N): of each seed, of each test picture; 0 to 1."""
+"""float64 (K, N): of each seed, of each test image; 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over seeds and test pictures with its 95 % interval.
+    """A mean over seeds and test images with its 95 % interval.
 
     Attributes:
         value: The mean.
@@ -59,10 +59,10 @@ class ArmFigure:
     """How one arm does.
 
     Attributes:
-        percent: Of the real training pictures; 0 for `synthetic only`.
-        n_real: Real pictures that it learned from, repetitions included.
-        n_synthetic: Synthetic pictures that it learned from.
-        n_val: Pictures that chose its checkpoint.
+        percent: Of the real training images; 0 for `synthetic only`.
+        n_real: Real images that it learned from, repetitions included.
+        n_synthetic: Synthetic images that it learned from.
+        n_val: Images that chose its checkpoint.
         metrics: Metric -> mean, the first being the one that is judged.
     """
 
@@ -79,7 +79,7 @@ class Difference:
     """One arm minus another, on the metric that is judged.
 
     Attributes:
-        percent: Of the real training pictures.
+        percent: Of the real training images.
         difference: The mean difference.
         verdict: By `verdict_of`.
     """
@@ -93,10 +93,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class ClassDifference:
-    """`real + synthetic` minus `real only` on the test pictures of one class.
+    """`real + synthetic` minus `real only` on the test images of one class.
 
     Attributes:
-        percent: Of the real training pictures.
+        percent: Of the real training images.
         real: The score of `real only`.
         difference: The mean difference.
     """
@@ -109,15 +109,15 @@ class ClassDifference:
 
 
 def crossed_mean(scores: Scores, seed: int) -> Interval:
-    """Mean over seeds and test pictures, with an interval that holds for other pictures and other seeds.
+    """Mean over seeds and test images, with an interval that holds for other images and other seeds.
 
-    The pictures are resampled with replacement, the same ones for all seeds. The seeds are too few for that: the range
+    The images are resampled with replacement, the same ones for all seeds. The seeds are too few for that: the range
     of three values holds their mean three times in four. They enter by Student's t with K - 1 degrees of freedom. What
-    a picture and a seed do together is in the spread of both; it is taken out of that of the pictures (the interaction
+    an image and a seed do together is in the spread of both; it is taken out of that of the images (the interaction
     of a two-way analysis of variance, one score a cell).
 
     Args:
-        scores: Of each seed and picture, or differences of such.
+        scores: Of each seed and image, or differences of such.
     """
     by_seed, by_picture = scores.mean(1), scores.mean(0)
     value = float(scores.mean())
@@ -147,7 +147,7 @@ def differences(scores: Mapping[tuple[str, float], Scores], percents: Sequence[f
 
     Args:
         scores: (arm, percent) -> scores on the metric that is judged.
-        percents: Shares of the real training pictures.
+        percents: Shares of the real training images.
     """
     found = []
     for percent in percents:
@@ -165,8 +165,8 @@ def class_differences(
 
     Args:
         scores: (arm, percent) -> scores on the metric that is judged.
-        percents: Shares of the real training pictures.
-        labels: The class of each test picture.
+        percents: Shares of the real training images.
+        labels: The class of each test image.
     """
     names = np.array(labels, dtype=np.str_)
     found = []

@@ -1,4 +1,4 @@
-"""The pictures of `eval downstream` in memory: real ones, and the attempts of a run that a training asks for."""
+"""The images of `eval downstream` in memory: real ones, and the attempts of a run that a training asks for."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from terrasynth.synthesis.ledger.directory import RunDirectory
 
 @dataclass(frozen=True)
 class Pool:
-    """Pictures with their classes and captions.
+    """Images with their classes and captions.
 
     Attributes:
         images: uint8 (N, H, W, 3).
@@ -40,7 +40,7 @@ class Pool:
 
     @classmethod
     def of(cls, images: NDArray[np.uint8], labels: Sequence[str], captions: Sequence[Sequence[str]]) -> Pool:
-        """A pool of pictures (N, H, W, 3) with their classes and captions."""
+        """A pool of images (N, H, W, 3) with their classes and captions."""
         texts = tuple(tuple(own) for own in captions)
         digests = tuple(
             hashlib.sha256(canonical([image.shape, label, own]).encode() + image.tobytes()).hexdigest()[:ID_LENGTH]
@@ -52,7 +52,7 @@ class Pool:
         return len(self.labels)
 
     def take(self, rows: Sequence[int]) -> Pool:
-        """Some of the pictures, in the order of `rows`, which may repeat."""
+        """Some of the images, in the order of `rows`, which may repeat."""
         chosen = np.array(rows, np.intp)
         return Pool(self.images[chosen], tuple(self.labels[row] for row in rows),
                     tuple(self.captions[row] for row in rows), tuple(self.digests[row] for row in rows))
@@ -63,10 +63,10 @@ class Pool:
 
 
 def real_pool(pairs: Sequence[RealPair], size: tuple[int, int], split: str) -> Pool:
-    """Real pictures at the (width, height) of the run's, so that both come to the networks in the same way.
+    """Real images at the (width, height) of the run's, so that both come to the networks in the same way.
 
     Raises:
-        InputError: A picture without a class, or one that cannot be read.
+        InputError: An image without a class, or one that cannot be read.
     """
     for pair in pairs:
         if not pair.label:
@@ -77,10 +77,10 @@ def real_pool(pairs: Sequence[RealPair], size: tuple[int, int], split: str) -> P
 
 @dataclass(frozen=True)
 class RunAttempts:
-    """All attempts of a run, in order of (class, k); pictures are read when they are asked for.
+    """All attempts of a run, in order of (class, k); images are read when they are asked for.
 
     Attributes:
-        identity: Of the run's pictures.
+        identity: Of the run's images.
         labels: The class of each, as the real data call it.
         accepted: bool (N,), whether it is in the data set.
     """
@@ -122,7 +122,7 @@ class RunAttempts:
         return cls(recipe.name, recipe.identity or "", labels, mask, every)
 
     def pool(self, rows: Sequence[int]) -> tuple[Pool, dict[int, int]]:
-        """The pictures of some attempts, and the place of each row in the pool. One pass over the blocks."""
+        """The images of some attempts, and the place of each row in the pool. One pass over the blocks."""
         wanted = sorted(set(rows))
         held, images, captions = set(wanted), [], []
         start = 0

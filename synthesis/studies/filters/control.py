@@ -95,9 +95,9 @@ class FilterControl:
     """What was found of all filters of a run.
 
     Attributes:
-        identity: Of the run's pictures.
+        identity: Of the run's images.
         findings: One a filter, then one of all filters of the recipe together where there are several.
-        settings: What decides the figures: n, seed, repeats, networks, real pictures.
+        settings: What decides the figures: n, seed, repeats, networks, real images.
     """
 
     run: str
@@ -112,7 +112,7 @@ class FilterControl:
         return [*(line for each in self.findings for line in each.lines()), about]
 
     def to_json(self) -> dict[str, object]:
-        """Nested plain data, without pictures."""
+        """Nested plain data, without images."""
         findings = []
         for each in self.findings:
             entry = asdict(each)
@@ -153,12 +153,12 @@ def control_filters(
         tried: Further filters.
         encoder: Model reference; should be none that filters.
         classifier: Model reference; should be none that filters.
-        real: Real pictures; without them there is no Frechet distance and no coverage.
+        real: Real images; without them there is no Frechet distance and no coverage.
         real_name: What these are; recorded.
         repeats: Random keeps a filter.
         seed: Decides them.
         limit: Most attempts; the first blocks of each class where there are more.
-        cache: Folder that keeps features of pictures and texts; None for none.
+        cache: Folder that keeps features of images and texts; None for none.
 
     Raises:
         InputError: No run, no attempts, no filter, or a model that does not exist.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from terrasynth.eval.metrics.random_keep import KeepMetric
     from terrasynth.synthesis.core.real_pictures import RealPictures
 
-NEEDED_REAL = 6  # coverage looks at the fifth neighbour of each
+NEEDED_REAL = 6  # coverage looks at the fifth neighbor of each
 PART = 128  # attempts in memory at a time
 
 
@@ -32,14 +32,14 @@ class Judging:
     """The models that judge the filters, and what they say about all attempts.
 
     Attributes:
-        encoder: Scores pictures against texts.
+        encoder: Scores images against texts.
         alignment: float32 (N,), of the encoder.
         embeddings: float32 (N, D), of the encoder.
         seen: bool (N,), whether the classifier sees the class; None where it does not know every class.
         named: bool (N,), whether the encoder finds the texts of the class nearer than those of any other.
         features: float32 (N, F), of the classifier.
-        real_embeddings: float32 (M, D) of real pictures; None without.
-        real_features: float32 (M, F) of real pictures; None without.
+        real_embeddings: float32 (M, D) of real images; None without.
+        real_features: float32 (M, F) of real images; None without.
     """
 
     encoder: Encoder
@@ -57,14 +57,14 @@ def judge_attempts(
     attempts: Attempts, encoder: str, classifier: str, real: RealPictures | None, device: str,
     cache: Path | None = None,
 ) -> Judging:
-    """What the judging models say about all attempts, and about real pictures where there are any.
+    """What the judging models say about all attempts, and about real images where there are any.
 
     Args:
         attempts: All attempts that the filters judged.
         encoder: Model reference of a dual encoder.
         classifier: Model reference of a scene classifier.
-        real: Real pictures; None for none.
-        cache: Folder that keeps features of pictures and texts; None for none.
+        real: Real images; None for none.
+        cache: Folder that keeps features of images and texts; None for none.
 
     Raises:
         InputError: A model that does not exist, or a folder that cannot be written.
@@ -99,7 +99,7 @@ def _in_parts(tables: Iterator[Any], count: int) -> Iterator[list[Any]]:
 
 
 def _named(embeddings: NDArray[np.float32], texts: NDArray[np.float32], labels: Sequence[str]) -> NDArray[np.bool_]:
-    """Whether the mean of the texts of a picture's own class is nearer to it than that of any other class."""
+    """Whether the mean of the texts of an image's own class is nearer to it than that of any other class."""
     names, codes = np.unique(np.array(labels, dtype=np.str_), return_inverse=True)
     centres = np.stack([texts[codes == code].mean(0) for code in range(len(names))])
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)

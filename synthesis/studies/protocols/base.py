@@ -1,4 +1,4 @@
-"""Protocols by name: the same pictures drawn, compared and written down in the same way, so that figures compare."""
+"""Protocols by name: the same images drawn, compared and written down in the same way, so that figures compare."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class PromptRequest:
 TrainAndTest = Callable[
     [NDArray[np.uint8], Sequence[str], NDArray[np.uint8], Sequence[str], int, int], TrainedAccuracy
 ]
-"""Pictures and classes to learn from, real ones to test on, steps, seed -> accuracy; only `training` can do it."""
+"""Images and classes to learn from, real ones to test on, steps, seed -> accuracy; only `training` can do it."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Row:
     Attributes:
         value: With its interval and n.
         null: What it would be by chance, or "".
-        ceiling: What real pictures reach, or "".
+        ceiling: What real images reach, or "".
         how: Network and seed.
     """
 
@@ -118,21 +118,21 @@ def draw(
     asked: Sequence[PromptRequest], count: int, generator: GeneratorSettings, seed: int, out: Path,
     device: str = "auto", on_event: Listener | None = None,
 ) -> RunPictures:
-    """Draw a picture of each of the first `count` texts, as a run without filters: it resumes, and grows.
+    """Draw an image of each of the first `count` texts, as a run without filters: it resumes, and grows.
 
     Args:
         asked: All texts, also those that are not drawn yet.
-        seed: Decides the pictures.
+        seed: Decides the images.
         out: Folder; the run lies in `pictures/`, the texts in `prompts.jsonl`.
         device: A torch device, or "auto".
         on_event: Is told how it goes.
 
     Returns:
-        The pictures, in the order of the texts, with their classes.
+        The images, in the order of the texts, with their classes.
 
     Raises:
-        InputError: No such generator, or the folder holds the pictures of other texts or settings.
-        RunError: Disk full, a damaged block, or a picture that the model withheld.
+        InputError: No such generator, or the folder holds the images of other texts or settings.
+        RunError: Disk full, a damaged block, or an image that the model withheld.
     """
     from terrasynth.synthesis.pipeline import run
     from terrasynth.synthesis.recipe import Recipe
@@ -147,7 +147,7 @@ def draw(
     })
     run(recipe, out / "pictures", on_event)
     made = RunPictures.read(out / "pictures", count)
-    if len(made.ids) < count:  # without a filter row k is of text k, but for pictures that were withheld
+    if len(made.ids) < count:  # without a filter row k is of text k, but for images that were withheld
         raise RunError(f"the safety checker of {generator.model!r} withheld {count - len(made.ids)} of {count} "
                        "pictures, and a protocol compares a picture of every text; use a model without one")
     labels = tuple(one.label for one in asked[:count])
@@ -168,7 +168,7 @@ def labelled(pairs: Sequence[RealPair], split: str) -> Sequence[RealPair]:
 
 
 def files_of(pairs: Sequence[RealPair]) -> str:
-    """16 hex digits that name a list of pictures by file name and caption count."""
+    """16 hex digits that name a list of images by file name and caption count."""
     from terrasynth.synthesis.core.identity import digest
 
     return digest({"files": [[pair.name, len(pair.captions)] for pair in pairs]})

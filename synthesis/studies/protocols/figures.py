@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClipScore:
-    """Mean cosine of pictures and their texts, with its null and its ceiling.
+    """Mean cosine of images and their texts, with its null and its ceiling.
 
     Attributes:
-        score: Of the pictures; the interval resamples texts.
-        null: Of the same pictures with the texts of others; None where there is only one text.
+        score: Of the images; the interval resamples texts.
+        null: Of the same images with the texts of others; None where there is only one text.
         null_kind: How these were chosen; None without.
-        ceiling: Of real pictures with their captions.
+        ceiling: Of real images with their captions.
     """
 
     score: Figure
@@ -51,15 +51,15 @@ def clip_score(
     clip: Encoder, images: NDArray[np.uint8], texts: Sequence[str], labels: Sequence[str], real: RealPictures,
     seed: int, per_text: int = 1,
 ) -> ClipScore:
-    """The CLIP score of generated pictures.
+    """The CLIP score of generated images.
 
     Args:
         images: uint8 (N, H, W, 3).
         texts: N texts; each stands `per_text` times in a row.
         labels: N classes.
-        real: Real pictures with a caption each.
+        real: Real images with a caption each.
         seed: Of the intervals and of the null.
-        per_text: Pictures of one text are no independent ones, so their mean is what is resampled.
+        per_text: Images of one text are no independent ones, so their mean is what is resampled.
     """
     from terrasynth.eval.metrics.figure import bootstrap_mean, derangement
 

@@ -65,19 +65,19 @@ def mhn_protocol(
     seed: int = 0, device: str = "auto", train_and_test: TrainAndTest | None = None, steps: int = 600,
     cache: Path | None = None, on_event: Listener | None = None,
 ) -> ProtocolResult:
-    """Draw pictures for the texts of the test set and judge them; writes `mhn.json` and `mhn.md`.
+    """Draw images for the texts of the test set and judge them; writes `mhn.json` and `mhn.md`.
 
     Args:
         pairs: Real pairs of the test split, each with a class.
-        out: Folder for pictures and figures; the same call goes on with what is there.
+        out: Folder for images and figures; the same call goes on with what is there.
         encoder: Dual encoder of the CLIP score.
         classifier: Scene classifier whose features and probabilities are compared.
         split: What the split is called; recorded.
-        per_text: Pictures of each text.
+        per_text: Images of each text.
         limit: Most texts, over all classes in turn; None for all.
-        seed: Decides pictures and intervals.
+        seed: Decides images and intervals.
         train_and_test: Trains the zero-shot classifier; None to leave that figure out.
-        cache: Folder that keeps features of pictures and texts; None for none.
+        cache: Folder that keeps features of images and texts; None for none.
         on_event: Is told how the drawing goes.
 
     Raises:
@@ -134,7 +134,7 @@ def _distances(
 def _raw_clip(
     reference: str, clip: Any, made: RunPictures, real: RealPictures, per_text: int, seed: int  # noqa: ANN401
 ) -> dict[str, Any]:
-    """Pictures of one text are no independent ones: intervals resample texts."""
+    """Images of one text are no independent ones: intervals resample texts."""
     from terrasynth.eval.metrics.figure import bootstrap_mean
     from terrasynth.synthesis.studies.protocols.raw_clip_score import raw_scores
 

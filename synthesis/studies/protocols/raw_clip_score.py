@@ -1,4 +1,4 @@
-"""The CLIP score as the code of Txt2Img-MHN has it: products of embeddings that were never normalised, over 100."""
+"""The CLIP score as the code of Txt2Img-MHN has it: products of embeddings that were never normalized, over 100."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BATCH = 256
 def raw_scores(
     reference: str, encoder: ClipEncoder, images: NDArray[np.uint8], texts: Sequence[str]
 ) -> NDArray[np.float64]:
-    """Product of the embeddings of each picture and its text, divided by 100.
+    """Product of the embeddings of each image and its text, divided by 100.
 
     Their lengths count here and differ between models, so the figure compares within one model only.
 

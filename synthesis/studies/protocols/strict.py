@@ -1,7 +1,7 @@
-"""Protocol `strict`: no text and no picture of the test split before the judging, equal numbers, and other judges.
+"""Protocol `strict`: no text and no image of the test split before the judging, equal numbers, and other judges.
 
-A figure of a generator can be flattered in four ways: prompts that are captions of the test pictures, a reference that
-the generator learned from, more pictures on one side than on the other, and judges that chose the pictures. Each is
+A figure of a generator can be flattered in four ways: prompts that are captions of the test images, a reference that
+the generator learned from, more images on one side than on the other, and judges that chose the images. Each is
 refused or ruled out here.
 """
 
@@ -61,7 +61,7 @@ class RealSplits:
 
     Attributes:
         train: What the generator may have learned from: prompts, and the ceiling of the accuracy.
-        val: Against the test pictures: the floor of the distances.
+        val: Against the test images: the floor of the distances.
     """
 
     train: Sequence[RealPair]
@@ -79,14 +79,14 @@ def strict_protocol(
 
     Args:
         source: A generator to draw with, or the directory of a run.
-        out: Folder for pictures and figures; the same call goes on with what is there.
+        out: Folder for images and figures; the same call goes on with what is there.
         prompts: Of a generator: "train" for captions of the train split, or the name of an expander.
         encoder: Dual encoder that judges.
         classifier: Scene classifier that judges.
-        limit: Most pictures, over all classes in turn; None for as many as the test split has.
-        seed: Decides pictures, choices and intervals.
+        limit: Most images, over all classes in turn; None for as many as the test split has.
+        seed: Decides images, choices and intervals.
         train_and_test: Trains the classifiers of the classification accuracy score; None to leave it out.
-        cache: Folder that keeps features of pictures and texts; None for none.
+        cache: Folder that keeps features of images and texts; None for none.
         on_event: Is told how the drawing goes.
 
     Raises:
@@ -139,7 +139,7 @@ def check_prompts(made: RunPictures, real: RealSplits, prompts: object) -> int:
         How many texts happen to be one.
 
     Raises:
-        InputError: A text that was read from somewhere is a test caption that no train picture has.
+        InputError: A text that was read from somewhere is a test caption that no train image has.
     """
     seen = {_plain(caption) for pair in real.train for caption in pair.captions}
     hidden = {_plain(caption) for pair in real.test for caption in pair.captions} - seen
@@ -159,7 +159,7 @@ def equal_numbers(
     """Rows of both, the first of each class, as many of each class in one as in the other.
 
     Raises:
-        InputError: A class of the first is not in the other, or there are too few pictures.
+        InputError: A class of the first is not in the other, or there are too few images.
     """
     if unknown := sorted(set(labels) - set(others)):
         known = ", ".join(sorted(set(others)))
@@ -174,7 +174,7 @@ def equal_numbers(
 
 
 def _asked(prompts: str, real: RealSplits, seed: int) -> list[PromptRequest]:
-    """As many texts of each class as the test split has pictures."""
+    """As many texts of each class as the test split has images."""
     from terrasynth.prompts.registry import load_expander_for
 
     counts = Counter(pair.label for pair in real.test)
@@ -266,7 +266,7 @@ def _frechet(
     ours: NDArray[np.float32], theirs: NDArray[np.float32], others: NDArray[np.float32], network: str,
     figures: dict[str, Any], seed: int,
 ) -> Row:
-    """Distance to the test pictures, beside that of other real pictures to the same ones."""
+    """Distance to the test images, beside that of other real images to the same ones."""
     from terrasynth.eval.metrics.frechet import FeatureStatistics, frechet_distance
 
     reference = FeatureStatistics.of(theirs)
@@ -285,7 +285,7 @@ def _accuracy_score(
     images: NDArray[np.uint8], labels: Sequence[str], real: RealSplits, size: tuple[int, int],
     train_and_test: TrainAndTest, steps: int, seed: int,
 ) -> tuple[dict[str, Any], Row]:
-    """Classification accuracy score (Ravuri & Vinyals, NeurIPS 2019), beside as many real train pictures."""
+    """Classification accuracy score (Ravuri & Vinyals, NeurIPS 2019), beside as many real train images."""
     test, train = real_pictures(real.test, size), real_pictures(_like(real.train, labels, seed), size)
     assert test.labels is not None  # every pair has a class
     assert train.labels is not None

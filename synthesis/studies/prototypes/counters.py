@@ -44,7 +44,7 @@ class Peaks:
 
     Attributes:
         answers: float32 (P, k), falling.
-        rows: int64 (P, k): the picture, or the number of the word.
+        rows: int64 (P, k): the image, or the number of the word.
         positions: int64 (P, k): the image token that was read, or the place of the word's token in its text.
     """
 
@@ -69,7 +69,7 @@ class Selectivity:
 
     @property
     def chance(self) -> float:
-        """The share of a group that a prototype does not favour, 1 / G."""
+        """The share of a group that a prototype does not favor, 1 / G."""
         return 1 / len(self.names)
 
     @property
@@ -100,12 +100,12 @@ class LookupFigures:
         beta: Its inverse temperature.
         largest: Largest answer of each prototype to any counted position, float32 (P,).
         wins: Positions at which it gives the strongest answer of all, int64 (P,).
-        reach: Pictures in which it answers an image token with at least `ALIVE` / P, int64 (P,).
+        reach: Images in which it answers an image token with at least `ALIVE` / P, int64 (P,).
         image_entropy: Over image tokens.
         word_entropy: Over words; None for the head, which reads none.
-        classes: Over the classes of the pictures.
+        classes: Over the classes of the images.
         words: Over words; None where none was read often enough.
-        image_peaks: One a picture at most.
+        image_peaks: One an image at most.
         word_peaks: As `word_entropy`.
     """
 
@@ -168,11 +168,11 @@ class LookupCounter:
     Args:
         lookup: Whose answers are counted.
         image_length: Positions that read image tokens, the last of those the lookup is asked about.
-        word_places: Picture and text position of each word's token, int64 (words, 2).
+        word_places: Image and text position of each word's token, int64 (words, 2).
         keep: Largest answers to remember of each prototype.
 
     Attributes:
-        first: Number of the first picture of the batch that is being read.
+        first: Number of the first image of the batch that is being read.
     """
 
     def __init__(self, lookup: HopfieldLookup, image_length: int, classes: Groups, vocabulary: Groups,

@@ -1,7 +1,7 @@
-"""What the prototypes of a Hopfield generator stand for, measured on pictures that it draws itself.
+"""What the prototypes of a Hopfield generator stand for, measured on images that it draws itself.
 
-Every `HopfieldLookup` answers each position of a text and its picture with weights over its prototypes. Txt2Img-MHN
-(Xu et al., IEEE TIP 2023) holds that prototypes stand for concepts that texts and pictures share. Here the network
+Every `HopfieldLookup` answers each position of a text and its image with weights over its prototypes. Txt2Img-MHN
+(Xu et al., IEEE TIP 2023) holds that prototypes stand for concepts that texts and images share. Here the network
 reads the prompts, and the tokens that it drew for them, once more, and what each prototype answers to is counted.
 
 The position that *reads* image token i *predicts* token i + 1, and has seen the text and the tokens up to i. Words are
@@ -34,7 +34,7 @@ class Word:
     """A token of a text that is part of a word.
 
     Attributes:
-        picture: Number of the first picture of this text; a text is counted once.
+        picture: Number of the first image of this text; a text is counted once.
         position: Of the token in the text.
         word: The word that it is a part of.
     """
@@ -51,10 +51,10 @@ class Inspection:
 
     Attributes:
         prompts: N texts.
-        seeds: One a picture.
-        guidance: Scale that the pictures were drawn with.
+        seeds: One an image.
+        guidance: Scale that the images were drawn with.
         shuffle_seed: Decides the shuffles.
-        tokens: The pictures, int64 (N, side, side), on the CPU.
+        tokens: The images, int64 (N, side, side), on the CPU.
         words: In the order of reading.
         lookups: The blocks' in order, then the head's.
     """
@@ -79,18 +79,18 @@ def inspect_prototypes(
     keep: int = 6,
     batch: int = 32,
 ) -> Inspection:
-    """Draw pictures, read them once, and count what each prototype answers to.
+    """Draw images, read them once, and count what each prototype answers to.
 
-    Memory grows with the lookups and with the pictures' tokens, not with the answers.
+    Memory grows with the lookups and with the images' tokens, not with the answers.
 
     Args:
-        prompts: N >= 1 texts, one a picture.
+        prompts: N >= 1 texts, one an image.
         labels: N class names.
-        seeds: N seeds, one a picture.
+        seeds: N seeds, one an image.
         guidance: Scale to draw with; the reading is that of the conditional network.
         shuffle_seed: Decides the shuffles that selectivity is compared with.
         keep: Largest answers to remember of each prototype.
-        batch: Pictures at once; changes no figure beyond rounding.
+        batch: Images at once; changes no figure beyond rounding.
 
     Raises:
         ValueError: There is no prompt, or the lengths differ.
@@ -124,12 +124,12 @@ def inspect_prototypes(
 
 @dataclass(frozen=True)
 class Agreement:
-    """Whether prototypes stand for one thing in texts and in pictures.
+    """Whether prototypes stand for one thing in texts and in images.
 
     Attributes:
         n: Prototypes that are alive and selective for a class.
-        share: Mean share of the texts of its favoured class that say a prototype's favoured word.
-        chance: The same with the favoured words dealt out over these prototypes at random, in expectation.
+        share: Mean share of the texts of its favored class that say a prototype's favored word.
+        chance: The same with the favored words dealt out over these prototypes at random, in expectation.
     """
 
     n: int
@@ -138,7 +138,7 @@ class Agreement:
 
 
 def agreement(inspection: Inspection, lookup: LookupFigures) -> Agreement | None:
-    """Compare what prototypes favour among words and among classes; None where there is nothing to compare."""
+    """Compare what prototypes favor among words and among classes; None where there is nothing to compare."""
     chosen = lookup.alive & lookup.classes.selective
     if lookup.words is None or not chosen.any():
         return None
@@ -157,7 +157,7 @@ def agreement(inspection: Inspection, lookup: LookupFigures) -> Agreement | None
 def draw_tokens(
     pipeline: Txt2ImgMHNPipeline, prompts: Sequence[str], seeds: Sequence[int], guidance: float, batch: int = 32
 ) -> torch.Tensor:
-    """Pictures as tokens, int64 (N, side, side) on the CPU; picture i depends on prompt i and seed i."""
+    """Images as tokens, int64 (N, side, side) on the CPU; image i depends on prompt i and seed i."""
     parts = []
     for first in range(0, len(prompts), batch):
         noise = [torch.Generator().manual_seed(seed) for seed in seeds[first : first + batch]]

@@ -1,4 +1,4 @@
-"""The kinds of pipeline that can be tuned, and how the one at hand is recognised."""
+"""The kinds of pipeline that can be tuned, and how the one at hand is recognized."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def open_base(reference: str) -> Base:
-    """Find a pipeline's files, from the Hub if need be, and recognise its kind by `model_index.json`.
+    """Find a pipeline's files, from the Hub if need be, and recognize its kind by `model_index.json`.
 
     Raises:
         InputError: There is no such pipeline, or it is of a kind that cannot be tuned.

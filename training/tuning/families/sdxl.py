@@ -1,4 +1,4 @@
-"""Stable Diffusion XL (Podell et al., ICLR 2024): two text encoders, a pooled embedding, and the picture's size."""
+"""Stable Diffusion XL (Podell et al., ICLR 2024): two text encoders, a pooled embedding, and the image's size."""
 
 from __future__ import annotations
 
