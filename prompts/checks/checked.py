@@ -103,10 +103,6 @@ class CheckedExpander:
         }
         return {note: count for note, count in said.items() if count}
 
-    def outside_words(self, label: str) -> dict[str, int]:
-        """Words outside the vocabulary in the candidates seen so far, the most frequent first."""
-        return dict(self._judge.outside.get(label, Counter()).most_common())
-
     def _of(self, label: str, seed: int | None) -> list[Candidates]:
         return [stream for key, stream in self._streams.items() if key[0] == label and seed in (None, key[1])]
 

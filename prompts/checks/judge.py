@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,11 +36,7 @@ KNOWN = "known caption"
 
 
 class Judge:
-    """The checks that look at one prompt alone.
-
-    Attributes:
-        outside: How often each word outside the vocabulary was seen, by label.
-    """
+    """The checks that look at one prompt alone."""
 
     def __init__(
         self, settings: CheckSettings, classes: Iterable[str], count_tokens: Callable[[str], int] | None
@@ -64,7 +59,6 @@ class Judge:
             _reference(settings.reference, settings.reference_split, settings.max_overlap)
             if settings.reference else None
         )
-        self.outside: dict[str, Counter[str]] = {}
 
     def unchecked(self, label: str) -> bool:
         """Whether a prompt's class is not checked because the profile does not know it."""
@@ -97,13 +91,10 @@ class Judge:
         return redrawn(prompt, text)
 
     def goes_outside(self, prompt: Prompt) -> bool:
-        """Whether the text has words outside the vocabulary; counts them."""
+        """Whether the text has words outside the vocabulary."""
         if self._vocabulary is None:
             return False
-        outside = [word for word in words(prompt.text) if word not in self._vocabulary and not word.isdecimal()]
-        if outside:
-            self.outside.setdefault(prompt.label, Counter()).update(outside)
-        return bool(outside)
+        return any(word not in self._vocabulary and not word.isdecimal() for word in words(prompt.text))
 
     def refusal(self, prompt: Prompt, outside: bool) -> str | None:
         """Why the text of a fitted prompt does not do, or None.

@@ -212,11 +212,6 @@ UCM: Ontology = load_ontology("ucm")
 UCM_CLASSES: tuple[str, ...] = tuple(UCM.classes)
 
 
-def human_name(label: str) -> str:
-    """How people call a UC Merced class: `mobilehomepark` is "mobile home park"."""
-    return UCM.classes[label].name
-
-
 def synonyms(label: str) -> tuple[str, ...]:
     """The words by which a prompt of a UC Merced class names it, lower-case."""
     return tuple(UCM.classes[label].synonyms)

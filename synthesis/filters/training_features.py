@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from terrasynth.eval.copies.perceptual_hash import turned
 from terrasynth.eval.copies.registration import REGISTERED
 from terrasynth.eval.models.thumbnail import PARTS
 from terrasynth.synthesis.core.errors import InputError, one_line
@@ -65,19 +66,19 @@ class TrainingFeatures:
 
     @classmethod
     def of(
-        cls, encoder: Encoder, pictures: NDArray[np.uint8], turned: bool, about: Mapping[str, object],
+        cls, encoder: Encoder, pictures: NDArray[np.uint8], all_views: bool, about: Mapping[str, object],
         held_out: NDArray[np.uint8] | None = None, held_out_split: str = "",
     ) -> TrainingFeatures:
         """Embed training images.
 
         Args:
             pictures: uint8 (N, H, W, 3).
-            turned: Also all flips and quarter turns; a generator that was trained on them copies them too.
+            all_views: Also all flips and quarter turns; a generator that was trained on them copies them too.
             about: What is known of the images, JSON-able; recorded.
             held_out: Real images uint8 (M, H, W, 3) that the generator never saw.
             held_out_split: Where these came from; recorded.
         """
-        seen = [_measured(encoder, each) for each in (orientations(pictures) if turned else [pictures])]
+        seen = [_measured(encoder, each) for each in (orientations(pictures) if all_views else [pictures])]
         rows = np.concatenate(seen)
         identity = encoder.identity()
         thumbnails = identity.get("kind") == THUMBNAIL
@@ -187,8 +188,7 @@ def _load(path: Path, stamp: tuple[int, ...]) -> TrainingFeatures:
 
 def orientations(pictures: NDArray[np.uint8]) -> Sequence[NDArray[np.uint8]]:
     """The eight flips and quarter turns of images (N, H, W, 3), the images themselves first."""
-    turned = [np.rot90(pictures, quarter, axes=(1, 2)) for quarter in range(4)]
-    return [np.ascontiguousarray(each) for one in turned for each in (one, one[:, :, ::-1])]
+    return [turned(pictures, view) for view in (0, 4, 1, 5, 2, 6, 3, 7)]
 
 
 def _measured(encoder: Encoder, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -89,7 +89,6 @@ def test_words_outside_the_vocabulary_are_counted_and_kept(rows):
     assert len(texts(expander, "river", 4)) == 4
     assert expander.notes("river") == {"words outside the vocabulary": 2}
     assert expander.notes("river", 0, 1) == expander.notes("river", 0, 2) == {"words outside the vocabulary": 1}
-    assert expander.outside_words("river") == {"cormorants": 4}
     assert expander.identity() == checked(rows("A river with 12 cormorants and Cormorants.", "A river.")).identity()
 
 

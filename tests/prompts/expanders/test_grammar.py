@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from terrasynth.prompts import Expander, load_expander
 from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.expanders.grammar import CAPTIONS, DENSE, ClassGrammar, GrammarExpander
-from terrasynth.prompts.scenes.ontology import UCM, UCM_CLASSES, human_name, load_sentences, synonyms
+from terrasynth.prompts.scenes.ontology import UCM, UCM_CLASSES, load_sentences, synonyms
 from terrasynth.prompts.scenes.scene import Scene
 
 GRAMMAR = GrammarExpander()
@@ -39,7 +39,7 @@ def test_it_is_an_expander_for_the_21_classes():
     assert isinstance(expander, Expander)
     assert expander.classes == UCM_CLASSES
     assert len(UCM_CLASSES) == 21
-    assert human_name("mobilehomepark") == "mobile home park"
+    assert UCM.classes["mobilehomepark"].name == "mobile home park"
 
 
 @settings(deadline=None)
