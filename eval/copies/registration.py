@@ -40,7 +40,7 @@ Float = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Registered:
+class Registrations:
     """The known images that lie best over each of M.
 
     Attributes:
@@ -70,7 +70,7 @@ class Registration:
 
     def nearest(
         self, layout: NDArray[np.floating], detail: NDArray[np.floating], candidates: int = CANDIDATES
-    ) -> Registered:
+    ) -> Registrations:
         """Lay the known images that look most alike over others.
 
         Args:
@@ -95,7 +95,7 @@ class Registration:
             found = found.reshape(-1, few)
             order = np.argsort(-found, axis=1, kind="stable")
             index[part], correlation[part] = (np.take_along_axis(each, order, 1) for each in (chosen, found))
-        return Registered(index, correlation)
+        return Registrations(index, correlation)
 
 
 def relief(layout: NDArray[np.floating], detail: NDArray[np.floating]) -> Float:

@@ -21,7 +21,7 @@ from terrasynth.eval.evaluation.figures import (
     SceneFigures,
 )
 from terrasynth.eval.evaluation.judged import Judged, check_pictures, judge
-from terrasynth.eval.evaluation.realism import Coded, RealismFigures, realism_figures
+from terrasynth.eval.evaluation.realism import CodedImages, RealismFigures, realism_figures
 from terrasynth.eval.evaluation.record import Evaluation
 from terrasynth.eval.metrics.diversity import mean_distance_within, mean_pairwise_distance, vendi_score
 from terrasynth.eval.metrics.figure import bootstrap_mean, derangement, per_class_accuracy, share_of
@@ -40,7 +40,7 @@ def evaluate(
     classifier: SceneClassifier, reference_images: NDArray[np.uint8] | None = None,
     reference_texts: Sequence[str] | None = None, reference_labels: Sequence[str] | None = None,
     reference_statistics: FeatureStatistics | None = None, reference_floor: FrechetFloor | None = None,
-    picture_encoders: Sequence[PictureEncoder] = (), coded: Coded | None = None, seed: int = 0,
+    picture_encoders: Sequence[PictureEncoder] = (), coded: CodedImages | None = None, seed: int = 0,
 ) -> Evaluation:
     """Measure recognition, alignment, diversity and distance to real images.
 

@@ -37,7 +37,7 @@ class Realism:
 
 
 @dataclass(frozen=True)
-class Coded:
+class CodedImages:
     """Real images, coded and decoded by the autoencoder of a generator: the best that its decoder can give.
 
     Attributes:
@@ -63,7 +63,7 @@ class RealismFigures:
 
 
 def realism_figures(images: NDArray[np.uint8], real: NDArray[np.uint8] | None,
-                    coded: Coded | NotMeasured | None = None, seed: int = 0,
+                    coded: CodedImages | NotMeasured | None = None, seed: int = 0,
                     reason: str = NO_REFERENCE) -> RealismFigures:
     """Both figures, or why there is none.
 
@@ -83,7 +83,7 @@ def realism_figures(images: NDArray[np.uint8], real: NDArray[np.uint8] | None,
     generated = _measured(TOLD_APART, images, natural, MEASURES, seed)
     found = generated if isinstance(generated, Realism) else None
     missing = [] if isinstance(generated, Realism) else [generated]
-    other = _measured(CODED, coded.images, natural, coded.network, seed) if isinstance(coded, Coded) else coded
+    other = _measured(CODED, coded.images, natural, coded.network, seed) if isinstance(coded, CodedImages) else coded
     if isinstance(other, NotMeasured):
         missing.append(other)
     return RealismFigures(found, other if isinstance(other, Realism) else None, tuple(missing))

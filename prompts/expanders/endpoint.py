@@ -16,7 +16,7 @@ from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.language_models.answer_cache import AnswerCache
 from terrasynth.prompts.language_models.answer_json import READING, captions_in
 from terrasynth.prompts.language_models.chat import DEFAULT_KEY, Backoff, Chat
-from terrasynth.prompts.language_models.request import WORDS, Asking, number
+from terrasynth.prompts.language_models.request import WORDS, CaptionRequests, number
 from terrasynth.prompts.language_models.spending import Spending, usage_of, worst_case
 from terrasynth.prompts.scenes.draws import Draws
 from terrasynth.prompts.types import Prompt, check_request
@@ -118,12 +118,12 @@ class OpenAIExpander:
         if not isinstance(api_key_env, str) or not api_key_env.isidentifier():
             # not quoted: it may be the key itself
             raise InputError("option api_key_env of the openai expander must be the name of an environment variable")
-        self._asking = Asking(self.name, classes, profile, words, examples)
-        self.classes = self._asking.classes
+        self._requests = CaptionRequests(self.name, classes, profile, words, examples)
+        self.classes = self._requests.classes
         self._model = model.strip()
         self._per_request = int(number(self.name, "per_request", per_request, 1, 100, whole=True))
         self._tries = int(number(self.name, "tries", tries, 1, 1000, whole=True))
-        enough = 100 + 4 * self._per_request * self._asking.words if max_tokens is None else max_tokens
+        enough = 100 + 4 * self._per_request * self._requests.words if max_tokens is None else max_tokens
         self._chat = Chat(
             base_url, api_key_env, number(self.name, "timeout", timeout, 0.01, 86400),
             int(number(self.name, "retries", retries, 0, 100, whole=True)), self.backoff,
@@ -144,7 +144,7 @@ class OpenAIExpander:
         """Model, endpoint and everything that is asked; no key, no limits of time or money."""
         return {
             "expander": self.name, "revision": REVISION, "model": self._model, "endpoint": self._chat.endpoint,
-            "per_request": self._per_request, "request": self._fields, "asking": self._asking.identity(),
+            "per_request": self._per_request, "request": self._fields, "asking": self._requests.identity(),
         }
 
     def expand(self, label: str, seed: int, start: int, count: int) -> list[Prompt]:
@@ -200,7 +200,7 @@ class OpenAIExpander:
             for answer in answers:
                 if len(texts) == self._per_request:
                     break
-                verdict = self._asking.judge(label, answer)
+                verdict = self._requests.judge(label, answer)
                 reason = verdict.reason or ("repeated" if verdict.text in texts else "")
                 if reason:
                     drops[reason] += 1
@@ -230,8 +230,8 @@ class OpenAIExpander:
         draws = [Draws(self.name, label, seed, k, attempt) for k in places]
         body = {
             "model": self._model,
-            "messages": [{"role": "system", "content": self._asking.system()},
-                         {"role": "user", "content": self._asking.several(label, draws)}],
+            "messages": [{"role": "system", "content": self._requests.system()},
+                         {"role": "user", "content": self._requests.several(label, draws)}],
             "seed": Draws(self.name, label, seed, group, attempt, "seed").below(2**31),
             **self._fields,
         }

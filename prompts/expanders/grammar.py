@@ -17,9 +17,9 @@ from terrasynth.prompts.scenes.drawer import Phrases, SceneDrawer, Scenes, blank
 from terrasynth.prompts.scenes.draws import below, random_words
 from terrasynth.prompts.scenes.entailment import DrawnPrompt
 from terrasynth.prompts.scenes.ontology import PROFILES, Ontology, content_hash, load_ontology, load_sentences
-from terrasynth.prompts.scenes.restating import Restating
+from terrasynth.prompts.scenes.paraphrases import Paraphrases
 from terrasynth.prompts.scenes.scene import as_json
-from terrasynth.prompts.scenes.sentences import Layout, Saying, Template, capital
+from terrasynth.prompts.scenes.sentences import Layout, Template, TemplateVariant, capital
 from terrasynth.prompts.types import Prompt, check_request
 
 CAPTIONS = 5
@@ -85,7 +85,7 @@ class GrammarExpander:
 class _Group(NamedTuple):
     """Templates of one length as they are said, the orders in which to try them, and how many sentences they give."""
 
-    sayings: list[Saying]
+    sayings: list[TemplateVariant]
     orders: list[tuple[int, ...]]
     quota: int
 
@@ -116,7 +116,7 @@ class ClassGrammar:
             if sum(template.needs & ~always == 0 for template in own) < quota:
                 raise ValueError(f"class {label!r} needs {quota} templates that can be said whatever the scene")
         self._ready: dict[int, list[_Group]] = {}
-        self._again = Restating(self._layout, [each for own in self._templates for each in own], SHORT in sentences)
+        self._again = Paraphrases(self._layout, [each for own in self._templates for each in own], SHORT in sentences)
         self._absent = Phrases(lambda number: (self._layout.absent[0], ""))
         self._phrases = [kind.phrases(self._layout) for kind in self._drawer.kinds]
         self._head = f'{{"label":{as_json(label)},"objects":['
@@ -199,9 +199,9 @@ class ClassGrammar:
         again = partial(self._again.ways, saying, words, chosen, draws[0])
         return DrawnPrompt(chosen, self.label, choices, GrammarExpander.name, scene, again, CAPTIONS)
 
-    def _ways(self, present: int, words: tuple[str, ...], draws: list[int]) -> list[tuple[str, Saying]]:
+    def _ways(self, present: int, words: tuple[str, ...], draws: list[int]) -> list[tuple[str, TemplateVariant]]:
         """Five different sentences with how they are said, the short ones first."""
-        ways: dict[str, Saying] = {}
+        ways: dict[str, TemplateVariant] = {}
         for group, draw in zip(self._ready.get(present) or self._prepare(present), draws, strict=True):
             orders = group.orders
             wanted = len(ways) + group.quota

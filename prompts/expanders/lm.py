@@ -12,7 +12,7 @@ from typing import NamedTuple
 from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.language_models.answer_cache import AnswerCache
 from terrasynth.prompts.language_models.local import LanguageModel
-from terrasynth.prompts.language_models.request import WORDS, Asking, number
+from terrasynth.prompts.language_models.request import WORDS, CaptionRequests, number
 from terrasynth.prompts.scenes.draws import Draws
 from terrasynth.prompts.types import Prompt, check_request
 
@@ -84,14 +84,14 @@ class LMExpander:
         Raises:
             InputError: The model or its tokenizer cannot be read, or an option's value is refused.
         """
-        self._asking = Asking(self.name, classes, profile, words, examples)
-        self.classes = self._asking.classes
+        self._requests = CaptionRequests(self.name, classes, profile, words, examples)
+        self.classes = self._requests.classes
         self._batch_size = int(number(self.name, "batch", batch, 1, 4096, whole=True))
         self._tries = int(number(self.name, "tries", tries, 1, 1000, whole=True))
         self._temperature = number(self.name, "temperature", temperature, 0.01, 100)
         self._top_k = int(number(self.name, "top_k", top_k, 0, 10**6, whole=True))
         self._top_p = number(self.name, "top_p", top_p, 0.001, 1)
-        longest = 16 + 3 * self._asking.words if max_new_tokens is None else max_new_tokens
+        longest = 16 + 3 * self._requests.words if max_new_tokens is None else max_new_tokens
         self._max_new_tokens = int(number(self.name, "max_new_tokens", longest, 4, 10**5, whole=True))
         if cache is not None and (not isinstance(cache, str | Path) or not str(cache)):
             raise InputError(f"option cache {cache!r} of the lm expander must be a folder")
@@ -108,7 +108,7 @@ class LMExpander:
         return {
             "expander": self.name, "revision": REVISION, "model": self._model.identity(), "batch": self._batch_size,
             "temperature": self._temperature, "top_k": self._top_k, "top_p": self._top_p,
-            "max_new_tokens": self._max_new_tokens, "asking": self._asking.identity(),
+            "max_new_tokens": self._max_new_tokens, "asking": self._requests.identity(),
         }
 
     def expand(self, label: str, seed: int, start: int, count: int) -> list[Prompt]:
@@ -156,7 +156,7 @@ class LMExpander:
         waiting = list(range(batch * self._batch_size, (batch + 1) * self._batch_size))
         for attempt in range(self._tries):
             for k, (answer, ended) in zip(waiting, self._answers(label, seed, waiting, attempt), strict=True):
-                text, reason = self._asking.judge(label, answer, ended)
+                text, reason = self._requests.judge(label, answer, ended)
                 if reason:
                     drops[reason] += 1
                 else:
@@ -201,10 +201,10 @@ class LMExpander:
         """
         draws = Draws(self.name, label, seed, k, attempt)
         if self._model.chats:
-            start, tokens = "", self._model.request(self._asking.system(), self._asking.one(label, draws))
+            start, tokens = "", self._model.request(self._requests.system(), self._requests.one(label, draws))
         else:
-            start = self._asking.start(label, draws)
-            tokens = self._model.continuation(self._asking.continued(start))
+            start = self._requests.start(label, draws)
+            tokens = self._model.continuation(self._requests.continued(start))
         limit = self._model.limit
         if limit is not None and len(tokens) + self._max_new_tokens > limit:
             raise InputError(

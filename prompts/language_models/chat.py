@@ -56,7 +56,7 @@ class Reply:
     usage: object
 
 
-class _Failed(NamedTuple):
+class _Failure(NamedTuple):
     """Why a request may be sent again, and how long the endpoint asks to wait."""
 
     problem: str
@@ -125,7 +125,7 @@ class Chat:
                 unpaid()
                 failure = self._refused(refusal)
             except Failure as error:
-                failure = _Failed(str(error), retry_after=None)
+                failure = _Failure(str(error), retry_after=None)
                 if not error.sent:
                     unpaid()
             if retry == self._retries:
@@ -157,7 +157,7 @@ class Chat:
             self._address = Address(self._url, key or "none", self._timeout)
         return self._address
 
-    def _refused(self, refusal: Refusal) -> _Failed:
+    def _refused(self, refusal: Refusal) -> _Failure:
         """What follows from a refusal.
 
         Raises:
@@ -173,7 +173,7 @@ class Chat:
         message, code = _message(refusal.body)
         said = self._safe(message)
         if (status in RETRIED or status >= 500) and code != "insufficient_quota":
-            return _Failed(f"status {status} ({said})", _retry_after(refusal.headers))
+            return _Failure(f"status {status} ({said})", _retry_after(refusal.headers))
         advice = {401: f"check the key in {self._key_variable!r}", 403: f"check the rights of the key in "
                   f"{self._key_variable!r}", 404: "check the options model and base_url",
                   429: "pay the account up, or use another key"}

@@ -34,7 +34,7 @@ SYSTEM = (
 )
 
 
-class Asking:
+class CaptionRequests:
     """The requests for captions of each class, and the judge of the answers.
 
     Attributes:

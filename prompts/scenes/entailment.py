@@ -14,7 +14,7 @@ from itertools import chain, islice
 
 from terrasynth.prompts.scenes.lexicon import Lexicon, lexicon_of, noun_forms, phrase_tokens
 from terrasynth.prompts.scenes.scene import Relation, Scene, SceneObject
-from terrasynth.prompts.scenes.statements import Statement, Thing, read
+from terrasynth.prompts.scenes.statements import NounPhrase, Statement, read
 from terrasynth.prompts.scenes.wording import singular, words
 from terrasynth.prompts.types import Prompt
 
@@ -141,7 +141,7 @@ def cut_scene(said: Statement, scene: Scene) -> Scene:
     )
 
 
-def _find(thing: SceneObject, free: list[Thing], said: Statement, scene: Scene) -> tuple[SceneObject, str] | None:
+def _find(thing: SceneObject, free: list[NounPhrase], said: Statement, scene: Scene) -> tuple[SceneObject, str] | None:
     """What the text says of an object, and by which noun; its noun phrase is used up."""
     absent = thing.number == 0
     looks = phrase_tokens(" ".join(thing.attributes))

@@ -108,7 +108,7 @@ class Layout:
         return ends if self.conditions[position - ends] == OPENING else None
 
 
-class Saying(NamedTuple):
+class TemplateVariant(NamedTuple):
     """A template with its optional parts decided.
 
     Attributes:
@@ -171,7 +171,7 @@ class Template:
                 self._optional |= segment.needs
             else:
                 self.needs |= segment.needs
-        self._sayings: dict[int, Saying] = {}
+        self._sayings: dict[int, TemplateVariant] = {}
 
     def render(self, present: int, words: tuple[str, ...]) -> str:
         """The sentence: first letter large, full stop at the end, one blank between words.
@@ -182,12 +182,12 @@ class Template:
         """
         return self.saying(present).of(words)
 
-    def saying(self, present: int) -> Saying:
+    def saying(self, present: int) -> TemplateVariant:
         """How it is said of the scenes that fill these slots."""
         known = present & self._optional
         return self._sayings.get(known) or self._sayings.setdefault(known, self._decide(known))
 
-    def _decide(self, present: int) -> Saying:
+    def _decide(self, present: int) -> TemplateVariant:
         said = [one for one in self._segments if not one.optional or one.needs & present == one.needs]
         positions = [position for one in said for position in one.positions]
         text = "".join(one.text for one in said).rstrip()
@@ -198,7 +198,7 @@ class Template:
         loose = any(one.loose for one in said) or any(one.opens for one in behind) or "  " in text
         if finished := not loose and (opening is not None or text[0].isalnum()):
             text = f"{text[0].upper()}{text[1:]}."
-        return Saying(text, _pick(positions), finished, frozenset(positions))
+        return TemplateVariant(text, _pick(positions), finished, frozenset(positions))
 
 
 def _parse(stretch: str, optional: bool, layout: Layout, template: str) -> _Segment:

@@ -15,7 +15,7 @@ _LOOSE = frozenset({"look", "amount", "word"})
 _INSIDE = frozenset({"in", "at"})
 
 
-class Thing(NamedTuple):
+class NounPhrase(NamedTuple):
     """A noun phrase.
 
     Attributes:
@@ -36,7 +36,7 @@ class _Item(NamedTuple):
 
     kind: Kind
     value: str
-    thing: Thing | None = None
+    thing: NounPhrase | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Statement:
         sure: It leaves nothing open ("a road or a river" does).
     """
 
-    things: tuple[Thing, ...]
+    things: tuple[NounPhrase, ...]
     claims: frozenset[Claim]
     sure: bool = True
 
@@ -65,7 +65,7 @@ def read(text: str, lexicon: Lexicon) -> Statement:
 
     What is not understood counts as a claim, so a text is never taken to say less than it does.
     """
-    return _Reading(_items(tokens(text), lexicon), lexicon).statement()
+    return _PhraseReader(_items(tokens(text), lexicon), lexicon).statement()
 
 
 def _items(said: Tokens, lexicon: Lexicon) -> list[_Item]:
@@ -77,7 +77,7 @@ def _items(said: Tokens, lexicon: Lexicon) -> list[_Item]:
     while place < len(said):
         kind, value, length = _phrase(said, place, lexicon)
         if kind == "thing":
-            thing = Thing(value, tuple([each.value for each in before]), said[begin : place + length], absent)
+            thing = NounPhrase(value, tuple([each.value for each in before]), said[begin : place + length], absent)
             items.append(_Item(kind, value, thing))
             before, begin = [], place + length
         elif kind in _LOOSE:
@@ -104,7 +104,7 @@ def _phrase(said: Tokens, place: int, lexicon: Lexicon) -> tuple[Kind, str, int]
     return lexicon.at(said, place) or ("word", said[place], 1)
 
 
-class _Reading:
+class _PhraseReader:
     """The phrases of a text, and which noun each of them stands beside."""
 
     def __init__(self, items: list[_Item], lexicon: Lexicon) -> None:

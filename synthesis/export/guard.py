@@ -65,8 +65,8 @@ class TestGuard:
         self._encoder = ThumbnailEncoder()
         parts = [self._encoder.with_detail(images) for images in _stacks(pairs, size)]
         features: NDArray[np.float32] = np.concatenate(parts)
-        self.thresholds = self._thresholds(pairs, size, _Known(features[is_train]))
-        self._features = _Known(features)
+        self.thresholds = self._thresholds(pairs, size, _RealIndex(features[is_train]))
+        self._features = _RealIndex(features)
 
     def met(self, captions: Iterable[str]) -> LeftOut | None:
         """The test caption that one of these equals, apart from case, marks and blanks."""
@@ -102,7 +102,7 @@ class TestGuard:
         return None
 
     def _thresholds(
-        self, pairs: Sequence[InSplit], size: tuple[int, int], train: _Known
+        self, pairs: Sequence[InSplit], size: tuple[int, int], train: _RealIndex
     ) -> dict[str, float]:
         """What few test images are nearer than to a training image; those that are one do not count.
 
@@ -117,7 +117,7 @@ class TestGuard:
                 for name, own in others.items()}
 
     def _nearest(
-        self, images: NDArray[np.uint8], known: _Known
+        self, images: NDArray[np.uint8], known: _RealIndex
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rows (measures, N) of the nearest known images in any view, and the distances to them."""
         views = [self._encoder.with_detail(turned(images, view)) for view in range(VIEWS)]
@@ -134,7 +134,7 @@ class TestGuard:
         return index, distance
 
 
-class _Known:
+class _RealIndex:
     """Real images, by layout and detail (N, 1792), ready to be compared with."""
 
     def __init__(self, features: NDArray[np.float32]) -> None:

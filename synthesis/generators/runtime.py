@@ -293,7 +293,7 @@ _Arithmetic = Annotated[int, Field(ge=1, le=ARITHMETIC)]
 _Text = Annotated[str, Field(max_length=400)]
 
 
-class _Other(BaseModel):
+class _RuntimeEntry(BaseModel):
     """One of `Runtime.others`."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -328,4 +328,4 @@ class _Record(BaseModel):
     exact: bool = False
     processor: _Text = ""
     instructions: _Text = ""
-    others: list[_Other] = Field(default_factory=list)
+    others: list[_RuntimeEntry] = Field(default_factory=list)

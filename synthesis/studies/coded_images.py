@@ -16,14 +16,14 @@ from terrasynth.synthesis.generators.autoencoders import NAMES, cached_autoencod
 
 if TYPE_CHECKING:
     from terrasynth.eval.evaluation.figures import NotMeasured
-    from terrasynth.eval.evaluation.realism import Coded
+    from terrasynth.eval.evaluation.realism import CodedImages
     from terrasynth.synthesis.ledger.directory import RunDirectory
 
 AT_ONCE = 4
 LIBRARY = "diffusers"
 
 
-def coded_images(run: Path, images: NDArray[np.uint8]) -> Coded | NotMeasured | None:
+def coded_images(run: Path, images: NDArray[np.uint8]) -> CodedImages | NotMeasured | None:
     """Code and decode real images with the autoencoder that decoded the images of a run.
 
     It is the generator's own, or the one that the recipe names instead. Nothing is fetched: one that is no longer on
@@ -40,7 +40,7 @@ def coded_images(run: Path, images: NDArray[np.uint8]) -> Coded | NotMeasured | 
         What came back, or why nothing did; None where the folder is no run, so that nobody knows its generator.
     """
     from terrasynth.eval.evaluation.figures import NotMeasured
-    from terrasynth.eval.evaluation.realism import CODED, Coded
+    from terrasynth.eval.evaluation.realism import CODED, CodedImages
     from terrasynth.synthesis.ledger.directory import RunDirectory
 
     if not (run / layout.RECIPE).is_file() or not (run / layout.IDENTITY).is_file():
@@ -60,7 +60,7 @@ def coded_images(run: Path, images: NDArray[np.uint8]) -> Coded | NotMeasured | 
         raise
     except (ValueError, KeyError, TypeError, OSError, RuntimeError) as error:  # whose messages may hold paths
         return NotMeasured(CODED, f"the autoencoder of the generator cannot be used ({type(error).__name__})", nothing)
-    return Coded(coded, {"model": called, "content": revision})
+    return CodedImages(coded, {"model": called, "content": revision})
 
 
 def _autoencoder_of(record: RunDirectory) -> tuple[list[Any], str, str]:

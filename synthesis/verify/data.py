@@ -32,7 +32,7 @@ CONSTANT = ("generator", "revision", "guidance", "steps", "synthetic")
 
 
 @dataclass
-class Decided:
+class RecordedDecisions:
     """What `decisions.parquet` says of one class; some twenty bytes an attempt.
 
     Attributes:
@@ -59,7 +59,7 @@ class Decisions:
         names: The fields of a row's scores.
     """
 
-    classes: Mapping[str, Decided]
+    classes: Mapping[str, RecordedDecisions]
     names: tuple[str, ...]
 
     @property
@@ -110,7 +110,7 @@ def read_decisions(run: CheckedRun) -> tuple[Decisions | None, list[Fault]]:
     path = run.root / layout.DECISIONS
     if not path.is_file():
         return None, [Fault(layout.DECISIONS, "missing", Remedy.WRITE)]
-    classes: dict[str, Decided] = {}
+    classes: dict[str, RecordedDecisions] = {}
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             names = tuple(each.name for each in file.schema_arrow.field("scores").type)
@@ -128,12 +128,12 @@ def read_decisions(run: CheckedRun) -> tuple[Decisions | None, list[Fault]]:
     return Decisions(classes, names), list(_against_blocks(run, classes))
 
 
-def _add(run: CheckedRun, classes: dict[str, Decided], names: tuple[str, ...], batch: pa.RecordBatch) -> str:
+def _add(run: CheckedRun, classes: dict[str, RecordedDecisions], names: tuple[str, ...], batch: pa.RecordBatch) -> str:
     """Take in some rows; returns what is wrong with them, or nothing."""
     kept: dict[str, tuple[list[int], list[list[float]]]] = {}
     reasons = {*NOT_JUDGED, WITHHELD, *names}
     for row in batch.to_pylist():
-        decided = classes.setdefault(row["label"], Decided())
+        decided = classes.setdefault(row["label"], RecordedDecisions())
         place = f"attempt {row['k']} of class {row['label']!r}"
         if row["k"] != decided.attempts or row["id"] != run.identity.attempt(row["label"], row["k"])[0]:
             return f"{place} is not the one that belongs in its place"
@@ -153,7 +153,7 @@ def _add(run: CheckedRun, classes: dict[str, Decided], names: tuple[str, ...], b
     return ""
 
 
-def _against_blocks(run: CheckedRun, classes: Mapping[str, Decided]) -> Iterator[Fault]:
+def _against_blocks(run: CheckedRun, classes: Mapping[str, RecordedDecisions]) -> Iterator[Fault]:
     """Decisions on blocks that are gone, and blocks without decisions."""
     for label, decided in classes.items():
         there = {index for index, _ in run.blocks(label)}
@@ -243,7 +243,7 @@ def _expected(run: CheckedRun, decisions: Decisions, fast: bool) -> Iterator[dic
 
 
 def _class_rows(
-    run: CheckedRun, label: str, decided: Decided, names: tuple[str, ...], fast: bool
+    run: CheckedRun, label: str, decided: RecordedDecisions, names: tuple[str, ...], fast: bool
 ) -> Iterator[dict[str, Any]]:
     if not decided.accepted:
         return

@@ -21,7 +21,7 @@ METADATA, OPTIONAL = {ENCODER, b"ARROW:schema"}, {DRAWN, WITHHELD}
 _WRITER = re.compile(r"parquet-cpp-arrow version \d+(\.\d+)*\S*")
 
 
-class Comparing(io.RawIOBase):
+class ComparisonSink(io.RawIOBase):
     """A file to write to that keeps nothing and notes where it differs from one that exists.
 
     Attributes:
@@ -71,7 +71,7 @@ def wrong_with_bytes(path: Path, table: pa.Table, schema: pa.Schema) -> str | No
     if not writer.endswith(f" {pa.__version__}"):
         return None
     with path.open("rb") as file:
-        sink = Comparing(file)
+        sink = ComparisonSink(file)
         pq.write_table(table.cast(schema.with_metadata(table.schema.metadata)), sink, **WRITTEN)
     if sink.difference is None or sink.tell() != path.stat().st_size:
         return None

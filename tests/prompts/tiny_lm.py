@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from terrasynth.prompts.expanders.grammar import GrammarExpander
-from terrasynth.prompts.language_models.request import Asking
+from terrasynth.prompts.language_models.request import CaptionRequests
 from terrasynth.prompts.scenes.draws import Draws
 
 CLASSES = ("airplane", "harbor", "river", "tenniscourt")
@@ -20,8 +20,8 @@ WITHOUT_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no
 
 
 def lessons(count: int) -> list[tuple[str, str]]:
-    """Requests as `Asking` words them, and captions of our grammar that answer them."""
-    asking, grammar = Asking("lm", CLASSES, "ucm", 20, None), GrammarExpander("ucm")
+    """Requests as `CaptionRequests` words them, and captions of our grammar that answer them."""
+    asking, grammar = CaptionRequests("lm", CLASSES, "ucm", 20, None), GrammarExpander("ucm")
     return [(asking.one(label, Draws("lesson", label, k)), prompt.text)
             for label in CLASSES for k, prompt in enumerate(grammar.expand(label, 0, 0, count // len(CLASSES)))]
 

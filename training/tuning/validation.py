@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from terrasynth.eval.models.dual_encoders import Encoder
 
 
-class Tuned(Protocol):
+class TunedPipeline(Protocol):
     """What is measured of a pipeline that is being tuned."""
 
     @property
@@ -73,7 +73,7 @@ class Validation:
                 raise InputError(f"model.validation.classifier {settings.classifier!r} does not know the class "
                                  f"{unknown[0]!r} of the data; leave it out or train one (preset scene-ucm)")
 
-    def measure(self, task: Tuned) -> tuple[dict[str, float], np.ndarray | None]:
+    def measure(self, task: TunedPipeline) -> tuple[dict[str, float], np.ndarray | None]:
         """Figures of a task as it is now, and the images drawn; `score` is what the checkpoint is chosen by."""
         figures = {"loss": task.val_loss(), "loss_n": float(task.validated)}
         drawn = None

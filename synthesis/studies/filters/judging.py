@@ -28,7 +28,7 @@ PART = 128  # attempts in memory at a time
 
 
 @dataclass(frozen=True)
-class Judging:
+class AttemptJudgments:
     """The models that judge the filters, and what they say about all attempts.
 
     Attributes:
@@ -56,7 +56,7 @@ class Judging:
 def judge_attempts(
     attempts: Attempts, encoder: str, classifier: str, real: RealPictures | None, device: str,
     cache: Path | None = None,
-) -> Judging:
+) -> AttemptJudgments:
     """What the judging models say about all attempts, and about real images where there are any.
 
     Args:
@@ -84,7 +84,7 @@ def judge_attempts(
     embeddings, texts = np.concatenate(pictures), np.concatenate(sentences)
     wanted = [place_of(label, scenes.labels) for label in attempts.labels]
     best = np.concatenate(probabilities).argmax(1)
-    return Judging(
+    return AttemptJudgments(
         encoder=scorer, classifier=scenes, alignment=(embeddings * texts).sum(1), embeddings=embeddings,
         seen=None if None in wanted else best == np.array(wanted), named=_named(embeddings, texts, attempts.labels),
         features=np.concatenate(features),
@@ -107,7 +107,7 @@ def _named(embeddings: NDArray[np.float32], texts: NDArray[np.float32], labels: 
 
 
 def keep_metrics(
-    judging: Judging, labels: Sequence[str], used: Sequence[tuple[FilterSettings, Any]]
+    judging: AttemptJudgments, labels: Sequence[str], used: Sequence[tuple[FilterSettings, Any]]
 ) -> list[KeepMetric]:
     """What the filters are judged by: models that are not their own, where there is one."""
     from terrasynth.eval.metrics.random_keep import KeepMetric, coverage_of, distance_within_of, frechet_of, mean_of

@@ -9,7 +9,7 @@ from terrasynth.eval import evaluate, load_classifier, load_encoder
 from terrasynth.eval.evaluation.confusion import Confusion
 from terrasynth.eval.evaluation.figures import NotMeasured
 from terrasynth.eval.evaluation.findings import findings
-from terrasynth.eval.evaluation.realism import MEASURES, Coded, Realism, realism_figures
+from terrasynth.eval.evaluation.realism import MEASURES, CodedImages, Realism, realism_figures
 from terrasynth.eval.evaluation.record import rows_of
 from terrasynth.eval.metrics.realism import compare_spectra, tell_apart
 from terrasynth.eval.pages.evaluation_report import EvaluationReport, write_evaluation_report
@@ -32,7 +32,7 @@ def evaluation(models):
     real = natural(30, 1)
     labels = [LABELS[i % 3] for i in range(30)]
     return evaluate(with_grid(natural(N, 0), 4, 40), TEXT, LABEL, **models, reference_images=real,
-                    reference_labels=labels, coded=Coded(blurred(real), NETWORK), seed=3)
+                    reference_labels=labels, coded=CodedImages(blurred(real), NETWORK), seed=3)
 
 
 def test_they_are_what_the_measures_say_of_the_same_images(evaluation):

@@ -17,7 +17,7 @@ from terrasynth.prompts import Expander, load_expander
 from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.expanders.lm import LMExpander
 from terrasynth.prompts.language_models.local import LanguageModel
-from terrasynth.prompts.language_models.request import FRAMES, Asking
+from terrasynth.prompts.language_models.request import FRAMES, CaptionRequests
 from terrasynth.prompts.language_models.sampling import SMALLEST, draw, processors
 from terrasynth.prompts.scenes.draws import Draws
 from tests.prompts import tiny_lm as tiny
@@ -139,7 +139,7 @@ def test_a_model_that_never_gives_anything_usable_ends_in_one_line(babbling):
 
 
 def test_the_chat_template_is_used(folder, tmp_path):
-    asking = Asking("lm", CLASSES, "ucm", 20, None)
+    asking = CaptionRequests("lm", CLASSES, "ucm", 20, None)
     user = asking.one("harbor", Draws(1))
     model = LanguageModel(folder, None, "cpu", "auto")
     assert model.chats
@@ -197,7 +197,7 @@ def test_noise_and_greed_are_sampling(folder, temperature, top_k, top_p):
 
     n = 6000
     model = LanguageModel(folder, None, "cpu", "auto")
-    prompt = model.request("", Asking("lm", CLASSES, "ucm", 20, None).one("harbor", Draws(1)))
+    prompt = model.request("", CaptionRequests("lm", CLASSES, "ucm", 20, None).one("harbor", Draws(1)))
     with torch.no_grad():
         logits = model.model(torch.tensor([prompt])).logits[0, -1].double().numpy() / temperature
     order = np.argsort(-logits)
@@ -225,7 +225,7 @@ def test_noise_and_greed_are_sampling(folder, temperature, top_k, top_p):
 
 def test_neighbours_in_a_batch_do_not_matter(folder):
     model = LanguageModel(folder, None, "cpu", "auto")
-    asking = Asking("lm", CLASSES, "ucm", 20, None)
+    asking = CaptionRequests("lm", CLASSES, "ucm", 20, None)
     rows = [model.request("", asking.one(label, Draws(k))) + [5] * k for k, label in enumerate(tiny.CLASSES)]
     assert len(set(map(len, rows))) > 1
     together = draw(model.model, rows, processors([4, 5, 6, 2**127], 1.0, 0, 0.95), 40, model.ends)

@@ -4,7 +4,7 @@ import pytest
 
 from terrasynth.prompts.expanders.grammar import GrammarExpander
 from terrasynth.prompts.language_models.answers import AnswerJudge, clean
-from terrasynth.prompts.language_models.request import FRAMES, SYSTEM, Asking
+from terrasynth.prompts.language_models.request import FRAMES, SYSTEM, CaptionRequests
 from terrasynth.prompts.scenes.draws import Draws
 from terrasynth.prompts.scenes.ontology import UCM_CLASSES
 from terrasynth.prompts.scenes.wording import ground_view_words
@@ -94,7 +94,7 @@ def test_captions_of_the_grammar_pass_as_they_are():
 
 @pytest.mark.parametrize("profile", ["ucm", "open"])
 def test_every_class_can_be_asked_for_and_repaired(profile):
-    asking = Asking("lm", None, profile, 20, None)
+    asking = CaptionRequests("lm", None, profile, 20, None)
     for label in asking.classes:
         for answer in ("Some things stand in two rows here.", "Two pale shapes on dark ground."):
             verdict = asking.judge(label, answer)
@@ -105,7 +105,7 @@ def test_every_class_can_be_asked_for_and_repaired(profile):
 
 
 def test_the_words_of_a_request_vary_and_are_no_bad_example():
-    asking = Asking("openai", ["harbor"], "ucm", 20, None)
+    asking = CaptionRequests("openai", ["harbor"], "ucm", 20, None)
     assert len({asking.one("harbor", Draws(k)) for k in range(50)}) > 30
     assert asking.one("harbor", Draws(3)) == asking.one("harbor", Draws(3))
     assert not any(ground_view_words(frame) for frame in FRAMES)

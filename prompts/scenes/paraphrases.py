@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from terrasynth.prompts.scenes.clauses import frames, parse, sentence
-from terrasynth.prompts.scenes.sentences import TAIL, Layout, Saying, Template
+from terrasynth.prompts.scenes.sentences import TAIL, Layout, Template, TemplateVariant
 
 FEWEST = 3  # words: "Farmland." is true, and of no use to anybody
 _STATE, _AT = TAIL
 
+_Variants = list[TemplateVariant]
 
-class _Told:
+
+class _Coverage:
     """What a sentence tells of the words of a scene.
 
     Attributes:
@@ -20,7 +22,7 @@ class _Told:
         relations: Slots whose relation it says.
     """
 
-    def __init__(self, saying: Saying, layout: Layout) -> None:
+    def __init__(self, saying: TemplateVariant, layout: Layout) -> None:
         self.bits, self.states, self.relations = 0, set[int](), set[int]()
         for position in saying.positions:
             slot, part = layout.place_of(position)
@@ -32,7 +34,7 @@ class _Told:
                 self.bits |= 1 << slot
 
 
-class Restating:
+class Paraphrases:
     """Ways to say again what one sentence of a class says.
 
     They are candidates: what a sentence says in its own words ("on each side") is not looked at here.
@@ -47,10 +49,10 @@ class Restating:
             silent: Sentences stay sentences where a state is left out.
         """
         self._layout, self._templates, self._silent = layout, templates, silent
-        self._known: dict[int, tuple[Saying, tuple[list[Saying], list[Saying]], list[int]]] = {}
+        self._known: dict[int, tuple[TemplateVariant, tuple[_Variants, _Variants], list[int]]] = {}
         self._states = [position for position in range(layout.size) if layout.place_of(position)[1] == _STATE]
 
-    def ways(self, saying: Saying, words: tuple[str, ...], text: str, draw: int) -> Iterator[str]:
+    def ways(self, saying: TemplateVariant, words: tuple[str, ...], text: str, draw: int) -> Iterator[str]:
         """Sentences that say no more of the scene's words than one sentence does, in an order that is drawn.
 
         Args:
@@ -74,16 +76,16 @@ class Restating:
         for frame in frames(parts):
             yield sentence(frame, parts.head, parts.clauses)
 
-    def _prepare(self, saying: Saying) -> tuple[tuple[list[Saying], list[Saying]], list[int]]:
+    def _prepare(self, saying: TemplateVariant) -> tuple[tuple[_Variants, _Variants], list[int]]:
         """The sayings that need nothing else, those that name every object first; and the states that go unsaid."""
-        told = _Told(saying, self._layout)
+        told = _Coverage(saying, self._layout)
         objects = (1 << len(self._layout.slots)) - 1
-        found: tuple[dict[object, Saying], dict[object, Saying]] = ({}, {})
+        found: tuple[dict[object, TemplateVariant], dict[object, TemplateVariant]] = ({}, {})
         for template in self._templates:
             if template.needs & ~told.bits:
                 continue
             one = template.saying(told.bits)
-            own = _Told(one, self._layout)
+            own = _Coverage(one, self._layout)
             if own.relations <= told.relations and (self._silent or own.states <= told.states):
                 found[own.bits & objects != told.bits & objects].setdefault((one.text, one.positions), one)
         hushed = [position for position in self._states if self._layout.place_of(position)[0] not in told.states]
