@@ -19,4 +19,4 @@ def check_images(images: NDArray[np.uint8]) -> None:
         kind = f"dtype {images.dtype}" if isinstance(images, np.ndarray) else type(images).__name__
         raise TypeError(f"images: {kind}, where a numpy uint8 array with values 0 to 255 is needed; convert it first")
     if images.ndim != 4 or images.shape[3] != 3:
-        raise ValueError(f"images: shape {images.shape}, where (N, H, W, 3) is needed; stack RGB pictures")
+        raise ValueError(f"images: shape {images.shape}, where (N, H, W, 3) is needed; stack RGB images")

@@ -150,7 +150,7 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
         pairs, preset.load_size)
     if settings.batch_size > len(splits["train"]):
         raise InputError(f"loop.batch_size {settings.batch_size} is more than the {len(splits['train'])} training "
-                         "pictures; make it smaller")
+                         "images; make it smaller")
     report_skipped(pairs)
     more = _decides(preset, splits, needs)
     torch.manual_seed(settings.seed)  # the libraries draw their initial weights from the global generator

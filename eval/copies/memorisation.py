@@ -154,7 +154,7 @@ def memorisation(
     known = {pixel_hash(one) for one in train}
     equal = np.array([pixel_hash(one) in known for one in held_out])
     if equal.all():
-        raise InputError(f"each of {len(held_out)} held-out pictures is a training picture; give another split")
+        raise InputError(f"each of {len(held_out)} held-out images is a training image; give another split")
     null = held_out[~equal]
     null_labels = None
     if held_out_labels is not None:
@@ -275,11 +275,11 @@ def _check(
     held_out_labels: Sequence[str] | None,
 ) -> None:
     if not len(images) or len(train) < 2 or not len(held_out):
-        raise InputError(f"{len(images)} pictures, {len(train)} training and {len(held_out)} held-out pictures: give "
+        raise InputError(f"{len(images)} images, {len(train)} training and {len(held_out)} held-out images: give "
                          "at least 1, 2 and 1")
-    for what, pictures, own in (("pictures", images, labels), ("held-out pictures", held_out, held_out_labels)):
+    for what, pictures, own in (("images", images, labels), ("held-out images", held_out, held_out_labels)):
         if own is not None and len(own) != len(pictures):
             raise InputError(f"{len(pictures)} {what} and {len(own)} labels: give one for each")
     sizes = sorted({part.shape[1:3] for part in (images, train, held_out)})
     if len(sizes) > 1:
-        raise InputError(f"pictures of {sizes[0]} and {sizes[-1]} px do not compare; bring all to one size")
+        raise InputError(f"images of {sizes[0]} and {sizes[-1]} px do not compare; bring all to one size")

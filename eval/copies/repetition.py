@@ -189,7 +189,7 @@ def _check(
     images: NDArray[np.uint8], labels: Sequence[str] | None, real: NDArray[np.uint8] | None,
     real_labels: Sequence[str] | None,
 ) -> None:
-    for what, pictures, own in (("pictures", images, labels), ("real pictures", real, real_labels)):
+    for what, pictures, own in (("images", images, labels), ("real images", real, real_labels)):
         if pictures is None:
             continue
         if len(pictures) < 2:
@@ -198,5 +198,5 @@ def _check(
             raise InputError(f"{len(pictures)} {what} and {len(own)} labels: give one for each")
     if real is not None and real.shape[1:3] != images.shape[1:3]:
         raise InputError(
-            f"pictures of {images.shape[1:3]} and {real.shape[1:3]} px do not compare; bring all to one size"
+            f"images of {images.shape[1:3]} and {real.shape[1:3]} px do not compare; bring all to one size"
         )

@@ -79,18 +79,18 @@ def evaluate(
         >>> found.n, round(found.scene.chance, 3), found.frechet
         (2, 0.048, None)
     """
-    check_pictures("pictures", images, texts, labels, classifier.labels)
+    check_pictures("images", images, texts, labels, classifier.labels)
     if reference_images is not None:
-        check_pictures("reference pictures", reference_images, reference_texts, reference_labels, classifier.labels)
+        check_pictures("reference images", reference_images, reference_texts, reference_labels, classifier.labels)
         if len(images) < 2 or len(reference_images) < 4:
-            raise InputError(f"{len(images)} pictures against {len(reference_images)} reference pictures: "
+            raise InputError(f"{len(images)} images against {len(reference_images)} reference images: "
                              "a Frechet distance needs 2 and 4 at the least")
         if reference_statistics is not None:
-            raise InputError("reference_images and reference_statistics: give the pictures alone, they say more")
+            raise InputError("reference_images and reference_statistics: give the images alone, they say more")
     elif reference_texts is not None or reference_labels is not None:
-        raise InputError("reference texts or labels without reference_images: give the pictures too")
+        raise InputError("reference texts or labels without reference_images: give the images too")
     if reference_statistics is not None and len(images) < 2:
-        raise InputError("1 picture against reference statistics: a Frechet distance needs 2 pictures at the least")
+        raise InputError("1 image against reference statistics: a Frechet distance needs 2 images at the least")
     see = partial(judge, encoder=encoder, classifier=classifier, picture_encoders=picture_encoders)
     judged = see(images, texts, labels)
     real = None if reference_images is None else see(reference_images, reference_texts, reference_labels)
@@ -185,7 +185,7 @@ def _retrieval(judged: Judged, real: Judged | None, seed: int) -> RetrievalFigur
         own = [real.texts[number] for number in chosen]
         ceiling, n_real = _of_pairs(real.embeddings[chosen], own, real.sentences[chosen], seed), len(chosen)
     if judged.texts is None or judged.sentences is None:
-        raise ValueError("retrieval of pictures without texts: give texts")
+        raise ValueError("retrieval of images without texts: give texts")
     found = _of_pairs(judged.embeddings, judged.texts, judged.sentences, seed)
     return RetrievalFigures(found, ceiling, n_real, judged.encoder)
 

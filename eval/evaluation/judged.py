@@ -56,7 +56,7 @@ class Judged:
             ValueError: There are no texts.
         """
         if self.sentences is None:
-            raise ValueError("CLIP scores of pictures without texts: give texts")
+            raise ValueError("CLIP scores of images without texts: give texts")
         found: NDArray[np.float32] = np.einsum("nd,nd->n", self.embeddings, self.sentences)
         return found
 
@@ -68,7 +68,7 @@ class Judged:
             ValueError: There are no labels.
         """
         if self.labels is None:
-            raise ValueError("classes of pictures without labels: give labels")
+            raise ValueError("classes of images without labels: give labels")
         index = {label: number for number, label in enumerate(self.known)}
         return np.array([index[label] for label in self.labels], np.intp)
 
@@ -87,7 +87,7 @@ class Judged:
 
 def judge(
     images: NDArray[np.uint8], texts: Sequence[str] | None, labels: Sequence[str] | None, *, encoder: Encoder,
-    classifier: SceneClassifier, picture_encoders: Sequence[PictureEncoder] = (), what: str = "pictures",
+    classifier: SceneClassifier, picture_encoders: Sequence[PictureEncoder] = (), what: str = "images",
 ) -> Judged:
     """Show images to every network.
 

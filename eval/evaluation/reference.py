@@ -82,7 +82,7 @@ class Reference:
         """
         if size != self.size:
             raise InputError(
-                f"reference {self.name!r} is of pictures of {_pixels(self.size)} and the pictures are {_pixels(size)}; "
+                f"reference {self.name!r} is of images of {_pixels(self.size)} and the images are {_pixels(size)}; "
                 "give a reference of that size (terrasynth eval reference makes one)"
             )
         for one in self.networks:
@@ -183,7 +183,7 @@ def make_reference(
         ((128, 128), 4)
     """
     if len(images) < FEWEST or len(files) != len(images):
-        raise InputError(f"{len(images)} pictures and {len(files)} names: a reference needs {FEWEST} and a name each")
+        raise InputError(f"{len(images)} images and {len(files)} names: a reference needs {FEWEST} and a name each")
     networks = []
     for encoder in encoders:
         features = reference_features(encoder, images)
@@ -218,7 +218,7 @@ def _load(folder: Path, entry: Mapping[str, Any], files_hash: str) -> NetworkSta
     path = folder / str(entry["file"])
     statistics, about = FeatureStatistics.load(path)
     if about.get("files") != files_hash or about.get("network") != entry["network"]:
-        raise InputError(f"{path}: statistics of other pictures or another network than {ABOUT} names; "
+        raise InputError(f"{path}: statistics of other images or another network than {ABOUT} names; "
                          "make the reference again")
     return NetworkStatistics(entry["network"], str(about.get("precision")), statistics, FrechetFloor(**entry["floor"]))
 

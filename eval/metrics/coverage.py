@@ -64,7 +64,7 @@ def measure_coverage(
             f"features of shape {features.shape} and {reference.shape}: give (N, F) and (M, F) of one network"
         )
     if not 1 <= k < min(len(features), len(reference)):
-        raise ValueError(f"the {k} nearest of {len(features)} and of {len(reference)} pictures: give more than {k}")
+        raise ValueError(f"the {k} nearest of {len(features)} and of {len(reference)} images: give more than {k}")
     # About the middle of the real images, distances lose fewest digits.
     middle = reference.mean(0, dtype=np.float64)
     own, real = features.astype(np.float64) - middle, reference.astype(np.float64) - middle

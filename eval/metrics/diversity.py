@@ -48,7 +48,7 @@ def mean_pairwise_distance(features: NDArray[np.floating]) -> float:
     unit = _unit(features)
     n = len(unit)
     if n < 2:
-        raise ValueError("a distance between pictures needs two of them")
+        raise ValueError("a distance between images needs two of them")
     total = np.square(unit.sum(0)).sum() - n  # the sum of the cosines without each row's own
     return float(1 - total / (n * (n - 1)))
 
@@ -63,7 +63,7 @@ def mean_distance_within(features: NDArray[np.floating], labels: Sequence[str]) 
     classes, counts = np.unique(names, return_counts=True)
     found = [mean_pairwise_distance(features[names == name]) for name in classes[counts > 1]]
     if not found:
-        raise ValueError("a distance within classes needs a class of two pictures")
+        raise ValueError("a distance within classes needs a class of two images")
     return float(np.mean(found))
 
 

@@ -128,7 +128,7 @@ def frechet_floor(
     """
     n = len(features) // 2 if n is None else n
     if not 2 <= n <= len(features) // 2:
-        raise ValueError(f"a floor of two samples of {n} from {len(features)} pictures: give 2 to {len(features) // 2}")
+        raise ValueError(f"a floor of two samples of {n} from {len(features)} images: give 2 to {len(features) // 2}")
     generator = np.random.default_rng(seed)
     distances = []
     for _ in range(repeats):
@@ -193,7 +193,7 @@ def frechet_infinity(
     n = len(features)
     smallest = max(2, round(n * INFINITY_SMALLEST)) if smallest is None else smallest
     if points < 2 or not 2 <= smallest < n:
-        raise ValueError(f"{points} samples of {smallest} to {n} pictures: give 2 samples of 2 pictures at the least")
+        raise ValueError(f"{points} samples of {smallest} to {n} images: give 2 samples of 2 images at the least")
     generator = np.random.default_rng(seed)
     sizes = np.linspace(smallest, n, points).round().astype(int)
     distances = []

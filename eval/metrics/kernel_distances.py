@@ -80,7 +80,7 @@ def kid(
     largest = min(len(a), len(b)) // 2
     size = min(SUBSET_SIZE, largest) if subset_size is None else subset_size
     if not 2 <= size <= largest or subsets < 2:
-        raise ValueError(f"{subsets} subsets of {size} from {len(a)} and {len(b)} pictures: give at least 2 subsets of "
+        raise ValueError(f"{subsets} subsets of {size} from {len(a)} and {len(b)} images: give at least 2 subsets of "
                          f"2 to {largest}")
     generator = np.random.default_rng(seed)
     found = []
@@ -176,4 +176,4 @@ def _check(a: NDArray[np.floating], b: NDArray[np.floating], least: int) -> None
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise ValueError(f"features of shape {a.shape} and {b.shape}: give (N, F) and (M, F) of one network")
     if min(len(a), len(b)) < least:
-        raise ValueError(f"{len(a)} and {len(b)} pictures: a kernel distance needs {least} of each at the least")
+        raise ValueError(f"{len(a)} and {len(b)} images: a kernel distance needs {least} of each at the least")

@@ -90,7 +90,7 @@ class FeatureStatistics:
             ValueError: Fewer than two vectors were seen.
         """
         if self.n < 2:
-            raise ValueError(f"covariance of {self.n} feature vectors: give at least two pictures")
+            raise ValueError(f"covariance of {self.n} feature vectors: give at least two images")
         return self._scatter / (self.n - 1)
 
     def save(self, path: Path, about: Mapping[str, object], dtype: DTypeLike = np.float64) -> None:

@@ -62,7 +62,7 @@ def measure_quality(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     check_images(images)
     height, width = images.shape[1:3]
     if min(height, width) < SMALLEST:
-        raise InputError(f"pictures of {width} x {height} px are too small to measure their quality; draw "
+        raise InputError(f"images of {width} x {height} px are too small to measure their quality; draw "
                          f"{SMALLEST} px a side at the least, or leave the quality filter out")
     rows = [[measure.of(image[None], image[None] @ LUMA)[0] for measure in MEASURES.values()] for image in images]
     return np.array(rows, np.float32).reshape(len(images), len(MEASURES))

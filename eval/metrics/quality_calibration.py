@@ -59,8 +59,8 @@ class QualityCalibration:
         if side not in self.sizes:
             known = ", ".join(str(each) for each in sorted(self.sizes))
             raise InputError(
-                f"pass_real {pass_real}: the quality of real pictures was measured at {known} px and these have "
-                f"{side}; give an absolute threshold, or measure real pictures of that size with `terrasynth eval "
+                f"pass_real {pass_real}: the quality of real images was measured at {known} px and these have "
+                f"{side}; give an absolute threshold, or measure real images of that size with `terrasynth eval "
                 "calibrate`"
             )
         level = 1 - pass_real if MEASURES[measure].low_is_bad else pass_real

@@ -83,7 +83,7 @@ def measure_retrieval(
     """
     number = {text: row for row, text in enumerate(texts)}
     if len(captions) != len(images) or not len(images) or not all(captions):
-        raise ValueError(f"{len(images)} pictures and captions for {len(captions)}: give each picture one at the least")
+        raise ValueError(f"{len(images)} images and captions for {len(captions)}: give each image one at the least")
     if len(number) != len(texts) or len(texts) != len(text_embeddings):
         raise ValueError(f"{len(texts)} texts, {len(number)} of them distinct, {len(text_embeddings)} embeddings: "
                          "give every text once, with its embedding")

@@ -39,10 +39,10 @@ def calibrate(
         (2, 3)
     """
     if not len(images) == len(captions) == len(labels):
-        counts = f"{len(images)} pictures, {len(captions)} lists of captions, {len(labels)} labels"
+        counts = f"{len(images)} images, {len(captions)} lists of captions, {len(labels)} labels"
         raise InputError(f"{counts}: calibration needs as many of each")
     if not len(images) or not all(captions):
-        raise InputError("calibration needs at least one picture, and at least one caption for each")
+        raise InputError("calibration needs at least one image, and at least one caption for each")
     distinct = list(dict.fromkeys(text for own in captions for text in own))
     row = {text: number for number, text in enumerate(distinct)}
     picture = np.repeat(np.arange(len(images)), [len(own) for own in captions])

@@ -131,8 +131,8 @@ class Calibration:
         if (1 - pass_real) * self.pictures < 1 - 1e-9:
             most = int(1000 * (1 - 1 / self.pictures)) / 1000
             raise InputError(
-                f"pass_real {pass_real}: the calibration has {self.pictures} real pictures, of which that leaves out "
-                f"less than one; give {most} at the most, or calibrate on more pictures"
+                f"pass_real {pass_real}: the calibration has {self.pictures} real images, of which that leaves out "
+                f"less than one; give {most} at the most, or calibrate on more images"
             )
         return round((self._own(label, pass_real) or self.overall).at(1 - pass_real), 6)
 
@@ -163,7 +163,7 @@ class Calibration:
         try:
             content = json.loads(path.read_text())
             if "overall" in content and "pictures" not in content:
-                raise InputError(f"{path}: a calibration of an earlier version, which counted pairs and not pictures; "
+                raise InputError(f"{path}: a calibration of an earlier version, which counted pairs and not images; "
                                  f"{again}")
             return cls(
                 encoder=content["encoder"], split=content["split"], pictures=int(content["pictures"]),

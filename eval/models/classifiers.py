@@ -74,7 +74,7 @@ class SceneClassifier:
         """
         check_images(images)
         if not len(images):
-            raise ValueError("images: none given; give at least one picture")
+            raise ValueError("images: none given; give at least one image")
         parts = [self._forward(self._preprocessor(images[start : start + batch_size])["pixel_values"])
                  for start in range(0, len(images), batch_size)]
         return Classification(

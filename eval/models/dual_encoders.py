@@ -203,7 +203,7 @@ class ClipEncoder:
             ValueError: The numbers of images and texts differ.
         """
         if len(images) != len(texts):
-            raise ValueError(f"{len(images)} pictures and {len(texts)} texts: give one text for each picture")
+            raise ValueError(f"{len(images)} images and {len(texts)} texts: give one text for each image")
         cosine: NDArray[np.float32] = np.einsum("nd,nd->n", self.encode_images(images), self.encode_texts(texts))
         return cosine
 
@@ -270,7 +270,7 @@ def load_encoder(
 def _check_type(resolved: ResolvedModel, kind: str) -> None:
     if kind not in DUAL_ENCODERS:
         raise InputError(
-            f"model {resolved.reference!r}: a {kind!r} model is no dual encoder of pictures and texts; "
+            f"model {resolved.reference!r}: a {kind!r} model is no dual encoder of images and texts; "
             f"use one of type {', '.join(DUAL_ENCODERS[:-1])} or {DUAL_ENCODERS[-1]}"
         )
 

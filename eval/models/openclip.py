@@ -145,7 +145,7 @@ def infer_config(state: StateDict, activation: Activation) -> dict[str, Any]:
                          "ResNet and timm towers are not supported")
     width, _, patch, _ = flat["visual.conv1.weight"].shape
     if width not in _HEAD_WIDTHS:
-        raise InputError(f"checkpoint: a picture transformer of width {width} is none of OpenCLIP's list, so nothing "
+        raise InputError(f"checkpoint: an image transformer of width {width} is none of OpenCLIP's list, so nothing "
                          f"tells its number of heads; give its {OPEN_CLIP_CONFIG}")
     context, text_width = flat["positional_embedding"].shape
     side = isqrt(len(flat["visual.positional_embedding"]) - 1)

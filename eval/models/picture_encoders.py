@@ -165,7 +165,7 @@ def load_picture_encoder(
     identity = {"kind": config.model_type, **resolved.identity(commit_of(config))}
     if size is not None:
         if size < 1:
-            raise InputError(f"size {size}: a picture has at least 1 px a side")
+            raise InputError(f"size {size}: an image has at least 1 px a side")
         preprocessor = preprocessor.uncropped(size)
         identity["size"] = size
     return PictureNetwork(model, preprocessor, identity, BACKBONES[config.model_type], precision)

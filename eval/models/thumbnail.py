@@ -126,7 +126,7 @@ def _cells(images: NDArray[np.uint8], side: int) -> NDArray[np.float64]:
     check_images(images)
     _, height, width, _ = images.shape
     if min(height, width) < side:
-        raise InputError(f"pictures of {width} x {height} px are smaller than a thumbnail of {side}; draw larger ones")
+        raise InputError(f"images of {width} x {height} px are smaller than a thumbnail of {side}; draw larger ones")
     # Means over cells whose edges are spread evenly: exact where the side of the image is a multiple.
     rows, columns = (np.linspace(0, length, side + 1).round().astype(int) for length in (height, width))
     sums = np.add.reduceat(images.astype(np.float64), rows[:-1], axis=1)

@@ -174,7 +174,7 @@ class SceneDrawer:
                      if name not in ontology.sensor_gsd
                      or ontology.sensor_gsd[name][0] <= metres <= ontology.sensor_gsd[name][1]}
         if not plausible:
-            raise ValueError(f"no sensor takes pictures of {metres:g} m a pixel")
+            raise ValueError(f"no sensor takes images of {metres:g} m a pixel")
         return Choice(tuple(plausible), tuple(plausible.values()))
 
     def draw(self, words: Words) -> Scenes:

@@ -142,7 +142,7 @@ def _training(
 
     if real is None:
         if train is not None:
-            raise click.UsageError("--train needs --real: real pictures that were held out are its null")
+            raise click.UsageError("--train needs --real: real images that were held out are its null")
         return None, {"Distances and ceilings": "no real pictures; give --real",
                       "Copies of training pictures": "no training pictures; give --real, and --train where its split "
                                                      "train is not what the generator learned from"}

@@ -80,4 +80,4 @@ def generate(
     click.echo(f"{len(rows)} pictures in {out}")
     if drawn.withheld:
         raise RunError(f"the safety checker of {generator.source.name} withheld {len(drawn.withheld)} of {len(texts)} "
-                       f"pictures, as that of {texts[drawn.withheld[0]][:60]!r}; give other prompts or another --seed")
+                       f"images, as that of {texts[drawn.withheld[0]][:60]!r}; give other prompts or another --seed")

@@ -61,7 +61,7 @@ class TestGuard:
         is_train = np.array([pair.split == "train" for pair in pairs])
         if not is_train.any():
             raise InputError("the merged data has a test split and no training split, so no distance to a training "
-                             "picture says what a near-copy is; give data with both")
+                             "image says what a near-copy is; give data with both")
         self._encoder = ThumbnailEncoder()
         parts = [self._encoder.with_detail(images) for images in _stacks(pairs, size)]
         features: NDArray[np.float32] = np.concatenate(parts)

@@ -120,7 +120,7 @@ class TrainingFeatures:
         """
         if self.held_out is None:
             raise InputError(
-                f"pass_real {pass_real}: the training features hold no held-out pictures; make them again with "
+                f"pass_real {pass_real}: the training features hold no held-out images; make them again with "
                 "`terrasynth eval features --held-out SPLIT`, or use max_similarity"
             )
         values = np.array(self.held_out["values"], dtype=np.float64)

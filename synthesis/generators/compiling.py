@@ -43,7 +43,7 @@ def compile_checked(network: Any, draw: Callable[[], object], dtype: str, compil
                          f"({type(error).__name__}: {one_line(error)[:160]}); set it to false") from error
     if not off <= TOLERANCE[dtype]:
         raise InputError(
-            f"runtime.compile true would draw other pictures: the compiled network is off by {off:.2g} of its output, "
+            f"runtime.compile true would draw other images: the compiled network is off by {off:.2g} of its output, "
             f"where rounding in {dtype} explains {TOLERANCE[dtype]:g}; set it to false"
         )
 

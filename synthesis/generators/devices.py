@@ -51,7 +51,7 @@ def check_attention(attention: str, device: str) -> None:
         return
     lacking = []
     if not device.startswith("cuda"):
-        lacking.append(f"pictures are drawn on {device!r}, and it needs a CUDA device")
+        lacking.append(f"images are drawn on {device!r}, and it needs a CUDA device")
     if find_spec("xformers") is None:
         lacking.append("the package is not installed; pip install 'terrasynth[gpu]'")
     if lacking:
@@ -65,7 +65,7 @@ def check_offload(offload: str, device: str) -> None:
         InputError: It has not.
     """
     if offload != "none" and device.startswith("cpu"):
-        raise InputError(f"runtime.offload {offload!r} cannot be had: pictures are drawn on the CPU, and it spares the "
+        raise InputError(f"runtime.offload {offload!r} cannot be had: images are drawn on the CPU, and it spares the "
                          "memory of a GPU; set it to none")
 
 

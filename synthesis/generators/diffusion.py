@@ -210,7 +210,7 @@ class DiffusersGenerator:
             RunError: Not even one image fits into memory.
         """
         asked = self._call([""], [0], min(TRIAL_STEPS, self.source.steps))
-        wanted = f"pictures of {self._size[1]} x {self._size[0]} px"
+        wanted = f"images of {self._size[1]} x {self._size[0]} px"
         if self.source.options:
             wanted += f" with generator.options {dict(self.source.options)}"
         end, expected = "", (self.source.height, self.source.width)
@@ -227,7 +227,7 @@ class DiffusersGenerator:
         except (RuntimeError, MemoryError) as error:
             if not is_shortage(error):
                 raise
-            raise RunError(f"not even one picture of {wanted} fits into memory: {one_line(error)[:120]}") from error
+            raise RunError(f"not even one image of {wanted} fits into memory: {one_line(error)[:120]}") from error
         height, width = tried.shape[1:3]
         if (expected[0] or height, expected[1] or width) != (height, width):
             # some pipelines round what they are asked for to what their autoencoder can
@@ -253,7 +253,7 @@ class DiffusersGenerator:
         if isinstance(error, RunError) or not is_shortage(error):
             raise error
         if self._at_once == 1:
-            raise RunError(f"not even one picture fits into memory: {one_line(error)[:120]}") from error
+            raise RunError(f"not even one image fits into memory: {one_line(error)[:120]}") from error
         vae = getattr(self.pipeline, "vae", None)
         if vae is not None and can_slice(vae) and not self.vae_slicing:
             vae.enable_slicing()
@@ -280,7 +280,7 @@ class DiffusersGenerator:
         sample = getattr(getattr(network, "config", None), "sample_size", None)
         if sample is None:
             raise InputError(
-                f"model {self.source.name!r} does not say its picture size; set generator.height and width"
+                f"model {self.source.name!r} does not say its image size; set generator.height and width"
             )
         rows, columns = (sample, sample) if isinstance(sample, int) else sample
         scale = int(getattr(self.pipeline, "vae_scale_factor", 8))

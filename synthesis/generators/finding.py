@@ -59,7 +59,7 @@ def find_generator(settings: GeneratorSettings) -> GeneratorSource:
     pipeline = _pipeline_class(folder, reference)
     if pipeline == TOKEN_PIPELINE:
         if (settings.scheduler, settings.height, settings.width) != ("auto", None, None):
-            raise InputError(f"model {reference!r} draws tokens: it has no scheduler and one picture size; "
+            raise InputError(f"model {reference!r} draws tokens: it has no scheduler and one image size; "
                              "leave generator.scheduler, height and width out")
         if settings.lora is not None:
             raise InputError(f"model {reference!r} draws tokens, and a LoRA is for a diffusion model; "

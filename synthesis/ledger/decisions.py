@@ -131,7 +131,7 @@ class ClassDecisions:
                                         in zip(self._rows, self._waiting, strict=True)])[: each.judge.needs]
                 if not shown.any():
                     raise RunError(f"class {self.label!r}: the model's safety checker withheld all of the first "
-                                   f"{len(shown)} pictures, from which the {each.name} filter takes its threshold; "
+                                   f"{len(shown)} images, from which the {each.name} filter takes its threshold; "
                                    "give other prompts or another model")
                 each.judge.learn(seen.rows(0, each.judge.needs).where(shown))
 

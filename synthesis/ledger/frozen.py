@@ -82,7 +82,7 @@ class Frozen:
         changed = differences(found.identity.parts, self.identity.parts)
         if changed:
             raise InputError(
-                f"{str(run)!r} holds pictures of another identity: {'; '.join(changed)}; "
+                f"{str(run)!r} holds images of another identity: {'; '.join(changed)}; "
                 f"undo the change ({str(run / 'recipe.yaml')!r} has what was taken before) or choose another --out"
             )
         settled = differences(found.settings, self.settings)
@@ -109,7 +109,7 @@ def check_expected(expected: str | None, identity: Identity) -> None:
     if expected is not None and expected != identity.hash:
         raise InputError(
             f"the recipe was written for identity {expected} and resolves to {identity.hash}: its seed, "
-            "prompts or model have changed; remove the line `identity:` to make other pictures"
+            "prompts or model have changed; remove the line `identity:` to make other images"
         )
 
 

@@ -116,7 +116,7 @@ def check_numbers(n: int, real: Judged | None) -> None:
         InputError: Too few.
     """
     if real is not None and (n < LEAST or len(real) < LEAST_REAL):
-        raise InputError(f"{n} pictures against {len(real)} real ones: a Frechet distance needs {LEAST} and "
+        raise InputError(f"{n} images against {len(real)} real ones: a Frechet distance needs {LEAST} and "
                          f"{LEAST_REAL} at the least")
 
 

@@ -135,7 +135,7 @@ class HopfieldTask(Task):
         if inside != channels:
             what = "pictures" if self.vae is None else "the latents of needs.autoencoder"
             raise InputError(f"needs.tokenizer reads {inside} channels, and {what} have {channels}; a tokenizer of "
-                             "latents needs its autoencoder as needs.autoencoder, one of pictures needs none")
+                             "latents needs its autoencoder as needs.autoencoder, one of images needs none")
         patch = pixels_per_token(self.vqvae, self.vae)
         if self.settings.size % patch:
             raise InputError(f"model.size {self.settings.size} is no multiple of the {patch} pixels of a token")

@@ -79,6 +79,6 @@ def known_classes(data: PictureSet, classifier: Any) -> NDArray[np.int64]:  # no
     if not len(rows):
         own = ", ".join(data.label_names) or "none"
         raise InputError(f"the classifier under needs.classifier knows no class of the val split (the data names "
-                         f"{own:.200}), and drawn pictures are judged by it; give data with classes and a classifier "
+                         f"{own:.200}), and drawn images are judged by it; give data with classes and a classifier "
                          "of them (preset scene-ucm), or tune with the preset lora or full")
     return rows

@@ -51,7 +51,7 @@ def train_cell(task: str, train: Pool, val: Pool, test: Pool, budget: Budget, se
         raise InputError(f"size {budget.size} px is too small for these networks; give --size {SMALLEST} or more")
     names = tuple(sorted(set(test.labels)))
     if unknown := sorted({*train.labels, *val.labels} - set(names)):
-        raise InputError(f"class {unknown[0]!r} has no real test picture; there are: {', '.join(names)}")
+        raise InputError(f"class {unknown[0]!r} has no real test image; there are: {', '.join(names)}")
     splits = {
         split: picture_set(own.images, own.labels, names, budget.size, own.captions)
         for split, own in (("train", train), ("val", val))

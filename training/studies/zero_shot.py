@@ -118,15 +118,15 @@ def train_and_test(
 
 def _check(images: NDArray[np.uint8], labels: Sequence[str], reference_images: NDArray[np.uint8],
            reference_labels: Sequence[str]) -> None:
-    for what, pictures, own in (("pictures", images, labels), ("real pictures", reference_images, reference_labels)):
+    for what, pictures, own in (("images", images, labels), ("real images", reference_images, reference_labels)):
         check_images(pictures)
         if len(own) != len(pictures):
             raise InputError(f"{len(pictures)} {what} and {len(own)} labels: give one for each")
     if len(images) < 3 or not len(reference_images):
-        raise InputError(f"{len(images)} pictures and {len(reference_images)} real pictures: 3 to train on and 1 to "
+        raise InputError(f"{len(images)} images and {len(reference_images)} real images: 3 to train on and 1 to "
                          "test on are the least")
     if unknown := sorted(set(labels) - set(reference_labels)):
-        raise InputError(f"class {unknown[0]!r} has no real picture to be tested on; there are: "
+        raise InputError(f"class {unknown[0]!r} has no real image to be tested on; there are: "
                          f"{', '.join(sorted(set(reference_labels)))}")
 
 

@@ -102,7 +102,7 @@ def _check_precision(settings: FinetuneSettings, place: Place) -> None:
 
 def _check_batch(loop: LoopSettings, train_pictures: Pictures) -> None:
     if loop.batch_size > len(train_pictures):
-        raise InputError(f"loop.batch_size {loop.batch_size} is more than the {len(train_pictures)} training pictures; "
+        raise InputError(f"loop.batch_size {loop.batch_size} is more than the {len(train_pictures)} training images; "
                          "make it smaller")
 
 

@@ -87,7 +87,7 @@ class FinetuneTask(Task):
         network = getattr(self.pipeline, self.family.denoiser)
         side = network.config.sample_size
         if not isinstance(side, int):
-            raise InputError(f"--base {self.base.name!r} does not say one side for its pictures (sample_size is "
+            raise InputError(f"--base {self.base.name!r} does not say one side for its images (sample_size is "
                              f"{side!r}); set model.size")
         return side * int(self.pipeline.vae_scale_factor)
 

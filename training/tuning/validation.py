@@ -55,7 +55,7 @@ class Validation:
         self.labels = [val.pairs[row].label for row in self.rows]
         if settings.choose == "clip_score" and (settings.encoder is None or not self.count):
             raise InputError("model.validation.choose is clip_score, which needs model.validation.encoder and "
-                             "pictures; name an encoder that knows such pictures, or set choose to loss")
+                             "images; name an encoder that knows such images, or set choose to loss")
         self.encoder: Encoder | None = None
         self.classifier: SceneClassifier | None = None
         if self.count and settings.encoder is not None:

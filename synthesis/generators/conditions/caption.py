@@ -53,7 +53,7 @@ class Conditioning(BaseModel):
         if unknown:
             raise ValueError(f"the field {{{unknown[0]}}} is unknown; there are {{{'}, {'.join(FIELDS)}}}")
         if not _has(_without_optional(template), "caption"):
-            raise ValueError("the field {caption} is missing, so every picture would have the same text")
+            raise ValueError("the field {caption} is missing, so every image would have the same text")
         if any(spec or conversion for _, _, spec, conversion in parts):
             raise ValueError("fields take no format; write {gsd} and the number comes with two digits")
         return template

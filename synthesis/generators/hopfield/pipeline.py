@@ -179,7 +179,7 @@ def pixels_per_token(vqvae: VQModel, vae: Any = None) -> int:  # noqa: ANN401 - 
 def _uniform(generator: torch.Generator | list[torch.Generator] | None, n: int, length: int) -> torch.Tensor:
     if isinstance(generator, list):
         if len(generator) != n:
-            raise ValueError(f"{len(generator)} generators for {n} pictures; give one a picture")
+            raise ValueError(f"{len(generator)} generators for {n} images; give one an image")
         return torch.cat([_uniform(each, 1, length).cpu() for each in generator])
     device = generator.device if generator is not None else "cpu"
     return torch.rand(n, length, generator=generator, device=device, dtype=torch.float64)

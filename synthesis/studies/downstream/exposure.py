@@ -48,9 +48,9 @@ class GeneratorExposure:
             names = [line.strip() for line in Path(text).read_text("utf-8").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"--generator-saw {text!r} is none of unknown, all, none and cannot be read as a file "
-                             f"({one_line(error)}); give a file with a picture's name on each line") from error
+                             f"({one_line(error)}); give a file with an image's name on each line") from error
         if strangers := sorted(set(names) - set(known)):
-            raise InputError(f"--generator-saw {text!r}: picture {strangers[0]!r} is not in the train split; the first "
+            raise InputError(f"--generator-saw {text!r}: image {strangers[0]!r} is not in the train split; the first "
                              f"there is {known[0]!r}")
         return cls("list", frozenset(names))
 

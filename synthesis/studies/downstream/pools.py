@@ -70,7 +70,7 @@ def real_pool(pairs: Sequence[RealPair], size: tuple[int, int], split: str) -> P
     """
     for pair in pairs:
         if not pair.label:
-            raise InputError(f"picture {pair.name!r} of split {split!r} has no class, and the real subsets are drawn "
+            raise InputError(f"image {pair.name!r} of split {split!r} has no class, and the real subsets are drawn "
                              "class by class; use data with classes")
     return Pool.of(real_images(pairs, size), [pair.label for pair in pairs], [pair.captions for pair in pairs])
 
@@ -117,7 +117,7 @@ class RunAttempts:
         known = {label: place_of(label, classes) for label in dict.fromkeys(every.labels)}
         for label, place in known.items():
             if place is None:
-                raise InputError(f"class {label!r} of the run has no real picture; the data have: {', '.join(classes)}")
+                raise InputError(f"class {label!r} of the run has no real image; the data have: {', '.join(classes)}")
         labels = tuple(classes[known[label] or 0] for label in every.labels)
         return cls(recipe.name, recipe.identity or "", labels, mask, every)
 

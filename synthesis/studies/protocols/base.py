@@ -149,7 +149,7 @@ def draw(
     made = RunPictures.read(out / "pictures", count)
     if len(made.ids) < count:  # without a filter row k is of text k, but for images that were withheld
         raise RunError(f"the safety checker of {generator.model!r} withheld {count - len(made.ids)} of {count} "
-                       "pictures, and a protocol compares a picture of every text; use a model without one")
+                       "images, and a protocol compares an image of every text; use a model without one")
     labels = tuple(one.label for one in asked[:count])
     return RunPictures(made.images, made.ids, made.texts, labels, made.scenes, made.sources)
 
@@ -162,7 +162,7 @@ def labelled(pairs: Sequence[RealPair], split: str) -> Sequence[RealPair]:
     """
     for pair in pairs:
         if not pair.label:
-            raise InputError(f"picture {pair.name!r} of split {split!r} has no class, and the protocols compare "
+            raise InputError(f"image {pair.name!r} of split {split!r} has no class, and the protocols compare "
                              "classes; use data with classes")
     return pairs
 

@@ -85,7 +85,7 @@ def mhn_protocol(
     """
     pairs = labelled(pairs, split)
     if len(pairs) < 4 or (limit is not None and limit < 2):
-        raise InputError(f"{len(pairs)} real pictures, limit {limit}: the protocol needs 4 of them, and 2 texts")
+        raise InputError(f"{len(pairs)} real images, limit {limit}: the protocol needs 4 of them, and 2 texts")
     clip, scenes = load_judges(encoder, classifier, cache)
     check_classes([pair.label for pair in pairs], scenes.labels, classifier)
     texts = by_rank_of_class([PromptRequest(pair.captions[0], pair.label) for pair in pairs])

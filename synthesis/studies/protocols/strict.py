@@ -148,8 +148,8 @@ def check_prompts(made: RunPictures, real: RealSplits, prompts: object) -> int:
     found = [(text, source) for text, source in zip(made.texts, made.sources, strict=True) if _plain(text) in hidden]
     for text, source in found:
         if source in copying:
-            raise InputError(f"prompt {text[:60]!r} is a caption of the test split and of no train picture; draw the "
-                             "pictures from train captions or with another expander")
+            raise InputError(f"prompt {text[:60]!r} is a caption of the test split and of no train image; draw the "
+                             "images from train captions or with another expander")
     return len(found)
 
 
@@ -163,13 +163,13 @@ def equal_numbers(
     """
     if unknown := sorted(set(labels) - set(others)):
         known = ", ".join(sorted(set(others)))
-        raise InputError(f"class {unknown[0]!r} has no picture in the test split; it has {known}")
+        raise InputError(f"class {unknown[0]!r} has no image in the test split; it has {known}")
     rows = [[[row for row, own in enumerate(side) if own == label] for label in dict.fromkeys(labels)]
             for side in (labels, others)]
     pairs = [(rank, *pair) for both in zip(*rows, strict=True) for rank, pair in enumerate(zip(*both, strict=False))]
     chosen = sorted(pairs)[:limit]
     if len(chosen) < 4:
-        raise InputError(f"{len(chosen)} pictures of the test split's classes: the protocol needs 4 at the least")
+        raise InputError(f"{len(chosen)} images of the test split's classes: the protocol needs 4 at the least")
     return sorted(mine for _, mine, _ in chosen), sorted(theirs for _, _, theirs in chosen)
 
 
@@ -195,7 +195,7 @@ def _chosen(pairs: Sequence[RealPair], counts: Mapping[str, int], seed: int) -> 
     for label in sorted(counts):
         own = [pair for pair in pairs if pair.label == label]
         if not own:
-            raise InputError(f"class {label!r} of the test split has no train picture to take captions from")
+            raise InputError(f"class {label!r} of the test split has no train image to take captions from")
         rows = generator.permutation(len(own))
         chosen += [(own[rows[k % len(own)]], int(generator.integers(len(own[rows[k % len(own)]].captions))))
                    for k in range(counts[label])]

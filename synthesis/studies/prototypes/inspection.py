@@ -97,7 +97,7 @@ def inspect_prototypes(
     """
     if not prompts or not len(prompts) == len(labels) == len(seeds):
         raise ValueError(
-            f"{len(prompts)} prompts, {len(labels)} labels and {len(seeds)} seeds: one of each a picture is needed"
+            f"{len(prompts)} prompts, {len(labels)} labels and {len(seeds)} seeds: one of each an image is needed"
         )
     tokens = draw_tokens(pipeline, prompts, seeds, guidance, batch)
     text = pipeline.encode_prompt(prompts)

@@ -93,7 +93,7 @@ def test_copies_among_the_held_out_are_no_part_of_the_null():
     found = memorisation(OTHERS, TRAIN, leaky, MEASURES[1:])
     assert (found.held_out_copies, found.n_held_out) == (20, 200)
     assert found.measures[0].threshold == memorisation(OTHERS, TRAIN, HELD_OUT, MEASURES[1:]).measures[0].threshold
-    with pytest.raises(InputError, match="each of 20 held-out pictures is a training picture"):
+    with pytest.raises(InputError, match="each of 20 held-out images is a training image"):
         memorisation(OTHERS, TRAIN, TRAIN[:20], MEASURES)
 
 
@@ -145,9 +145,9 @@ def test_pairs_are_shown_side_by_side():
 
 
 def test_what_cannot_be_compared_is_refused():
-    with pytest.raises(InputError, match="200 pictures and 3 labels"):
+    with pytest.raises(InputError, match="200 images and 3 labels"):
         memorisation(OTHERS, TRAIN, HELD_OUT, MEASURES, labels=["a"] * 3)
     with pytest.raises(InputError, match=r"\(16, 16\) and \(32, 32\) px"):
         memorisation(OTHERS[:, :16, :16], TRAIN, HELD_OUT, MEASURES)
-    with pytest.raises(InputError, match="0 pictures"):
+    with pytest.raises(InputError, match="0 images"):
         memorisation(OTHERS[:0], TRAIN, HELD_OUT, MEASURES)

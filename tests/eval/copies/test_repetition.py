@@ -55,9 +55,9 @@ def test_the_same_call_gives_the_same_figures():
 
 
 def test_what_cannot_be_compared_is_refused():
-    with pytest.raises(InputError, match="1 pictures: a duplicate needs two"):
+    with pytest.raises(InputError, match="1 images: a duplicate needs two"):
         repetition(OURS[:1], MEASURES)
-    with pytest.raises(InputError, match="200 real pictures and 3 labels"):
+    with pytest.raises(InputError, match="200 real images and 3 labels"):
         repetition(OURS, MEASURES, real=REAL, real_labels=["a"] * 3)
     with pytest.raises(InputError, match="px do not compare"):
         repetition(OURS, MEASURES, real=REAL[:, :16])

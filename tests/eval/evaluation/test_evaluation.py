@@ -209,14 +209,14 @@ def test_what_cannot_be_measured_is_named_with_the_reason(models, reference):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"texts": TEXT[:3]}, "18 pictures and 3 texts: give one for each"),
-        ({"labels": LABEL[:3]}, "18 pictures and 3 labels"),
+        ({"texts": TEXT[:3]}, "18 images and 3 texts: give one for each"),
+        ({"labels": LABEL[:3]}, "18 images and 3 labels"),
         ({"labels": ["desert", *LABEL[1:]]}, "class 'desert' is unknown to the classifier; it knows beach, forest"),
-        ({"images": tiny_pictures(0), "texts": [], "labels": []}, "no pictures"),
+        ({"images": tiny_pictures(0), "texts": [], "labels": []}, "no images"),
         ({"reference_labels": LABEL}, "without reference_images"),
-        ({"reference_images": tiny_pictures(4), "reference_statistics": FeatureStatistics(16)}, "give the pictures"),
-        ({"reference_images": tiny_pictures(3)}, "18 pictures against 3 reference pictures"),
-        ({"reference_images": tiny_pictures(5), "reference_texts": ["a"]}, "5 reference pictures and 1 texts"),
+        ({"reference_images": tiny_pictures(4), "reference_statistics": FeatureStatistics(16)}, "give the images"),
+        ({"reference_images": tiny_pictures(3)}, "18 images against 3 reference images"),
+        ({"reference_images": tiny_pictures(5), "reference_texts": ["a"]}, "5 reference images and 1 texts"),
     ],
 )
 def test_input_that_does_not_fit_is_named(models, change, words):

@@ -60,7 +60,7 @@ def test_the_same_pictures_give_the_same_bytes(made, encoders, tmp_path):
 
 def test_another_size_or_network_is_refused(made, dual_folder):
     other = load_picture_encoder(dual_folder).identity()
-    with pytest.raises(InputError, match="is of pictures of 32 x 32 px and the pictures are 64 x 48 px"):
+    with pytest.raises(InputError, match="is of images of 32 x 32 px and the images are 64 x 48 px"):
         made.of(made.networks[0].network, (64, 48))
     with pytest.raises(InputError, match=r"has no statistics of local vision-text-dual-encoder \w{16}; it has local"):
         made.of(other, (32, 32))
@@ -73,7 +73,7 @@ def test_files_that_do_not_belong_together_are_refused(made, encoders, tmp_path)
     other.save(tmp_path / "other")
     file = next((tmp_path / "tiny").glob("*.safetensors"))
     shutil.copy(tmp_path / "other" / file.name, file)
-    with pytest.raises(InputError, match="statistics of other pictures or another network"):
+    with pytest.raises(InputError, match="statistics of other images or another network"):
         Reference.load(tmp_path / "tiny")
     content = json.loads((tmp_path / "other" / "reference.json").read_text())
     content["files"] = content["files"][:-1]
@@ -93,9 +93,9 @@ def test_an_unknown_reference_lists_the_shipped_ones(tmp_path):
 
 
 def test_too_few_pictures_make_no_reference(encoders):
-    with pytest.raises(InputError, match="3 pictures and 3 names: a reference needs 4"):
+    with pytest.raises(InputError, match="3 images and 3 names: a reference needs 4"):
         make_reference("x", PICTURES[:3], FILES[:3], encoders, data="x", split="test", resampling="bicubic")
-    with pytest.raises(InputError, match="60 pictures and 59 names"):
+    with pytest.raises(InputError, match="60 images and 59 names"):
         make_reference("x", PICTURES, FILES[1:], encoders, data="x", split="test", resampling="bicubic")
 
 

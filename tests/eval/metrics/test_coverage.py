@@ -42,7 +42,7 @@ def test_what_is_known_comes_out():
 
 
 def test_what_has_too_few_neighbours_is_refused():
-    with pytest.raises(ValueError, match="the 5 nearest of 5 and of 120 pictures: give more than 5"):
+    with pytest.raises(ValueError, match="the 5 nearest of 5 and of 120 images: give more than 5"):
         measure_coverage(OTHER[:5], REAL)
     with pytest.raises(ValueError, match=r"shape \(90, 6\) and \(120, 5\)"):
         measure_coverage(OTHER, REAL[:, 1:])

@@ -123,7 +123,7 @@ def test_a_floor_lies_below_a_real_difference():
     assert frechet_floor(a, 0).high < frechet_distance(FeatureStatistics.of(a), FeatureStatistics.of(b))
 
 
-@pytest.mark.parametrize(("dim", "n"), [(24, 240), (48, 40)], ids=["more pictures", "fewer pictures than features"])
+@pytest.mark.parametrize(("dim", "n"), [(24, 240), (48, 40)], ids=["more images", "fewer pictures than features"])
 def test_the_extrapolation_is_nearer_to_the_true_distance(dim, n):
     scale = np.exp(-np.arange(dim) / 8)
     true = np.sum(scale**2 * 0.25) + np.sum((0.4 * scale) ** 2)
@@ -149,7 +149,7 @@ def test_the_extrapolation_tells_how_it_was_made():
     whole = frechet_distance(FeatureStatistics.of(a), FeatureStatistics.of(b))
     assert found.distance + found.slope / 60 == pytest.approx(whole, rel=0.05)
     assert not frechet_infinity(a, FeatureStatistics.of(b), 0).both
-    with pytest.raises(ValueError, match="15 samples of 60 to 60 pictures"):
+    with pytest.raises(ValueError, match="15 samples of 60 to 60 images"):
         frechet_infinity(a, b, 0, smallest=60)
 
 
@@ -203,5 +203,5 @@ def test_what_cannot_be_compared_is_named():
         FeatureStatistics.of(np.zeros((2, 3, 4)))
     with pytest.raises(ValueError, match="not finite"):
         FeatureStatistics.of(np.array([[1.0, np.nan]]))
-    with pytest.raises(ValueError, match="two samples of 4 from 6 pictures: give 2 to 3"):
+    with pytest.raises(ValueError, match="two samples of 4 from 6 images: give 2 to 3"):
         frechet_floor(np.zeros((6, 2)), 0, n=4)

@@ -91,9 +91,9 @@ def test_the_same_seed_gives_the_same_subsets():
 def test_what_cannot_be_compared_is_named():
     with pytest.raises(ValueError, match=r"shape \(90, 12\) and \(70, 11\)"):
         kid(A, B[:, 1:], 0)
-    with pytest.raises(ValueError, match="3 and 70 pictures: a kernel distance needs 4"):
+    with pytest.raises(ValueError, match="3 and 70 images: a kernel distance needs 4"):
         kid(A[:3], B, 0)
-    with pytest.raises(ValueError, match="subsets of 36 from 90 and 70 pictures: give at least 2 subsets of 2 to 35"):
+    with pytest.raises(ValueError, match="subsets of 36 from 90 and 70 images: give at least 2 subsets of 2 to 35"):
         kid(A, B, 0, subset_size=36)
     with pytest.raises(ValueError, match="length zero"):
         cmmd(np.zeros((3, 2)), np.ones((3, 2)))

@@ -95,7 +95,7 @@ def test_real_pictures_pass_at_the_calibrated_rate_and_planted_ones_do_not(tmp_p
 
 
 def test_what_cannot_be_measured_is_said():
-    with pytest.raises(InputError, match=r"pictures of 16 x 16 px are too small .* draw 32 px"):
+    with pytest.raises(InputError, match=r"images of 16 x 16 px are too small .* draw 32 px"):
         measure_quality(np.zeros((1, 16, 16, 3), np.uint8))
     shipped = QualityCalibration.load(QualityCalibration.shipped("ucm-val"))
     with pytest.raises(InputError, match=r"measured at 128, 256 px and these have 96"):

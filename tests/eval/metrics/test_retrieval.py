@@ -86,7 +86,7 @@ def test_ranks_that_any_order_reaches_are_left_out():
 
 
 def test_what_does_not_fit_is_named():
-    with pytest.raises(ValueError, match="40 pictures and captions for 39"):
+    with pytest.raises(ValueError, match="40 images and captions for 39"):
         measure_retrieval(PICTURES, CAPTIONS[1:], TEXTS, SENTENCES, 0)
     with pytest.raises(ValueError, match="30 texts, 30 of them distinct, 29 embeddings"):
         measure_retrieval(PICTURES, CAPTIONS, TEXTS, SENTENCES[1:], 0)

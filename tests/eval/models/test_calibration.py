@@ -68,7 +68,7 @@ def test_real_pictures_pass_at_the_rate_although_neighbours_are_alike():
 
 def test_a_share_that_leaves_out_less_than_a_picture_is_refused():
     assert calibration(100).threshold("beach", 0.99) == pytest.approx(0.01)
-    with pytest.raises(InputError, match=r"has 100 real pictures, of which that leaves out less .* give 0\.99 at"):
+    with pytest.raises(InputError, match=r"has 100 real images, of which that leaves out less .* give 0\.99 at"):
         calibration(100).threshold("beach", 0.995)
 
 
@@ -116,7 +116,7 @@ def test_a_file_that_counted_pairs_is_refused_with_the_way_out(tmp_path):
 
 def test_unequal_numbers_and_empty_captions_are_refused(clip_folder):
     encoder = load_encoder(clip_folder)
-    with pytest.raises(InputError, match="2 pictures, 1 lists of captions, 2 labels"):
+    with pytest.raises(InputError, match="2 images, 1 lists of captions, 2 labels"):
         calibrate(encoder, tiny_pictures(2), [["a"]], ["a", "b"], "val")
     with pytest.raises(InputError, match="at least one caption for each"):
         calibrate(encoder, tiny_pictures(2), [["a"], []], ["a", "b"], "val")

@@ -93,7 +93,7 @@ def test_wrong_arguments_are_named(clip_folder):
     encoder = load_encoder(clip_folder)
     with pytest.raises(TypeError, match="one string"):
         encoder.encode_texts("a plane")
-    with pytest.raises(ValueError, match="2 pictures and 1 texts"):
+    with pytest.raises(ValueError, match="2 images and 1 texts"):
         encoder.score(tiny_pictures(2), ["a plane"])
     with pytest.raises(TypeError, match="uint8"):
         encoder.encode_images(np.zeros((1, 8, 8, 3), np.float32))

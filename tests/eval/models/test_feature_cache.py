@@ -215,7 +215,7 @@ def test_wrong_arguments_are_named_as_without_a_cache(clip_folder, tmp_path):
     cache = CachedEncoder(load_encoder(clip_folder), tmp_path)
     with pytest.raises(TypeError, match="one string"):
         cache.encode_texts("a plane")
-    with pytest.raises(ValueError, match="2 pictures and 1 texts"):
+    with pytest.raises(ValueError, match="2 images and 1 texts"):
         cache.score(tiny_pictures(2), ["a plane"])
     with pytest.raises(TypeError, match="uint8"):
         cache.features(np.zeros((1, 8, 8, 3), np.float32))

@@ -90,7 +90,7 @@ def test_another_size_shows_the_whole_picture_and_is_part_of_the_identity(tmp_pa
     np.testing.assert_allclose(whole.features(pictures), _plain_features("dinov2", folder, pictures), atol=1e-5)
     assert np.abs(own.features(pictures) - whole.features(pictures)).max() > 1e-3
     assert whole.identity() == own.identity() | {"size": SIZE}
-    with pytest.raises(InputError, match="size 0: a picture has at least 1 px"):
+    with pytest.raises(InputError, match="size 0: an image has at least 1 px"):
         load_picture_encoder(folder, size=0)
     with pytest.raises(InputError, match="size 64: 'thumbnail' has a size of its own"):
         load_picture_encoder("thumbnail", size=64)

@@ -125,7 +125,7 @@ def test_a_run_is_compared_with_a_reference_as_with_its_pictures(models, made, d
     assert (found.n, found.n_reference, found.floor.n) == (15, 18, 9)
     with pytest.raises(ValueError, match="has no statistics of local clip"):
         against_reference(made, str(tmp_path / "reference"), [str(models.encoder)])
-    with pytest.raises(ValueError, match=rf"128 x 128 px and the pictures are {size[0]} x {size[1]} px"):
+    with pytest.raises(ValueError, match=rf"128 x 128 px and the images are {size[0]} x {size[1]} px"):
         against_reference(made, "ucm-test-128", ["scene-ucm"])
 
 

@@ -182,7 +182,7 @@ def test_what_does_not_go_together_is_named(tmp_path, real):
         merged(run, tmp_path / "out", write_real(tmp_path / "tests", entries("beach", train=0)))
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]  # another try may be made otherwise
     (real / "images" / "0.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"real picture 'images/0\.png' cannot be read"):
+    with pytest.raises(InputError, match=r"real image 'images/0\.png' cannot be read"):
         merged(run, tmp_path / "out", real)
 
 

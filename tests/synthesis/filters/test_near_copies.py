@@ -167,7 +167,7 @@ def test_without_held_out_pictures_the_layout_decides(train, tmp_path):
     settings = NearCopyFilter(reference=str(path), max_similarity=0.97)
     assert not passed(settings, train[:5]).any()
     assert passed(settings, tiny_pictures(20, SIZE, seed=9)).mean() > 0.5
-    with pytest.raises(InputError, match="hold no held-out pictures"):
+    with pytest.raises(InputError, match="hold no held-out images"):
         NearCopyFilter(reference=str(path), pass_real=0.9).check([], ENCODER)
 
 

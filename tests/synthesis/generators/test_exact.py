@@ -179,7 +179,7 @@ def test_a_size_that_the_pipeline_refuses_is_refused_before_the_run_begins(tree,
 
     monkeypatch.setattr(StableDiffusionPipeline, "check_inputs", refuse)
     tree["generator"] |= {"height": 64, "width": 64}
-    with pytest.raises(InputError, match=r"does not draw pictures of 64 x 64 px: `height` cannot be greater"):
+    with pytest.raises(InputError, match=r"does not draw images of 64 x 64 px: `height` cannot be greater"):
         run(Recipe.parse(tree), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

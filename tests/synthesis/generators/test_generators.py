@@ -92,7 +92,7 @@ def test_out_of_memory_halves_the_micro_batch_for_good(models, error):
 
 def test_too_little_memory_for_one_picture_is_an_error(generator):
     generator.pipeline = OutOfMemoryAbove(generator.pipeline, 0, torch.OutOfMemoryError("out of memory"))
-    with pytest.raises(RunError, match="not even one picture"):
+    with pytest.raises(RunError, match="not even one image"):
         generator.generate(TEXTS, SEEDS)
 
 

@@ -24,8 +24,8 @@ TEXTS, SEEDS = ["a river and a bridge", "sparse forest", "two white tanks"], [1,
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("runtime.attention=xformers", "runtime.attention 'xformers' cannot be had: pictures are drawn on 'cpu'"),
-        ("runtime.offload=model", "runtime.offload 'model' cannot be had: pictures are drawn on the CPU"),
+        ("runtime.attention=xformers", "runtime.attention 'xformers' cannot be had: images are drawn on 'cpu'"),
+        ("runtime.offload=model", "runtime.offload 'model' cannot be had: images are drawn on the CPU"),
         ("runtime.attention=flash", "runtime.attention 'flash' is wrong"),
         ("runtime.compile=yes please", "runtime.compile 'yes please' is wrong"),
     ],
@@ -164,7 +164,7 @@ def test_a_compiled_network_that_says_the_same_is_used():
 
 
 def test_a_compiled_network_that_says_something_else_is_refused():
-    with pytest.raises(InputError, match=r"runtime\.compile true would draw other pictures: .* is off by 0\.5 of"):
+    with pytest.raises(InputError, match=r"runtime\.compile true would draw other images: .* is off by 0\.5 of"):
         compiled(lambda outputs: tuple(0.5 * each for each in outputs))
     with pytest.raises(InputError, match="is off by nan of"):
         compiled(lambda outputs: tuple(float("nan") * each for each in outputs))

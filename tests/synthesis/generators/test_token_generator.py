@@ -65,8 +65,8 @@ def test_options_reach_the_pipeline_and_the_identity(models):
         ({"options": {"top_k": 1.5}}, r"generator\.options: .*top_k=1\.5 a whole number"),
         ({"options": {"temperature": "hot"}}, r"generator\.options: "),
         ({"options": {"generator": 1}}, r"generator\.options\.generator is no option"),
-        ({"scheduler": "DDIMScheduler"}, r"draws tokens: it has no scheduler and one picture size"),
-        ({"height": 64}, r"draws tokens: it has no scheduler and one picture size"),
+        ({"scheduler": "DDIMScheduler"}, r"draws tokens: it has no scheduler and one image size"),
+        ({"height": 64}, r"draws tokens: it has no scheduler and one image size"),
     ],
 )
 def test_wrong_settings_are_refused_by_name(models, settings, message):

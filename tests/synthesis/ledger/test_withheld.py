@@ -80,7 +80,7 @@ def test_a_run_of_nothing_else_misses_its_target(tmp_path):
 def test_a_protocol_wants_a_picture_of_every_text(some, tmp_path):
     generator = GeneratorSettings(model=str(some), steps=1, guidance=2.0)
     asked = [PromptRequest(f"a beach number {number}", "beach") for number in range(8)]
-    with pytest.raises(RunError, match=r"withheld \d of 8 pictures"):
+    with pytest.raises(RunError, match=r"withheld \d of 8 images"):
         draw(asked, len(asked), generator, 0, tmp_path / "out")
 
 
@@ -88,7 +88,7 @@ def test_no_threshold_is_taken_from_them(tmp_path):
     model = tiny_checked(tmp_path / "model", ALL)
     tiny_clip(tmp_path / "clip")
     filters = [{"kind": "alignment", "encoder": str(tmp_path / "clip"), "quantile": 0.5, "calibrate_on": 4}]
-    with pytest.raises(RunError, match="withheld all of the first 4 pictures"):
+    with pytest.raises(RunError, match="withheld all of the first 4 images"):
         run(recipe(model, filters=filters), tmp_path / "run")
 
 

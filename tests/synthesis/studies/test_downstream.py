@@ -326,7 +326,7 @@ def test_what_the_generator_saw_is_said(tmp_path):
 
 def test_a_list_of_strangers_is_refused(tmp_path):
     (tmp_path / "saw.txt").write_text("00.png\nnowhere.png\n")
-    with pytest.raises(InputError, match=r"picture 'nowhere.png' is not in the train split; the first there is '00"):
+    with pytest.raises(InputError, match=r"image 'nowhere.png' is not in the train split; the first there is '00"):
         GeneratorExposure.parse(str(tmp_path / "saw.txt"), ["00.png"])
     with pytest.raises(InputError, match="'everything' is none of unknown, all, none and cannot be read as a file"):
         GeneratorExposure.parse("everything", ["00.png"])

@@ -135,9 +135,9 @@ def test_mhn_refuses_what_the_classifier_does_not_know(generator, judges, tmp_pa
     with pytest.raises(InputError, match="class 'volcano' is unknown to classifier"):
         mhn_protocol(generator, strange, tmp_path, **judges)
     nameless = [*TEST, _Pair("x.png", "", ("a thing",), TEST[0].picture)]
-    with pytest.raises(InputError, match=r"picture 'x.png' of split 'test' has no class"):
+    with pytest.raises(InputError, match=r"image 'x.png' of split 'test' has no class"):
         mhn_protocol(generator, nameless, tmp_path, **judges)
-    with pytest.raises(InputError, match="3 real pictures"):
+    with pytest.raises(InputError, match="3 real images"):
         mhn_protocol(generator, TEST[:3], tmp_path, **judges)
 
 
@@ -171,7 +171,7 @@ def test_strict_judges_a_run_with_other_networks_than_filtered_it(models, judges
 
 def test_strict_refuses_pictures_of_test_captions(generator, judges, tmp_path):
     mhn_protocol(generator, TEST, tmp_path / "mhn", per_text=1, **judges)
-    with pytest.raises(InputError, match="is a caption of the test split and of no train picture"):
+    with pytest.raises(InputError, match="is a caption of the test split and of no train image"):
         strict_protocol(tmp_path / "mhn" / "pictures", REAL, tmp_path / "strict", **judges)
 
 
@@ -199,9 +199,9 @@ def test_strict_refuses_an_unknown_encoder_before_drawing(generator, judges, tmp
 def test_equal_numbers_are_the_first_of_each_class():
     ours, theirs = equal_numbers(["a", "b", "a", "a", "b"], ["b", "a", "a", "c", "b", "b"])
     assert (ours, theirs) == ([0, 1, 2, 4], [0, 1, 2, 4])
-    with pytest.raises(InputError, match="class 'd' has no picture in the test split; it has a, b"):
+    with pytest.raises(InputError, match="class 'd' has no image in the test split; it has a, b"):
         equal_numbers(["d"], ["a", "b"])
-    with pytest.raises(InputError, match="2 pictures"):
+    with pytest.raises(InputError, match="2 images"):
         equal_numbers(["a", "a"], ["a", "a"])
 
 

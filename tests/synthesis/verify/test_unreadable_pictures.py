@@ -77,7 +77,7 @@ def test_a_picture_that_was_cut_off_is_one_line(terrasynth, data, run, tmp_path,
 @pytest.mark.parametrize("share", [0, 0.02, 0.3, 0.9])
 def test_wherever_the_file_ends(data, share):
     pairs = read_pairs(data(share)).pairs
-    message = rf"real picture '{CUT}' cannot be read \("
+    message = rf"real image '{CUT}' cannot be read \("
     with pytest.raises(InputError, match=message):
         real_pool(pairs, (32, 32), "test")
     with pytest.raises(InputError, match=message):

@@ -81,7 +81,7 @@ def test_an_image_that_cannot_be_read_any_more_is_named():
     def broken():
         raise OSError("gone")
 
-    with pytest.raises(InputError, match=r"real picture 'x\.png' cannot be read \(gone\)"):
+    with pytest.raises(InputError, match=r"real image 'x\.png' cannot be read \(gone\)"):
         ground_distances([Pair("x.png", "", "train", ("a",), broken)], SETTINGS, [1.0])
 
 

@@ -61,7 +61,7 @@ def test_wrong_presets_are_named(name, overrides, message):
 def test_wrong_settings_are_named(real, tmp_path):
     with pytest.raises(InputError, match=r"loop\.max_steps 0 is wrong: .*greater than 0"):
         run_preset("scene-ucm", real, tmp_path, overrides={"loop.max_steps": 0})
-    with pytest.raises(InputError, match=r"loop\.batch_size 64 is more than the 48 training pictures"):
+    with pytest.raises(InputError, match=r"loop\.batch_size 64 is more than the 48 training images"):
         run_preset("scene-ucm", real, tmp_path)
     with pytest.raises(InputError, match=r"needs: 'nothing' is neither embedded nor a model folder"):
         run_preset("autoencoder-ucm", real, tmp_path, overrides={"needs.classifier": "nothing"})

@@ -87,7 +87,7 @@ def test_recall_agrees_with_that_of_the_evaluators():
 
 
 def test_a_class_without_a_real_test_picture_is_refused():
-    with pytest.raises(InputError, match="class 'snow' has no real test picture; there are: desert, forest, river"):
+    with pytest.raises(InputError, match="class 'snow' has no real test image; there are: desert, forest, river"):
         train_cell("scene", _pool(2, 0), _pool(1, 1), _pool(2, 2).take(range(6)), BUDGET, 0, "test")
 
 
@@ -184,7 +184,7 @@ def test_a_class_of_the_run_that_is_not_real_is_refused(data, run_folder, tmp_pa
         os.link(path, tmp_path / path.name)
     code, _, err = _call(capsys, run_folder, "--data", tmp_path, "--out", tmp_path / "out")
     assert code == 2
-    assert "class 'desert' of the run has no real picture; the data have: river" in err
+    assert "class 'desert' of the run has no real image; the data have: river" in err
 
 
 def test_the_documentation_uses_the_words_of_the_program():

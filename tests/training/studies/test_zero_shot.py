@@ -70,11 +70,11 @@ def test_a_real_class_that_was_never_drawn_counts_as_missed():
 def test_what_cannot_be_measured_is_refused():
     images, labels = _pictures(2, ["desert", "river"], 0)
     reference = _pictures(2, ["desert", "forest"], 1)
-    with pytest.raises(InputError, match="class 'river' has no real picture to be tested on; there are: desert, for"):
+    with pytest.raises(InputError, match="class 'river' has no real image to be tested on; there are: desert, for"):
         _accuracy(images, labels, reference)
-    with pytest.raises(InputError, match="4 pictures and 3 labels"):
+    with pytest.raises(InputError, match="4 images and 3 labels"):
         _accuracy(images, labels[:3], reference)
-    with pytest.raises(InputError, match="2 pictures and 4 real pictures"):
+    with pytest.raises(InputError, match="2 images and 4 real images"):
         _accuracy(images[:2], labels[:2], reference)
     with pytest.raises(TypeError, match="uint8"):
         _accuracy(images.astype(np.float32), labels, reference)
