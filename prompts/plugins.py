@@ -49,7 +49,6 @@ class Plugins:
 
         Args:
             name: See `load`.
-            options: Keyword arguments.
 
         Raises:
             Exception: `error`: see `load`, or an option is unknown or missing.

@@ -14,7 +14,6 @@ class Prompt:
     """One description of one image to be made.
 
     Attributes:
-        label: Scene class.
         captions: Ways to say what the text says, or part of it, at least one; the first is `text`.
         source: Name of the expander that wrote it.
         scene: What the text says is in the image, a JSON object as a string; "{}" where only the text is known.

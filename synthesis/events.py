@@ -13,8 +13,6 @@ class ClassCount:
 
     Attributes:
         attempted: Attempts judged; those after the last one needed do not count.
-        accepted: Attempts accepted.
-        target: Accepted attempts wanted.
     """
 
     label: str

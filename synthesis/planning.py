@@ -30,7 +30,6 @@ class Plan:
         seconds_per_picture: Measured: drawing, encoding and measuring one image.
         bytes_per_picture: Measured: one stored image.
         free_bytes: Free on the disk of the run directory.
-        runtime: Device, precision and portions.
         notes: What a user should know before the first image, a sentence each.
     """
 

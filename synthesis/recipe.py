@@ -224,7 +224,6 @@ class Recipe(_Settings):
     Attributes:
         name: What the data set is called.
         seed: Decides every prompt and every image.
-        generator: Which model draws.
         prompts: What it is asked to draw.
         filters: What has to be true of an image that is kept, in the order in which reasons are given.
         runtime: Where and how the work is done.

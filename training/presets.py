@@ -35,9 +35,7 @@ class FinishSettings(BaseModel):
     """How much is measured at the end of a chain.
 
     Attributes:
-        guidance: Scales of the sweep.
         zero_shot_per_class: Generated images of each class that a classifier is trained on.
-        zero_shot_steps: Steps of that training.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,8 +49,6 @@ class Preset(BaseModel):
     """What to train.
 
     Attributes:
-        description: One line for people.
-        family: Which trainer.
         load_size: Side in pixels at which images are kept in memory; of no meaning to a family that reads views of
             them from disk.
         needs: Role -> model that must exist before: a stage of the same chain, an embedded name, or a folder.

@@ -109,9 +109,7 @@ def repetition(
     Args:
         images: `uint8` (N, H, W, 3), N >= 2.
         measures: How to compare; at least one.
-        labels: The class of each.
         real: Real images of the same size, `uint8` (M, H, W, 3); without them there is no null.
-        real_labels: The class of each.
         seed: Of the choice of equal numbers, and of the intervals.
         pairs: How many of the nearest pairs of each measure to return.
 

@@ -105,7 +105,6 @@ class FrechetFigures:
         low: Lower end of the 95 % interval of the distance at these numbers of images, from random halves
             (`terrasynth.eval.metrics.intervals`); it does not reach for the bias. None where there are fewer than four
             images.
-        high: Upper end.
         infinity: The distance extrapolated to endless samples of both; None with fewer than eight images.
     """
 
@@ -152,7 +151,6 @@ class CmmdFigures:
         unbiased: By the unbiased one; it may lie below 0.
         low: Lower end of the 95 % interval of the biased one at these numbers, from random halves; None where there
             are fewer than four images.
-        high: Upper end.
         n_reference: Reference images.
         equal: The biased one, real against real, and these against real, at equal size.
         dim: Width of the embeddings.

@@ -34,7 +34,6 @@ class Figure:
     Attributes:
         value: Mean of the sample.
         low: Lower end.
-        high: Upper end.
         n: Sample size.
     """
 

@@ -21,7 +21,6 @@ class InceptionScore:
             classes.
         low: Lower end of the 95 % interval, from random halves; the score itself where there are fewer than four
             images. A bootstrap resample has fewer different images, and scores lower than the whole.
-        high: Upper end.
         split_mean: Mean over disjoint random parts, as published figures have it; smaller parts score lower. None
             where there are fewer images than parts.
         split_spread: Standard deviation over the parts (with their number in its denominator, as in the code of

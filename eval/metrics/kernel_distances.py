@@ -33,7 +33,6 @@ class KernelDistance:
         distance: Unbiased estimate from all images; it may lie below 0.
         low: Lower end of the 95 % interval, from the spread over the subsets
             (`terrasynth.eval.metrics.intervals.subset_error`).
-        high: Upper end.
         subset_mean: Mean over the subsets: what publications call KID.
         subset_spread: Standard deviation over the subsets: what they print behind it. It is not the error of the mean.
         subset_size: Images in a subset of either set.

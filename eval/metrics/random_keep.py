@@ -103,7 +103,6 @@ def compare_with_random(
         kept: (N,), the set; at least one image.
         labels: The class of each image.
         repeats: Random keeps.
-        seed: Decides them.
 
     Returns:
         One a metric, but for those that are NaN of the kept set: they do not exist for so few images of a class, so

@@ -40,7 +40,6 @@ class ToldApart:
         fine: Whether it was given the many measures or the few.
         accuracy: Share of images named right by a classifier that did not see them.
         low: Lower end of its 95 % interval (Wilson, over images).
-        high: Upper end.
         null: Mean of the same for random halves of the real images against each other.
         null_low: Smallest of these.
         null_high: Largest.
@@ -72,7 +71,6 @@ class Spectrum:
         peaks: Period in pixels -> how far the power at its lattice frequencies stands above its neighborhood, in dB,
             less the same of real images; a decoder's grid shows here.
         n: Generated images.
-        n_real: Real images.
     """
 
     frequency: tuple[float, ...]

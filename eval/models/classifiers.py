@@ -113,8 +113,6 @@ def load_classifier(
     Args:
         reference: A model that `AutoModelForImageClassification` reads and whose backbone pools its features
             (ResNet, ConvNext, ...), weights in `safetensors`.
-        device: A torch device.
-        roots: Folders of embedded models.
 
     Raises:
         InputError: Unknown reference, another kind of model, or weights that are missing, pickled or incomplete.

@@ -164,7 +164,6 @@ class ClipEncoder:
         """Embed texts; one that is longer than the model's context is cut at its end.
 
         Args:
-            texts: N texts.
             batch_size: Texts at a time; the result does not depend on it beyond rounding.
 
         Returns:
@@ -194,7 +193,6 @@ class ClipEncoder:
 
         Args:
             images: `uint8` (N, H, W, 3).
-            texts: N texts.
 
         Returns:
             `float32` (N,), -1 to 1.
@@ -228,10 +226,8 @@ def load_encoder(
         reference: The model, weights in `safetensors`: a `CLIPModel`, a `VisionTextDualEncoderModel`, a `SiglipModel`
             (SigLIP 2 too, of fixed and of variable resolution), or a vision transformer as OpenCLIP saves it, with its
             `open_clip_config.json`.
-        device: A torch device.
         dtype: "float32" (the default, also for None), "bfloat16" or "float16": the type of the matrix products,
             under autocast. The weights stay in `float32`.
-        roots: Folders of embedded models.
 
     Raises:
         InputError: Unknown reference, another kind of model, or weights that are missing, pickled or incomplete.

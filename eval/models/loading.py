@@ -40,8 +40,6 @@ def load_weights(
 
     Args:
         auto: The `transformers` class to load through.
-        resolved: Which model.
-        config: What `load_config` gave.
         settings: What the architecture takes besides, such as `add_pooling_layer`.
 
     Raises:

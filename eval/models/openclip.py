@@ -128,7 +128,6 @@ def infer_config(state: StateDict, activation: Activation) -> dict[str, Any]:
     """Read the architecture off the shapes, for checkpoints that come without a configuration.
 
     Args:
-        state: OpenCLIP's state dictionary.
         activation: What no shape tells: "quick_gelu" in models that started from OpenAI's weights, or "gelu".
 
     Returns:

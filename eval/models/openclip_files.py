@@ -42,10 +42,6 @@ def find_open_clip(resolved: ResolvedModel) -> Path | None:
 def load_open_clip(resolved: ResolvedModel, config: Path) -> tuple[CLIPModel, Preprocessor, str | None]:
     """Load a folder or Hub repository of OpenCLIP.
 
-    Args:
-        resolved: Which model.
-        config: What `find_open_clip` gave.
-
     Returns:
         The model, its preprocessing, and the commit where it came from the Hub.
 

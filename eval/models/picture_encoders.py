@@ -122,9 +122,7 @@ def load_picture_encoder(
             (`scene-ucm`, `clip-ucm`), a folder, or a Hub id with an optional `@revision`; weights in `safetensors`. The
             Inception network of FID is a folder that
             `terrasynth.eval.models.inception.convert_inception` wrote.
-        device: A torch device.
         dtype: "float32" (the default, also for None), "bfloat16" or "float16": the type of the matrix products.
-        roots: Folders of embedded models.
         size: Of backbones: resize whole images to this square, in place of the resizing and cropping that the model's
             own preprocessing asks for. Stein et al. give DINOv2 224 px; its own preprocessing cuts off the border.
 

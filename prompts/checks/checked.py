@@ -26,8 +26,6 @@ class CheckedExpander:
     nothing had been said before. In memory stay one byte a candidate, eight a prompt, and what duplicates are found by.
 
     Attributes:
-        name: The other expander's.
-        classes: The other expander's.
         costly: The other expander's, False where it does not say.
     """
 

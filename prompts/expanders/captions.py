@@ -31,7 +31,6 @@ class CaptionsExpander:
     one of them. Nothing is downloaded.
 
     Attributes:
-        name: "captions".
         classes: The labels, sorted.
     """
 

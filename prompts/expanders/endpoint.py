@@ -57,7 +57,6 @@ class OpenAIExpander:
     for once; the prompts are those of the cache folder, and another machine gets the same ones with a copy of it.
 
     Attributes:
-        name: "openai".
         costly: True: a prompt takes time and money.
         backoff: How long to wait before retries.
     """

@@ -27,7 +27,6 @@ class FileExpander:
     as the text implies them (`prompts.scenes.entailment`): a caption that says more was not drawn.
 
     Attributes:
-        name: "file".
         classes: The labels, in order of first appearance.
     """
 

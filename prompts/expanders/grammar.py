@@ -38,7 +38,6 @@ class GrammarExpander:
     than the long ones. One of them is the text. Captions and scene are cut down to what that text says.
 
     Attributes:
-        name: "grammar".
         classes: The ontology's labels.
     """
 

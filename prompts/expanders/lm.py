@@ -37,7 +37,6 @@ class LMExpander:
     words; the option `cache` keeps what was made.
 
     Attributes:
-        name: "lm".
         costly: True: a prompt takes its time.
     """
 
@@ -66,7 +65,6 @@ class LMExpander:
 
         Args:
             model: A folder as `save_pretrained` wrote it, or a Hub id with optional @revision; a Hub model is fetched.
-            revision: Revision of a Hub id.
             classes: Labels to serve, of the profile's ontology or any others; None for all of the ontology.
             profile: Ontology that says how classes are called and which words are another class's.
             words: Longest prompt, in words.

@@ -38,7 +38,6 @@ class LanguageModel:
         Args:
             reference: A folder as `save_pretrained` wrote it, or a Hub id with optional @revision; the Hub is contacted
                 through the library alone.
-            revision: Revision of a Hub id.
             device: "auto" or a torch device.
             dtype: "auto" (float32 on a CPU, elsewhere that of the weights), "float32", "bfloat16" or "float16".
 

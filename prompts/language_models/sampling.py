@@ -88,7 +88,6 @@ def draw(
     Args:
         model: A causal model of transformers.
         prompts: Token numbers, one row each, none empty.
-        chain: See `processors`.
         max_new_tokens: Where a row ends that has no end mark.
         ends: Tokens that end a row.
     """

@@ -139,7 +139,6 @@ class SceneDrawer:
     """Draws the scenes of one class.
 
     Attributes:
-        kinds: The class's objects.
         slots: What templates may refer to; the objects' roles, or `MAIN`, `OTHERS` and `AROUND` where sentences serve
             every class.
         said_conditions: The conditions that templates may say.

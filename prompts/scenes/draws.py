@@ -55,7 +55,6 @@ def random_words(key: Sequence[object], start: int, count: int, width: int) -> N
 
     Args:
         start: First attempt, 0 or more.
-        count: Number of attempts.
         width: Words of each.
 
     Returns:

@@ -32,7 +32,6 @@ class DrawnPrompt(Prompt):
         """Take what the captions and the scene are made of.
 
         Args:
-            label: Scene class.
             choices: All texts that could be drawn, `text` among them.
             ways: Gives further ways to say it, tried before the choices.
             most: Captions to have at most, the text included; None for all that hold.
@@ -84,7 +83,6 @@ def cut(text: str, label: str, captions: Sequence[str], scene: str) -> tuple[tup
     """Captions and scene, as far as the drawn text implies them; what was cut once stays as it is.
 
     Args:
-        label: Scene class.
         captions: Other ways to say it; `text` may be among them.
         scene: JSON object, a `prompts.scenes.scene.Scene` or another one.
 

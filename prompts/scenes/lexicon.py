@@ -81,8 +81,6 @@ class Lexicon:
 
         Args:
             phrases: Phrase -> kind.
-            subjects: See the class.
-            scenes: See the class.
             above: A lexicon whose phrases count, too, and before these: what has few of its own is made at once.
         """
         self.subjects, self.scenes = frozenset(subjects), frozenset(scenes)
@@ -146,7 +144,6 @@ def lexicon_of(label: str, scene: Scene | None) -> Lexicon:
     """The lexicon for sentences of one class.
 
     Args:
-        label: Scene class.
         scene: What the sentences were written from, which tells whose words they are; None where that is not known.
     """
     profile = "" if scene is None else _profile(label, scene)

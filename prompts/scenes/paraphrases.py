@@ -45,7 +45,6 @@ class Paraphrases:
 
         Args:
             layout: How the words of a scene lie.
-            templates: All of the class.
             silent: Sentences stay sentences where a state is left out.
         """
         self._layout, self._templates, self._silent = layout, templates, silent

@@ -47,7 +47,6 @@ class Scene:
     """An image's content.
 
     Attributes:
-        label: Scene class.
         objects: What is in it; the first is what the class is about.
         relations: How the objects lie to each other.
         season: When in the year, in words, or "".

@@ -39,9 +39,6 @@ def concepts(text: str) -> frozenset[str]:
 def ground_view_words(text: str) -> tuple[str, ...]:
     """Words of a view from the ground, or of general-purpose prompt expanders ("close-up", "cinematic").
 
-    Args:
-        text: A prompt.
-
     Returns:
         The entries of `wording.yaml` that stand in the text, in its order; empty where there is none.
     """
@@ -111,11 +108,7 @@ class ClassWords:
     """
 
     def __init__(self, ontology: Ontology) -> None:
-        """Collect the names of all classes.
-
-        Args:
-            ontology: Whose classes.
-        """
+        """Collect the names of all classes."""
         self._names = {label: spec.name for label, spec in ontology.classes.items()}
         self._of: dict[str, set[str]] = {}
         for label, spec in ontology.classes.items():

@@ -23,11 +23,7 @@ TRAIN = "train"
 
 
 class EvalGroup(click.Group):
-    """A group whose own arguments may be those of a command: what names no subcommand goes to `judge`.
-
-    Args:
-        name: The group's.
-    """
+    """A group whose own arguments may be those of a command: what names no subcommand goes to `judge`."""
 
     def __init__(self, judge: click.Command, name: str, help: str, commands: Sequence[click.Command]) -> None:
         super().__init__(name=name, help=help, commands=commands)

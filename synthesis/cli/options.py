@@ -36,12 +36,7 @@ def split_option(default: str, help: str, name: str = "--split") -> Callable[[_C
 
 
 def judge_options(encoder: str, classifier: str) -> Callable[[_Command], _Command]:
-    """The options --encoder and --classifier of what judges.
-
-    Args:
-        encoder: Help of the first.
-        classifier: Help of the second.
-    """
+    """The options --encoder and --classifier of what judges."""
     def add(command: _Command) -> _Command:
         command = click.option("--classifier", default="scene-ucm", show_default=True, help=classifier)(command)
         return click.option("--encoder", default="clip-ucm-b", show_default=True, help=encoder)(command)

@@ -30,7 +30,6 @@ def in_rounds(expander: Expander, counts: Mapping[str, int], seed: int, start: i
     """Prompts of all classes in portions, the classes taking turns, so that any beginning is balanced.
 
     Args:
-        counts: How many of each class.
         start: First attempt of each class.
     """
     rounds, done = FIRST_ROUNDS, 0
@@ -67,11 +66,7 @@ def _text_line(text: str) -> str:
 
 
 class Lines:
-    """Prompts as lines.
-
-    Attributes:
-        written: Prompts so far.
-    """
+    """Prompts as lines."""
 
     def __init__(self, text_only: bool, tally: Tally | None = None, all_captions: bool = False) -> None:
         """Start with none.

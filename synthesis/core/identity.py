@@ -31,7 +31,6 @@ class Identity:
         """The identity of a run.
 
         Args:
-            seed: The recipe's seed.
             generator: `Generator.identity()`: revision or content hash, steps, guidance, scheduler, size.
             prompts: `Expander.identity()`.
         """

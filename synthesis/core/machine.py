@@ -32,7 +32,6 @@ class Machine:
     Attributes:
         processor: Name of the processor or the GPU; "" where a record does not say.
         instructions: The sets that are used, or compute capability and driver libraries; "" as above.
-        torch: Version of torch.
     """
 
     processor: str
@@ -46,11 +45,7 @@ class Machine:
 
 
 def this_machine(device: str) -> Machine:
-    """The machine of this process.
-
-    Args:
-        device: Torch device that draws.
-    """
+    """The machine of this process."""
     import torch
 
     version = str(torch.__version__)

@@ -70,7 +70,6 @@ def parse_yaml(text: str, foreign: bool = False) -> Any:  # noqa: ANN401 - what 
     """The plain data in a YAML text.
 
     Args:
-        text: The YAML.
         foreign: Somebody else wrote it, for whom a key may be a number as well.
 
     Raises:

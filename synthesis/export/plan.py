@@ -61,7 +61,6 @@ class Plan:
 
         Args:
             run: Where the synthetic rows come from.
-            rule: Decides on them.
             left_out: Is told of each one that is in no split.
             real: Where the real rows come from; None for none.
 

@@ -80,11 +80,7 @@ class QualityFilter(FilterSettings):
         return _QualityJudge(self)
 
     def threshold(self, height: int, width: int, calibration: QualityCalibration | None) -> float:
-        """The value that just passes, for images of a size in pixels.
-
-        Args:
-            calibration: What `calibrated` gives.
-        """
+        """The value that just passes, for images of a size in pixels."""
         if calibration is not None and self.pass_real is not None:
             return calibration.threshold(self.measure, min(height, width), self.pass_real)
         absolute = self.min_score if self.max_score is None else self.max_score

@@ -30,16 +30,12 @@ class DiffusersGenerator:
     """Any diffusers text-to-image pipeline.
 
     Attributes:
-        pipeline: The loaded pipeline.
         micro_batch: Images drawn at once, in one call or side by side; halved for good when memory runs out.
         vae_slicing: Whether latents are decoded one by one; true for good when memory runs out.
     """
 
     def __init__(self, source: GeneratorSource, runtime: Runtime) -> None:
         """Load a pipeline.
-
-        Args:
-            runtime: Device, precision and portions.
 
         Raises:
             InputError: See `load_pipeline`; or the model does not draw images of the size asked for, does not take a
@@ -106,7 +102,6 @@ class DiffusersGenerator:
         """Draw images.
 
         Args:
-            prompts: N texts.
             seeds: N seeds, 0 .. 2**63 - 1; one noise generator each, on the CPU.
 
         Returns:

@@ -160,9 +160,6 @@ def load_generator(
 def open_generator(source: GeneratorSource, runtime: Runtime) -> Generator:
     """Load the weights of a generator that was found.
 
-    Args:
-        runtime: Device, precision and portions.
-
     Raises:
         InputError: The files are no text-to-image pipeline with safetensors weights, the LoRA or the
             autoencoder does not fit it, or the runtime cannot be had.

@@ -25,7 +25,6 @@ def fold_in(pipeline: Any, lora: Lora, model: str) -> None:  # noqa: ANN401 - a 
     """Add a LoRA to the weights of a loaded pipeline, so that it costs nothing in sampling.
 
     Args:
-        lora: The LoRA.
         model: What to call the pipeline in an error.
 
     Raises:

@@ -42,14 +42,12 @@ class Runtime:
     """The resolved runtime of a run.
 
     Attributes:
-        device: Torch device.
         dtype: "float32", "bfloat16" or "float16"; on a CPU, "bfloat16" is autocast over float32 weights.
         micro_batch: Images drawn at once, in one call of the pipeline or, where drawing is exact, side by side.
         threads: Threads that one call computes with.
         torch: Version of torch that drew last.
         measured: Seconds by dtype, in a record of a version that chose the dtype by the clock; else empty.
         attention: "sdpa" or "xformers".
-        compile: Whether torch compiles the network.
         offload: "model" where only the part of the pipeline that computes is on the GPU, else "none".
         vae_slicing: Whether latents are decoded one by one, because memory ran out.
         arithmetic: Which way numbers are computed, see `ARITHMETIC`; a record that does not say is of the first.

@@ -32,9 +32,6 @@ class PromptTokens:
 def prompt_tokens(source: GeneratorSource) -> PromptTokens:
     """The token limit of a generator, asked of its tokenizers alone: no weights are loaded.
 
-    Args:
-        source: The generator's files and settings.
-
     Raises:
         InputError: It has no tokenizer, or none with a limit.
     """
@@ -58,7 +55,6 @@ def shortest(tokenizers: Sequence[Any], source: GeneratorSource, lengths: Sequen
 
     Args:
         tokenizers: In the order of the pipeline's names, at least one.
-        source: The generator's files and settings.
         lengths: Places of the network behind each; None where it has no bound. Empty where no network is loaded.
 
     Raises:

@@ -25,7 +25,6 @@ class Patience:
     """Asks again, a bounded number of times.
 
     Args:
-        endpoint: Address of the Hub.
         say: Told when there is a wait of some length.
     """
 

@@ -57,7 +57,6 @@ class Remote:
         head: Commit that a push goes on from.
         private: Whether only its owners see it.
         has_branch: Whether the branch exists; if not, it will start from `head` of `main`.
-        files: By path.
         put_here: What an earlier push put there and nobody has changed since, by the hashes of its manifest.
         changed: What an earlier push put there and somebody has changed since.
         kind: What was pushed there: "run", "parquet export"; "" where nothing was.
@@ -80,9 +79,7 @@ class HubRepository:
     Args:
         name: "user/name".
         branch: The branch that is pushed to.
-        endpoint: Address of the Hub.
         token: Access token; None for none.
-        say: Told about waits.
     """
 
     def __init__(self, name: str, branch: str, endpoint: str, token: str | None, say: Callable[[str], None]) -> None:
@@ -161,8 +158,6 @@ class HubRepository:
         An answer can be lost after the commit was made, so before another try the branch is looked at.
 
         Args:
-            operations: What `send` gave.
-            removed: Paths to remove.
             parent: The commit that this one goes on from.
             wanted: Whether a listing is what this commit leads to.
 

@@ -25,7 +25,6 @@ class Attempts:
     Attributes:
         places: Class and number of each block.
         shown: Of each block, the rows that are attempts.
-        labels: The class of each attempt.
     """
 
     blocks: Blocks

@@ -73,19 +73,12 @@ class Attempt:
 
 
 class Blocks:
-    """The blocks of one run directory.
-
-    Attributes:
-        block_size: Attempts of one block.
-        image_format: How the images are encoded.
-    """
+    """The blocks of one run directory."""
 
     def __init__(self, root: Path, block_size: int, image_format: str, identity: Identity | None = None) -> None:
         """Open the ledger of a run.
 
         Args:
-            block_size: Attempts of one block.
-            image_format: How the images are encoded.
             identity: Of the run, which says what ids belong where; None to take files as they lie.
         """
         self.root = root

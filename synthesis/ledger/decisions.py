@@ -48,9 +48,6 @@ class ClassDecisions:
 
     Where a judge takes its threshold from the first attempts of the class, the first blocks wait until all of these
     are measured.
-
-    Attributes:
-        blocks: Blocks seen so far.
     """
 
     def __init__(
@@ -60,8 +57,6 @@ class ClassDecisions:
         """Begin with nothing decided.
 
         Args:
-            per_class: Accepted attempts wanted.
-            max_attempts: Most attempts for them.
             kept: What is kept beyond these of attempts that are there; None for nothing.
         """
         self.label = label
@@ -102,7 +97,6 @@ class ClassDecisions:
         """Decide on the next block.
 
         Args:
-            rows: Attempts in the block.
             measure: Gives the block's measurements by an encoder; not called when the class is closed already.
             withheld: Attempts, counted within the block, whose images the model's safety checker made black: they
                 are rejected, and no threshold is taken from them.

@@ -97,11 +97,7 @@ def asked_for(run: OpenRun, classes: Sequence[ClassDecisions]) -> str:
 
 
 def finished_counts(run: OpenRun, asked: str) -> tuple[ClassCount, ...] | None:
-    """How the classes ended, where the run was finished for just this recipe and nothing was touched since.
-
-    Args:
-        asked: `asked_for` it.
-    """
+    """How the classes ended, where the run was finished for just this recipe and nothing was touched since."""
     try:
         noted = Finished.read(run.root)
         if noted.asked != asked or noted.ledger != _ledger(run.root, (run.root / layout.FINISHED).stat().st_ctime_ns):
@@ -116,12 +112,7 @@ def finished_counts(run: OpenRun, asked: str) -> tuple[ClassCount, ...] | None:
 
 
 def note_finished(run: OpenRun, asked: str, counts: Sequence[ClassCount], written: Mapping[str, str]) -> None:
-    """Note that everything is there, with a hash of each file of the data set.
-
-    Args:
-        asked: `asked_for` it.
-        written: `written_hashes` of it.
-    """
+    """Note that everything is there, with a hash of each file of the data set."""
     note = Finished(asked, _ledger(run.root), tuple(counts), written)
     content = {"asked": note.asked, "ledger": note.ledger, "counts": [asdict(count) for count in note.counts],
                "written": dict(note.written)}

@@ -24,7 +24,6 @@ class Frozen:
 
     Attributes:
         identity: Of its images, with the parts that it was made from.
-        block_size: Attempts of a block.
     """
 
     identity: Identity

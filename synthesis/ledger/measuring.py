@@ -81,7 +81,6 @@ class Encoders:
 
         Args:
             images: N encoded images.
-            texts: N texts.
         """
         return self._by_key[key].measure(decode_all(images), texts)
 

@@ -37,7 +37,6 @@ class OpenRun(Protocol):
     """What shards and the note of a finished run need of `execution.job.Job`, which models they do not load.
 
     Attributes:
-        recipe: The recipe, resolved.
         identity: Hash of what decides the images.
         classes: Labels in the order of the data set.
     """

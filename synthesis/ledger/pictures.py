@@ -26,7 +26,6 @@ class RunPictures:
 
     Attributes:
         images: uint8 (N, H, W, 3).
-        labels: The class of each.
         scenes: JSON of what the expander knew of each.
         sources: Expander of each.
         seeds: Of the noise of each; empty where rows of other origin are mixed in.

@@ -32,7 +32,6 @@ class Judges:
     """The networks that judge, which remember on disk what they said.
 
     Attributes:
-        encoder: Scores images against texts.
         further: Give features for further distances.
     """
 
@@ -124,7 +123,6 @@ def realism_of(pictures: RunPictures, real: RealPictures, run: Path, seed: int) 
     """What texture and spectrum say of a run's images, and of real ones that its autoencoder coded and decoded.
 
     Args:
-        real: Real images at their size.
         run: The run directory, which names the generator.
     """
     from terrasynth.eval.evaluation.realism import realism_figures

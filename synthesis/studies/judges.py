@@ -20,7 +20,6 @@ def load_judges(
 
     Args:
         cache: Folder that keeps features of images and texts; None for none.
-        device: A torch device.
 
     Raises:
         InputError: A model that does not exist, or a folder that cannot be written.

@@ -15,7 +15,6 @@ class Budget:
     """What every training of a task may spend, whatever it is trained on.
 
     Attributes:
-        steps: Gradient steps.
         size: Side in pixels.
     """
 
@@ -53,7 +52,6 @@ class TrainedAccuracy:
         chance: Accuracy of a guess.
         n_train: Images it learned from.
         n_val: Images of the same source that chose the checkpoint.
-        steps: Training steps.
         network: What kind of classifier it is, and at what size it looks.
     """
 

@@ -25,7 +25,6 @@ class CheckedRun:
 
     Attributes:
         recipe: None where it cannot be read.
-        block_size: Attempts of a block.
         runtime: None where it cannot be believed.
         broken: Blocks (label, index) in which a fault was found, or which are missing.
         counts: How much was looked at, by name, for the closing line.

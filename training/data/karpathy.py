@@ -37,7 +37,6 @@ def read_captions_json(root: Root, file: str, content: object, source: Source, n
 
     Args:
         root: The folder that the file lies in.
-        content: What `captions_json` gave.
         notes: Receives what a user should know.
 
     Raises:

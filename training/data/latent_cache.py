@@ -156,7 +156,6 @@ class LatentCache:
 
     Args:
         folder: Where latents are kept; a folder of its own is made in it for each key.
-        pairs: N images.
         views: Of image i; the same number V for all.
         size: Side in pixels at which images are encoded.
         vae: A diffusers autoencoder with a diagonal Gaussian posterior, in float32.

@@ -133,7 +133,6 @@ def ground_distances(pairs: Sequence[Pair], settings: ViewSettings, native: Sequ
     """Meters a pixel of every view, float32 (N, V); NaN where the image's own is not known.
 
     Args:
-        pairs: N images.
         native: Ground sampling distance of each image as it is on disk.
     """
     distances = np.full((len(pairs), settings.count), np.nan, np.float32)

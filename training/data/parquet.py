@@ -37,7 +37,6 @@ class ParquetImage:
 
     Attributes:
         stamp: What it was when it was listed.
-        group: Row group.
         row: Row in it.
         rule: What the user states of its pixels.
     """

@@ -47,7 +47,6 @@ class ViewTexts:
 
     Args:
         views: How they are seen.
-        settings: See `TextSettings`.
 
     Attributes:
         gsd: Meters a pixel of every view, float32 (N, V); NaN where it is not known.

@@ -28,8 +28,6 @@ class AdversarialTask(Task):
     than the loop's, `discriminator_rate`.
 
     Attributes:
-        splits: Images of `train` and `val`.
-        settings: Those of the family.
         discriminator: Tells what was drawn from what is real.
     """
 

@@ -51,7 +51,6 @@ class AutoencoderTask(ImageCoderTask):
 
     Args:
         splits: Images at `crop` pixels or more.
-        settings: See `AutoencoderSettings`.
         initial: Folder of an `AutoencoderKL` of the same shape to go on from.
 
     Raises:

@@ -112,8 +112,6 @@ class AutoencoderDistilTask(AdversarialTask):
     """A student `AutoencoderTiny` from random weights, or further from `initial`, and its discriminator.
 
     Args:
-        splits: Images of `train` and `val`.
-        settings: See `AutoencoderDistilSettings`.
         cache: Folder for the teacher's outputs, which are made once.
         initial: Folder of a student of the same shape to go on from.
 

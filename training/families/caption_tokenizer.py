@@ -20,7 +20,6 @@ def train_tokenizer(captions: Iterable[str], vocabulary: int = 1280, length: int
     """Learn a tokenizer from captions; every byte is in its vocabulary, so that no word is unknown.
 
     Args:
-        captions: Training texts.
         vocabulary: Number of tokens that the trainer may use, the 512 byte symbols included.
         length: `model_max_length` in tokens, start and end included.
 

@@ -87,8 +87,6 @@ class DiffusionTask(Task):
     The loss on `val` is lowest long before the images are best, so no checkpoint is chosen by it.
 
     Args:
-        splits: Images of `train` and `val`.
-        settings: See `DiffusionSettings`.
         autoencoder: Folder of the autoencoder that is saved with the model and draws previews.
         cache: Folder for latents, which are made once.
         encoder: Folder of the autoencoder that makes the latents; None for `autoencoder`. A published one that

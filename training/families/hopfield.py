@@ -84,7 +84,6 @@ class HopfieldTask(Task):
     """The transformer on cached image tokens.
 
     Args:
-        settings: See `HopfieldSettings`.
         tokenizer: Folder of the `VQModel`, of images or of latents.
         classifier: Folder of the scene classifier that judges images drawn for `val`.
         cache: File of the image tokens; read where it exists, else written.

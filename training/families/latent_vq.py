@@ -96,8 +96,6 @@ class LatentVQTask(AdversarialTask):
     """Two players: the tokenizer, and from `adversarial_start` of the budget on the discriminator.
 
     Args:
-        splits: Images of `train` and `val`.
-        settings: See `LatentVQSettings`.
         autoencoder: Folder of the autoencoder whose latents are quantized.
         cache: Folder for latents, which are made once.
     """

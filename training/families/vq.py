@@ -144,7 +144,6 @@ class VQTask(ImageCoderTask):
 
     Args:
         splits: Images at `crop` pixels or more.
-        settings: See `VQSettings`.
         initial: Folder to go on from: of a `VQModel` of the same shape, or of an `AutoencoderKL` of the same widths.
 
     Raises:
@@ -297,7 +296,6 @@ def quantize(rows: torch.Tensor, codebook: torch.Tensor, use: CodeUse) -> tuple[
     Args:
         rows: Encoded, float (N, D).
         codebook: Float (K, D).
-        use: Counts the codes.
 
     Returns:
         Codes float (N, D), by which the gradient goes straight to `rows`; and two scalars, the mean squared distance

@@ -25,7 +25,6 @@ def measure_codes(folder: Path, roots: Sequence[Path], data: PictureSet, labels:
     Args:
         folder: Of the `VQModel`.
         roots: Where the classifier `scene-ucm` is.
-        data: Real images.
     """
     from diffusers import VQModel
 
@@ -55,7 +54,6 @@ def measure_guidance(folder: Path, scales: Sequence[float], judge: Callable[[NDA
     """The same texts and seeds at every guidance scale; `guidance.png` beside the model shows it.
 
     Args:
-        scales: Guidance scales.
         judge: Gives the figures of the images.
         texts: What is drawn; image i has seed i.
     """

@@ -22,8 +22,6 @@ def draw_captions(pipeline: Callable[..., Any], captions: Sequence[str], device:
     """Images `float32` (N, 3, S, S) in [-1, 1], one seed an image (its position).
 
     Args:
-        pipeline: A diffusers text-to-image pipeline.
-        captions: N texts.
         device: Where it computes, in bfloat16.
     """
     parts = []

@@ -14,7 +14,6 @@ def write_knowledge(
     """Write `knowledge.json`, by which `generate`, `plan` and `run` say what a model never read.
 
     Args:
-        folder: Where the model's weights lie.
         captions: Of the training split, and of no other; None for a model that reads no text.
         classes: Of the training split; "" is none.
         base: The folder of the model that the training started from; where that says nothing of what it knows, nothing

@@ -111,7 +111,6 @@ def resolved(settings: LoopSettings, device: torch.device, checkpoint: Path | No
     """The settings with a precision for "auto": that of the checkpoint, else what the processor or GPU computes well.
 
     Args:
-        device: That trains.
         checkpoint: Folder that the training goes on from; None where it begins.
     """
     if settings.mixed_precision != "auto":

@@ -34,7 +34,6 @@ class Fit:
 
     Attributes:
         size: Side in pixels at which it sees the images.
-        steps: Optimizer steps.
         seed: Of weights, order and views.
         validations: How often `val` may choose a checkpoint.
         minutes: Training ends then if that is earlier; the result is repeatable only where it is not.

@@ -40,7 +40,6 @@ def train_cell(task: str, train: Pool, val: Pool, test: Pool, budget: Budget, se
 
     Args:
         task: "scene" or "retrieval".
-        test: Real images.
         budget: Steps, images a step, size.
         seed: Of weights, order, views.
 

@@ -35,8 +35,6 @@ class ZeroShotResult:
         chance: Accuracy of a guess, 1 / number of classes.
         n_train: Images it was trained on.
         n_val: Images of the same source that chose the checkpoint.
-        n_test: Real images.
-        steps: Training steps.
         seed: Of weights, order, views, the held-out images and the bootstrap.
     """
 
@@ -66,9 +64,7 @@ def zero_shot_accuracy(
 
     Args:
         images: What to train on, `uint8` (N, H, W, 3), N >= 3.
-        labels: The class of each.
         reference_images: Real images `uint8` (M, h, w, 3), M >= 1.
-        reference_labels: The class of each.
         size: Side in pixels at which the classifier sees all of them; others are cropped to a square and resized.
         steps: Training steps, > 0.
         minutes: Training ends then if that is earlier; the result is repeatable only where it is not.

@@ -84,7 +84,6 @@ class DistilTask(FinetuneTask):
     for one step of its guided curve from there.
 
     Attributes:
-        curve: The teacher's curve.
         told: Whether the student is told the guidance scale.
     """
 

@@ -29,9 +29,6 @@ class Txt2ImgMHNPipeline(DiffusionPipeline):
     Args:
         vqvae: Tokenizer of images, or of the latents of `vae`.
         transformer: Scores the next image token.
-        temperature: Default of the call.
-        top_k: Default of the call.
-        top_p: Default of the call.
         vae: Autoencoder whose latents the tokens stand for; None where they stand for images.
     """
 

@@ -66,9 +66,6 @@ def generate_tokens(
         uniform: Noise, float64 (N, side**2) in [0, 1).
         null_text: The empty text, int64 (text_length,); needed where `guidance_scale` is above 1.
         guidance_scale: s in null + s (conditional - null), on logits; 1 and below are none.
-        temperature: See `token_probabilities`.
-        top_k: See `token_probabilities`.
-        top_p: See `token_probabilities`.
         use_cache: False computes every token's past anew, as the authors' code does; for measuring.
 
     Returns:

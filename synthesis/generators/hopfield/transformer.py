@@ -52,11 +52,8 @@ class CausalAttention(nn.Module):
 
     Args:
         width: D.
-        heads: Number of heads.
-        head_width: Width of each.
         key_value_heads: How many keys and values of their own there are; divides `heads`.
         own_values: Project values of their own; False reads the keys out, as the authors' code of Txt2Img-MHN does.
-        dropout: On the output.
     """
 
     def __init__(self, width: int, heads: int, head_width: int, key_value_heads: int, own_values: bool,
@@ -143,15 +140,10 @@ class HopfieldTransformer(ModelMixin, ConfigMixin):
         side: Image tokens a row and a column.
         patch: Side in pixels of what one image token stands for.
         width: D.
-        blocks: Number of blocks.
-        heads: Attention heads.
-        head_width: Width of each.
         key_value_heads: Keys and values of their own, each shared by heads / key_value_heads heads; None for one a
             head, as the paper has it.
-        prototypes: Patterns of each lookup.
         beta: Inverse temperature at the start; None for 1 / sqrt(width).
         learn_beta: Let training move it, for each lookup by itself.
-        retrieval_steps: Hopfield updates a lookup.
         separate_values: Lookups read values of their own instead of the patterns.
         attention_values: Attention reads values of its own instead of the keys.
         positions: "axial" adds learned row and column embeddings; "rotary" turns queries and keys by row and column

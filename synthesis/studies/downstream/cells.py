@@ -45,12 +45,9 @@ class TaskFindings:
 
     Attributes:
         task: "scene" or "retrieval".
-        budget: Of each training.
         metrics: Their names, the first being the one that is judged.
         chance: What guessing reaches.
         percents: Shares of the real training images.
-        arms: How each arm does.
-        differences: Arms against arms.
         classes: `real + synthetic` against `real only`, by class.
         more_real: `real only` at the largest share minus at the smallest: whether the trainings are long enough to
             show what more images do; None with one share.
@@ -73,9 +70,7 @@ class RealSplits:
     """The real images of a comparison.
 
     Attributes:
-        train: Real images to learn from.
         val: Real images to choose checkpoints on.
-        test: Real images to test on.
     """
 
     train: Pool
@@ -90,10 +85,8 @@ def measure_downstream(
     """Train what is not trained yet, and compare.
 
     Args:
-        attempts: The run's attempts.
         budgets: Task -> what each training may spend.
         out: Folder; `cells/` in it holds a file for each training.
-        say: Is told of each training.
 
     Raises:
         InputError: Another process works in `out`.

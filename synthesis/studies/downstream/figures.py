@@ -30,9 +30,7 @@ class Interval:
     """A mean over seeds and test images with its 95 % interval.
 
     Attributes:
-        value: The mean.
         low: Lower end; None with one seed, which says nothing about others.
-        high: Upper end.
         by_seed: The mean of each seed.
     """
 
@@ -80,7 +78,6 @@ class Difference:
 
     Attributes:
         percent: Of the real training images.
-        difference: The mean difference.
         verdict: By `verdict_of`.
     """
 
@@ -98,7 +95,6 @@ class ClassDifference:
     Attributes:
         percent: Of the real training images.
         real: The score of `real only`.
-        difference: The mean difference.
     """
 
     percent: float

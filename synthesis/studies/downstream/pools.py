@@ -28,8 +28,6 @@ class Pool:
 
     Attributes:
         images: uint8 (N, H, W, 3).
-        labels: The class of each.
-        captions: The captions of each.
         digests: 16 hex digits of pixels, class and captions of each.
     """
 
@@ -80,7 +78,6 @@ class RunAttempts:
     """All attempts of a run, in order of (class, k); images are read when they are asked for.
 
     Attributes:
-        identity: Of the run's images.
         labels: The class of each, as the real data call it.
         accepted: bool (N,), whether it is in the data set.
     """
@@ -94,9 +91,6 @@ class RunAttempts:
     @classmethod
     def read(cls, run: Path, classes: Sequence[str]) -> RunAttempts:
         """What a finished run attempted and accepted.
-
-        Args:
-            classes: Those of the real data.
 
         Raises:
             InputError: No finished run with accepted rows, or a class that the real data do not have.

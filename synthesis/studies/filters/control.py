@@ -44,8 +44,6 @@ class FilterFinding:
         name: As reasons and scores call it.
         settings: On one line.
         in_recipe: Whether the run used it; otherwise it was only tried.
-        n: Attempts.
-        kept: Those it passes.
         alone: Those that it fails and every other filter passes; None where there is no other.
         classes: Class -> (kept, attempts).
         verdict: "useful", "useless", "harmful", "mixed", "not judged", or that it removes nothing or everything.
@@ -95,7 +93,6 @@ class FilterControl:
     """What was found of all filters of a run.
 
     Attributes:
-        identity: Of the run's images.
         findings: One a filter, then one of all filters of the recipe together where there are several.
         settings: What decides the figures: n, seed, repeats, networks, real images.
     """
@@ -150,13 +147,11 @@ def control_filters(
 
     Args:
         run: A run directory; measurements that are missing are added to its `scores/`.
-        tried: Further filters.
         encoder: Model reference; should be none that filters.
         classifier: Model reference; should be none that filters.
         real: Real images; without them there is no Frechet distance and no coverage.
         real_name: What these are; recorded.
         repeats: Random keeps a filter.
-        seed: Decides them.
         limit: Most attempts; the first blocks of each class where there are more.
         cache: Folder that keeps features of images and texts; None for none.
 

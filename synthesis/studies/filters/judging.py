@@ -32,7 +32,6 @@ class AttemptJudgments:
     """The models that judge the filters, and what they say about all attempts.
 
     Attributes:
-        encoder: Scores images against texts.
         alignment: float32 (N,), of the encoder.
         embeddings: float32 (N, D), of the encoder.
         seen: bool (N,), whether the classifier sees the class; None where it does not know every class.

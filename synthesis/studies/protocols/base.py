@@ -69,7 +69,6 @@ class ProtocolResult:
     Attributes:
         settings: All that decides the figures: models with their hashes, counts, seeds.
         follows: What of the published protocol is followed.
-        differs: What is not.
     """
 
     protocol: str
@@ -122,10 +121,8 @@ def draw(
 
     Args:
         asked: All texts, also those that are not drawn yet.
-        seed: Decides the images.
         out: Folder; the run lies in `pictures/`, the texts in `prompts.jsonl`.
         device: A torch device, or "auto".
-        on_event: Is told how it goes.
 
     Returns:
         The images, in the order of the texts, with their classes.

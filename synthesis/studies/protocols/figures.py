@@ -56,7 +56,6 @@ def clip_score(
     Args:
         images: uint8 (N, H, W, 3).
         texts: N texts; each stands `per_text` times in a row.
-        labels: N classes.
         real: Real images with a caption each.
         seed: Of the intervals and of the null.
         per_text: Images of one text are no independent ones, so their mean is what is resampled.

@@ -25,7 +25,6 @@ def raw_scores(
         reference: What `encoder` was loaded by.
         encoder: A dual encoder that is saved in the way of `transformers`.
         images: uint8 (N, H, W, 3).
-        texts: N texts.
 
     Returns:
         float64 (N,).

@@ -81,8 +81,6 @@ def strict_protocol(
         source: A generator to draw with, or the directory of a run.
         out: Folder for images and figures; the same call goes on with what is there.
         prompts: Of a generator: "train" for captions of the train split, or the name of an expander.
-        encoder: Dual encoder that judges.
-        classifier: Scene classifier that judges.
         limit: Most images, over all classes in turn; None for as many as the test split has.
         seed: Decides images, choices and intervals.
         train_and_test: Trains the classifiers of the classification accuracy score; None to leave it out.

@@ -58,7 +58,6 @@ class Selectivity:
     """How the answers of each prototype are spread over groups, as if every group had equally many positions.
 
     Attributes:
-        names: G groups.
         shares: float32 (P, G): the mean answer in a group over the sum of these means; rows sum to 1.
         shuffled: float32 (P, SHUFFLES): each prototype's largest share when the groups' names are dealt out at random.
     """
@@ -142,7 +141,6 @@ class Groups:
     Args:
         names: Of each row's group.
         least: Rows that a group needs; smaller ones are left out.
-        generator: Draws the shuffles.
 
     Attributes:
         names: Sorted names of the groups with enough rows.

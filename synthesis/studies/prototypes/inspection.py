@@ -50,7 +50,6 @@ class Inspection:
     """What the network read, and what its lookups answered.
 
     Attributes:
-        prompts: N texts.
         seeds: One an image.
         guidance: Scale that the images were drawn with.
         shuffle_seed: Decides the shuffles.
@@ -85,7 +84,6 @@ def inspect_prototypes(
 
     Args:
         prompts: N >= 1 texts, one an image.
-        labels: N class names.
         seeds: N seeds, one an image.
         guidance: Scale to draw with; the reading is that of the conditional network.
         shuffle_seed: Decides the shuffles that selectivity is compared with.
