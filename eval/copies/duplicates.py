@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from terrasynth.eval.copies.nearest import closest
+
 CHUNK = 4096
 
 
@@ -35,12 +37,10 @@ def max_similarity_before(
     earlier = np.empty((0, embeddings.shape[1]), np.float32) if before is None else before
     if earlier.shape[1:] != embeddings.shape[1:]:
         raise ValueError(f"embeddings of width {embeddings.shape[1]} and {earlier.shape[1]}: use one encoder for both")
-    closest = np.full(len(embeddings), -np.inf, np.float32)
+    parts = [np.empty(0, np.float32)]
     for start in range(0, len(embeddings), chunk):
-        rows, best = embeddings[start : start + chunk], closest[start : start + chunk]
-        for known in (earlier, embeddings[:start]):
-            for other in range(0, len(known), chunk):
-                np.maximum(best, (rows @ known[other : other + chunk].T).max(1), out=best)
-        above = np.where(np.tri(len(rows), k=-1, dtype=bool), rows @ rows.T, -np.inf)
-        np.maximum(best, above.max(1), out=best)
-    return closest
+        rows = embeddings[start : start + chunk]
+        above = np.where(np.tri(len(rows), k=-1, dtype=bool), rows @ rows.T, -np.inf).max(1).astype(np.float32)
+        before_them = (closest(rows, known, chunk) for known in (earlier, embeddings[:start]))
+        parts.append(np.maximum.reduce([above, *before_them]))
+    return np.concatenate(parts)

@@ -50,7 +50,7 @@ def nearest_by_cosine(
         ValueError: The widths differ, or there are fewer candidates than asked for.
         InputError: The index is wanted and `usearch` is not installed.
     """
-    return _nearest(queries.astype(np.float32), candidates.astype(np.float32), k, itself, approximate, "cos", _unit)
+    return _nearest(queries.astype(np.float32), candidates.astype(np.float32), k, itself, approximate, "cos", unit)
 
 
 def nearest_by_bits(
@@ -147,10 +147,23 @@ def _check(queries: NDArray[np.generic], candidates: NDArray[np.generic], k: int
         raise ValueError(f"{k} neighbours among {len(candidates) - itself} candidates: ask for fewer, at least one")
 
 
-def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
+def closest(rows: NDArray[np.floating], known: NDArray[np.floating], chunk: int = CHUNK) -> NDArray[np.float32]:
+    """The largest product of each row (N, D) with any of M known ones (M, D), of which `chunk` are read at a time.
+
+    Returns:
+        `float32` (N,); `-inf` where nothing is known.
+    """
+    best = np.full(len(rows), -np.inf, np.float32)
+    for start in range(0, len(known), chunk):
+        np.maximum(best, (rows @ known[start : start + chunk].T).max(1), out=best)
+    return best
+
+
+def unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows (N, D) divided by their L2 norm; a row of zeros stays one."""
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = (features / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-    return unit
+    rows: NDArray[np.float32] = (features / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    return rows
 
 
 def _signs(packed: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from terrasynth.eval.metrics.kernel_distances import directions
+
 
 def vendi_score(features: NDArray[np.floating]) -> float:
     """Effective number of different images (Friedman & Dieng, TMLR 2023): exp of the entropy of K / N's eigenvalues.
@@ -68,11 +70,6 @@ def mean_distance_within(features: NDArray[np.floating], labels: Sequence[str]) 
 
 
 def _unit(features: NDArray[np.floating]) -> NDArray[np.float64]:
-    values = features.astype(np.float64)
-    if values.ndim != 2 or not len(values):
+    if features.ndim != 2 or not len(features):
         raise ValueError(f"features: shape {features.shape}, where (N, F) with N of 1 or more is needed")
-    lengths = np.linalg.norm(values, axis=1, keepdims=True)
-    if not lengths.all():
-        raise ValueError("features: a row of length zero has no direction")
-    unit: NDArray[np.float64] = values / lengths
-    return unit
+    return directions(features, "features")

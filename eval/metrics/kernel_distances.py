@@ -132,7 +132,7 @@ def cmmd(a: NDArray[np.floating], b: NDArray[np.floating], biased: bool = True) 
         True
     """
     _check(a, b, 2)
-    return CMMD_SCALE * _mmd(_unit(a), _unit(b), _gaussian, biased)
+    return CMMD_SCALE * _mmd(directions(a), directions(b), _gaussian, biased)
 
 
 def _gaussian(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -162,11 +162,16 @@ def _sum(a: NDArray[np.floating], b: NDArray[np.floating] | None, kernel: Kernel
     return total
 
 
-def _unit(embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
-    values = embeddings.astype(np.float64)
+def directions(rows: NDArray[np.floating], what: str = "embeddings") -> NDArray[np.float64]:
+    """Rows (N, D) divided by their L2 norm.
+
+    Raises:
+        ValueError: A row has no direction.
+    """
+    values = rows.astype(np.float64)
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
     if not lengths.all():
-        raise ValueError("embeddings: a row of length zero has no direction")
+        raise ValueError(f"{what}: a row of length zero has no direction")
     unit: NDArray[np.float64] = values / lengths
     return unit
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from terrasynth.eval.copies.nearest import closest, unit
 from terrasynth.eval.copies.registration import REGISTERED, Registration
 
 CHUNK = 8192
@@ -32,7 +33,7 @@ class TrainingPictures:
         """
         self._names = tuple(features)
         self.measures = (*features, REGISTERED) if registered else self._names
-        self._features = [_unit(rows.astype(np.float16)) for rows in features.values()]
+        self._features = [unit(rows.astype(np.float16).astype(np.float32)) for rows in features.values()]
         self._registration = Registration(self._features[0], self._features[1]) if registered else None
 
     @classmethod
@@ -54,7 +55,8 @@ class TrainingPictures:
         """
         widths = [known.shape[1] for known in self._features]
         parts = _split(rows, widths)
-        found = [_nearest(own, known) for own, known in zip(parts, self._features, strict=True)]
+        found = [closest(own, known, CHUNK).astype(np.float64)
+                 for own, known in zip(parts, self._features, strict=True)]
         if self._registration is not None:
             laid = self._registration.nearest(parts[0][None], parts[1][None])
             found.append(laid.correlation[:, 0].astype(np.float64))
@@ -86,17 +88,3 @@ def on_one_scale(closeness: NDArray[np.float64], levels: NDArray[np.float64]) ->
 
 def _split(rows: NDArray[np.floating], widths: Sequence[int]) -> list[NDArray[np.floating]]:
     return np.split(rows, np.cumsum(widths)[:-1], axis=1)
-
-
-def _nearest(rows: NDArray[np.floating], known: NDArray[np.float32]) -> NDArray[np.float64]:
-    closest = np.full(len(rows), -np.inf, np.float32)
-    for start in range(0, len(known), CHUNK):
-        np.maximum(closest, (rows @ known[start : start + CHUNK].T).max(1), out=closest)
-    return closest.astype(np.float64)
-
-
-def _unit(rows: NDArray[np.floating]) -> NDArray[np.float32]:
-    values = rows.astype(np.float32)
-    length = np.linalg.norm(values, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = np.divide(values, length, out=np.zeros_like(values), where=length > 0)
-    return unit
