@@ -123,7 +123,7 @@ def test_a_floor_lies_below_a_real_difference():
     assert frechet_floor(a, 0).high < frechet_distance(FeatureStatistics.of(a), FeatureStatistics.of(b))
 
 
-@pytest.mark.parametrize(("dim", "n"), [(24, 240), (48, 40)], ids=["more images", "fewer pictures than features"])
+@pytest.mark.parametrize(("dim", "n"), [(24, 240), (48, 40)], ids=["more pictures", "fewer pictures than features"])
 def test_the_extrapolation_is_nearer_to_the_true_distance(dim, n):
     scale = np.exp(-np.arange(dim) / 8)
     true = np.sum(scale**2 * 0.25) + np.sum((0.4 * scale) ** 2)

@@ -29,7 +29,7 @@ def load(folder, **settings):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (["generator.height=33", "generator.width=33"], "does not draw pictures of 33 x 33 px: "),
+        (["generator.height=33", "generator.width=33"], "does not draw images of 33 x 33 px: "),
         (["generator.options={guidance_rescale: high}"], "with generator.options {'guidance_rescale': 'high'}: "),
     ],
 )
