@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def row(cells: Iterable[object]) -> Ready:
     return Ready(f"| {' | '.join(map(plain, cells))} |")
 
 
+@cache
 def markdown_environment(package: str) -> Environment:
     """Templates of a package; every text in them is made `plain`, unless the filters `code` or `ready` are used."""
     from jinja2 import Environment, PackageLoader, StrictUndefined

@@ -48,7 +48,8 @@ def quiet() -> Iterator[list[str]]:
         library.disable_progress_bar()
     for logger in loggers:
         logger.handlers, logger.propagate = [heard], False
-        logger.setLevel(logging.WARNING)
+        if logger.getEffectiveLevel() > logging.WARNING:  # every change of a level takes a walk over all loggers
+            logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always")
@@ -57,6 +58,7 @@ def quiet() -> Iterator[list[str]]:
     finally:
         for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
             logger.handlers, logger.propagate = handlers, propagate
-            logger.setLevel(level)
+            if logger.level != level:
+                logger.setLevel(level)
         for library in (diffusers_logging, transformers_logging):
             library.enable_progress_bar()
