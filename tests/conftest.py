@@ -1,9 +1,10 @@
-"""What every test runs under: no network; and the command line."""
+"""What every test runs under: no network; the command line; and Python processes that start at once."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import closing
 
 import pytest
 
@@ -11,6 +12,16 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="terrasynth-tests-")  # not the user's features and answers
+
+
+@pytest.fixture(scope="session")
+def python():
+    """Starts and runs `python ARGUMENTS` without the seconds that importing the libraries takes."""
+    from tests.forks import Python
+
+    # strings have other hashes there than here, and so sets another order
+    with closing(Python(environment=os.environ | {"PYTHONHASHSEED": "3"})) as running:
+        yield running
 
 
 @pytest.fixture

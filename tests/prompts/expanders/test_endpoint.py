@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -236,29 +235,28 @@ print(json.dumps([one.text for one in load_expander("openai", **options).expand(
 """
 
 
-def process(server, folder, **options):
-    options = {**OPTIONS, "base_url": server.url, "cache": str(folder), **options}
-    return subprocess.Popen([sys.executable, "-c", CODE, json.dumps(options)], cwd=ROOT, stdout=subprocess.PIPE,
-                            env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True)
+@pytest.fixture
+def process(python, server, tmp_path):
+    return lambda: python.start("-c", CODE, json.dumps(OPTIONS | {"base_url": server.url, "cache": str(tmp_path)}))
 
 
-def test_a_kill_between_two_requests_costs_nothing(server, tmp_path):
+def test_a_kill_between_two_requests_costs_nothing(process, server, tmp_path):
     server.script = [says.good, says.good, says.silent]
-    killed = process(server, tmp_path)
+    killed = process()
     deadline = time.monotonic() + 60
     while len(server.requests) < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert len(server.paid) == 2
-    out, _ = process(server, tmp_path).communicate(timeout=60)
+    out, _ = process().communicate()
     assert len(server.paid) == 3
     assert json.loads(out) == texts(make(server, tmp_path), count=12)
     assert len(server.requests) == 4
 
 
-def test_two_processes_share_a_cache(server, tmp_path):
-    outs = [one.communicate(timeout=60)[0] for one in [process(server, tmp_path) for _ in range(3)]]
+def test_two_processes_share_a_cache(process, server):
+    outs = [one.communicate()[0] for one in [process() for _ in range(3)]]
     assert outs[0] == outs[1] == outs[2]
     assert len(json.loads(outs[0])) == 12
     assert len(server.requests) == 3

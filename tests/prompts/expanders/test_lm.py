@@ -1,12 +1,8 @@
 """The lm expander with small real models: the same prompts however they are asked for, each of its class."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +18,6 @@ from terrasynth.prompts.language_models.sampling import SMALLEST, draw, processo
 from terrasynth.prompts.scenes.draws import Draws
 from tests.prompts import tiny_lm as tiny
 
-ROOT = Path(__file__).parents[3]
 CLASSES = [*tiny.CLASSES, "sand_mine"]
 
 
@@ -84,7 +79,7 @@ def test_any_window_of_the_stream_is_the_same_stream(folder, expander, start, co
 
 
 @pytest.mark.slow
-def test_neither_order_nor_process_matters(folder, expander):
+def test_neither_order_nor_process_matters(python, folder, expander):
     whole = texts(expander, "harbor", 5, 0, 12)
     fresh = make(folder)
     assert texts(fresh, "river", 5, 8, 2) == texts(expander, "river", 5, 0, 12)[8:10]
@@ -94,8 +89,7 @@ def test_neither_order_nor_process_matters(folder, expander):
     code = ("import json, sys; from terrasynth.prompts import load_expander\n"
             f"one = load_expander('lm', model={str(folder)!r}, profile='ucm', batch=4)\n"
             "print(json.dumps([[each.text for each in one.expand('harbor', 5, 4, 8)], one.identity()]))")
-    env = {**os.environ, "PYTHONHASHSEED": "3", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True)
+    done = python.run("-c", code, check=True)
     assert json.loads(done.stdout) == [whole[4:], expander.identity()]
     assert "Warning" not in done.stderr
 

@@ -3,9 +3,9 @@
 import io
 import json
 import os
-import pty
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 import yaml
@@ -39,19 +39,17 @@ def test_what_cannot_be_encoded_is_escaped():
     assert binary.getvalue() == b"\\xe9 \\u6d77\n"
 
 
-def on_terminal(*command, **environment):
-    """What a command writes to a terminal of its own."""
-    out = []
-
-    def read(descriptor):
-        data = os.read(descriptor, 65536)
-        out.append(data)
-        return b""
-
-    code = (f"import os, sys; os.environ.update({environment!r}); from terrasynth.synthesis.cli import main; "
-            "main(sys.argv[1:])")
-    pty.spawn([sys.executable, "-c", code, *map(str, command)], read)
-    return b"".join(out)
+def on_terminal(start):
+    """What a process writes to a terminal of its own; `start` is given the terminal's descriptor."""
+    ours, theirs = os.openpty()
+    process = start(theirs)
+    os.close(theirs)
+    out = b""
+    with suppress(OSError), open(ours, "rb", buffering=0) as terminal:  # Linux says so where others say the end
+        while data := terminal.read(65536):
+            out += data
+    process.wait()
+    return out
 
 
 @pytest.fixture
@@ -63,11 +61,12 @@ def hostile(tree, tmp_path):
     return path
 
 
-def test_prompts_and_names_of_files(hostile, tmp_path):
+def test_prompts_and_names_of_files(python, hostile, tmp_path):
     for command in (("plan", tmp_path / "r.yaml"), ("expand", "--expander", "file", "--option", f"path={hostile}"),
                     ("expand", "--expander", "file", "--option", f"path={hostile}", "--text-only"),
                     ("expand", "--expander", "file", "--option", f"path={hostile}.none")):
-        said = on_terminal(*command)
+        said = on_terminal(lambda terminal, command=command: python.start(
+            "-m", "terrasynth", *command, stdout=terminal, stderr=terminal))
         assert said
         assert b"\x1b]0;" not in said
         assert b"\xc2\x9b" not in said
@@ -75,7 +74,9 @@ def test_prompts_and_names_of_files(hostile, tmp_path):
 
 
 def test_an_address_with_a_password(tmp_path):
-    said = on_terminal("push", tmp_path, "--repo", "user/name", HF_ENDPOINT="http://user:pa55word@127.0.0.1:9")
+    command = [sys.executable, "-m", "terrasynth", "push", tmp_path, "--repo", "user/name"]
+    environment = os.environ | {"HF_ENDPOINT": "http://user:pa55word@127.0.0.1:9"}
+    said = on_terminal(lambda terminal: subprocess.Popen(command, env=environment, stdout=terminal, stderr=terminal))
     assert said
     assert b"pa55word" not in said
 

@@ -1,11 +1,8 @@
 """What `load_dataset` gives is what lies in the folder, whatever it prepared before of a folder of that name."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 
 import datasets
 import pytest
@@ -25,16 +22,14 @@ print(json.dumps([[row.get("text") or row.get("txt"), row.get("scores") and row[
 """
 
 
-def in_this_process(folder, cache):
+def in_this_process(python, folder, cache):
     loaded = datasets.load_dataset(str(folder), split="train", cache_dir=str(cache))
     return [[row.get("text") or row.get("txt"), row.get("scores") and row["scores"].get("alignment")]
             for row in loaded]
 
 
-def in_another_process(folder, cache):
-    done = subprocess.run([sys.executable, "-c", READ, str(folder), str(cache)], check=True, text=True,
-                          capture_output=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
-    return json.loads(done.stdout)
+def in_another_process(python, folder, cache):
+    return json.loads(python.run("-c", READ, folder, cache, check=True).stdout)
 
 
 BOTH = pytest.mark.parametrize("read", [in_this_process, in_another_process], ids=lambda read: read.__name__)
@@ -64,23 +59,23 @@ def told(root):
 
 
 @BOTH
-def test_a_run_that_was_judged_again_is_not_taken_for_what_it_was(trees, tmp_path, read):
+def test_a_run_that_was_judged_again_is_not_taken_for_what_it_was(python, trees, tmp_path, read):
     out, seen = tmp_path / "run", []
     for name in ("first", "judged again", "first"):
         run(Recipe.parse(trees[name]), out)
-        assert read(out, tmp_path / "cache") == told(out)
+        assert read(python, out, tmp_path / "cache") == told(out)
         seen.append(told(out))
     assert seen[0] == seen[2] != seen[1]
 
 
 @BOTH
-def test_two_runs_in_folders_of_one_name_are_two(trees, tmp_path, read):
+def test_two_runs_in_folders_of_one_name_are_two(python, trees, tmp_path, read):
     seen = []
     for name in ("first", "other seed"):
         out = tmp_path / name / "run"
         run(Recipe.parse(trees[name]), out)
         # of equal size as well, as far as the header told before
-        assert read(out, tmp_path / "cache") == told(out)
+        assert read(python, out, tmp_path / "cache") == told(out)
         seen.append(told(out))
     assert seen[0] != seen[1]
 

@@ -1,8 +1,4 @@
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +12,7 @@ from terrasynth.training.data.pictures import load_splits
 from terrasynth.training.families.scene import SceneSettings, SceneTask
 from terrasynth.training.running.loop import learning_rate_factor, rows_of_step, train
 from terrasynth.training.running.settings import LoopSettings
+from tests.training.launching import launch
 
 TINY = {"size": 32, "embedding_size": 8, "hidden_sizes": (8, 8, 8, 8), "depths": (1, 1, 1, 1)}
 
@@ -136,15 +133,9 @@ def test_a_loss_that_is_not_finite_stops_with_its_name(real, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_step_like_one_with_the_double_batch(real, tmp_path):
-    root = Path(__file__).resolve().parents[3]
-    script = root / "tests" / "training" / "running" / "two_processes.py"
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    for start, name, batch in (([sys.executable], "one", 16), (launch, "two", 8)):
-        done = subprocess.run([*start, str(script), str(real), str(tmp_path / name), str(batch)], env=environment,
-                              capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-2000:]
+def test_two_processes_step_like_one_with_the_double_batch(python, real, tmp_path):
+    for processes, name, batch in ((1, "one", 16), (2, "two", 8)):
+        launch(python, processes, "tests.training.running.two_processes", real, tmp_path / name, batch)
     assert (tmp_path / "two" / "checkpoint" / "random_states_1.pkl").is_file()  # there really was a second process
     one, two = (load_file(tmp_path / name / "checkpoint" / "model.safetensors") for name in ("one", "two"))
     assert all(torch.allclose(one[key], two[key], atol=1e-5) for key in one)

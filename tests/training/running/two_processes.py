@@ -1,6 +1,5 @@
-"""Train a classifier without batch statistics or augmentation; started by `accelerate launch` in a test."""
+"""Train a classifier without batch statistics or augmentation; started by `launch` in a test."""
 
-import sys
 from pathlib import Path
 
 import torch
@@ -24,14 +23,10 @@ class PlainTask(SceneTask):
         return {"cross_entropy": torch.nn.functional.cross_entropy(self.model(batch["pixels"]).logits, batch["labels"])}
 
 
-def main(data: str, out: str, batch: int) -> None:
+def main(data: str, out: str, batch: str) -> None:
     torch.manual_seed(0)
     settings = SceneSettings(size=32, embedding_size=8, hidden_sizes=(8, 8, 8, 8), depths=(1, 1, 1, 1))
     task = PlainTask(load_splits(read_pairs(data), 40), settings, torch.device("cpu"))
-    loop = LoopSettings(max_steps=4, batch_size=batch, learning_rate=1e-2, warmup_steps=1, validate_every=4,
+    loop = LoopSettings(max_steps=4, batch_size=int(batch), learning_rate=1e-2, warmup_steps=1, validate_every=4,
                         preview_every=4, checkpoint_every=4, mixed_precision="no", ema_decay=0.0)
     train(task, loop, Path(out))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

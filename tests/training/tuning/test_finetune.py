@@ -1,8 +1,4 @@
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +15,7 @@ from terrasynth.training.tuning.task import FinetuneTask
 from tests.tiny import tiny_clip
 from tests.tiny_pipelines import PIPELINES, SIZE, sdxl
 from tests.training.finetuning import LOOP, make_task, stir, write_pictures
+from tests.training.launching import launch
 
 TEXTS = ["a river and a bridge", "sparse forest"]
 ENCODERS = {"sd": ["text_encoder"], "sdxl": ["text_encoder", "text_encoder_2"], "pixart": ["text_encoder"]}
@@ -191,15 +188,10 @@ def test_the_command_writes_a_lora_its_card_and_no_path_of_this_machine(bases, d
 
 
 @pytest.mark.slow
-def test_two_processes_tune_like_one_with_the_double_batch(bases, data, tmp_path):
-    root = Path(__file__).resolve().parents[3]
-    script = root / "tests" / "training" / "tuning" / "two_processes_lora.py"
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    for start, name, batch in (([sys.executable], "one", 8), (launch, "two", 4)):
-        command = [*start, str(script), str(bases["sd"]), str(data), str(tmp_path / name), str(batch)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-2000:]
+def test_two_processes_tune_like_one_with_the_double_batch(python, bases, data, tmp_path):
+    for processes, name, batch in ((1, "one", 8), (2, "two", 4)):
+        module = "tests.training.tuning.two_processes_lora"
+        launch(python, processes, module, bases["sd"], data, tmp_path / name, batch)
     assert (tmp_path / "two" / "checkpoint" / "random_states_1.pkl").is_file()  # there really was a second process
     one, two = (load_file(tmp_path / name / "pytorch_lora_weights.safetensors") for name in ("one", "two"))
     assert all(torch.allclose(one[key].float(), two[key].float(), atol=2e-4) for key in one)

@@ -1,6 +1,5 @@
-"""Tune a LoRA whose noise depends on the picture alone; started by `accelerate launch` in a test."""
+"""Tune a LoRA whose noise depends on the picture alone; started by `launch` in a test."""
 
-import sys
 from pathlib import Path
 
 import torch
@@ -21,13 +20,9 @@ class _Plain(FinetuneTask):
             "texts": [text for each in made for text in each["texts"]]}
 
 
-def main(base: str, data: str, out: str, batch: int) -> None:
+def main(base: str, data: str, out: str, batch: str) -> None:
     with these_processes().main_process_first():
         task = make_task(base, data, Path(out) / "cache", _Plain, lora={"rank": 4}, caption_dropout=0.0)
-    loop = LoopSettings(max_steps=3, batch_size=batch, learning_rate=1e-2, warmup_steps=1, validate_every=3,
+    loop = LoopSettings(max_steps=3, batch_size=int(batch), learning_rate=1e-2, warmup_steps=1, validate_every=3,
                         preview_every=3, checkpoint_every=3, mixed_precision="no", ema_decay=0.0)
     train(task, loop, Path(out))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))

@@ -1,0 +1,194 @@
+"""Python processes that start at once: forks of one process that has imported the libraries.
+
+Each is a process of its own, with its id, memory, signals and exit code; SIGKILL ends it wherever it is. It imports
+TerraSynth itself; what it does not repeat are the seconds that torch, diffusers and transformers take. A test of what
+is imported, or of a variable that a library reads while it is imported, wants `subprocess`.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import types
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+ROOT = Path(__file__).resolve().parents[1]
+HUB = ("huggingface_hub.hf_api", "huggingface_hub.hf_file_system", "pyarrow.parquet", "pyarrow.dataset", "pydantic",
+       "jinja2", "yaml", "click.testing", "numpy.ma", "PIL.Image")
+ALL = (*HUB, "torch._dynamo", "scipy.stats", "datasets", "peft", "accelerate", "torch.utils.tensorboard", "openai",
+       "transformers.models.clip.modeling_clip", "transformers.models.clip.tokenization_clip",
+       "transformers.models.resnet.modeling_resnet", "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion")
+
+
+class Fork:
+    """A process on its way, as `subprocess.Popen` has it.
+
+    Attributes:
+        pid: Its id.
+        returncode: Exit code, or minus the signal that ended it; nothing before its end is known.
+    """
+
+    def __init__(self, status: int, files: Sequence[IO[bytes]]) -> None:
+        self._status, self._files = os.fdopen(status), files
+        self.pid = int(self._status.readline())
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """The return code, if it has ended."""
+        if self.returncode is None and select.select([self._status], [], [], 0)[0]:
+            self.wait()
+        return self.returncode
+
+    def wait(self) -> int:
+        """Wait for its end; gives the return code."""
+        if self.returncode is None:
+            self.returncode = int(self._status.readline())
+            self._status.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it by SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self) -> tuple[str, str]:
+        """Wait for its end; gives what it wrote to stdout and stderr."""
+        self.wait()
+        texts = []
+        for file in self._files:
+            file.seek(0)
+            texts.append(file.read().decode())
+            file.close()
+        return texts[0], texts[1]
+
+
+class Python:
+    """Starts `python ARGUMENTS` as forks of one process.
+
+    Args:
+        libraries: Modules that it imports at its start.
+        environment: Variables that the libraries are imported under; those of this process, if not given.
+    """
+
+    def __init__(self, libraries: Sequence[str] = ALL, environment: Mapping[str, str] | None = None) -> None:
+        self._connection, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, __file__, str(theirs.fileno()), *libraries]
+            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
+                                             env={name: value for name, value in (environment or os.environ).items()
+                                                  if name != "PYTHONPATH"})
+
+    def start(self, *arguments: object, cwd: Path = ROOT, env: Mapping[str, str] | None = None,
+              stdout: int | None = None, stderr: int | None = None) -> Fork:
+        """Start what `python ARGUMENTS` would: `-m MODULE`, `-c CODE` or a script, and what follows.
+
+        Args:
+            *arguments: As on a command line.
+            cwd: Where it starts.
+            env: Its variables; those of this process, if not given.
+            stdout: A descriptor to write to; without one, `communicate` gives what it wrote.
+            stderr: The same.
+        """
+        request = {"arguments": [str(argument) for argument in arguments], "cwd": str(cwd),
+                   "environment": dict(os.environ if env is None else env)}
+        files = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115 - `communicate` closes them
+        given = [file.fileno() if other is None else other for file, other in zip(files, (stdout, stderr), strict=True)]
+        status, theirs = os.pipe()
+        line = json.dumps(request).encode() + b"\n"
+        sent = socket.send_fds(self._connection, [line], [theirs, *given])
+        self._connection.sendall(line[sent:])
+        os.close(theirs)
+        return Fork(status, files)
+
+    def run(self, *arguments: object, cwd: Path = ROOT, env: Mapping[str, str] | None = None,
+            check: bool = False) -> subprocess.CompletedProcess[str]:
+        """Start it and wait for its end, as `subprocess.run` does with `capture_output` and `text`."""
+        process = self.start(*arguments, cwd=cwd, env=env)
+        out, err = process.communicate()
+        done = subprocess.CompletedProcess(arguments, process.wait(), out, err)
+        if check and done.returncode:
+            raise AssertionError(f"{arguments} ended with {done.returncode}: {err}")
+        return done
+
+    def close(self) -> None:
+        """End the process; those that it started go on."""
+        self._connection.close()
+        self._process.wait()
+
+
+def _serve(connection: socket.socket) -> dict[str, Any] | None:
+    """Fork twice for each request: a process that says how the other ended, and that other, in which this returns."""
+    while True:
+        line, files, _, _ = socket.recv_fds(connection, 1 << 16, 3)
+        while line and not line.endswith(b"\n"):
+            line += connection.recv(1 << 16)
+        with suppress(ChildProcessError):  # there is none
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if not line:
+            return None
+        if not os.fork():
+            connection.close()
+            child = os.fork()
+            if not child:
+                os.close(files[0])
+                for number, file in enumerate(files[1:], start=1):
+                    os.dup2(file, number)
+                    os.close(file)
+                return json.loads(line)
+            _say_how_it_ended(child, files[0])
+        for file in files:
+            os.close(file)
+
+
+def _say_how_it_ended(child: int, status: int) -> NoReturn:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.write(status, f"{child}\n".encode())
+    os.write(status, f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n".encode())
+    os._exit(0)
+
+
+def _become(arguments: list[str], cwd: str, environment: dict[str, str]) -> None:
+    """Do what `python ARGUMENTS` does."""
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    kind = arguments.pop(0) if arguments[0] in ("-c", "-m") else ""
+    first = {"-c": "", "-m": cwd}.get(kind, str(Path(arguments[0]).parent))
+    paths = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.path[:] = [first, *paths, *sys.path[1:]]
+    sys.argv[:] = arguments
+    if kind == "-m":
+        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+    elif kind == "-c":
+        sys.argv[0] = "-c"
+        sys.modules["__main__"] = module = types.ModuleType("__main__")
+        exec(compile(arguments[0], "<string>", "exec"), vars(module))
+    else:
+        runpy.run_path(arguments[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    for _name in sys.argv[2:]:
+        importlib.import_module(_name)
+    gc.freeze()  # the collector of a fork need not walk, and so copy, what is here already
+    with socket.socket(fileno=int(sys.argv[1])) as _connection:
+        _request = _serve(_connection)
+    if _request:
+        _become(**_request)
