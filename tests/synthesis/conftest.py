@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,10 @@ def _calibrate(folder: Path) -> None:
 @pytest.fixture
 def tree(models):
     """The recipe as plain data; a test changes its own copy."""
+    return _tree(models)
+
+
+def _tree(models: Models) -> dict:
     return copy.deepcopy(
         {
             "name": "tiny",
@@ -72,6 +77,22 @@ def tree(models):
 @pytest.fixture
 def recipe(tree) -> Recipe:
     return Recipe.parse(tree)
+
+
+@pytest.fixture(scope="session")
+def run_once(models, tmp_path_factory) -> Path:
+    """What the recipe makes, to be read and copied alone."""
+    from terrasynth.synthesis import run
+
+    folder = tmp_path_factory.mktemp("once") / "run"
+    run(Recipe.parse(_tree(models)), folder)
+    return folder
+
+
+@pytest.fixture
+def finished(run_once, tmp_path) -> Path:
+    """A finished run of the recipe in `tmp_path / "run"`, to do anything with."""
+    return Path(shutil.copytree(run_once, tmp_path / "run"))
 
 
 @pytest.fixture

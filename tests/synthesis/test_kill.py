@@ -2,8 +2,6 @@
 
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,8 +13,6 @@ from terrasynth.synthesis import run
 from terrasynth.synthesis.recipe import Recipe
 from tests.synthesis.helpers import fingerprint
 
-ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "terrasynth", "run"]
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
@@ -25,11 +21,9 @@ main(sys.argv[1:])
 """
 
 
-def start(recipe_file, out, *options):
-    return subprocess.Popen(
-        [*COMMAND, str(recipe_file), "--out", str(out), *options],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+@pytest.fixture
+def start(python, recipe_file):
+    return lambda out, *options: python.start("-m", "terrasynth", "run", recipe_file, "--out", out, *options)
 
 
 def wait_for_blocks(process, out, count):
@@ -39,31 +33,29 @@ def wait_for_blocks(process, out, count):
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_equals_never_killed(recipe, recipe_file, tmp_path):
-    run(recipe, tmp_path / "whole")
+def test_killed_at_random_moments_equals_never_killed(recipe, start, run_once, tmp_path):
     moments = random.Random(0)
     out, killed = tmp_path / "killed", 0
     for blocks in (1, 3, 6):
-        process = start(recipe_file, out)
+        process = start(out)
         wait_for_blocks(process, out, blocks)
         time.sleep(moments.uniform(0, 0.05))
         process.kill()
         process.communicate()
         killed += process.returncode == -signal.SIGKILL
-    last = start(recipe_file, out)
+    last = start(out)
     _, stderr = last.communicate()
     assert last.returncode == 0, stderr
     assert killed >= 2
-    assert fingerprint(out / "data") == fingerprint(tmp_path / "whole" / "data")
+    assert fingerprint(out / "data") == fingerprint(run_once / "data")
     assert not list(out.rglob("*.tmp"))
 
 
-def test_every_write_may_be_the_last(recipe, tmp_path, monkeypatch):
+def test_every_write_may_be_the_last(recipe, run_once, tmp_path, monkeypatch):
     """Cut the process off before its n-th file is moved into place, for every n, without any clean-up of its own."""
     import terrasynth.synthesis.core.files
 
-    run(recipe, tmp_path / "whole")
-    writes = len(list((tmp_path / "whole").rglob("*.*")))
+    writes = len(list(run_once.rglob("*.*")))
 
     class Cut(BaseException):
         pass
@@ -88,24 +80,24 @@ def test_every_write_may_be_the_last(recipe, tmp_path, monkeypatch):
         except Cut:
             cuts += 1
     assert cuts >= 6
-    assert fingerprint(out / "data") == fingerprint(tmp_path / "whole" / "data")
-    assert fingerprint(out / "blocks") == fingerprint(tmp_path / "whole" / "blocks")
+    assert fingerprint(out / "data") == fingerprint(run_once / "data")
+    assert fingerprint(out / "blocks") == fingerprint(run_once / "blocks")
 
 
-def test_second_process_on_a_run_is_refused(recipe, recipe_file, tmp_path):
+def test_second_process_on_a_run_is_refused(recipe, start, tmp_path):
     seen = []
 
     def during(event):
         if not seen:
-            seen.append(start(recipe_file, tmp_path / "run").communicate()[1])
+            seen.append(start(tmp_path / "run").communicate()[1])
 
     run(recipe, tmp_path / "run", during)
     assert "is in use by another process; wait for it" in seen[0]
     assert "Traceback" not in seen[0]
 
 
-def test_interrupt_ends_after_the_block_and_carries_on(recipe, recipe_file, tmp_path):
-    process = start(recipe_file, tmp_path / "run", "--set", "target.per_class=200", "--set", "target.max_attempts=4000")
+def test_interrupt_ends_after_the_block_and_carries_on(recipe, start, run_once, tmp_path):
+    process = start(tmp_path / "run", "--set", "target.per_class=200", "--set", "target.max_attempts=4000")
     wait_for_blocks(process, tmp_path / "run", 1)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate()
@@ -113,17 +105,12 @@ def test_interrupt_ends_after_the_block_and_carries_on(recipe, recipe_file, tmp_
     assert "run the same command again to carry on" in stderr.splitlines()[-1]
     assert "Traceback" not in stderr
     run(recipe, tmp_path / "run")
-    run(recipe, tmp_path / "whole")
-    assert fingerprint(tmp_path / "run" / "data") == fingerprint(tmp_path / "whole" / "data")
+    assert fingerprint(tmp_path / "run" / "data") == fingerprint(run_once / "data")
 
 
-def test_full_disk_is_one_line_and_leaves_nothing_half_written(recipe, recipe_file, tmp_path):
+def test_full_disk_is_one_line_and_leaves_nothing_half_written(python, recipe, recipe_file, run_once, tmp_path):
     out = tmp_path / "run"
-    code = LIMITED.format(limit=9000)
-    done = subprocess.run(
-        [sys.executable, "-c", code, "run", str(recipe_file), "--out", str(out)],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
+    done = python.run("-c", LIMITED.format(limit=9000), "run", recipe_file, "--out", out)
     assert done.returncode == 1, done.stderr
     last = done.stderr.splitlines()[-1]
     assert last.startswith("terrasynth: error: disk full while writing")
@@ -131,8 +118,7 @@ def test_full_disk_is_one_line_and_leaves_nothing_half_written(recipe, recipe_fi
     assert not list(out.rglob("*.tmp"))
     assert not list(out.rglob("*.parquet"))
     run(recipe, out)
-    run(recipe, tmp_path / "whole")
-    assert fingerprint(out / "data") == fingerprint(tmp_path / "whole" / "data")
+    assert fingerprint(out / "data") == fingerprint(run_once / "data")
 
 
 def test_too_small_disk_is_noticed_before_the_first_picture(tree, tmp_path):

@@ -52,10 +52,9 @@ def test_rows_are_the_first_accepted_attempts_of_each_class(recipe, tmp_path):
         assert all(k > max(each["k"] for each in of_class if each["accepted"]) for k in beyond)
 
 
-def test_a_row_can_be_drawn_again_from_its_columns(recipe, models, tmp_path):
+def test_a_row_can_be_drawn_again_from_its_columns(models, finished, tmp_path):
     from terrasynth.synthesis import load_generator
 
-    run(recipe, tmp_path / "run")
     row = rows(tmp_path / "run")[4]
     generator = load_generator(
         str(models.generator), steps=row["steps"], guidance=row["guidance"], device="cpu", dtype="float32"
@@ -78,14 +77,13 @@ def test_two_runs_give_the_same_bytes(recipe, tmp_path):
     assert differing <= {"runtime.json", "finished.json"}
 
 
-def test_stopped_run_carries_on_to_the_same_data(recipe, tmp_path):
-    run(recipe, tmp_path / "whole")
+def test_stopped_run_carries_on_to_the_same_data(recipe, run_once, tmp_path):
     for blocks in (1, 2, 100):
         seen = []
         result = run(recipe, tmp_path / "pieces", seen.append, lambda seen=seen, n=blocks: _drawn(seen) >= n)
         assert result.stopped is (blocks != 100)
-    assert fingerprint(tmp_path / "pieces" / "data") == fingerprint(tmp_path / "whole" / "data")
-    assert fingerprint(tmp_path / "pieces" / "blocks") == fingerprint(tmp_path / "whole" / "blocks")
+    assert fingerprint(tmp_path / "pieces" / "data") == fingerprint(run_once / "data")
+    assert fingerprint(tmp_path / "pieces" / "blocks") == fingerprint(run_once / "blocks")
 
 
 def _drawn(events):
@@ -113,11 +111,10 @@ def test_growing_keeps_every_row_and_appends(tree, recipe, tmp_path):
     assert fingerprint(tmp_path / "at once" / "data") == fingerprint(tmp_path / "run" / "data")
 
 
-def test_judging_again_draws_nothing_and_equals_a_fresh_run(tree, recipe, models, tmp_path, no_generator):
+def test_judging_again_draws_nothing_and_equals_a_fresh_run(tree, models, finished, tmp_path, no_generator):
     other = [{"kind": "alignment", "encoder": str(models.other_encoder), "min_score": -1.0}]
     fresh = Recipe.parse(tree | {"filters": other})
     run(fresh, tmp_path / "fresh")
-    run(recipe, tmp_path / "run")
     before = times(tmp_path / "run" / "blocks")
     no_generator()
     result = run(fresh, tmp_path / "run")
@@ -131,8 +128,7 @@ def test_judging_again_draws_nothing_and_equals_a_fresh_run(tree, recipe, models
     assert np.array_equal(again, first)
 
 
-def test_stricter_filter_only_adds_blocks(tree, recipe, tmp_path):
-    run(recipe, tmp_path / "run")
+def test_stricter_filter_only_adds_blocks(tree, finished, tmp_path):
     before = times(tmp_path / "run" / "blocks")
     tree["filters"][1]["max_similarity"] = 0.99
     assert run(Recipe.parse(tree), tmp_path / "run").drawn > 0
@@ -160,8 +156,7 @@ def test_a_thumbnail_cannot_judge_alignment(tree, tmp_path):
         run(Recipe.parse(tree), tmp_path / "run")
 
 
-def test_changed_identity_is_refused_with_the_difference(tree, recipe, tmp_path):
-    run(recipe, tmp_path / "run")
+def test_changed_identity_is_refused_with_the_difference(tree, finished, tmp_path):
     before = fingerprint(tmp_path / "run")
     with pytest.raises(InputError, match=r"another identity: generator\.steps: 2 -> 3; undo"):
         run(changed(tree, generator={"steps": 3}), tmp_path / "run")
@@ -172,14 +167,12 @@ def test_changed_identity_is_refused_with_the_difference(tree, recipe, tmp_path)
     ("section", "change", "message"),
     [("runtime", {"block_size": 8}, "block_size: 4 -> 8"), ("output", {"image_format": "webp"}, 'image_format: "png"')],
 )
-def test_what_is_fixed_for_life_is_refused_by_name(tree, recipe, tmp_path, section, change, message):
-    run(recipe, tmp_path / "run")
+def test_what_is_fixed_for_life_is_refused_by_name(tree, finished, tmp_path, section, change, message):
     with pytest.raises(InputError, match=message):
         run(changed(tree, **{section: change}), tmp_path / "run")
 
 
-def test_recipe_of_a_run_makes_the_same_run_again_and_notices_another_identity(recipe, tmp_path):
-    run(recipe, tmp_path / "run")
+def test_recipe_of_a_run_makes_the_same_run_again_and_notices_another_identity(finished, tmp_path):
     written = Recipe.load(tmp_path / "run" / "recipe.yaml")
     run(written, tmp_path / "again")
     assert fingerprint(tmp_path / "again" / "data") == fingerprint(tmp_path / "run" / "data")
@@ -248,24 +241,21 @@ def _flip_inside_a_picture(data):
 
 
 @pytest.mark.parametrize("damage", [_cut, _empty, _flip_inside_a_picture])
-def test_damaged_block_is_named(recipe, tmp_path, damage):
-    run(recipe, tmp_path / "run")
+def test_damaged_block_is_named(recipe, finished, tmp_path, damage):
     block = tmp_path / "run" / "blocks" / "forest" / "00000.parquet"
     block.write_bytes(damage(block.read_bytes()))
     with pytest.raises(RunError, match=r"forest/00000\.parquet cannot be read"):
         run(recipe, tmp_path / "run")
 
 
-def test_removed_block_is_drawn_again_exactly(recipe, tmp_path):
-    run(recipe, tmp_path / "run")
+def test_removed_block_is_drawn_again_exactly(recipe, finished, tmp_path):
     before = fingerprint(tmp_path / "run" / "blocks")
     (tmp_path / "run" / "blocks" / "forest" / "00000.parquet").unlink()
     assert run(recipe, tmp_path / "run").drawn == 4
     assert fingerprint(tmp_path / "run" / "blocks") == before
 
 
-def test_block_of_another_place_is_named(recipe, tmp_path):
-    run(recipe, tmp_path / "run")
+def test_block_of_another_place_is_named(recipe, finished, tmp_path):
     blocks = tmp_path / "run" / "blocks"
     (blocks / "forest" / "00000.parquet").write_bytes((blocks / "beach" / "00000.parquet").read_bytes())
     with pytest.raises(RunError, match="holds other attempts than its place"):

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -23,10 +25,16 @@ def faults(kept):
 
 
 @pytest.fixture
-def old(tree, tmp_path, monkeypatch):
-    """A finished run as the version before wrote it."""
+def old(written_before, tree, tmp_path):
+    """A finished run as the version before wrote it, and its recipe."""
+    return Path(shutil.copytree(written_before, tmp_path / "run")), Recipe.parse(tree)
+
+
+@pytest.fixture(scope="module")
+def written_before(run_once, tmp_path_factory):
+    """The same, to be copied."""
     write = terrasynth.synthesis.ledger.blocks.Blocks.write
-    recipe = Recipe.parse(tree)
+    folder = tmp_path_factory.mktemp("before") / "run"
     stored = {}
 
     def store(self, block):
@@ -41,14 +49,14 @@ def old(tree, tmp_path, monkeypatch):
         write(self, label, index, attempts, encoder, measured, *how)
 
     drawn = terrasynth.synthesis.execution.job.Job.store
-    with monkeypatch.context() as before:
+    with pytest.MonkeyPatch.context() as before:
         before.setattr(terrasynth.synthesis.execution.job.Job, "store", store)
         before.setattr(terrasynth.synthesis.ledger.blocks.Blocks, "write", uncut)
         before.setattr(terrasynth.synthesis.ledger.shards, "what_holds", lambda row, left_out: row)
         before.setattr(terrasynth.synthesis.ledger.finished, "RULE", "0")
-        run(recipe, tmp_path / "run")
-    assert faults(rows(tmp_path / "run"))
-    return tmp_path / "run", recipe
+        run(Recipe.load(run_once / "recipe.yaml"), folder)
+    assert faults(rows(folder))
+    return folder
 
 
 def test_the_same_command_writes_them_anew_and_draws_nothing(old, monkeypatch):

@@ -60,8 +60,7 @@ def test_another_machine_is_said_and_recorded(tree, tmp_path, caplog, elsewhere)
     assert caplog.text == "", "nothing is drawn, so nothing differs"
 
 
-def test_a_machine_that_only_judges_leaves_the_record_as_it_is(tree, tmp_path, caplog, elsewhere):
-    run(Recipe.parse(tree), tmp_path / "run")
+def test_a_machine_that_only_judges_leaves_the_record_as_it_is(tree, finished, tmp_path, caplog, elsewhere):
     before = (tmp_path / "run" / "runtime.json").read_bytes()
     elsewhere()
     tree["filters"][0]["min_score"] = -1.0
@@ -82,8 +81,7 @@ def test_an_exact_run_is_refused_on_another_machine(tree, tmp_path, elsewhere):
     assert run(bigger(tree), tmp_path / "run").accepted == 24
 
 
-def test_another_dtype_within_one_run_is_said_and_recorded(tree, tmp_path, caplog):
-    run(Recipe.parse(tree), tmp_path / "run")
+def test_another_dtype_within_one_run_is_said_and_recorded(tree, finished, tmp_path, caplog):
     tree["runtime"]["dtype"] = "bfloat16"
     run(bigger(tree), tmp_path / "run")
     assert "dtype: float32 -> bfloat16" in caplog.text
@@ -92,8 +90,7 @@ def test_another_dtype_within_one_run_is_said_and_recorded(tree, tmp_path, caplo
     assert list(verify(tmp_path / "run")) == []
 
 
-def test_a_lost_record_is_written_again_from_the_blocks(tree, tmp_path, elsewhere):
-    run(Recipe.parse(tree), tmp_path / "run")
+def test_a_lost_record_is_written_again_from_the_blocks(tree, finished, tmp_path, elsewhere):
     elsewhere()
     run(bigger(tree), tmp_path / "run")
     kept = {"device", "dtype", "exact", "arithmetic"}
