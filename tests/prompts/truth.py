@@ -22,6 +22,8 @@ FREE = {
     "scene", "area", "ground", "sampling", "distance", "resolution", "pixel", "up", "compose", "land",
 }
 FORMS: dict[str, str] = {form: noun for profile in PROFILES for noun, form in load_ontology(profile).countable.items()}
+NOUNS = frozenset(FORMS.values())
+compiled = cache(re.compile)  # there are more patterns than `re` keeps
 
 
 @lru_cache(64)
@@ -34,8 +36,9 @@ def several(noun: str) -> bool:
     return one(noun) != noun
 
 
+@cache
 def one(word: str) -> str:
-    if word in FORMS or word in FORMS.values():
+    if word in FORMS or word in NOUNS:
         return FORMS.get(word, word)
     return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
 
@@ -136,7 +139,7 @@ def more_than(text: str, caption: str, label: str, profile: str) -> str:
     if words:
         return f"words {sorted(words)}"
     looks = phrases(caption, label) - phrases(text, label)
-    looks = {(noun, word) for noun, word in looks if not re.search(f"{noun} are [a-z ]*{word}", text.lower())}
+    looks = {(noun, word) for noun, word in looks if not compiled(f"{noun} are [a-z ]*{word}").search(text.lower())}
     if looks:
         return f"looks {sorted(looks)}"
     where = {each for each in lies(caption, label, profile) if each[1] not in ("in", "at")}
@@ -153,24 +156,24 @@ def more_in_scene(text: str, scene: str, label: str) -> str:
     for thing in tree["objects"]:
         noun = thing["noun"]
         known = [noun, *(load_ontology(profile).countable.get(noun, noun) for profile in PROFILES)]
-        forms[thing["role"]] = there = [form for form in known if re.search(rf"\b{re.escape(form)}\b", said)]
+        forms[thing["role"]] = there = [form for form in known if compiled(rf"\b{re.escape(form)}\b").search(said)]
         if not there:
             return f"object {noun!r}"
         if missing := [look for look in (*thing["attributes"], thing["state"]) if look and look not in said]:
             return f"{noun!r} is {missing[0]!r}"
         count = thing["count"]
         if count not in ("", "a", "an", "the", "no") and not any(
-                re.search(rf"\b{count} (?:[\w' -]+ )?{re.escape(form)}\b", said) for form in there):
+                compiled(rf"\b{count} (?:[\w' -]+ )?{re.escape(form)}\b").search(said) for form in there):
             return f"count {count!r} of {noun!r}"
-        if thing["number"] == 1 and not any(re.search(rf"\b(?:an?|one) [^,.]*{re.escape(form)}\b", said)
-                                            for form in there):
+        if thing["number"] == 1 and not any(
+                compiled(rf"\b(?:an?|one) [^,.]*{re.escape(form)}\b").search(said) for form in there):
             return f"one {noun!r}"
     for relation in tree["relations"]:
         how = re.escape(relation["predicate"])
         subject, target = ("|".join(map(re.escape, forms.get(relation[key], ["\0"]))) for key in ("subject", "object"))
         forward = rf"\b(?:{subject})\b[^,;]*?\b{how} (?:it|them|[^,;]*?\b(?:{target}))\b"
         turned = rf"\b{how} [^,;]*?\b(?:{target})\b[^;]*? (?:is|are) [^,;]*?\b(?:{subject})\b"
-        if not re.search(forward, said) and not re.search(turned, said):
+        if not compiled(forward).search(said) and not compiled(turned).search(said):
             return f"relation {relation}"
     conditions = [tree.get(key) for key in ("season", "light", "place", "sensor")]
     if missing := [each for each in conditions if each and each not in said]:

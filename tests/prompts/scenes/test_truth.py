@@ -17,7 +17,7 @@ from terrasynth.prompts.types import Prompt
 from terrasynth.synthesis.export.questions import questions
 from tests.prompts.truth import beyond, nouns
 
-PROMPTS = 10_000
+PROMPTS = 4_000
 
 
 def prompts(profile, count=PROMPTS, seed=11):
