@@ -89,7 +89,7 @@ def _make(
         Images drawn, and whether it was stopped.
     """
     stopped = False
-    with LocalExecutor(job) as executor:
+    with LocalExecutor(job.maker) as executor:
         work = BlockWork(job, executor, tell)
         for each in _in_turn(work, classes):
             if stop():

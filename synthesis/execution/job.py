@@ -6,10 +6,8 @@ Everything that can be wrong is found here, before the first picture and before 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,23 +15,20 @@ import yaml
 
 from terrasynth.prompts.addresses import without_secrets
 from terrasynth.synthesis.core import layout
-from terrasynth.synthesis.core.errors import InputError, RunError
+from terrasynth.synthesis.core.errors import RunError
 from terrasynth.synthesis.core.files import check_writable, free_bytes, locked, remove_leftovers, write_file
 from terrasynth.synthesis.core.identity import Identity
-from terrasynth.synthesis.core.images import encode_all
-from terrasynth.synthesis.core.machine import this_machine
-from terrasynth.synthesis.execution.drawn import DrawnBlock
+from terrasynth.synthesis.execution.block_maker import BlockMaker
 from terrasynth.synthesis.execution.prompts import PromptDrops, checked, prompt_drops
+from terrasynth.synthesis.execution.runtime_record import RuntimeRecord
 from terrasynth.synthesis.execution.targets import check_target, choose, with_labels
 from terrasynth.synthesis.execution.unread import Unread, readers_of, refuse, unread_by
-from terrasynth.synthesis.generators.base import Generator
-from terrasynth.synthesis.generators.finding import find_generator, open_generator
+from terrasynth.synthesis.generators.finding import find_generator
 from terrasynth.synthesis.generators.runtime import Runtime
-from terrasynth.synthesis.ledger.blocks import Attempt, Blocks, drawn_by, drawn_of
+from terrasynth.synthesis.ledger.blocks import Blocks
 from terrasynth.synthesis.ledger.frozen import Frozen, block_size_of, check_expected
 from terrasynth.synthesis.ledger.keeping import kept_rows, says_kept
 from terrasynth.synthesis.ledger.measuring import Encoders
-from terrasynth.synthesis.ledger.stored import StoredBlock
 from terrasynth.synthesis.recipe import LARGEST_AUTO, KeptRows, Recipe
 
 if TYPE_CHECKING:
@@ -45,7 +40,6 @@ CHECKED_PROMPTS = 256
 CHECKED_WORDS = 64  # prompts of a class in which words are looked for that a model never read
 OBSOLETE = "checkpoint.bin"  # of versions that kept a record of decisions
 log = logging.getLogger("terrasynth")
-ENCODING_THREADS = 4  # beside a device that draws; compression of large pictures is then what takes longest
 
 
 class Job:
@@ -58,9 +52,8 @@ class Job:
         classes: The labels to make, and those of which the run keeps rows, in the expander's order.
         source: The generator's files and settings.
         identity: Hash of what decides the pictures.
-        runtime: Device, precision and portions.
-        encoders: What the filters measure with.
         blocks: The ledger.
+        maker: Makes the blocks; holds the models.
         unread: What its models never met in training, in the first prompts of each class.
     """
 
@@ -108,23 +101,28 @@ class Job:
         self.blocks = Blocks(root, block_size, recipe.output.image_format, self.identity)
         if kept and self.blocks.any():
             log.warning("%s: %s", root, says_kept(kept, recipe.target))
-        self._recorded = self._runtime_so_far()
-        self.runtime = Runtime.resolve(
-            recipe.runtime, self._recorded, self.source.draws_tokens, self.source.latent_side
+        self._record = RuntimeRecord(self.blocks, self.identity)
+        runtime = Runtime.resolve(
+            recipe.runtime, self._record.so_far, self.source.draws_tokens, self.source.latent_side
         )
-        self._draws = False
-        self.encoders = Encoders(self.recipe, self.runtime.device)
+        self.maker = BlockMaker(self.recipe, self.identity, self.source, self.blocks, runtime, self.prompts,
+                                self._record)
         self.encoders.check(self.classes)
         if not self.blocks.any():
-            self.encoders.check_size(*self.generator.size)
-            self.check_tokens(self.generator, CHECKED_PROMPTS)
+            self.encoders.check_size(*self.maker.generator.size)
+            self._check_tokens()
         self.unread = self._unread()
         self._check_disk()
 
-    @cached_property
-    def generator(self) -> Generator:
-        """The generator, loaded when the first picture is needed: judging again needs none."""
-        return open_generator(self.source, self.runtime)
+    @property
+    def runtime(self) -> Runtime:
+        """Device, precision and portions; portions fall when memory runs out."""
+        return self.maker.runtime
+
+    @property
+    def encoders(self) -> Encoders:
+        """What the filters measure with."""
+        return self.maker.encoders
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -136,15 +134,14 @@ class Job:
         with locked(self.root), self.runtime.threads_set():
             self._frozen.check(self.root)
             remove_leftovers(self.root)
-            if self._runtime_so_far() != self._recorded or self._has_beyond() != self.recipe.target.kept:
+            if self._record.changed or self._has_beyond() != self.recipe.target.kept:
                 raise RunError(f"{str(self.root)!r} was changed by another process meanwhile; run the same command "
                                "again")
             (self.root / OBSOLETE).unlink(missing_ok=True)
             resolved = without_secrets(self.recipe.tree() | {"identity": self.identity.hash})
             write_file(self.root / layout.RECIPE, yaml.safe_dump(resolved, sort_keys=False))
             self._frozen.save(self.root)
-            if self._recorded is not None and not (self.root / layout.RUNTIME).is_file():
-                self._recorded.save(self.root, self.identity.hash)
+            self._record.restore()
             yield
 
     def target_of(self, label: str) -> tuple[int, int, KeptRows | None]:
@@ -165,50 +162,15 @@ class Job:
         """The id of attempt `k` of a class."""
         return self.identity.attempt(label, k)[0]
 
-    def draw(self, label: str, index: int) -> DrawnBlock:
-        """Draw one block."""
-        self._begin_drawing()
-        size = self.blocks.block_size
-        ks = range(index * size, (index + 1) * size)
-        prompts = self.prompts(label, ks.start, size)
-        self._check_lengths(self.generator, label, ks.start, prompts)
-        named = [self.identity.attempt(label, k) for k in ks]
-        drawn = self.generator.draw(self.read_texts(label, prompts), [seed for _, seed in named])
-        self._note_portions()
-        return DrawnBlock(label, index, prompts, named, drawn.pictures, self.runtime.drawn, drawn.withheld)
+    def attempt_bytes(self) -> float:
+        """Bytes of one stored attempt: measured where blocks exist, else an upper estimate from the picture's size."""
+        drawn = layout.some_block(self.root)
+        if drawn is not None:
+            return drawn.stat().st_size / self.blocks.block_size
+        height, width = self.maker.generator.size
+        return height * width * 3 + 4096
 
-    def store(self, block: DrawnBlock) -> StoredBlock:
-        """Encode, measure and write a block."""
-        images = encode_all(
-            block.pictures, self.recipe.output.image_format, ENCODING_THREADS if self.runtime.accelerated else 1
-        )
-        first = block.index * self.blocks.block_size
-        attempts = [
-            Attempt(
-                id=name,
-                k=k,
-                label=block.label,
-                image=image,
-                text=prompt.text,
-                captions=prompt.captions,
-                seed=seed,
-                prompt_source=prompt.source,
-                scene=prompt.scene,
-            )
-            for k, ((name, seed), prompt, image) in enumerate(
-                zip(block.named, block.prompts, images, strict=True), start=first
-            )
-        ]
-        key = self.encoders.primary
-        measured = {} if key is None else {key: self.encoders.measure(key, images, [each.text for each in attempts])}
-        self.blocks.write(block.label, block.index, attempts, key, measured.get(key or ""), block.withheld, block.drawn)
-        return StoredBlock.written(self.blocks, block.label, block.index, attempts, measured, block.withheld)
-
-    def read_texts(self, label: str, prompts: Sequence[Prompt]) -> list[str]:
-        """What the generator reads for prompts of a class: their texts, as it was tuned to have them written."""
-        return [self.source.conditioning.render(prompt.text, label) for prompt in prompts]
-
-    def check_tokens(self, generator: Generator, count: int) -> None:
+    def _check_tokens(self) -> None:
         """Check the first prompts of every class against the generator's token limit.
 
         Raises:
@@ -218,28 +180,7 @@ class Job:
             target = self.recipe.target
             # Where a prompt costs time or money, only those that are needed in any case.
             most = target.wanted(label) if getattr(self.expander, "costly", False) else target.max_attempts
-            amount = min(count, most)
-            self._check_lengths(generator, label, 0, self.prompts(label, 0, amount))
-
-    def attempt_bytes(self) -> float:
-        """Bytes of one stored attempt: measured where blocks exist, else an upper estimate from the picture's size."""
-        drawn = layout.some_block(self.root)
-        if drawn is not None:
-            return drawn.stat().st_size / self.blocks.block_size
-        height, width = self.generator.size
-        return height * width * 3 + 4096
-
-    def _check_lengths(self, generator: Generator, label: str, start: int, prompts: Sequence[Prompt]) -> None:
-        limit = generator.token_limit
-        if limit is None:
-            return
-        for offset, text in enumerate(self.read_texts(label, prompts)):
-            tokens = generator.count_tokens(text)
-            if tokens > limit:
-                raise InputError(
-                    f"prompt {start + offset} of class {label!r} has {tokens} tokens and {self.source.name!r} reads "
-                    f"{limit}: {text[:60]!r}...; shorten it"
-                )
+            self.maker.check_lengths(label, 0, self.prompts(label, 0, min(CHECKED_PROMPTS, most)))
 
     def _unread(self) -> tuple[Unread, ...]:
         """What the models never met, in the first prompts of the classes of which nothing is drawn yet.
@@ -273,59 +214,3 @@ class Job:
     def _has_beyond(self) -> dict[str, KeptRows]:
         """What the run has beyond what is asked for, and keeps."""
         return {} if self._shrink else kept_rows(self.root, self._wanted, self._asked, self.attempt_id)
-
-    def _runtime_so_far(self) -> Runtime | None:
-        """The runtime that drew the blocks of the run, as recorded, or where that is lost as they have it.
-
-        None where there are no blocks, so that it is chosen for this machine, and where nothing says it.
-
-        Raises:
-            RunError: What is recorded cannot be believed, or is not how a block was drawn.
-        """
-        first = self.blocks.first()
-        if first is None:
-            return None
-        recorded, drawn = Runtime.load(self.root, self.identity.hash), drawn_of(first)
-        if recorded is None:
-            return Runtime.of_blocks(drawn_by(self.root))
-        if drawn is not None and not recorded.drew(drawn):
-            raise RunError(f"{self.root / layout.RUNTIME} says that the run was drawn otherwise than {first} "
-                           f"says of itself ({recorded.unlike(drawn)}); run again with --repair: it is written "
-                           "again as the blocks have it")
-        return recorded
-
-    def _begin_drawing(self) -> None:
-        """Before the first image of this process: say and record where it will be drawn in another way.
-
-        Raises:
-            InputError: It would be, and the recipe says that drawing is exact.
-        """
-        if self._draws:
-            return
-        self._draws = True
-        here = this_machine(self.runtime.device)
-        if not self.blocks.any():
-            self.runtime = replace(self.runtime, **vars(here), others=())
-            self.runtime.save(self.root, self.identity.hash)
-            return
-        if self._recorded is None:
-            changed = [f"{layout.RUNTIME} is lost, and the blocks do not say how they were drawn"]
-        else:
-            self.runtime, changed = self.runtime.going_on(self._recorded, here)
-        if not changed:
-            return
-        if self.recipe.runtime.exact is True:
-            raise InputError(
-                f"runtime.exact is true, and this machine draws otherwise than what drew {str(self.root)!r} so far: "
-                f"{'; '.join(changed)}; go on there, or with `--set runtime.exact=auto`, which records both"
-            )
-        log.warning("%s goes on in another way, or on another machine, than it was drawn so far (%s): an image may "
-                    "differ by a gray level from what it would have been; runtime.json and each block say which drew "
-                    "it", self.root, "; ".join(changed))
-        self.runtime.save(self.root, self.identity.hash)
-
-    def _note_portions(self) -> None:
-        noted = self.runtime.with_portions(self.generator.micro_batch, self.generator.vae_slicing)
-        if noted != self.runtime:
-            self.runtime = noted
-            self.runtime.save(self.root, self.identity.hash)

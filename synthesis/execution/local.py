@@ -15,8 +15,8 @@ from typing import Self
 from typing_extensions import override
 
 from terrasynth.synthesis.execution.base import BlockOrder, Executor, MadeBlock
+from terrasynth.synthesis.execution.block_maker import BlockMaker
 from terrasynth.synthesis.execution.drawn import DrawnBlock
-from terrasynth.synthesis.execution.job import Job
 from terrasynth.synthesis.generators.runtime import set_threads
 from terrasynth.synthesis.ledger.stored import StoredBlock
 
@@ -24,21 +24,21 @@ DEPTH = 2  # blocks that may be unfinished while the next one is drawn; a kill c
 
 
 class LocalExecutor(Executor):
-    """Makes blocks with the models of a job.
+    """Makes blocks in this process.
 
     Args:
-        job: The recipe, resolved.
+        maker: Makes them.
     """
 
     depth = DEPTH
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
+    def __init__(self, maker: BlockMaker) -> None:
+        self._maker = maker
         # One thread: filters' models are no more thread-safe than their libraries.
         # It counts its threads by itself, so it is told the run's number as well.
         self._behind = (
-            ThreadPoolExecutor(1, initializer=set_threads, initargs=(job.runtime.threads,))
-            if job.runtime.accelerated else None
+            ThreadPoolExecutor(1, initializer=set_threads, initargs=(maker.runtime.threads,))
+            if maker.runtime.accelerated else None
         )
 
     @override
@@ -52,12 +52,12 @@ class LocalExecutor(Executor):
 
     @override
     def submit(self, order: BlockOrder) -> MadeBlock:
-        job = self._job
-        if job.blocks.exists(order.label, order.index):
-            job.blocks.read(order.label, order.index, ["id"])
-            known = StoredBlock(job.blocks, order.label, order.index)
+        blocks = self._maker.blocks
+        if blocks.exists(order.label, order.index):
+            blocks.read(order.label, order.index, ["id"])
+            known = StoredBlock(blocks, order.label, order.index)
             return MadeBlock(self._run(partial(self._measured, known, order.closed)), 0)
-        block = job.draw(order.label, order.index)
+        block = self._maker.draw(order.label, order.index)
         return MadeBlock(self._run(partial(self._stored, block)), len(block.prompts))
 
     def _run(self, work: Callable[[], StoredBlock]) -> Future[StoredBlock]:
@@ -68,11 +68,10 @@ class LocalExecutor(Executor):
         return now
 
     def _stored(self, block: DrawnBlock) -> StoredBlock:
-        return self._measured(self._job.store(block), False)
+        return self._measured(self._maker.store(block), False)
 
     def _measured(self, block: StoredBlock, closed: bool) -> StoredBlock:
         """Measure what the decision will ask for, in the one thread that measures."""
         if self._behind is not None and not closed:
-            for key in self._job.encoders.keys:
-                self._job.encoders.of_block(block, key)
+            self._maker.measure(block)
         return block

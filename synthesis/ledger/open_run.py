@@ -46,11 +46,14 @@ class OpenRun(Protocol):
     identity: Identity
     classes: tuple[str, ...]
     blocks: Blocks
-    encoders: Encoders
 
     @property
     def source(self) -> Drawer:
         """The generator."""
+
+    @property
+    def encoders(self) -> Encoders:
+        """What measured the blocks."""
 
     def target_of(self, label: str) -> tuple[int, int, KeptRows | None]:
         """Rows wanted of a class, the most attempts, and what is kept beyond them."""

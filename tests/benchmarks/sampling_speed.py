@@ -115,7 +115,7 @@ def measure(options: argparse.Namespace, folder: Path, scratch: Path) -> tuple[d
     classes = max(1, options.n // options.batch)
     wanted = recipe(options, classes)
     job = Job(wanted, scratch / "nowhere")
-    runtime, (height, width) = job.runtime, job.generator.size
+    runtime, (height, width) = job.runtime, job.maker.generator.size
     texts = [prompt.text for label in job.classes for prompt in job.prompts(label, 0, options.batch)]
     seeds = [job.identity.attempt(label, k)[1] for label in job.classes for k in range(options.batch)]
     exact = plain_pipeline(folder, runtime.device)

@@ -100,12 +100,13 @@ def recipe(rows: int, duplicates: bool):
 
 def stand_in(generator) -> None:
     """Let runs of this process draw with `generator`, whatever model their recipes name."""
+    import terrasynth.synthesis.execution.block_maker
     import terrasynth.synthesis.execution.job
     import terrasynth.synthesis.execution.unread
 
     terrasynth.synthesis.execution.unread.known_by = lambda *model: None
     terrasynth.synthesis.execution.job.find_generator = lambda *settings: generator.source
-    terrasynth.synthesis.execution.job.open_generator = lambda *settings: generator
+    terrasynth.synthesis.execution.block_maker.open_generator = lambda *settings: generator
 
 
 def one(rows: int, out: Path, duplicates: bool, profile: bool) -> dict[str, float]:

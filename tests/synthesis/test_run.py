@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import terrasynth.synthesis.execution.job
+import terrasynth.synthesis.execution.block_maker
 from terrasynth.synthesis import run
 from terrasynth.synthesis.core.errors import InputError, RunError
 from terrasynth.synthesis.core.images import decode
@@ -30,7 +30,7 @@ def no_generator(monkeypatch):
     def refuse(*arguments):
         raise AssertionError("the generator was loaded")
 
-    return lambda: monkeypatch.setattr(terrasynth.synthesis.execution.job, "open_generator", refuse)
+    return lambda: monkeypatch.setattr(terrasynth.synthesis.execution.block_maker, "open_generator", refuse)
 
 
 def changed(tree, **sections):

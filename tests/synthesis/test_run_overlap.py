@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-import terrasynth.synthesis.execution.job
 import terrasynth.synthesis.execution.local
 from terrasynth.synthesis import run
 from terrasynth.synthesis.core.errors import RunError
 from terrasynth.synthesis.events import BlockDone, ClassDone
+from terrasynth.synthesis.execution.block_maker import BlockMaker
 from terrasynth.synthesis.generators.runtime import Runtime
 from terrasynth.synthesis.recipe import Recipe
 from tests.synthesis.helpers import fingerprint
@@ -50,21 +50,21 @@ def _plain(event):
 
 def test_blocks_are_stored_while_others_are_drawn(recipe, tmp_path, behind, monkeypatch):
     behind()
-    draw, store = terrasynth.synthesis.execution.job.Job.draw, terrasynth.synthesis.execution.job.Job.store
+    draw, store = BlockMaker.draw, BlockMaker.store
     drawing, stored_by, met = threading.Event(), set(), []
 
-    def slow_store(job, block):
+    def slow_store(maker, block):
         stored_by.add(threading.current_thread())
         met.append(drawing.wait(timeout=20))  # until the next block is being drawn
-        return store(job, block)
+        return store(maker, block)
 
-    def seen_draw(job, label, index):
-        if label != job.classes[0] or index:
+    def seen_draw(maker, label, index, *prompts):
+        if label != recipe.prompts.classes[0] or index:
             drawing.set()
-        return draw(job, label, index)
+        return draw(maker, label, index, *prompts)
 
-    monkeypatch.setattr(terrasynth.synthesis.execution.job.Job, "draw", seen_draw)
-    monkeypatch.setattr(terrasynth.synthesis.execution.job.Job, "store", slow_store)
+    monkeypatch.setattr(BlockMaker, "draw", seen_draw)
+    monkeypatch.setattr(BlockMaker, "store", slow_store)
     run(recipe, tmp_path / "run")
     assert len(stored_by) == 1
     assert threading.main_thread() not in stored_by
@@ -73,16 +73,16 @@ def test_blocks_are_stored_while_others_are_drawn(recipe, tmp_path, behind, monk
 
 def test_no_more_blocks_are_unfinished_than_said(recipe, tmp_path, behind, monkeypatch):
     behind()
-    draw, most = terrasynth.synthesis.execution.job.Job.draw, []
+    draw, most = BlockMaker.draw, []
 
-    def counting(job, label, index):
-        drawn = draw(job, label, index)
+    def counting(maker, label, index, *prompts):
+        drawn = draw(maker, label, index, *prompts)
         counting.begun += 1
-        most.append(counting.begun - sum(1 for _ in (job.root / "blocks").glob("*/*.parquet")))
+        most.append(counting.begun - sum(1 for _ in (maker.blocks.root / "blocks").glob("*/*.parquet")))
         return drawn
 
     counting.begun = 0
-    monkeypatch.setattr(terrasynth.synthesis.execution.job.Job, "draw", counting)
+    monkeypatch.setattr(BlockMaker, "draw", counting)
     run(recipe, tmp_path / "run")
     assert max(most) <= terrasynth.synthesis.execution.local.DEPTH + 1
 
@@ -91,19 +91,19 @@ def test_no_more_blocks_are_unfinished_than_said(recipe, tmp_path, behind, monke
 def test_an_error_behind_surfaces_and_the_run_carries_on(recipe, tmp_path, behind, monkeypatch, blocks):
     run(recipe, tmp_path / "whole")
     behind()
-    store, done = terrasynth.synthesis.execution.job.Job.store, []
+    store, done = BlockMaker.store, []
 
-    def failing(job, block):
+    def failing(maker, block):
         if len(done) == blocks:
             raise RunError("disk full while writing")
-        done.append(store(job, block))
+        done.append(store(maker, block))
         return done[-1]
 
-    monkeypatch.setattr(terrasynth.synthesis.execution.job.Job, "store", failing)
+    monkeypatch.setattr(BlockMaker, "store", failing)
     with pytest.raises(RunError, match="disk full while writing"):
         run(recipe, tmp_path / "run")
     assert len(list((tmp_path / "run" / "blocks").glob("*/*.parquet"))) == blocks
-    monkeypatch.setattr(terrasynth.synthesis.execution.job.Job, "store", store)
+    monkeypatch.setattr(BlockMaker, "store", store)
     run(recipe, tmp_path / "run")
     same_results(tmp_path / "run", tmp_path / "whole")
 

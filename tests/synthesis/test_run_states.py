@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+import terrasynth.synthesis.execution.block_maker
 import terrasynth.synthesis.execution.job
 import terrasynth.synthesis.execution.unread
 from terrasynth.synthesis import run
@@ -178,7 +179,7 @@ def test_whatever_happens_the_data_is_what_the_recipe_makes(tmp_path, monkeypatc
     generator = Cells(tmp_path)
     monkeypatch.setattr(terrasynth.synthesis.execution.unread, "known_by", lambda *model: None)
     monkeypatch.setattr(terrasynth.synthesis.execution.job, "find_generator", lambda *settings: generator.source)
-    monkeypatch.setattr(terrasynth.synthesis.execution.job, "open_generator", lambda *settings: generator)
+    monkeypatch.setattr(terrasynth.synthesis.execution.block_maker, "open_generator", lambda *settings: generator)
     monkeypatch.setattr(Runs, "room", tmp_path, raising=False)
     run_state_machine_as_test(Runs, settings=settings(
         max_examples=int(os.environ.get("TERRASYNTH_STATES", "8")), stateful_step_count=8, deadline=None,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import terrasynth.synthesis.execution.job
+import terrasynth.synthesis.execution.block_maker
 import terrasynth.synthesis.ledger.blocks
 import terrasynth.synthesis.ledger.finished
 import terrasynth.synthesis.ledger.shards
@@ -48,9 +48,9 @@ def written_before(run_once, tmp_path_factory):
             object.__setattr__(attempt, "scene", prompt.whole)
         write(self, label, index, attempts, encoder, measured, *how)
 
-    drawn = terrasynth.synthesis.execution.job.Job.store
+    drawn = terrasynth.synthesis.execution.block_maker.BlockMaker.store
     with pytest.MonkeyPatch.context() as before:
-        before.setattr(terrasynth.synthesis.execution.job.Job, "store", store)
+        before.setattr(terrasynth.synthesis.execution.block_maker.BlockMaker, "store", store)
         before.setattr(terrasynth.synthesis.ledger.blocks.Blocks, "write", uncut)
         before.setattr(terrasynth.synthesis.ledger.shards, "what_holds", lambda row, left_out: row)
         before.setattr(terrasynth.synthesis.ledger.finished, "RULE", "0")
@@ -66,7 +66,7 @@ def test_the_same_command_writes_them_anew_and_draws_nothing(old, monkeypatch):
     def refuse(*arguments):
         raise AssertionError("the generator was loaded")
 
-    monkeypatch.setattr(terrasynth.synthesis.execution.job, "open_generator", refuse)
+    monkeypatch.setattr(terrasynth.synthesis.execution.block_maker, "open_generator", refuse)
     result = run(recipe, folder)
     assert (result.drawn, result.missed) == (0, ())
     now = rows(folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import terrasynth.synthesis.core.machine
-import terrasynth.synthesis.execution.job
+import terrasynth.synthesis.execution.runtime_record
 from terrasynth.synthesis import run
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.machine import Machine, computes_bfloat16, this_machine
@@ -27,8 +27,8 @@ OTHER = replace(HERE, processor="Another Processor", instructions="AVX512, amx_b
 
 @pytest.fixture
 def elsewhere(monkeypatch):
-    job = terrasynth.synthesis.execution.job
-    return lambda machine=OTHER: monkeypatch.setattr(job, "this_machine", lambda device: machine)
+    record = terrasynth.synthesis.execution.runtime_record
+    return lambda machine=OTHER: monkeypatch.setattr(record, "this_machine", lambda device: machine)
 
 
 def bigger(tree):

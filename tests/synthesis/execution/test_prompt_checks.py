@@ -150,8 +150,8 @@ def test_the_smallest_of_several_limits_counts(models, tmp_path):
 def test_the_limit_is_that_of_the_loaded_generator(recipe, tmp_path):
     job = Job(recipe, tmp_path / "run")
     tokens = prompt_tokens(job.source)
-    assert tokens.limit == job.generator.token_limit
-    assert tokens.count("several boats") == job.generator.count_tokens("several boats")
+    assert tokens.limit == job.maker.generator.token_limit
+    assert tokens.count("several boats") == job.maker.generator.count_tokens("several boats")
 
 
 def test_a_model_without_tokenizer_or_limit_is_named(models, tmp_path):

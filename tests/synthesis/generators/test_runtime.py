@@ -107,18 +107,18 @@ def test_latents_are_decoded_one_by_one_before_the_batch_falls(models):
 
 
 def test_a_run_notes_that_latents_are_decoded_one_by_one(tree, tmp_path, monkeypatch):
-    import terrasynth.synthesis.execution.job
+    import terrasynth.synthesis.execution.block_maker
 
-    class Short(terrasynth.synthesis.execution.job.Job):
-        def draw(self, label, index):
+    class Short(terrasynth.synthesis.execution.block_maker.BlockMaker):
+        def draw(self, label, index, *prompts):
             if not isinstance(self.generator.pipeline, OutOfMemoryUntil):
                 self.generator.pipeline = OutOfMemoryUntil(self.generator.pipeline)
-            return super().draw(label, index)
+            return super().draw(label, index, *prompts)
 
     tree["runtime"]["exact"] = False
     recipe = Recipe.parse(tree)
     with monkeypatch.context() as patch:
-        patch.setattr("terrasynth.synthesis.pipeline.Job", Short)
+        patch.setattr("terrasynth.synthesis.execution.job.BlockMaker", Short)
         run(recipe, tmp_path / "run")
     assert json.loads((tmp_path / "run" / "runtime.json").read_text())["vae_slicing"] is True
     before = fingerprint(tmp_path / "run" / "blocks")

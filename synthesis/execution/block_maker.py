@@ -1,0 +1,224 @@
+"""The making of a block: prompts are drawn, images encoded, measured and stored.
+
+Nothing here depends on what was made before, so that blocks may be made in any order, by any number of processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from terrasynth.synthesis.core import layout
+from terrasynth.synthesis.core.errors import InputError, RunError
+from terrasynth.synthesis.core.identity import Identity, canonical
+from terrasynth.synthesis.core.images import encode_all
+from terrasynth.synthesis.core.machine import this_machine
+from terrasynth.synthesis.execution.drawn import DrawnBlock
+from terrasynth.synthesis.execution.prompts import checked
+from terrasynth.synthesis.generators.base import Generator, GeneratorSource
+from terrasynth.synthesis.generators.finding import find_generator, open_generator
+from terrasynth.synthesis.generators.runtime import Runtime
+from terrasynth.synthesis.ledger.blocks import Attempt, Blocks, drawn_by
+from terrasynth.synthesis.ledger.directory import RunDirectory
+from terrasynth.synthesis.ledger.measuring import Encoders
+from terrasynth.synthesis.ledger.stored import StoredBlock
+from terrasynth.synthesis.recipe import Recipe
+
+if TYPE_CHECKING:
+    from terrasynth.prompts import Expander, Prompt
+    from terrasynth.synthesis.execution.runtime_record import RuntimeRecord
+
+Prompts = Callable[[str, int, int], "list[Prompt]"]
+"""Gives the prompts of attempts `start` .. `start + count - 1` of a class from label, start and count."""
+
+ENCODING_THREADS = 4  # beside a device that draws; compression of large pictures is then what takes longest
+
+
+class BlockMaker:
+    """Makes blocks of one run; nothing else holds a generator or an encoder.
+
+    Attributes:
+        recipe: The recipe, resolved.
+        identity: Hash of what decides the images.
+        source: The generator's files and settings.
+        blocks: The ledger.
+        runtime: Device, precision and portions.
+        encoders: What the filters measure with.
+    """
+
+    def __init__(
+        self, recipe: Recipe, identity: Identity, source: GeneratorSource, blocks: Blocks, runtime: Runtime,
+        prompts: Prompts, record: RuntimeRecord | None = None,
+    ) -> None:
+        """Load the encoders; the generator is loaded when the first image is needed: judging again needs none.
+
+        Args:
+            recipe: The recipe, resolved.
+            identity: Hash of what decides the images.
+            source: The generator's files and settings.
+            blocks: The ledger.
+            runtime: Device, precision and portions.
+            prompts: Writes the prompts.
+            record: Where what draws is recorded; None in a process that does not hold the run.
+
+        Raises:
+            InputError: A filter's model does not exist.
+        """
+        self.recipe, self.identity, self.source, self.blocks, self.runtime = recipe, identity, source, blocks, runtime
+        self.encoders = Encoders(recipe, runtime.device)
+        self._prompts, self._record = prompts, record
+        self._draws = False
+
+    @classmethod
+    def open(cls, root: Path) -> BlockMaker:
+        """The maker of a run's blocks, from what the run directory says, for a process that does not hold the run.
+
+        Args:
+            root: The run directory, with `recipe.yaml`, `identity.json` and, before the first block is drawn,
+                `runtime.json`.
+
+        Raises:
+            InputError: It is no run, or a model or the expander is not what the run was begun with.
+            RunError: A record of the run cannot be believed.
+        """
+        run = RunDirectory.open(root)
+        recipe, identity = run.recipe, run.frozen.identity
+        source = find_generator(recipe.generator)
+        _check_same(root, identity, "generator", source.identity())
+
+        @cache  # an order may bring its prompts, and some expanders take long to load
+        def expander() -> Expander:
+            from terrasynth.prompts.registry import load_expander_for
+
+            written = recipe.prompts
+            found = checked(load_expander_for(recipe.class_names, written.expander, **written.options), written.checks,
+                            source)
+            _check_same(root, identity, "prompts", found.identity())
+            return found
+
+        return cls(recipe, identity, source, run.blocks, _resolved(recipe, identity, source, root),
+                   lambda label, start, count: expander().expand(label, recipe.seed, start, count))
+
+    @cached_property
+    def generator(self) -> Generator:
+        """The generator, loaded when it is first asked for."""
+        return open_generator(self.source, self.runtime)
+
+    def draw(self, label: str, index: int, prompts: Sequence[Prompt] | None = None) -> DrawnBlock:
+        """Draw one block.
+
+        Args:
+            label: Class of the attempts.
+            index: Place of the block in its class.
+            prompts: Theirs, where they are known already.
+
+        Raises:
+            InputError: A prompt is longer than the generator reads, or the recipe refuses this machine.
+            RunError: Not even one image fits into memory, or nothing records how the run is drawn.
+        """
+        self._begin_drawing()
+        size = self.blocks.block_size
+        ks = range(index * size, (index + 1) * size)
+        written = self._prompts(label, ks.start, size) if prompts is None else list(prompts)
+        self.check_lengths(label, ks.start, written)
+        named = [self.identity.attempt(label, k) for k in ks]
+        drawn = self.generator.draw(self.read_texts(label, written), [seed for _, seed in named])
+        self._note_portions()
+        return DrawnBlock(label, index, written, named, drawn.pictures, self.runtime.drawn, drawn.withheld)
+
+    def store(self, block: DrawnBlock) -> StoredBlock:
+        """Encode, measure and write a block.
+
+        Raises:
+            RunError: The disk is full.
+        """
+        images = encode_all(
+            block.pictures, self.recipe.output.image_format, ENCODING_THREADS if self.runtime.accelerated else 1
+        )
+        first = block.index * self.blocks.block_size
+        attempts = [
+            Attempt(
+                id=name,
+                k=k,
+                label=block.label,
+                image=image,
+                text=prompt.text,
+                captions=prompt.captions,
+                seed=seed,
+                prompt_source=prompt.source,
+                scene=prompt.scene,
+            )
+            for k, ((name, seed), prompt, image) in enumerate(
+                zip(block.named, block.prompts, images, strict=True), start=first
+            )
+        ]
+        key = self.encoders.primary
+        measured = {} if key is None else {key: self.encoders.measure(key, images, [each.text for each in attempts])}
+        self.blocks.write(block.label, block.index, attempts, key, measured.get(key or ""), block.withheld, block.drawn)
+        return StoredBlock.written(self.blocks, block.label, block.index, attempts, measured, block.withheld)
+
+    def measure(self, block: StoredBlock) -> None:
+        """Measure a stored block with every encoder that has not seen it, and keep what they say.
+
+        Raises:
+            RunError: A file of it is damaged, or the disk is full.
+        """
+        for key in self.encoders.keys:
+            self.encoders.of_block(block, key)
+
+    def read_texts(self, label: str, prompts: Sequence[Prompt]) -> list[str]:
+        """What the generator reads for prompts of a class: their texts, as it was tuned to have them written."""
+        return [self.source.conditioning.render(prompt.text, label) for prompt in prompts]
+
+    def check_lengths(self, label: str, start: int, prompts: Sequence[Prompt]) -> None:
+        """Check prompts of a class, the first of them that of attempt `start`, against the generator's token limit.
+
+        Raises:
+            InputError: A prompt is longer; the message names it.
+        """
+        generator, limit = self.generator, self.generator.token_limit
+        if limit is None:
+            return
+        for offset, text in enumerate(self.read_texts(label, prompts)):
+            tokens = generator.count_tokens(text)
+            if tokens > limit:
+                raise InputError(
+                    f"prompt {start + offset} of class {label!r} has {tokens} tokens and {self.source.name!r} reads "
+                    f"{limit}: {text[:60]!r}...; shorten it"
+                )
+
+    def _begin_drawing(self) -> None:
+        """Before the first image of this process: by what and how the run is drawn."""
+        if self._draws:
+            return
+        if self._record is not None:
+            self.runtime = self._record.begin(self.runtime, self.recipe.runtime.exact is True)
+        else:
+            root = self.blocks.root
+            if not (root / layout.RUNTIME).is_file():
+                raise RunError(f"{str(root)!r} has no {layout.RUNTIME}, so nothing says how its blocks are drawn; run "
+                               "its recipe, which records that before the first block")
+            found = _resolved(self.recipe, self.identity, self.source, root)
+            self.runtime = replace(found, **vars(this_machine(found.device)))
+        self._draws = True
+
+    def _note_portions(self) -> None:
+        noted = self.runtime.with_portions(self.generator.micro_batch, self.generator.vae_slicing)
+        if noted != self.runtime:
+            self.runtime = noted
+            if self._record is not None:
+                self._record.save(noted)
+
+
+def _resolved(recipe: Recipe, identity: Identity, source: GeneratorSource, root: Path) -> Runtime:
+    recorded = Runtime.load(root, identity.hash) or Runtime.of_blocks(drawn_by(root))
+    return Runtime.resolve(recipe.runtime, recorded, source.draws_tokens, source.latent_side)
+
+
+def _check_same(root: Path, identity: Identity, part: str, found: dict[str, object]) -> None:
+    if canonical(found) != canonical(identity.parts[part]):
+        raise InputError(f"{part} of {str(root)!r} is not what the run was begun with; put back the files and packages "
+                         "of then, or choose another --out")
