@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.knowledge import known_by, knows_class
-from terrasynth.synthesis.filters.base import ClassJudge, FilterSettings, Measurements, Source, one_of
+from terrasynth.synthesis.filters.base import EMBEDDINGS, ClassJudge, FilterSettings, Measurements, Source, one_of
 
 if TYPE_CHECKING:
     from terrasynth.eval import Encoder
@@ -51,7 +51,7 @@ class AlignmentFilter(FilterSettings):
     @property
     @override
     def source(self) -> Source:
-        return Source("embeddings", self.encoder)
+        return Source(EMBEDDINGS, self.encoder)
 
     @property
     @override
@@ -124,7 +124,7 @@ class _AlignmentJudge(ClassJudge):
 
     @override
     def begin(self, measurements: Measurements) -> None:
-        self._scores = measurements.alignment
+        self._scores = measurements.cosines()
 
     @override
     def score(self, row: int) -> float | None:
@@ -144,4 +144,4 @@ class _QuantileJudge(_AlignmentJudge):
     @override
     def learn(self, first: Measurements) -> None:
         # Not rounded: where all scores are equal, all of them reach it.
-        self.threshold = float(np.quantile(first.alignment.astype(np.float64), self._quantile))
+        self.threshold = float(np.quantile(first.cosines().astype(np.float64), self._quantile))

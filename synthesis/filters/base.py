@@ -12,37 +12,84 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from terrasynth.synthesis.core.errors import RunError
+
 THUMBNAIL = "thumbnail"
+EMBEDDINGS, PROBABILITIES, QUALITY, DETAIL = "embeddings", "probabilities", "quality", "detail"
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """What one model says about the attempts of one block.
+    """What one model says about the N attempts of one block.
 
     Attributes:
-        alignment: float32 (N,), cosine between picture and text, -1 .. 1; NaN from a model that reads no text.
-        embeddings: float32 (N, D), one row of numbers a picture: the L2-normalised embedding of an encoder, the class
-            probabilities of a scene classifier, what `terrasynth.eval.metrics.picture_quality` measures, or layout and
-            detail (`terrasynth.eval.models.thumbnail`).
+        kind: What the numbers are: the `Source.gives` of the filters that read them.
+        numbers: float32 (N, D), one row an image: L2-normalized embeddings, class probabilities, measures of quality
+            with height and width (`terrasynth.synthesis.filters.measurers`), layout and detail of thumbnails, or what
+            the measurer of a plug-in gives. Filters read them by `of`.
+        alignment: float32 (N,), cosine between image and text, -1 .. 1; None from a model that reads no text. Filters
+            read it by `cosines`.
+
+    Raises:
+        ValueError: The numbers are no such arrays.
     """
 
-    alignment: NDArray[np.float32]
-    embeddings: NDArray[np.float32]
+    kind: str
+    numbers: NDArray[np.float32]
+    alignment: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.kind, str) or self.numbers.ndim != 2:
+            raise ValueError(f"measurements are a kind and numbers (N, D), not {type(self.kind).__name__} and "
+                             f"{self.numbers.shape}; write Measurements('probabilities', numbers)")
+        if self.alignment is not None and self.alignment.shape != self.numbers.shape[:1]:
+            raise ValueError(f"{len(self.numbers)} images have no alignment of shape {self.alignment.shape}; give one "
+                             "number an image")
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def of(self, kind: str) -> NDArray[np.float32]:
+        """The numbers, float32 (N, D), by whoever expects this kind.
+
+        Raises:
+            RunError: They are of another kind.
+        """
+        if kind != self.kind:
+            raise RunError(f"a filter reads {kind!r} and its model measured {self.kind!r}; the filter's `source` has "
+                           f"to give {kind!r}")
+        return self.numbers
+
+    def cosines(self) -> NDArray[np.float32]:
+        """The alignment, float32 (N,).
+
+        Raises:
+            RunError: The model read no text.
+        """
+        if self.alignment is None:
+            raise RunError(f"a filter reads the alignment of image and text, and its model measured {self.kind!r} "
+                           "without reading a text; name a model that reads text")
+        return self.alignment
 
     def rows(self, start: int, stop: int) -> Measurements:
         """Those of the attempts `start` to `stop - 1` of the block."""
-        return Measurements(self.alignment[start:stop], self.embeddings[start:stop])
+        return self._take(slice(start, stop))
 
     def where(self, chosen: NDArray[np.bool_]) -> Measurements:
         """Those of the chosen attempts of the block, in order; `chosen` is (N,)."""
-        return Measurements(self.alignment[chosen], self.embeddings[chosen])
+        return self._take(chosen)
 
     @staticmethod
     def joined(parts: Sequence[Measurements]) -> Measurements:
-        """Those of several blocks, at least one, in order."""
-        return Measurements(
-            np.concatenate([part.alignment for part in parts]), np.concatenate([part.embeddings for part in parts])
-        )
+        """Those of several blocks by one model, at least one, in order."""
+        kind = parts[0].kind
+        numbers = np.concatenate([part.of(kind) for part in parts])
+        if parts[0].alignment is None:
+            return Measurements(kind, numbers)
+        return Measurements(kind, numbers, np.concatenate([part.cosines() for part in parts]))
+
+    def _take(self, rows: slice | NDArray[np.bool_]) -> Measurements:
+        return Measurements(self.kind, self.numbers[rows], None if self.alignment is None else self.alignment[rows])
 
 
 @dataclass(frozen=True)
@@ -50,8 +97,8 @@ class Source:
     """Where measurements come from.
 
     Attributes:
-        gives: What the numbers are: "embeddings", "probabilities", "quality", "detail", or a word of its own where a
-            filter brings its own measurer.
+        gives: Kind of the measurements: `EMBEDDINGS`, `PROBABILITIES`, `QUALITY`, `DETAIL`, or a word of its own where
+            a filter brings its own measurer.
         reference: Model reference, or "thumbnail"; "" for what needs no model.
     """
 
@@ -63,7 +110,8 @@ class Measurer(Protocol):
     """A model with the way it measures images.
 
     Attributes:
-        model: What filters get to see; None where there is none.
+        model: What filters get to see; None where there is none. Measurements have an alignment where it has an
+            attribute `reads_text` that is true.
     """
 
     model: Any
@@ -72,7 +120,7 @@ class Measurer(Protocol):
         """What decides the measurements, JSON-able; its hash is the key under which they are kept."""
 
     def measure(self, images: NDArray[np.uint8], texts: Sequence[str]) -> Measurements:
-        """Measure images uint8 (N, H, W, 3) with their texts."""
+        """Measure images uint8 (N, H, W, 3) with their texts; the kind is that of the filter's `source`."""
 
 
 class ClassJudge(ABC):

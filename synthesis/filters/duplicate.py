@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 from typing_extensions import override
 
-from terrasynth.synthesis.filters.base import THUMBNAIL, ClassJudge, FilterSettings, Measurements, Source
+from terrasynth.synthesis.filters.base import (
+    EMBEDDINGS,
+    THUMBNAIL,
+    ClassJudge,
+    FilterSettings,
+    Measurements,
+    Source,
+)
 from terrasynth.synthesis.filters.scratch import scratch_file
 
 if TYPE_CHECKING:
@@ -38,7 +45,7 @@ class DuplicateFilter(FilterSettings):
     @property
     @override
     def source(self) -> Source:
-        return Source("embeddings", self.encoder)
+        return Source(EMBEDDINGS, self.encoder)
 
     @override
     def judge(self, label: str, model: Encoder, scratch: Path) -> ClassJudge:
@@ -57,7 +64,7 @@ class _DuplicateJudge(ClassJudge):
 
     @override
     def begin(self, measurements: Measurements) -> None:
-        self._rows = measurements.embeddings.astype(np.float64)
+        self._rows = measurements.of(EMBEDDINGS).astype(np.float64)
         self._closest = np.full(len(self._rows), -np.inf)
         for chunk in self._chunks():
             earlier = np.frombuffer(chunk, np.float32).reshape(-1, self._rows.shape[1]).astype(np.float64)

@@ -8,7 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrasynth.synthesis.core.errors import InputError
-from terrasynth.synthesis.filters.base import THUMBNAIL, Measurements, Measurer, Source
+from terrasynth.synthesis.filters.base import (
+    DETAIL,
+    EMBEDDINGS,
+    PROBABILITIES,
+    QUALITY,
+    THUMBNAIL,
+    Measurements,
+    Measurer,
+    Source,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +25,7 @@ if TYPE_CHECKING:
     from terrasynth.eval import Encoder, SceneClassifier
 
 
-MEASURED = frozenset({"embeddings", "probabilities", "quality", "detail"})
+MEASURED = frozenset({EMBEDDINGS, PROBABILITIES, QUALITY, DETAIL})
 """What `load_measurer` has a measurer for."""
 
 
@@ -28,13 +37,13 @@ def load_measurer(source: Source, device: str) -> Measurer:
     """
     from terrasynth.eval import ThumbnailEncoder, load_classifier, load_encoder
 
-    if source.gives == "quality":
+    if source.gives == QUALITY:
         return QualityMeasurer()
-    if source.gives == "detail":
+    if source.gives == DETAIL:
         return DetailMeasurer()
-    if source.gives == "probabilities":
+    if source.gives == PROBABILITIES:
         return SceneMeasurer(load_classifier(source.reference, device=device))
-    if source.gives != "embeddings":
+    if source.gives != EMBEDDINGS:
         raise InputError(f"nothing here measures {source.gives!r}; a filter that needs it brings its own measurer "
                          "(FilterSettings.own_measurer)")
     if source.reference == THUMBNAIL:
@@ -60,9 +69,9 @@ class EncoderMeasurer:
         """Embeddings (N, D) and alignment."""
         seen = self.model.encode_images(images)
         if not self.model.reads_text:
-            return Measurements(np.full(len(seen), np.nan, np.float32), seen.astype(np.float32))
+            return Measurements(EMBEDDINGS, seen.astype(np.float32))
         read = self.model.encode_texts(list(texts))
-        return Measurements((seen * read).sum(axis=1).astype(np.float32), seen.astype(np.float32))
+        return Measurements(EMBEDDINGS, seen.astype(np.float32), (seen * read).sum(axis=1).astype(np.float32))
 
 
 class SceneMeasurer:
@@ -81,7 +90,7 @@ class SceneMeasurer:
 
     def measure(self, images: NDArray[np.uint8], texts: Sequence[str]) -> Measurements:
         """Probabilities (N, C)."""
-        return _textless(self.model.probabilities(images))
+        return Measurements(PROBABILITIES, self.model.probabilities(images).astype(np.float32))
 
 
 class DetailMeasurer:
@@ -102,7 +111,7 @@ class DetailMeasurer:
 
     def measure(self, images: NDArray[np.uint8], texts: Sequence[str]) -> Measurements:
         """Layout and detail side by side (N, 1792)."""
-        return _textless(self.model.with_detail(images))
+        return Measurements(DETAIL, self.model.with_detail(images).astype(np.float32))
 
 
 class QualityMeasurer:
@@ -125,8 +134,15 @@ class QualityMeasurer:
         from terrasynth.eval.metrics.picture_quality import measure_quality
 
         size = np.broadcast_to(np.array(images.shape[1:3], np.float32), (len(images), 2))
-        return _textless(np.concatenate([measure_quality(images), size], axis=1))
+        return Measurements(QUALITY, np.concatenate([measure_quality(images), size], axis=1).astype(np.float32))
 
 
-def _textless(rows: NDArray[np.float32]) -> Measurements:
-    return Measurements(np.full(len(rows), np.nan, np.float32), rows.astype(np.float32))
+def quality_of(measurements: Measurements) -> tuple[NDArray[np.float32], tuple[int, int]]:
+    """What `QualityMeasurer` measured: the measures, float32 (N, M), and height and width of the images in pixels.
+
+    Raises:
+        RunError: Something else measured.
+    """
+    numbers = measurements.of(QUALITY)
+    height, width = numbers[0, -2:]
+    return numbers[:, :-2], (int(height), int(width))

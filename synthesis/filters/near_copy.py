@@ -12,7 +12,16 @@ from pydantic import Field, model_validator
 from typing_extensions import override
 
 from terrasynth.synthesis.core.errors import InputError
-from terrasynth.synthesis.filters.base import THUMBNAIL, ClassJudge, FilterSettings, Measurements, Source, one_of
+from terrasynth.synthesis.filters.base import (
+    DETAIL,
+    EMBEDDINGS,
+    THUMBNAIL,
+    ClassJudge,
+    FilterSettings,
+    Measurements,
+    Source,
+    one_of,
+)
 from terrasynth.synthesis.filters.training_features import TrainingFeatures
 
 if TYPE_CHECKING:
@@ -48,7 +57,7 @@ class NearCopyFilter(FilterSettings):
     @property
     @override
     def source(self) -> Source:
-        return Source("detail" if self.encoder == THUMBNAIL else "embeddings", self.encoder)
+        return Source(DETAIL if self.encoder == THUMBNAIL else EMBEDDINGS, self.encoder)
 
     @override
     def check(self, labels: Sequence[str], model: Encoder) -> None:
@@ -64,8 +73,8 @@ class NearCopyFilter(FilterSettings):
         """A judge that compares with all training images."""
         features = self._features(model)
         if self.pass_real is not None:
-            return _NearCopyJudge(features, features.threshold(self.pass_real))
-        return _NearCopyJudge(features, float(self.max_similarity or 0.0))
+            return _NearCopyJudge(features, self.source.gives, features.threshold(self.pass_real))
+        return _NearCopyJudge(features, self.source.gives, float(self.max_similarity or 0.0))
 
     def _features(self, model: Encoder) -> TrainingFeatures:
         features = TrainingFeatures.load(Path(self.reference))
@@ -81,9 +90,9 @@ class NearCopyFilter(FilterSettings):
 
 
 class _NearCopyJudge(ClassJudge):
-    def __init__(self, features: TrainingFeatures, threshold: float) -> None:
+    def __init__(self, features: TrainingFeatures, kind: str, threshold: float) -> None:
         self.threshold = threshold
-        self._features = features
+        self._features, self._kind = features, kind
         self._similarity: NDArray[np.float64] = np.empty(0)
 
     @property
@@ -93,7 +102,7 @@ class _NearCopyJudge(ClassJudge):
 
     @override
     def begin(self, measurements: Measurements) -> None:
-        self._similarity = self._features.similarity(measurements.embeddings)
+        self._similarity = self._features.similarity(measurements.of(self._kind))
 
     @override
     def score(self, row: int) -> float | None:

@@ -12,7 +12,8 @@ from pydantic import Field, model_validator
 from typing_extensions import override
 
 from terrasynth.synthesis.core.errors import InputError
-from terrasynth.synthesis.filters.base import ClassJudge, FilterSettings, Measurements, Source, one_of
+from terrasynth.synthesis.filters.base import QUALITY, ClassJudge, FilterSettings, Measurements, Source, one_of
+from terrasynth.synthesis.filters.measurers import quality_of
 
 if TYPE_CHECKING:
     from terrasynth.eval.metrics.quality_calibration import QualityCalibration
@@ -54,7 +55,7 @@ class QualityFilter(FilterSettings):
     @property
     @override
     def source(self) -> Source:
-        return Source("quality")
+        return Source(QUALITY)
 
     @override
     def check(self, labels: Sequence[str], model: Any) -> None:
@@ -125,10 +126,10 @@ class _QualityJudge(ClassJudge):
 
     @override
     def begin(self, measurements: Measurements) -> None:
+        measures, (height, width) = quality_of(measurements)
         if np.isnan(self.threshold):
-            height, width = measurements.embeddings[0, -2:]  # `QualityMeasurer` puts the size last
-            self.threshold = self._settings.threshold(int(height), int(width), self._calibration)
-        self._scores = measurements.embeddings[:, self._place]
+            self.threshold = self._settings.threshold(height, width, self._calibration)
+        self._scores = measures[:, self._place]
 
     @override
     def score(self, row: int) -> float | None:

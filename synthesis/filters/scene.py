@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from terrasynth.prompts.scenes.wording import place_of
 from terrasynth.synthesis.core.errors import InputError
-from terrasynth.synthesis.filters.base import ClassJudge, FilterSettings, Measurements, Source, one_of
+from terrasynth.synthesis.filters.base import PROBABILITIES, ClassJudge, FilterSettings, Measurements, Source, one_of
 
 if TYPE_CHECKING:
     from terrasynth.eval import SceneClassifier
@@ -51,7 +51,7 @@ class SceneFilter(FilterSettings):
     @property
     @override
     def source(self) -> Source:
-        return Source("probabilities", self.classifier)
+        return Source(PROBABILITIES, self.classifier)
 
     @override
     def check(self, labels: Sequence[str], model: SceneClassifier) -> None:
@@ -118,7 +118,7 @@ class _ProbabilityJudge(ClassJudge):
 
     @override
     def begin(self, measurements: Measurements) -> None:
-        self._scores = measurements.embeddings[:, self._place]
+        self._scores = measurements.of(PROBABILITIES)[:, self._place]
 
     @override
     def score(self, row: int) -> float | None:
@@ -136,5 +136,5 @@ class _TopJudge(_ProbabilityJudge):
 
     @override
     def begin(self, measurements: Measurements) -> None:
-        others = np.sort(np.delete(measurements.embeddings, self._place, axis=1), axis=1)
-        self._scores = measurements.embeddings[:, self._place] - others[:, -self._top]
+        others = np.sort(np.delete(measurements.of(PROBABILITIES), self._place, axis=1), axis=1)
+        self._scores = measurements.of(PROBABILITIES)[:, self._place] - others[:, -self._top]

@@ -165,8 +165,17 @@ class Blocks:
             raise damaged(path, error, AGAIN) from error
         return rows
 
-    def measurements(self, label: str, index: int, encoder: str) -> Measurements | None:
+    def measurements(
+        self, label: str, index: int, encoder: str, kind: str, reads_text: bool = False
+    ) -> Measurements | None:
         """What an encoder measured, or None when it has not seen this block.
+
+        Args:
+            label: Class of the attempts.
+            index: Place of the block in its class.
+            encoder: Key of the encoder.
+            kind: What its numbers are, which the file does not say.
+            reads_text: Whether it measures the alignment with the texts; that column is NaN where it does not.
 
         Raises:
             RunError: Its file is damaged, or holds measurements of other attempts.
@@ -177,7 +186,7 @@ class Blocks:
             if path.is_file() and metadata_of(path, help_).get(ENCODER, b"").decode(errors="replace") == encoder:
                 table = read_file(path, ["id", "scores", "embedding"], help_)
                 self._check_ids(path, label, index, table, help_)
-                return _measured(path, table, help_)
+                return _measured(path, table, help_, kind, reads_text)
         return None
 
     def write_measurements(
@@ -203,9 +212,10 @@ class Blocks:
 def _measured_columns(measured: Measurements | None, rows: int) -> dict[str, Any]:
     if measured is None:
         return {"scores": [{"alignment": None}] * rows, "embedding": [None] * rows}
+    alignment = np.full(rows, np.nan, np.float32) if measured.alignment is None else measured.alignment
     return {
-        "scores": [{"alignment": float(value)} for value in measured.alignment],
-        "embedding": list(measured.embeddings.astype(np.float32)),
+        "scores": [{"alignment": float(value)} for value in alignment],
+        "embedding": list(measured.numbers.astype(np.float32)),
     }
 
 
@@ -214,17 +224,17 @@ def _write(path: Path, table: pa.Table) -> None:
         pq.write_table(table, file, **WRITTEN)
 
 
-def _measured(path: Path, table: pa.Table, help_: str) -> Measurements:
+def _measured(path: Path, table: pa.Table, help_: str, kind: str, reads_text: bool) -> Measurements:
     """The measurements in a table, as numbers that a model can have given."""
     try:
         alignment = table.column("scores").combine_chunks().field("alignment").to_numpy(zero_copy_only=False)
-        embeddings = table.column("embedding").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        found = Measurements(alignment.astype(np.float32), embeddings.astype(np.float32).reshape(len(table), -1))
+        flat = table.column("embedding").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        numbers = flat.astype(np.float32).reshape(len(table), -1)
     except (pa.ArrowException, ValueError, KeyError) as error:
         raise damaged(path, error, help_) from error
-    if np.isinf(found.embeddings).any() or (np.abs(found.alignment) > BEYOND_COSINE).any():
+    if np.isinf(numbers).any() or (np.abs(alignment) > BEYOND_COSINE).any():
         raise damaged(path, ValueError("it holds numbers that nothing measures"), help_)
-    return found
+    return Measurements(kind, numbers, alignment.astype(np.float32) if reads_text else None)
 
 
 def read_file(path: Path, columns: Sequence[str] | None, help_: str) -> pa.Table:

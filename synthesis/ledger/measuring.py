@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.core.errors import InputError, RunError
 from terrasynth.synthesis.core.identity import digest
 from terrasynth.synthesis.core.images import decode_all
 from terrasynth.synthesis.core.quiet import quiet
@@ -38,6 +38,11 @@ class Encoders:
         self._recipe = recipe
         self._keys = [digest(measurer.identity()) for measurer in measurers]
         self._by_key = dict(zip(self._keys, measurers, strict=True))
+        self._kinds = {key: source.gives for key, source in zip(self._keys, sources, strict=True)}
+        for key, source in zip(self._keys, sources, strict=True):
+            if source.gives != self._kinds[key]:
+                raise InputError(f"one model is said to give {source.gives!r} and {self._kinds[key]!r}; what measures "
+                                 "two kinds has two identities")
         self.primary = self._keys[0] if self._keys else None
         self.keys = tuple(dict.fromkeys(self._keys))
 
@@ -81,13 +86,28 @@ class Encoders:
 
         Args:
             images: N encoded images.
+
+        Raises:
+            RunError: The measurer of a plug-in measures another kind than its filter's `source` gives.
         """
-        return self._by_key[key].measure(decode_all(images), texts)
+        found = self._by_key[key].measure(decode_all(images), texts)
+        found.of(self._kinds[key])
+        if (found.alignment is not None) != self._reads_text(key):
+            raise RunError(f"what measures {found.kind!r} says that it reads {'' if self._reads_text(key) else 'no '}"
+                           "text and gives the opposite; an alignment belongs to a model with `reads_text`")
+        return found
 
     def of_block(self, block: StoredBlock, key: str) -> Measurements:
         """What a model says about a block: taken from where it is known, else measured and kept."""
-        known = block.measurements(key)
+        known = self.known(block, key)
         if known is None:
             known = self.measure(key, block.content.images, block.content.texts)
             block.keep(key, known)
         return known
+
+    def known(self, block: StoredBlock, key: str) -> Measurements | None:
+        """What a model said about a block, here or before; None where it has not seen it."""
+        return block.measurements(key, self._kinds[key], self._reads_text(key))
+
+    def _reads_text(self, key: str) -> bool:
+        return bool(getattr(self._by_key[key].model, "reads_text", False))

@@ -76,14 +76,19 @@ class StoredBlock:
         """
         return self.blocks.withheld(self.label, self.index)
 
-    def measurements(self, key: str) -> Measurements | None:
+    def measurements(self, key: str, kind: str, reads_text: bool = False) -> Measurements | None:
         """What a model measured, in this process or before; None where it has not seen the block.
+
+        Args:
+            key: Of the model.
+            kind: What its numbers are.
+            reads_text: Whether it measures the alignment with the texts.
 
         Raises:
             RunError: A file is damaged, or holds measurements of other attempts.
         """
         if key not in self.measured:
-            known = None if self.fresh else self.blocks.measurements(self.label, self.index, key)
+            known = None if self.fresh else self.blocks.measurements(self.label, self.index, key, kind, reads_text)
             if known is None:
                 return None
             self.measured[key] = known

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from terrasynth.synthesis.filters import ClassJudge, FilterSettings, Measurements, Measurer, Source
 
+KIND = "brightness"  # of its measurements: a filter that expects another kind is told so
+
 
 class BrightnessFilter(FilterSettings):
     """Accept images whose mean value lies between two bounds.
@@ -28,7 +30,7 @@ class BrightnessFilter(FilterSettings):
     @property
     def source(self) -> Source:
         """What it measures with: a measurer of its own."""
-        return Source("brightness")
+        return Source(KIND)
 
     def own_measurer(self, device: str) -> Measurer:
         """It needs no model, so the device does not matter."""
@@ -47,7 +49,7 @@ class _Brightness:
 
     def measure(self, images: NDArray[np.uint8], texts: Sequence[str]) -> Measurements:
         means = images.reshape(len(images), -1).mean(1, dtype=np.float64).astype(np.float32)
-        return Measurements(np.full(len(images), np.nan, np.float32), means[:, None])
+        return Measurements(KIND, means[:, None])
 
 
 class _BrightnessJudge(ClassJudge):
@@ -57,7 +59,7 @@ class _BrightnessJudge(ClassJudge):
         self._means: NDArray[np.float32] = np.empty(0, np.float32)
 
     def begin(self, measurements: Measurements) -> None:
-        self._means = measurements.embeddings[:, 0]
+        self._means = measurements.of(KIND)[:, 0]
 
     def score(self, row: int) -> float | None:
         return round(float(self._means[row]), 4)

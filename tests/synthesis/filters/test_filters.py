@@ -24,18 +24,18 @@ from tests.tiny import tiny_pictures, tiny_scene
 def decide(settings, model, measurements, block=4, label="beach", per_class=1000, max_attempts=1000, tmp_path=None):
     judges = [NamedJudge(settings.kind, "key", settings.judge(label, model, tmp_path))]
     decided = ClassDecisions(label, judges, per_class, max_attempts)
-    for start in range(0, len(measurements.alignment), block):
+    for start in range(0, len(measurements), block):
         part = measurements.rows(start, start + block)
-        decided.decide(len(part.alignment), lambda key, part=part: part)
+        decided.decide(len(part), lambda key, part=part: part)
     return decided
 
 
 def aligned(scores):
-    return Measurements(np.float32(scores), np.zeros((len(scores), 1), np.float32))
+    return Measurements("embeddings", np.zeros((len(scores), 1), np.float32), np.float32(scores))
 
 
 def rowed(rows):
-    return Measurements(np.full(len(rows), np.nan, np.float32), np.float32(rows))
+    return Measurements("probabilities", np.float32(rows))
 
 
 # alignment by quantile

@@ -17,7 +17,7 @@ from terrasynth.eval.models.calibration import Calibration
 from terrasynth.eval.models.dual_encoders import CALIBRATION_FILE
 from terrasynth.eval.models.references import EMBEDDED_ROOT, resolve
 from terrasynth.synthesis.core.real_pictures import stack
-from terrasynth.synthesis.filters import AlignmentFilter, Measurements, NearCopyFilter, QualityFilter, SceneFilter
+from terrasynth.synthesis.filters import AlignmentFilter, NearCopyFilter, QualityFilter, SceneFilter
 from terrasynth.synthesis.filters.measurers import DetailMeasurer, EncoderMeasurer, QualityMeasurer, SceneMeasurer
 from terrasynth.synthesis.filters.training_features import TrainingFeatures, orientations
 
@@ -48,7 +48,7 @@ def passed(settings, measured, labels, model=None):
     for label in set(labels):
         rows = np.flatnonzero(np.array(labels) == label)
         judge = settings.judge(label, model, Path())
-        judge.begin(Measurements(measured.alignment[rows], measured.embeddings[rows]))
+        judge.begin(measured.where(np.array(labels) == label))
         found[rows] = [judge.passes(judge.score(place)) for place in range(len(rows))]
     return found
 

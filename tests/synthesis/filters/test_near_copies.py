@@ -177,8 +177,8 @@ def test_what_it_measures_is_kept_apart_from_what_duplicates_are_found_by(settin
     mine, theirs = (load_measurer(source, "cpu") for source in (settings.source, duplicates))
     assert mine.identity() != theirs.identity()
     pictures = tiny_pictures(2)
-    width = theirs.measure(pictures, ["", ""]).embeddings.shape[1]
-    assert np.array_equal(mine.measure(pictures, []).embeddings[:, :width], theirs.model.encode_images(pictures))
+    width = theirs.measure(pictures, ["", ""]).numbers.shape[1]
+    assert np.array_equal(mine.measure(pictures, []).of("detail")[:, :width], theirs.model.encode_images(pictures))
 
 
 def test_another_encoder_compares_by_layout_alone(models, tmp_path):
@@ -189,7 +189,7 @@ def test_another_encoder_compares_by_layout_alone(models, tmp_path):
     assert settings.source == Source("embeddings", str(models.encoder))
     judge = settings.judge("beach", encoder, Path())
     rows = encoder.encode_images(pictures)
-    judge.begin(Measurements(np.full(40, np.nan, np.float32), rows))
+    judge.begin(Measurements("embeddings", rows))
     expected = (rows @ rows[:20].T).max(1)
     assert [judge.score(row) for row in range(40)] == pytest.approx(list(expected), abs=2e-3)
     assert TrainingFeatures.load(path).pictures.measures == ("embeddings",)

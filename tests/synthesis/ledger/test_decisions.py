@@ -16,8 +16,8 @@ def decide(alignment, embeddings, block, per_class, max_attempts, tmp_path, min_
     decided = ClassDecisions("beach", judges, per_class, max_attempts)
     for start in range(0, len(alignment), block):
         part = slice(start, start + block)
-        measured = Measurements(np.float32(alignment[part]), np.float32(embeddings[part]))
-        decided.decide(len(measured.alignment), lambda key, measured=measured: measured)
+        measured = Measurements("embeddings", np.float32(embeddings[part]), np.float32(alignment[part]))
+        decided.decide(len(measured), lambda key, measured=measured: measured)
     return decided
 
 
@@ -82,13 +82,13 @@ def test_duplicates_are_found_across_many_chunks_of_many_classes(tmp_path, monke
     for start in range(0, 24, 4):
         for label, sign in (("a", 1), ("b", -1)):
             block = (sign * rows[start : start + 4]).astype(np.float32)
-            judges[label].begin(Measurements(np.full(4, np.nan, np.float32), block))
+            judges[label].begin(Measurements("embeddings", block))
             for row in range(4):
                 assert judges[label].passes(judges[label].score(row))
                 judges[label].keep(row)
     for label, sign in (("a", 1), ("b", -1)):
         again = (sign * rows).astype(np.float32)
-        judges[label].begin(Measurements(np.full(24, np.nan, np.float32), again))
+        judges[label].begin(Measurements("embeddings", again))
         assert [judges[label].score(row) for row in range(24)] == pytest.approx([1.0] * 24, abs=1e-5)
-        judges[label].begin(Measurements(np.full(24, np.nan, np.float32), -again))
+        judges[label].begin(Measurements("embeddings", -again))
         assert all(judges[label].passes(judges[label].score(row)) for row in range(24))

@@ -51,7 +51,7 @@ class _RandomJudge(ClassJudge):
         self._generator = np.random.default_rng(seed)
 
     def begin(self, measurements):
-        self._scores = self._generator.random(len(measurements.embeddings))
+        self._scores = self._generator.random(len(measurements))
 
     def score(self, row):
         return float(self._scores[row])
