@@ -1,3 +1,6 @@
-"""The service: jobs over HTTP that survive a kill, their workers, and the page."""
+"""The service: jobs over HTTP that outlive what carries them out.
 
-__all__ = ["app", "settings"]
+The web process and the supervisor import no torch: whatever needs it is a child process.
+"""
+
+__all__ = ["records", "specs", "states", "store"]
