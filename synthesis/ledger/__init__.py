@@ -2,5 +2,5 @@
 
 __all__ = [
     "attempts", "blocks", "decision_table", "decisions", "directory", "finished", "frozen", "keeping",
-    "measuring", "pictures", "shards", "stored",
+    "measuring", "one_attempt", "pictures", "shards", "stored",
 ]

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from terrasynth.synthesis.core.errors import InputError
 
-PRIVATE = ".service"
 SHORTEST_TOKEN = 16
 
 
@@ -33,8 +32,8 @@ class ServiceSettings:
         >>> from pathlib import Path
         >>> from terrasynth.synthesis.service.settings import ServiceSettings
         >>> settings = ServiceSettings(Path("runs"))
-        >>> settings.loopback, settings.private.name
-        (True, '.service')
+        >>> settings.loopback, settings.port
+        (True, 8765)
     """
 
     runs: Path
@@ -45,7 +44,7 @@ class ServiceSettings:
     data: Path | None = None
     endpoints: tuple[str, ...] = ()
     streams: int = 64
-    body_bytes: int = 4 * 2**20
+    body_bytes: int = 2**20
     body_seconds: float = 20.0
     wait_seconds: float = 120.0
 
@@ -53,11 +52,6 @@ class ServiceSettings:
     def loopback(self) -> bool:
         """Whether only this machine reaches it."""
         return is_loopback(self.host)
-
-    @property
-    def private(self) -> Path:
-        """The folder of what the service keeps for itself."""
-        return self.runs / PRIVATE
 
     def check(self) -> None:
         """Check that a server may be started with these.

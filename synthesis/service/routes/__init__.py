@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from terrasynth.synthesis.service.routes import health
+from terrasynth.synthesis.service.routes import (
+    data_sets,
+    health,
+    images,
+    jobs,
+    models,
+    plans,
+    prompts,
+    recipes,
+    rows,
+    sign_in,
+)
 
-ROUTERS: tuple[APIRouter, ...] = (health.router,)
+ROUTERS: tuple[APIRouter, ...] = tuple(
+    each.router for each in (health, jobs, plans, data_sets, rows, models, recipes, prompts, images, sign_in)
+)
