@@ -76,12 +76,14 @@ class BlockDone:
         count: How far its class is now.
         index: The block's place in its class, from 0.
         drawn: Images drawn for it; 0 when it was there.
+        verdicts: One per attempt of the block, in order: None for accepted, else the reason (`Decision.reason`).
     """
 
     count: ClassCount
     index: int
     drawn: int
     seconds: float
+    verdicts: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True)

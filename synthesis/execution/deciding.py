@@ -66,6 +66,7 @@ class BlockWork:
         self._tell_of(first, first.seconds + time.perf_counter() - start)
 
     def _tell_of(self, block: _PendingBlock, seconds: float) -> None:
-        self._tell(BlockDone(block.decided.count, block.index, block.made.drawn, seconds))
+        verdicts = tuple(each.reason for each in block.decided.block(block.index))
+        self._tell(BlockDone(block.decided.count, block.index, block.made.drawn, seconds, verdicts))
         if not self.unfinished(block.decided):
             self._tell(ClassDone(block.decided.count))

@@ -18,6 +18,7 @@ from terrasynth.synthesis.service.data_sets import BusyError, DataSets, UnknownD
 from terrasynth.synthesis.service.limits import BodyLimits
 from terrasynth.synthesis.service.metrics import Counted, Metrics
 from terrasynth.synthesis.service.openapi import described
+from terrasynth.synthesis.service.page import ROUTERS as PAGES
 from terrasynth.synthesis.service.problems import install_problems
 from terrasynth.synthesis.service.records import ConflictError, UnknownJobError
 from terrasynth.synthesis.service.routes import ROUTERS
@@ -55,7 +56,7 @@ def create_app(settings: ServiceSettings, store: JobStore) -> FastAPI:
     app = FastAPI(title="TerraSynth", version=version("terrasynth"), docs_url=None, redoc_url=None,
                   openapi_url="/v1/openapi.json", lifespan=_lifespan)
     app.state.service = service
-    for router in ROUTERS:
+    for router in (*ROUTERS, *PAGES):
         app.include_router(router)
     install_problems(app, ERRORS)
     app.openapi = functools.partial(described, app)  # type: ignore[method-assign]

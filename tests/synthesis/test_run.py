@@ -52,6 +52,18 @@ def test_rows_are_the_first_accepted_attempts_of_each_class(recipe, tmp_path):
         assert all(k > max(each["k"] for each in of_class if each["accepted"]) for k in beyond)
 
 
+def test_blocks_tell_the_verdicts_that_the_table_of_decisions_holds(recipe, tmp_path):
+    seen = []
+    run(recipe, tmp_path / "run", seen.append)
+    told = {}
+    for event in (each for each in seen if isinstance(each, BlockDone)):
+        told.setdefault(event.count.label, []).extend(event.verdicts)
+    table = decisions(tmp_path / "run")
+    assert any(each["reason"] for each in table)
+    for label, verdicts in told.items():
+        assert verdicts == [each["reason"] for each in table if each["label"] == label]
+
+
 def test_a_row_can_be_drawn_again_from_its_columns(models, finished, tmp_path):
     from terrasynth.synthesis import load_generator
 
