@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import re
+import sys
+import traceback
 from dataclasses import dataclass
 
 import click
@@ -42,7 +44,7 @@ def ending(error: BaseException, command: str = "") -> Ending:
     Args:
         command: The command line, for that file.
     """
-    found = _foreseen(error)
+    found = foreseen(error)
     if found is not None:
         return found
     from terrasynth.synthesis.cli.unexpected import keep_traceback, place_of, without_secrets
@@ -53,7 +55,8 @@ def ending(error: BaseException, command: str = "") -> Ending:
     return Ending(f"unexpected {type(error).__name__} in {place_of(error)}: {said}; {where}; please report it", FAILED)
 
 
-def _foreseen(error: BaseException) -> Ending | None:
+def foreseen(error: BaseException) -> Ending | None:
+    """How a command ends that raised an error of a kind that is known; None for any other."""
     if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
         return Ending("interrupted; run the same command again to carry on", FAILED)
     if isinstance(error, click.ClickException):
@@ -75,6 +78,18 @@ def _foreseen(error: BaseException) -> Ending | None:
     if isinstance(error, RuntimeError) and str(error).startswith("Could not determine home directory"):
         return Ending("a path begins with ~ and there is no home folder for it; write the path in full", WRONG_INPUT)
     return _installation(error)
+
+
+def said_in_a_log(error: BaseException) -> str:
+    """The same line for a process whose standard error is kept: a traceback that nobody foresaw goes there."""
+    found = foreseen(error)
+    if found is not None:
+        return found.message
+    from terrasynth.synthesis.cli.unexpected import place_of, without_secrets
+
+    print(without_secrets("".join(traceback.format_exception(error))), file=sys.stderr, flush=True)
+    return (f"unexpected {type(error).__name__} in {place_of(error)}: {without_secrets(one_line(error))[:200]}; "
+            "its traceback is in the job's log; please report it")
 
 
 def _installation(error: BaseException) -> Ending | None:

@@ -16,11 +16,14 @@ from terrasynth.synthesis.cli.evaluate import eval_group
 from terrasynth.synthesis.cli.expand import expand
 from terrasynth.synthesis.cli.export import export
 from terrasynth.synthesis.cli.generate import generate
+from terrasynth.synthesis.cli.jobs import jobs
 from terrasynth.synthesis.cli.models import models
 from terrasynth.synthesis.cli.options import PATH
 from terrasynth.synthesis.cli.push import push
 from terrasynth.synthesis.cli.recipes import plan, run
+from terrasynth.synthesis.cli.serve import serve, worker
 from terrasynth.synthesis.cli.verify import verify
+from terrasynth.synthesis.cli.work import work
 from terrasynth.synthesis.core.terminal import clean_output, on_one_line
 
 PROGRAM = "terrasynth"
@@ -34,7 +37,7 @@ def cli() -> None:
     Try `terrasynth run demo --out RUN`.
     """
 
-for command in (models, expand, generate, plan, run, export, push, verify, eval_group):
+for command in (models, expand, generate, plan, run, export, push, verify, eval_group, serve, worker, jobs, work):
     cli.add_command(command)
 
 

@@ -23,6 +23,10 @@ from terrasynth.synthesis.core.errors import InputError, disk_errors
 TEMPORARY, LOCK = ".tmp", ".lock"
 
 
+class InUseError(InputError):
+    """Another process holds a run directory; it lets go of it by itself."""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a file that takes the place of `path` when the block ends well, and vanishes when it does not.
@@ -78,13 +82,14 @@ def locked(run: Path) -> Iterator[None]:
     """Hold a run directory for this process; the system lets go of it when the process ends, however it ends.
 
     Raises:
-        InputError: Another process holds it, or it cannot be made.
+        InUseError: Another process holds it.
+        InputError: It cannot be made.
     """
     with disk_errors(str(run)), _lock_file(run) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InputError(
+            raise InUseError(
                 f"{str(run)!r} is in use by another process; wait for it to end or choose another --out"
             ) from error
         yield
@@ -95,7 +100,7 @@ def reading(run: Path) -> Iterator[None]:
     """Keep writers off a run directory while it is read; several may read at once, and none needs write access.
 
     Raises:
-        InputError: A process is writing there.
+        InUseError: A process is writing there.
     """
     try:
         lock = _open_lock(run, os.O_RDONLY)
@@ -106,7 +111,7 @@ def reading(run: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InputError(f"{str(run)!r} is in use by another process; wait for it to end") from error
+            raise InUseError(f"{str(run)!r} is in use by another process; wait for it to end") from error
         yield
 
 

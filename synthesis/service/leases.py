@@ -44,6 +44,9 @@ class LeasedJobs:
         held = sa.exists().where(other.c.state == State.RUNNING, other.c.holds == jobs.c.holds)
         free = sa.select(jobs.c.id).where(jobs.c.state == State.QUEUED, jobs.c.kind.in_(list(kinds)), ~held)
         order = free.order_by(jobs.c.priority.desc(), jobs.c.id).limit(1).with_for_update(skip_locked=True)
+        with self._database.reading() as connection:  # most looks find nothing, and hold up nobody
+            if connection.execute(free.limit(1)).first() is None:
+                return None
         while True:
             try:
                 with self._database.writing() as connection:
@@ -71,6 +74,11 @@ class LeasedJobs:
             change.change(job.id, "started", {"attempt": job.attempts + 1, "worker": job.worker},
                           attempts=job.attempts + 1, started=first, waits=None)
             return change.job(job.id)
+
+    def holds(self, lease: Lease) -> bool:
+        """Whether a lease is still held: its job has neither ended nor been given or taken back."""
+        with self._database.reading() as connection:
+            return connection.execute(sa.select(jobs.c.id).where(*holder(lease))).first() is not None
 
     def renew(self, lease: Lease, seconds: float) -> bool:
         """Hold a lease for longer; False where it is lost, and its work has to stop."""
@@ -125,8 +133,13 @@ class LeasedJobs:
             change.end(job.id, state, result, error)
             return change.job(job.id)
 
-    def release(self, lease: Lease, reason: str) -> Job:
+    def release(self, lease: Lease, reason: str, result: dict[str, Any] | None = None) -> Job:
         """Give a job back that was stopped between blocks: it goes on later, or is canceled where that was asked for.
+
+        Args:
+            lease: The right to do so.
+            reason: Why it was stopped.
+            result: What is there, for a job that is canceled.
 
         Raises:
             LeaseLostError: The lease is lost.
@@ -134,7 +147,7 @@ class LeasedJobs:
         with self._writing() as change:
             job = change.leased(lease)
             if job.cancel:
-                change.end(job.id, State.CANCELED)
+                change.end(job.id, State.CANCELED, result)
             else:
                 change.change(job.id, "stopped", {"reason": reason}, state=State.QUEUED, **FREE)
             return change.job(job.id)

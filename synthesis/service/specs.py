@@ -247,7 +247,7 @@ def parse_spec(tree: Mapping[str, Any]) -> JobSpec:
         return _ANY.validate_python(dict(tree))
     except ValidationError as error:
         kind = tree.get("kind")
-        if kind not in SPECS:
+        if not isinstance(kind, str) or kind not in SPECS:
             raise InputError(f"kind {kind!r} of a job is unknown; known: {', '.join(SPECS)}") from error
-        lines = mistakes(error, SPECS[str(kind)], whole="job", tagged=SPECS)
+        lines = mistakes(error, SPECS[kind], whole="job", tagged=SPECS)
         raise InputError("; ".join(lines[:5])) from error

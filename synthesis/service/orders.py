@@ -1,0 +1,63 @@
+"""What a supervisor tells the process that does a job, as one line of JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from terrasynth.synthesis.service.records import Lease
+from terrasynth.synthesis.service.references import Places
+from terrasynth.synthesis.service.store import JobStore
+
+
+@dataclass(frozen=True)
+class Order:
+    """A job for a process.
+
+    Attributes:
+        job: Its id.
+        token: Of its lease.
+        database: Address of the store.
+        lease_seconds: How long a lease holds unless it is renewed.
+        most_deaths: Deaths in a row after which a job is set aside.
+        runs: The folder of data sets.
+        models: Folder of models that requests may name; None for none.
+        data: Folder of data that requests may name; None for none.
+        endpoints: Language models that requests may name.
+    """
+
+    job: str
+    token: str
+    database: str
+    lease_seconds: float
+    most_deaths: int
+    runs: Path
+    models: Path | None = None
+    data: Path | None = None
+    endpoints: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> Places:
+        """What requests may name."""
+        return Places(self.models, self.data, self.endpoints)
+
+    def store(self) -> JobStore:
+        """The store, opened."""
+        return JobStore(self.database, self.most_deaths)
+
+    def lease(self, store: JobStore) -> Lease:
+        """The right to work on the job."""
+        return Lease(store.get(self.job), self.token)
+
+    def line(self) -> str:
+        """The order as JSON."""
+        return json.dumps(asdict(self), default=str)
+
+    @classmethod
+    def read(cls, line: str) -> Order:
+        """An order from `line`."""
+        tree: dict[str, Any] = json.loads(line)
+        folders = {name: None if tree[name] is None else Path(tree[name]) for name in ("runs", "models", "data")}
+        return cls(**tree | folders | {"endpoints": tuple(tree["endpoints"])})

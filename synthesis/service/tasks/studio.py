@@ -1,0 +1,139 @@
+"""The short jobs "plan", "draw" and "expand"; the models that drew last stay loaded."""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.recipe import Recipe
+from terrasynth.synthesis.service.places import draws_folder, run_folder
+from terrasynth.synthesis.service.references import expander_options, placed
+from terrasynth.synthesis.service.specs import DrawSpec, ExpandSpec, PlanSpec
+from terrasynth.synthesis.service.states import State
+from terrasynth.synthesis.service.tasks.base import Outcome, Work, plain
+
+if TYPE_CHECKING:
+    from terrasynth.synthesis.generators.base import Generator
+
+KEPT = 2  # generators that stay loaded
+
+
+class Studio:
+    """Does short jobs, one after the other."""
+
+    def __init__(self) -> None:
+        self._generators: OrderedDict[str, Generator] = OrderedDict()
+
+    def plan(self, spec: PlanSpec, work: Work) -> Outcome:
+        """Say what a recipe would make and cost.
+
+        Raises:
+            InputError: Something the user has to correct.
+            RunError: The disk is too small.
+        """
+        from terrasynth.synthesis.planning import plan
+
+        out = None if spec.data_set is None else run_folder(work.order.runs, spec.data_set)
+        found = plan(Recipe.parse(placed(spec.recipe, work.order.places)), out)
+        return Outcome(State.SUCCEEDED, {
+            "identity": found.identity, "prompts": plain(found.prompts), "present": found.present,
+            "at_least": found.at_least, "at_most": found.at_most, "seconds": list(found.seconds),
+            "bytes": list(found.bytes), "seconds_per_image": found.seconds_per_picture,
+            "bytes_per_image": found.bytes_per_picture, "free_bytes": found.free_bytes,
+            "runtime": {"device": found.runtime.device, "dtype": found.runtime.dtype,
+                        "micro_batch": found.runtime.micro_batch}, "notes": list(found.notes),
+        })
+
+    def draw(self, spec: DrawSpec, work: Work) -> Outcome:
+        """Draw images into a folder of the job.
+
+        Raises:
+            InputError: No such model, or a prompt that it cannot read.
+            RunError: The machine is short of something.
+        """
+        from terrasynth.synthesis.core.files import write_file
+        from terrasynth.synthesis.core.images import encode
+        from terrasynth.synthesis.execution.unread import Unread, generator_reader
+
+        model = work.order.places.model(spec.model)
+        generator = self._generator(spec, work)
+        read = _read_texts(spec, generator)
+        said = Unread(generator_reader(model, generator.source))
+        said.look(spec.prompts)
+        start = time.perf_counter()
+        drawn = generator.draw(read, spec.seeds)
+        seconds = time.perf_counter() - start
+        names = [f"{number}.png" for number in range(len(read))]
+        folder = draws_folder(work.order.runs, work.order.job)
+        for number, (name, picture) in enumerate(zip(names, drawn.pictures, strict=True)):
+            if number not in drawn.withheld:
+                write_file(folder / name, encode(picture, "png"))
+        knowledge = said.reader.knowledge
+        height, width = drawn.pictures.shape[1:3]
+        return Outcome(State.SUCCEEDED, {
+            "images": names, "seeds": list(spec.seeds), "prompts": list(spec.prompts), "width": width, "height": height,
+            "seconds": seconds, "withheld": list(drawn.withheld), "notes": said.lines(),
+            "unread": [[] if knowledge is None else list(knowledge.unread(text)) for text in spec.prompts],
+            "generator": generator.source.name, **plain(generator.identity()),
+        })
+
+    def expand(self, spec: ExpandSpec, work: Work) -> Outcome:
+        """Write prompts.
+
+        Raises:
+            InputError: No such expander, class or option.
+        """
+        from terrasynth.prompts.registry import load_expander_for
+        from terrasynth.prompts.scenes.ontology import load_ontology
+        from terrasynth.prompts.scenes.wording import resolve_label
+
+        wanted = list(spec.classes) or None
+        writer = load_expander_for(wanted, spec.expander,
+                                   **expander_options(spec.expander, spec.options, work.order.places))
+        labels = writer.classes if wanted is None else tuple(dict.fromkeys(
+            name if name in writer.classes else resolve_label(name, writer.classes, load_ontology("open"))
+            for name in wanted
+        ))
+        each, more = divmod(spec.count, len(labels))
+        portions = [writer.expand(label, spec.seed, spec.start, each + (place < more))
+                    for place, label in enumerate(labels)]
+        turns = [portion[turn] for turn in range(each + 1) for portion in portions if turn < len(portion)]
+        return Outcome(State.SUCCEEDED, {"prompts": [
+            {"label": prompt.label, "text": prompt.text, "captions": list(prompt.captions),
+             "scene": json.loads(prompt.scene), "source": prompt.source} for prompt in turns
+        ]})
+
+    def _generator(self, spec: DrawSpec, work: Work) -> Generator:
+        from terrasynth.synthesis.generators.finding import load_generator
+
+        places = work.order.places
+        settings: dict[str, Any] = {
+            "steps": spec.steps, "guidance": spec.guidance, "height": spec.height, "width": spec.width,
+            "lora": None if spec.lora is None else places.model(spec.lora), "lora_scale": spec.lora_scale,
+            "gsd": spec.gsd, "options": dict(spec.options),
+        }
+        key = json.dumps([spec.model, settings], sort_keys=True)
+        if key not in self._generators:
+            while len(self._generators) >= KEPT:
+                self._generators.popitem(last=False)
+            gc.collect()  # before the next one asks for memory
+            self._generators[key] = load_generator(places.model(spec.model), **settings)
+        self._generators.move_to_end(key)
+        return self._generators[key]
+
+
+def _read_texts(spec: DrawSpec, generator: Generator) -> list[str]:
+    """What the model reads for each prompt."""
+    conditioning = generator.source.conditioning
+    labels = spec.labels or [""] * len(spec.prompts)
+    found = [conditioning.render(text, label) for text, label in zip(spec.prompts, labels, strict=True)]
+    for text in found:
+        tokens, limit = generator.count_tokens(text), generator.token_limit
+        if limit is not None and tokens > limit:
+            raise InputError(f"the prompt has {tokens} tokens and {spec.model!r} reads {limit}: {text[:60]!r}...; "
+                             "shorten it")
+    return found
