@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TOKEN_VARIABLE, TOKEN_BYTES = "TERRASYNTH_TOKEN", 32
 _FOLDER = click.Path(path_type=Path)
 _MIB = 2**20
-EXTRA = ("fastapi", "uvicorn", "sqlalchemy", "prometheus_client", "python_multipart")  # what the extra `service` installs
+EXTRA = ("fastapi", "uvicorn", "sqlalchemy", "prometheus_client", "python_multipart")  # the extra `service`
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from terrasynth.synthesis.service.orders import Order
 
-COMMAND = (sys.executable, "-m", "terrasynth", "work")
+COMMAND = (sys.executable, "-P", "-m", "terrasynth", "work")  # -P: nothing is imported from the current folder
 TAIL_BYTES = 16 * 2**10
 NOT_ITS_FAULT = 75  # exit code (EX_TEMPFAIL): a job that it still has is not to blame, and may go on elsewhere
 

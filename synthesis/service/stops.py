@@ -98,7 +98,11 @@ class Stops:
             raise Stopped
 
     def _read(self) -> None:
-        for line in sys.stdin:
-            self._orders.put(Order.read(line))
+        # Without the lock of `sys.stdin`, on which an interpreter that ends meanwhile would abort.
+        rest = b""
+        while portion := os.read(0, 1 << 16):
+            *lines, rest = (rest + portion).split(b"\n")
+            for line in lines:
+                self._orders.put(Order.read(line.decode()))
         self._orders.put(None)
         self.ask("its supervisor is gone")

@@ -16,8 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from terrasynth.synthesis.core.errors import one_line
 from terrasynth.synthesis.service.children import NOT_ITS_FAULT, Child, ending_of, tail_of
 from terrasynth.synthesis.service.locks import held_by_a_process
@@ -120,7 +118,7 @@ class Supervisor:
         """Whatever goes wrong in a step, the next one is done: children and leases have to be looked after."""
         try:
             step()
-        except (sa.exc.SQLAlchemyError, OSError) as error:
+        except Exception as error:  # and there is nobody above who could do better
             print(f"supervisor: {one_line(error)[:300]}; trying again", file=sys.stderr, flush=True)
             time.sleep(PAUSE_SECONDS)
 
@@ -153,11 +151,14 @@ class Supervisor:
             if waits:
                 self._store.postpone(lease, WAIT_SECONDS, waits)
                 return True
+            place.child = place.child or Child(log_file(settings.runs, lease.job.id))
             self._store.begin(lease)
         except LeaseLostError:
             return True
+        except OSError as error:  # no process can be had, or no file: nothing that the job has done
+            self._store.postpone(lease, WAIT_SECONDS, f"no process can be started: {one_line(error)}")
+            raise
         place.lease, place.renewed, place.looked = lease, time.monotonic(), time.monotonic()
-        place.child = place.child or Child(log_file(settings.runs, lease.job.id))
         place.child.send(Order(
             lease.job.id, lease.token, self._store.address, settings.lease_seconds, settings.most_deaths,
             settings.runs.absolute(), settings.models, settings.data, settings.endpoints,
