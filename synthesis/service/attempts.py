@@ -120,15 +120,17 @@ def _blocks(data_sets: DataSets, name: str, frozen: Frozen) -> Blocks:
 
 def _command(data_sets: DataSets, name: str, label: str, text: str, seed: int) -> str:
     """What draws an image again: a command, or Python where the command has no option for what the recipe says."""
-    settings = data_sets.recipe(name).generator
+    recipe = data_sets.recipe(name)
+    settings, runtime = recipe.generator, recipe.runtime
     parts = data_sets.frozen(name).identity.parts["generator"]
     taken = parts if isinstance(parts, Mapping) else {}
     given = {"lora": settings.lora, "lora_scale": settings.lora_scale if settings.lora else None, "vae": settings.vae,
              "gsd": settings.conditioning.gsd, "steps": taken.get("steps"), "guidance": taken.get("guidance")}
     given = {key: value for key, value in given.items() if value is not None}
-    further = {"scheduler": None if settings.scheduler == "auto" else settings.scheduler, "height": settings.height,
-               "width": settings.width, "options": dict(settings.options) or None}
-    further = {key: value for key, value in further.items() if value is not None}
+    further = {"scheduler": settings.scheduler, "height": settings.height,
+               "width": settings.width, "options": dict(settings.options) or None, "dtype": runtime.dtype,
+               "device": runtime.device, "exact": runtime.exact}
+    further = {key: value for key, value in further.items() if value not in (None, "auto")}
     if further.keys() - {"options"}:
         named = "".join(f", {key}={value!r}" for key, value in (given | further).items())
         return f"load_generator({settings.model!r}{named}).generate([{text!r}], seeds=[{seed}])"

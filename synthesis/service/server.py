@@ -70,6 +70,16 @@ class PatientProtocol(H11Protocol):
             self._deadline = None
 
 
+class StreamingServer(uvicorn.Server):
+    """A server whose open streams end with it: uvicorn waits for answers that are being sent, and these have no end."""
+
+    @override
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        app: Any = self.config.app
+        await app.state.service.streams.close()
+        await super().shutdown(sockets)
+
+
 def listening(settings: ServiceSettings) -> socket.socket:
     """A socket on the address of the settings.
 
@@ -102,7 +112,7 @@ def make_server(app: FastAPI, settings: ServiceSettings) -> uvicorn.Server:
         server_header=False, proxy_headers=False, timeout_keep_alive=IDLE_SECONDS, timeout_graceful_shutdown=5,
         limit_concurrency=CONNECTIONS + settings.streams, h11_max_incomplete_event_size=HEADER_BYTES,
     )
-    return uvicorn.Server(config)
+    return StreamingServer(config)
 
 
 def serve(app: FastAPI, settings: ServiceSettings, on_start: Callable[[str], None] | None = None) -> None:
