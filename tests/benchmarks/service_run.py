@@ -2,8 +2,8 @@
 
     python tests/benchmarks/service_run.py --repeat 3 --set target.per_class=12
 
-Makes the data set of the recipe `demo` by `terrasynth run` and as a job of a supervisor in turn, each in a folder of its
-own, and compares their files. A job counts from the moment before it is created to the moment at which it has ended.
+Makes the data set of the recipe `demo` by `terrasynth run` and as a job of a supervisor in turn, each in a folder of
+its own, and compares their files. A job counts from before it is created until it has ended.
 Prints wall seconds and processor seconds of each pair, and the ratio of their medians. Exit code 1 when the job takes
 more than 1.03 times the processor time, which other work on the machine does not move as it moves the wall clock, or
 when `data/` is not the same.
