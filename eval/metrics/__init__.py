@@ -1,6 +1,6 @@
 """Metrics as functions of arrays, each against its published definition."""
 
 __all__ = [
-    "coverage", "diversity", "figure", "floors", "frechet", "inception_score", "intervals", "kernel_distances",
-    "moments", "picture_quality", "quality_calibration", "random_keep", "realism", "retrieval",
+    "agreement", "coverage", "diversity", "figure", "floors", "frechet", "inception_score", "intervals",
+    "kernel_distances", "moments", "picture_quality", "quality_calibration", "random_keep", "realism", "retrieval",
 ]
