@@ -251,6 +251,15 @@ class Recipe(_Settings):
     unknown: Literal["warn", "refuse"] = "warn"
     identity: str | None = None
 
+    @field_validator("filters")
+    @classmethod
+    def _last_where_it_belongs(cls, filters: list[AnyFilter]) -> list[AnyFilter]:
+        for each in filters[:-1]:
+            if each.last:
+                raise ValueError(f"has another filter after {each.kind}, which judges what all others let pass; list "
+                                 "it once, as the last")
+        return filters
+
     @classmethod
     def load(cls, source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         """Read a recipe.

@@ -21,7 +21,7 @@ from terrasynth.synthesis.core.round_robin import round_robin
 from terrasynth.synthesis.execution.unread import Unread, readers_of, unread_by
 from terrasynth.synthesis.filters import AnyFilter
 from terrasynth.synthesis.ledger.decision_table import files_read
-from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, ClassDecisions, Decision
+from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, UNREVIEWED, ClassDecisions, Decision
 
 if TYPE_CHECKING:
     from terrasynth.eval.pages.charts import ScoreHistogram
@@ -225,5 +225,5 @@ def examples(
 def _judged(decided: ClassDecisions, accepted: bool) -> Iterator[tuple[str, Decision]]:
     for index in range(decided.blocks):
         for decision in decided.block(index):
-            if decision.accepted is accepted and decision.reason not in NOT_JUDGED:
+            if decision.accepted is accepted and decision.reason not in (*NOT_JUDGED, UNREVIEWED):
                 yield decided.label, decision

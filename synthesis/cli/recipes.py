@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -71,7 +72,10 @@ def run(recipe: str, out: Path, repair: bool, shrink: bool, overrides: Sequence[
         raise RunError("stopped before the targets were reached; run the same command again to carry on")
     if result.missed:
         missed = ", ".join(f"{count.label} ({count.accepted} of {count.target})" for count in result.missed)
+        waits = any(each.kind == "review" and each.undecided == "drop" for each in loaded.filters)
         raise RunError(
+            f"target missed by {missed}: the filter review takes only what somebody has looked at; `terrasynth review "
+            f"{shlex.quote(str(out))}` shows what waits, and the same command takes it up" if waits else
             f"target missed by {missed} after {loaded.target.max_attempts} attempts each; "
             "raise target.max_attempts or loosen a filter, and run again"
         )

@@ -68,7 +68,7 @@ class BlockMaker:
             InputError: A filter's model does not exist.
         """
         self.recipe, self.identity, self.source, self.blocks, self.runtime = recipe, identity, source, blocks, runtime
-        self.encoders = Encoders(recipe, runtime.device)
+        self.encoders = Encoders(recipe, runtime.device, blocks.root, identity)
         self._prompts, self._record = prompts, record
         self._draws = False
 

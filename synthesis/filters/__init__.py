@@ -20,15 +20,16 @@ from terrasynth.synthesis.filters.base import THUMBNAIL, ClassJudge, FilterSetti
 from terrasynth.synthesis.filters.duplicate import DuplicateFilter
 from terrasynth.synthesis.filters.near_copy import NearCopyFilter
 from terrasynth.synthesis.filters.quality import QualityFilter
+from terrasynth.synthesis.filters.review import ReviewFilter
 from terrasynth.synthesis.filters.scene import SceneFilter
 
 __all__ = [
     "BUILT_IN", "DEFAULT_ENCODER", "FILTERS", "THUMBNAIL", "AlignmentFilter", "AnyFilter", "ClassJudge",
-    "DuplicateFilter", "FilterSettings", "Measurements", "Measurer", "NearCopyFilter", "QualityFilter", "SceneFilter",
-    "Source", "base", "measurers", "training_features", "why_not",
+    "DuplicateFilter", "FilterSettings", "Measurements", "Measurer", "NearCopyFilter", "QualityFilter", "ReviewFilter",
+    "SceneFilter", "Source", "base", "measurers", "training_features", "why_not",
 ]
 
-BuiltIn = AlignmentFilter | SceneFilter | QualityFilter | DuplicateFilter | NearCopyFilter
+BuiltIn = AlignmentFilter | SceneFilter | QualityFilter | DuplicateFilter | NearCopyFilter | ReviewFilter
 BUILT_IN: Mapping[str, type[FilterSettings]] = {
     member.model_fields["kind"].default: member for member in get_args(BuiltIn)
 }

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from terrasynth.synthesis.core.errors import RunError
+from terrasynth.synthesis.core.identity import Identity
 
 THUMBNAIL = "thumbnail"
 EMBEDDINGS, PROBABILITIES, QUALITY, DETAIL = "embeddings", "probabilities", "quality", "detail"
+NOTHING = ""
+"""What a filter measures that looks at no image."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,11 @@ class Measurements:
         return self._take(chosen)
 
     @staticmethod
+    def none(rows: int) -> Measurements:
+        """Those of a filter that looks at no image."""
+        return Measurements(NOTHING, np.empty((rows, 0), np.float32))
+
+    @staticmethod
     def joined(parts: Sequence[Measurements]) -> Measurements:
         """Those of several blocks by one model, at least one, in order."""
         kind = parts[0].kind
@@ -98,7 +106,7 @@ class Source:
 
     Attributes:
         gives: Kind of the measurements: `EMBEDDINGS`, `PROBABILITIES`, `QUALITY`, `DETAIL`, or a word of its own where
-            a filter brings its own measurer.
+            a filter brings its own measurer; `NOTHING` where it looks at no image.
         reference: Model reference, or "thumbnail"; "" for what needs no model.
     """
 
@@ -157,6 +165,14 @@ class ClassJudge(ABC):
     def passes(self, score: float | None) -> bool:
         """Whether an attempt with this score may stay."""
 
+    def waits(self, score: float | None) -> bool:
+        """Whether somebody has yet to say if an attempt may stay that does not pass with this score.
+
+        Attempts that wait and are passed by all other filters count among those that a target asks for: no further
+        ones are drawn in their place.
+        """
+        return False
+
     def keep(self, row: int) -> None:  # noqa: B027 - most filters remember nothing
         """The row of the block was accepted by every filter; called once for each accepted row, in order of k."""
 
@@ -169,12 +185,14 @@ class FilterSettings(BaseModel, ABC):
         against_copies: The filter is there for variety, not for quality; its control looks at variety too.
         asks: Role of its model where texts or classes are given to it: "encoder" reads texts, "classifier" knows
             classes, "" does neither.
+        last: It has to be the last filter of a recipe, and the only one of its kind.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     places: ClassVar[tuple[str, ...]] = ("encoder",)
     against_copies: ClassVar[bool] = False
     asks: ClassVar[Literal["", "encoder", "classifier"]] = ""
+    last: ClassVar[bool] = False
 
     kind: str
 
@@ -195,6 +213,21 @@ class FilterSettings(BaseModel, ABC):
 
         Args:
             device: A torch device.
+        """
+        return None
+
+    def read_run(self, root: Path, identity: Identity) -> Any:  # noqa: ANN401 - whatever its judges take
+        """What the filter reads in the run directory that it judges; its judges get it in place of a model.
+
+        It is read once for all classes. None for a filter that reads nothing there.
+
+        Args:
+            root: The run directory, which may not exist yet.
+            identity: Of the run.
+
+        Raises:
+            InputError: What lies there belongs to another run.
+            RunError: It is damaged.
         """
         return None
 
@@ -222,7 +255,7 @@ class FilterSettings(BaseModel, ABC):
 
         Args:
             label: The class.
-            model: What `source` names, loaded; its calibration may set the threshold.
+            model: What `source` names, loaded, whose calibration may set the threshold; or what `read_run` gave.
             scratch: A folder on the run's disk for temporary files.
         """
 

@@ -1,6 +1,6 @@
 """The run directory: blocks, attempts, decisions, shards and notes; no other room knows a path inside a run."""
 
 __all__ = [
-    "attempts", "blocks", "decision_table", "decisions", "directory", "finished", "frozen", "keeping",
-    "measuring", "one_attempt", "pictures", "shards", "stored",
+    "attempts", "blocks", "decision_table", "decisions", "directory", "finished", "frozen", "judged_rows",
+    "keeping", "measuring", "one_attempt", "pictures", "shards", "stored",
 ]

@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from terrasynth.synthesis.core.files import replacing
-from terrasynth.synthesis.filters import BUILT_IN
 from terrasynth.synthesis.ledger.decisions import ClassDecisions
+
+ALWAYS = ("alignment", "duplicate", "near_copy", "quality", "scene")
+"""Filters whose scores every data set has a field for; one more would change the rows of runs without it."""
 
 
 def files_read(classes: Sequence[ClassDecisions]) -> dict[str, list[Mapping[str, object]]]:
@@ -27,8 +29,8 @@ def files_read(classes: Sequence[ClassDecisions]) -> dict[str, list[Mapping[str,
 
 
 def score_names(filter_names: Sequence[str]) -> list[str]:
-    """The fields of a row's `scores`: every filter of this package, so that they stay, then others of the recipe."""
-    return list(dict.fromkeys([*sorted(BUILT_IN), *filter_names]))
+    """The fields of a row's `scores`: filters that most runs use, so that they stay, then others of the recipe."""
+    return list(dict.fromkeys([*ALWAYS, *filter_names]))
 
 
 def write_decisions(

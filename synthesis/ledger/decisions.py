@@ -19,9 +19,9 @@ from terrasynth.synthesis.filters.base import NamedJudge
 from terrasynth.synthesis.recipe import KeptRows
 
 BEYOND_TARGET, BEYOND_MAX_ATTEMPTS, UNDECIDED = "beyond_target", "beyond_max_attempts", "undecided"
-WITHHELD = "withheld"
+WITHHELD, UNREVIEWED = "withheld", "unreviewed"
 NOT_JUDGED = (BEYOND_TARGET, BEYOND_MAX_ATTEMPTS, UNDECIDED)
-_ACCEPTED, _BEYOND_TARGET, _BEYOND_MAX, _WITHHELD = 0, -1, -2, 127
+_ACCEPTED, _BEYOND_TARGET, _BEYOND_MAX, _UNREVIEWED, _WITHHELD = 0, -1, -2, 126, 127
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Decision:
         k: The attempt's place in its class.
         accepted: Whether it is in the data set.
         reason: The filter that it failed, "withheld" where the model's safety checker made the image black,
+            "unreviewed" where every filter lets it pass but one that waits for somebody to look at it,
             "beyond_target", "beyond_max_attempts", or "undecided" where a run was stopped before a threshold that
             comes from the class's first attempts was known; None when accepted.
         scores: By filter name; None where the filter had nothing to compare with or was not asked.
@@ -67,7 +68,7 @@ class ClassDecisions:
         self._most_rows = max(per_class, kept.rows if kept else 0)
         self._kept_attempts = kept.attempts if kept else 0
         self._most_attempts = max(max_attempts, self._kept_attempts)
-        self._accepted = 0
+        self._accepted = self._unreviewed = 0
         self._judged = 0
         self._attempts = 0
         self._rows: list[int] = []
@@ -85,7 +86,7 @@ class ClassDecisions:
     @property
     def done(self) -> bool:
         """Whether no further attempt has to be made."""
-        met = self._accepted >= self._per_class or self._attempts >= self._max_attempts
+        met = self._accepted + self._unreviewed >= self._per_class or self._attempts >= self._max_attempts
         return met and (self._accepted >= self._most_rows or self._attempts >= self._kept_attempts)
 
     @property
@@ -153,8 +154,10 @@ class ClassDecisions:
         for place, each in enumerate(self._judges):
             score = each.judge.score(row)
             scores[place] = np.nan if score is None else score
-            if code == _ACCEPTED and not each.judge.passes(score):
-                code = place + 1
+            if code in (_ACCEPTED, _UNREVIEWED) and not each.judge.passes(score):
+                code = _UNREVIEWED if each.judge.waits(score) else place + 1
+        if code == _UNREVIEWED:
+            self._unreviewed += 1
         if code == _ACCEPTED:
             self._accepted += 1
             for each in self._judges:
@@ -191,7 +194,8 @@ class ClassDecisions:
         codes = np.concatenate([np.zeros(0, np.int8), *self._codes])
         scores = np.concatenate([np.zeros(0, np.float32), *(block[:, place] for block in self._scores)])
         known = ~np.isnan(scores)
-        return scores[known & (codes == _ACCEPTED)], scores[known & (codes > _ACCEPTED)]
+        rejected = (codes > _ACCEPTED) & (codes != _UNREVIEWED)
+        return scores[known & (codes == _ACCEPTED)], scores[known & rejected]
 
     def __iter__(self) -> Iterator[Decision]:
         for index in range(self.blocks):
@@ -199,7 +203,7 @@ class ClassDecisions:
 
     def _reason(self, code: int) -> str | None:
         named = {_ACCEPTED: None, _BEYOND_TARGET: BEYOND_TARGET, _BEYOND_MAX: BEYOND_MAX_ATTEMPTS,
-                 _WITHHELD: WITHHELD}
+                 _UNREVIEWED: UNREVIEWED, _WITHHELD: WITHHELD}
         return named[code] if code in named else self._judges[code - 1].name
 
     def _named(self, scores: NDArray[np.float32]) -> dict[str, float | None]:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from terrasynth.synthesis.core.errors import InputError, RunError
-from terrasynth.synthesis.core.identity import digest
+from terrasynth.synthesis.core.identity import Identity, digest
 from terrasynth.synthesis.core.images import decode_all
 from terrasynth.synthesis.core.quiet import quiet
 from terrasynth.synthesis.filters import Measurements, Measurer, Source
-from terrasynth.synthesis.filters.base import NamedJudge
+from terrasynth.synthesis.filters.base import NOTHING, NamedJudge
 from terrasynth.synthesis.filters.measurers import MEASURED, load_measurer
 from terrasynth.synthesis.ledger.stored import StoredBlock
 from terrasynth.synthesis.recipe import Recipe
@@ -25,26 +25,44 @@ class Encoders:
         keys: Of all, each once.
     """
 
-    def __init__(self, recipe: Recipe, device: str) -> None:
+    def __init__(self, recipe: Recipe, device: str, root: Path, identity: Identity) -> None:
+        """Load what the filters measure with, and what they read in the run.
+
+        Args:
+            recipe: Its filters.
+            device: Where models run.
+            root: The run directory.
+            identity: Of the run.
+
+        Raises:
+            InputError: A model does not exist, or a file of the run belongs to another.
+            RunError: A file that a filter reads in the run is damaged.
+        """
         sources = [each.source for each in recipe.filters]
         loaded: dict[Source, Measurer] = {}
-        measurers = []
+        self._recipe = recipe
+        self._keys: list[str] = []
+        self._by_key: dict[str, Measurer] = {}
+        self._kinds: dict[str, str] = {}
+        self._read: list[Any] = [settings.read_run(root, identity) for settings in recipe.filters]
         with quiet():
             for source, settings in zip(sources, recipe.filters, strict=True):
+                if source.gives == NOTHING:
+                    self._keys.append(NOTHING)
+                    continue
                 own = None if source.gives in MEASURED else settings.own_measurer(device)
                 if own is None and source not in loaded:
                     loaded[source] = load_measurer(source, device)
-                measurers.append(loaded[source] if own is None else own)
-        self._recipe = recipe
-        self._keys = [digest(measurer.identity()) for measurer in measurers]
-        self._by_key = dict(zip(self._keys, measurers, strict=True))
-        self._kinds = {key: source.gives for key, source in zip(self._keys, sources, strict=True)}
-        for key, source in zip(self._keys, sources, strict=True):
-            if source.gives != self._kinds[key]:
-                raise InputError(f"one model is said to give {source.gives!r} and {self._kinds[key]!r}; what measures "
-                                 "two kinds has two identities")
-        self.primary = self._keys[0] if self._keys else None
-        self.keys = tuple(dict.fromkeys(self._keys))
+                measurer = loaded[source] if own is None else own
+                key = digest(measurer.identity())
+                self._keys.append(key)
+                self._by_key[key] = measurer
+                kind = self._kinds.setdefault(key, source.gives)
+                if source.gives != kind:
+                    raise InputError(f"one model is said to give {source.gives!r} and {kind!r}; what measures two "
+                                     "kinds has two identities")
+        self.keys = tuple(self._by_key)
+        self.primary = self.keys[0] if self.keys else None
 
     def check(self, labels: Sequence[str]) -> None:
         """Check that every filter can judge every class.
@@ -54,7 +72,7 @@ class Encoders:
         """
         most = self._recipe.target.max_attempts
         for settings, key in zip(self._recipe.filters, self._keys, strict=True):
-            settings.check(labels, self._by_key[key].model)
+            settings.check(labels, self._model(key))
             if settings.needs > most:
                 raise InputError(
                     f"calibrate_on {settings.needs} of the {settings.kind} filter is more than target.max_attempts "
@@ -72,14 +90,18 @@ class Encoders:
 
     def judges(self, label: str, scratch: Path) -> list[NamedJudge]:
         """Fresh judges for one class, in the recipe's order."""
+        models = [self._model(key) if read is None else read for key, read in zip(self._keys, self._read, strict=True)]
         return [
-            NamedJudge(name, key, settings.judge(label, self._by_key[key].model, scratch))
-            for name, key, settings in zip(self._recipe.filter_names, self._keys, self._recipe.filters, strict=True)
+            NamedJudge(name, key, settings.judge(label, model, scratch)) for name, key, settings, model in zip(
+                self._recipe.filter_names, self._keys, self._recipe.filters, models, strict=True)
         ]
 
     def model_of(self, name: str) -> Any:  # noqa: ANN401 - an encoder, a classifier, or None
         """The model that a filter measures with, by the filter's name; None where it needs none."""
-        return self._by_key[self._keys[self._recipe.filter_names.index(name)]].model
+        return self._model(self._keys[self._recipe.filter_names.index(name)])
+
+    def _model(self, key: str) -> Any:  # noqa: ANN401 - as `model_of`
+        return self._by_key[key].model if key in self._by_key else None
 
     def measure(self, key: str, images: Sequence[bytes], texts: Sequence[str]) -> Measurements:
         """Measure stored images; what was stored is what is judged, so that judging again gives the same.
@@ -99,6 +121,8 @@ class Encoders:
 
     def of_block(self, block: StoredBlock, key: str) -> Measurements:
         """What a model says about a block: taken from where it is known, else measured and kept."""
+        if key == NOTHING:
+            return Measurements.none(block.blocks.block_size)
         known = self.known(block, key)
         if known is None:
             known = self.measure(key, block.content.images, block.content.texts)

@@ -2,5 +2,5 @@
 
 __all__ = [
     "calibration", "copies", "downstream", "evaluation", "evaluation_page", "filters", "guidance", "protocols",
-    "prototypes", "reference", "trainings",
+    "prototypes", "reference", "review", "trainings",
 ]

@@ -20,7 +20,7 @@ from terrasynth.synthesis.core.records import RecordError
 from terrasynth.synthesis.core.round_robin import round_robin
 from terrasynth.synthesis.ledger.blocks import UNREADABLE
 from terrasynth.synthesis.ledger.decision_table import score_names
-from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, WITHHELD
+from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, UNREVIEWED, WITHHELD
 from terrasynth.synthesis.ledger.finished import Finished
 from terrasynth.synthesis.ledger.shards import READ
 from terrasynth.synthesis.verify.blocks import FILE_NAME, missing_block
@@ -131,7 +131,7 @@ def read_decisions(run: CheckedRun) -> tuple[Decisions | None, list[Fault]]:
 def _add(run: CheckedRun, classes: dict[str, RecordedDecisions], names: tuple[str, ...], batch: pa.RecordBatch) -> str:
     """Take in some rows; returns what is wrong with them, or nothing."""
     kept: dict[str, tuple[list[int], list[list[float]]]] = {}
-    reasons = {*NOT_JUDGED, WITHHELD, *names}
+    reasons = {*NOT_JUDGED, UNREVIEWED, WITHHELD, *names}
     for row in batch.to_pylist():
         decided = classes.setdefault(row["label"], RecordedDecisions())
         place = f"attempt {row['k']} of class {row['label']!r}"

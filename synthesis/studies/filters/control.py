@@ -172,7 +172,7 @@ def control_filters(
     if not attempts.labels:
         raise InputError(f"{str(run)!r} holds no attempts under blocks/; run its recipe first")
     with locked(run):
-        encoders = Encoders(wanted, device)
+        encoders = Encoders(wanted, device, run, opened.frozen.identity)
         encoders.check(sorted(set(attempts.labels)))
         passed = {name: _decide(attempts, encoders, [name], run) for name in wanted.filter_names}
         together = _decide(attempts, encoders, recipe.filter_names, run) if len(recipe.filters) > 1 else None

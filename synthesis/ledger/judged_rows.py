@@ -1,0 +1,122 @@
+"""The attempts of a run as `decisions.parquet` has them: which the filters let pass, and which one did not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from terrasynth.synthesis.core import layout
+from terrasynth.synthesis.core.errors import InputError, RefusedError, RunError, one_line, refusal
+from terrasynth.synthesis.ledger.blocks import UNREADABLE
+from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, UNREVIEWED, WITHHELD
+from terrasynth.synthesis.review.standing import Standing
+
+REVIEW = "review"
+
+
+@dataclass(frozen=True)
+class JudgedRows:
+    """All attempts of a run, class by class in the order in which they were drawn.
+
+    Attributes:
+        ids: Of the N attempts.
+        labels: Their classes.
+        ks: Their places in their classes.
+        reasons: Why each is not in the data set, as `terrasynth.synthesis.ledger.decisions.Decision` says; None
+            where it is.
+        scores: By name of a filter that scored any, float32 (N,), NaN where it was not asked.
+    """
+
+    ids: Sequence[str]
+    labels: Sequence[str]
+    ks: Sequence[int]
+    reasons: Sequence[str | None]
+    scores: Mapping[str, NDArray[np.float32]]
+
+    @classmethod
+    def read(cls, root: Path) -> JudgedRows:
+        """Those of a run; a file that was read before and has not changed is not read again.
+
+        Raises:
+            InputError: The run has decided on nothing yet.
+            RunError: The file is damaged.
+            RefusedError: It may be whole and cannot be read.
+        """
+        path = root / layout.DECISIONS
+        try:
+            found = path.stat()
+        except FileNotFoundError as error:
+            raise InputError(f"{str(root)!r} has no {layout.DECISIONS}, so its run has decided on no image yet; run it "
+                             "first") from error
+        return _read(path, (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
+
+    @cached_property
+    def places(self) -> Mapping[str, int]:
+        """The place of each attempt here, by id."""
+        return {row: place for place, row in enumerate(self.ids)}
+
+    @cached_property
+    def passed(self) -> NDArray[np.bool_]:
+        """(N,): every filter but the review lets it pass."""
+        return np.array([reason in (None, REVIEW, UNREVIEWED) for reason in self.reasons], np.bool_)
+
+    @cached_property
+    def shown(self) -> NDArray[np.bool_]:
+        """(N,): it was judged, and its picture is there to be seen."""
+        return np.array([reason not in (*NOT_JUDGED, WITHHELD) for reason in self.reasons], np.bool_)
+
+    def filter_says(self, name: str, names: Sequence[str]) -> NDArray[np.int64]:
+        """What a filter said of each attempt: 1 to keep it, 0 not to, -1 where one before it had rejected it.
+
+        Args:
+            name: The filter.
+            names: All filters of the run, in order.
+        """
+        later = {*names[names.index(name) + 1:], None, UNREVIEWED}
+        return np.array([0 if reason == name else 1 if reason in later else -1 for reason in self.reasons], np.int64)
+
+
+def count_pending(rows: JudgedRows, standing: Standing) -> int:
+    """Images of which a review says something else than the run's decisions took from it.
+
+    Args:
+        rows: The attempts of a run whose recipe has the filter `review`.
+        standing: What stands of its review.
+    """
+    noted = rows.scores.get(REVIEW, np.full(len(rows.ids), np.nan, np.float32))
+    before = {rows.ids[place]: noted[place] for place in np.flatnonzero(~np.isnan(noted)).tolist()}
+    said = {row: np.float32(score) for row in standing.verdicts
+            if row in rows.places and rows.shown[rows.places[row]] and (score := standing.score(row)) is not None}
+    return sum(before.get(row) != said.get(row) for row in before.keys() | said.keys())
+
+
+@lru_cache(maxsize=2)
+def _read(path: Path, stamp: tuple[int, ...]) -> JudgedRows:
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            table = file.read(columns=["id", "label", "k", "reason", "scores"], use_threads=False)
+        scores = table.column("scores").combine_chunks()
+        named = {field.name: scores.field(field.name).to_numpy(zero_copy_only=False).astype(np.float32)
+                 for field in scores.type}
+        plain = {name: table.column(name).to_pylist() for name in ("id", "k")}
+        plain |= {name: _shared(table.column(name)) for name in ("label", "reason")}
+    except (*UNREADABLE, KeyError, AttributeError, TypeError) as error:
+        if why := refusal(error):
+            raise RefusedError(f"{path} cannot be read: {why}") from error
+        raise RunError(f"{path} cannot be read ({one_line(error)[:120]}); `terrasynth verify --repair` writes it again"
+                       ) from error
+    return JudgedRows(plain["id"], plain["label"], plain["k"], plain["reason"],
+                      {name: values for name, values in named.items() if not np.isnan(values).all()})
+
+
+def _shared(column: pa.ChunkedArray) -> list[str | None]:
+    """The texts of a column, of which equal ones are one object."""
+    known: dict[str | None, str | None] = {}
+    return [known.setdefault(text, text) for text in column.to_pylist()]
