@@ -10,10 +10,13 @@ from terrasynth.synthesis.service.page import (
     job_pages,
     new_page,
     pages,
+    publish_page,
+    review_page,
     threshold_page,
     try_page,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (pages.router, data_set_pages.router, job_pages.router, new_page.router,
-                                  threshold_page.router, try_page.router, compare_page.router)
+                                  threshold_page.router, try_page.router, compare_page.router,
+                                  publish_page.router, review_page.router)
 """What the app includes beside the routes for programs."""

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from fastapi import Depends, Request
 from starlette.responses import RedirectResponse, Response
 
+from terrasynth.synthesis.service.admission import check_job
 from terrasynth.synthesis.service.context import ServiceOf
 from terrasynth.synthesis.service.page.pages import page_router
 from terrasynth.synthesis.service.page.rendering import render
@@ -15,6 +16,7 @@ from terrasynth.synthesis.service.page.typed import Typed, typed_form
 from terrasynth.synthesis.service.records import Job
 from terrasynth.synthesis.service.routes import data_sets, jobs
 from terrasynth.synthesis.service.routes.parameters import DataSetName, JobId
+from terrasynth.synthesis.service.specs import RunSpec
 from terrasynth.synthesis.service.states import ENDED
 
 SEE_OTHER = 303
@@ -47,6 +49,15 @@ def log(request: Request, service: ServiceOf, job_id: JobId) -> Response:
     """What its processes printed."""
     text = bytes(jobs.log(service, job_id).body).decode()
     return render(request, "log.html.j2", job=service.store.get(job_id), log=text)
+
+
+@router.post("/data-sets/{name}/run-again")
+def run_again(service: ServiceOf, name: DataSetName, form: Annotated[Typed, Depends(typed_form)]) -> Response:
+    """Go on with a data set by its own recipe: what has changed beside it, such as a review, is taken up."""
+    spec = RunSpec(kind="run", data_set=name)
+    check_job(spec, service.places, service.data_sets)
+    made, _ = service.store.create(spec, key=form.get("key", ("",))[0][:64] or None)
+    return RedirectResponse(f"/jobs/{made.id}", SEE_OTHER)
 
 
 @router.post("/data-sets/{name}/delete")

@@ -55,7 +55,7 @@ class _Draft:
 def new(
     request: Request, service: ServiceOf, grown: Annotated[str, Query(alias="from", max_length=96)] = "",
     job: Annotated[str, Query(pattern="^([0-9a-z]{26})?$")] = "", name: Annotated[str, Query(max_length=96)] = "",
-    filter_: Annotated[str, Query(alias="filter", max_length=96)] = "",
+    add: Annotated[str, Query(max_length=96)] = "",
 ) -> Response:
     """A new data set, the next step of one that is there, or a draft whose plan is being made."""
     if job:
@@ -68,9 +68,10 @@ def new(
         draft = _Draft(tree, data_set, data_set in service.data_sets.names(), plan=plan)
     elif grown:
         draft = _Draft(named(service.data_sets.recipe(grown).tree(), service.places), grown, grows=True)
+        if add:
+            recipe_form.add_filter(draft.tree, add)
     else:
         draft = _Draft(recipe_form.beginning(), _free_name(service))
-        draft.tree["name"] = draft.data_set
     return _shown(request, service, draft)
 
 
@@ -87,7 +88,7 @@ def change(request: Request, service: ServiceOf, form: Form) -> Response:
         if act == "yaml":
             draft.tree = recipe_form.beginning()
         return _shown(request, service, draft, pasted=form.get("yaml", ("",))[0])
-    draft.tree = tree
+    draft.tree = tree = {"name": data_set, **tree} if data_set else tree
     if act == "add-filter":
         recipe_form.add_filter(tree, form.get("kind", ("",))[0])
     elif act == "remove-filter":

@@ -110,7 +110,7 @@ def classes_shown(tree: Mapping[str, Any]) -> tuple[SceneClass, ...]:
 def beginning() -> dict[str, Any]:
     """What the form of a new data set begins with: the shipped recipe, with fewer images."""
     tree = Recipe.load(SHIPPED / "demo.yaml").tree()
-    return {"name": "my-data-set", "generator": {"model": tree["generator"]["model"]}, "filters": tree["filters"],
+    return {"generator": {"model": tree["generator"]["model"]}, "filters": tree["filters"],
             "prompts": {"classes": ["beach", "forest", "harbor"]}, "target": {"per_class": 20, "max_attempts": 80}}
 
 

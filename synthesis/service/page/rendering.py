@@ -108,8 +108,12 @@ def score(value: float | None) -> str:
 
 
 def _asset(name: str) -> str:
-    """The address of a file beside the pages; another where its content is another."""
-    return f"/static/{name}?{static_files()[name][1]}"
+    """The address of a file beside the pages; another where its content is another.
+
+    Scripts import each other by their plain names, and a module under two addresses would run twice.
+    """
+    _, digest = static_files()[name]
+    return f"/static/{name}" if name.endswith(".js") else f"/static/{name}?{digest}"
 
 
 @cache

@@ -130,7 +130,9 @@ function follow() {
       const now = $(`[data-follow="${CSS.escape(address)}"]`);
       if (!now) { stream.close(); return; }
       const found = await page(now.dataset.refresh || location.href);
-      if (found) swap(found, names(now));
+      if (!found) return;
+      if (names(now).some((id) => found.getElementById(id))) swap(found, names(now));
+      else location.assign(found.address);  // the data set of a job has a page by now
     };
     const told = (event) => {
       if (event.type === "ended") stream.close();
