@@ -58,7 +58,7 @@ def create_app(settings: ServiceSettings, store: JobStore) -> FastAPI:
     app.state.service = service
     for router in (*ROUTERS, *PAGES):
         app.include_router(router)
-    install_problems(app, ERRORS)
+    install_problems(app, ERRORS, (*ROUTERS, *PAGES))
     app.openapi = functools.partial(described, app)  # type: ignore[method-assign]
     # The last one added is asked first: nothing of a request is read that may not be made.
     app.add_middleware(BodyLimits, settings=settings)

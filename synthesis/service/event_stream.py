@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
-from starlette.background import BackgroundTask
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -28,8 +27,8 @@ class EventStreamResponse(Response):
 
     media_type = MEDIA_TYPE
 
-    def __init__(self, events: AsyncIterator[Sequence[StoredEvent]], background: BackgroundTask | None = None) -> None:
-        super().__init__(b"", 200, {"X-Accel-Buffering": "no"}, MEDIA_TYPE, background)
+    def __init__(self, events: AsyncGenerator[Sequence[StoredEvent]]) -> None:
+        super().__init__(b"", 200, {"X-Accel-Buffering": "no"}, MEDIA_TYPE)
         del self.headers["content-length"]
         self._events = events
 
@@ -53,7 +52,7 @@ class EventStreamResponse(Response):
             async for events in self._events:
                 await _send(send, "".join(map(encoded, events)) or ": nothing new\n\n")
         finally:
-            await self._events.aclose()  # type: ignore[attr-defined]
+            await self._events.aclose()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -38,6 +38,10 @@ class BodyLimits:
         await self._app(scope, _given(body, receive), send)
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # A proxy before us might believe the other one, and take the end of this request for another.
+            raise Problem(400, "two_lengths", "the request tells the length of its body in two ways; send either "
+                          "Content-Length or Transfer-Encoding", CLOSE)
         most = self._settings.body_bytes
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length[:20]) > most:

@@ -8,12 +8,14 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from terrasynth.synthesis.recipe import Recipe
 from terrasynth.synthesis.service.problems import MEDIA_TYPE, ProblemDocument
 
 ABOUT = """Makes, shows, judges and publishes data sets of remote-sensing images.
 
 A job is created once, is durable when the answer comes, and is followed by server-sent events. Errors are problem
 documents (RFC 9457). Where the server has a token, every request shows it as `Authorization: Bearer TOKEN`."""
+WITH_RECIPE = ("RunSpec", "PlanSpec", "PlanRequest")
 ANSWERS: Mapping[str, str] = {
     "400": "The body is no JSON",
     "401": "The token is missing or wrong",
@@ -23,7 +25,9 @@ ANSWERS: Mapping[str, str] = {
     "409": "It does not go together with what is there",
     "413": "The body is too long",
     "422": "The request is wrong",
-    "503": "The server has no room for this at present, or cannot read what it needs",
+    "429": "The server has no room for this at present",
+    "431": "The headers are too long",
+    "503": "The system does not let the server read what it needs",
 }
 
 
@@ -34,11 +38,19 @@ def described(app: FastAPI) -> dict[str, Any]:
         schemas = found.setdefault("components", {}).setdefault("schemas", {})
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
-        schemas["ProblemDocument"] = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+        for model in (ProblemDocument, Recipe):
+            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas.update(schema.pop("$defs", {}))
+            schemas[model.__name__] = schema
+        for name in WITH_RECIPE:  # plain data to the store, so that a job keeps what was sent
+            told = schemas[name]["properties"]["recipe"]
+            recipe = {"$ref": "#/components/schemas/Recipe"}
+            told.pop("additionalProperties", None)
+            told |= {"anyOf": [recipe, {"type": "null"}]} if "anyOf" in told else {"allOf": [recipe]}
         found["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         for path, methods in found["paths"].items():
             for operation in methods.values():
-                if path.startswith("/v1"):
+                if path != "/healthz":
                     operation["security"] = [{"token": []}, {}]
                 for status, about in ANSWERS.items():
                     operation["responses"][status] = {

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from terrasynth.errors import UserError, one_line
 from terrasynth.prompts.addresses import shown
@@ -103,16 +104,25 @@ def problem_of(error: Exception) -> Problem:
     return Problem(500, "unexpected", f"unexpected {type(error).__name__}; the log of the server has more")
 
 
-def install_problems(app: FastAPI, further: Mapping[type[Exception], tuple[int, str]]) -> None:
+def install_problems(
+    app: FastAPI, further: Mapping[type[Exception], tuple[int, str]], routers: Sequence[APIRouter]
+) -> None:
     """Let every error of the application become a problem document.
 
     Args:
         app: The application.
         further: Status and code of errors of other files.
+        routers: Its routes.
     """
+    routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
+
     def answer(request: Request, error: Exception) -> Response:
         known = next((each for kind, each in further.items() if isinstance(error, kind)), None)
         problem = problem_of(error) if known is None else Problem(*known, one_line(error))
+        if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:  # Starlette names those of the first route at the address
+            found = [route.methods or () for route in routes if route.path_regex.match(request.url.path)]
+            methods = {method for each in found for method in each}
+            problem.headers = {"Allow": ", ".join(sorted(methods))}
         return problem_response(problem, request.url.path.startswith("/v1/images/"))
 
     for kind in (Problem, RequestValidationError, HTTPException, UserError, RunError, Exception, *further):

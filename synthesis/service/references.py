@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from terrasynth.errors import nearest
@@ -26,7 +26,7 @@ _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+ -]*")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w(@[\w./-]+)?")
 _PLUGIN = re.compile(r"([\w-]+)(:[\w@.-]*)?")
 _LIKE_A_PATH = re.compile(r"[/~\\]|\.\.?([/\\]|$)|[A-Za-z]:[/\\]|file:")
-MOST_DEPTH, MOST_VALUES = 32, 200_000
+MOST_DEPTH, MOST_VALUES, LONGEST = 32, 200_000, 512
 # Options of our expanders by what they name; those under SERVERS would read or write, or pay, where a client says.
 MODELS, DATA, SERVERS = "model", "data", "the server"
 _EXPANDERS: Mapping[str, Mapping[str, str]] = {
@@ -93,8 +93,8 @@ class Places:
 
 def inside(folder: Path | None, reference: str) -> Path | None:
     """What a reference names inside a folder; None where there is nothing, or where it leads out."""
-    parts = PurePosixPath(reference).parts
-    if folder is None or not parts or len(reference) > 512 or not all(map(_PART.fullmatch, parts)):
+    parts = reference.split("/")
+    if folder is None or len(reference) > LONGEST or not all(map(_PART.fullmatch, parts)):
         return None
     root = folder.resolve()
     found = root.joinpath(*parts)

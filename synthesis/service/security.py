@@ -25,6 +25,7 @@ SIGN_IN = "/sign-in"
 OPEN_PATHS = ("/healthz", SIGN_IN)
 OPEN_BELOW = "/static/"
 SAFE_METHODS = ("GET", "HEAD")
+MOST_HEADER_BYTES = 32 * 2**10
 POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
           "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 HEADERS: Mapping[str, str] = {
@@ -70,6 +71,7 @@ class Security:
 
     def _refused(self, method: str, path: str, headers: Headers) -> Response | None:
         try:
+            _check_length(headers)
             self._check_names(method, headers)
             self._check_token(path, headers)
         except Problem as problem:
@@ -106,6 +108,13 @@ class Security:
             return
         raise Problem(401, "no_token", "the token of this server is missing or wrong; send it as `Authorization: "
                       f"Bearer TOKEN`, or sign in at {SIGN_IN}", {"WWW-Authenticate": 'Bearer realm="terrasynth"'})
+
+
+def _check_length(headers: Headers) -> None:
+    """Headers that arrive at once are read whatever their length, so they are measured here."""
+    if sum(len(name) + len(value) for name, value in headers.raw) > MOST_HEADER_BYTES:
+        raise Problem(431, "long_headers", f"the headers have more than {MOST_HEADER_BYTES:,} bytes; send less",
+                      {"Connection": "close"})
 
 
 def session_of(token: str) -> str:

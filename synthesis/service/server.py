@@ -14,11 +14,11 @@ from typing_extensions import override
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from terrasynth.synthesis.core.errors import InputError, one_line
+from terrasynth.synthesis.service.security import MOST_HEADER_BYTES
 from terrasynth.synthesis.service.settings import ServiceSettings
 
 CONNECTIONS = 96  # beside the streams of events
 HEADER_SECONDS, STALL_SECONDS, IDLE_SECONDS = 10.0, 60.0, 15
-HEADER_BYTES = 32 * 2**10
 
 
 class PatientProtocol(H11Protocol):
@@ -110,7 +110,7 @@ def make_server(app: FastAPI, settings: ServiceSettings) -> uvicorn.Server:
     config = uvicorn.Config(
         app, http=protocol, ws="none", loop="asyncio", lifespan="on", log_level="warning", access_log=False,
         server_header=False, proxy_headers=False, timeout_keep_alive=IDLE_SECONDS, timeout_graceful_shutdown=5,
-        limit_concurrency=CONNECTIONS + settings.streams, h11_max_incomplete_event_size=HEADER_BYTES,
+        limit_concurrency=CONNECTIONS + settings.streams, h11_max_incomplete_event_size=MOST_HEADER_BYTES,
     )
     return StreamingServer(config)
 

@@ -7,14 +7,16 @@ somebody listens.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
+import sqlalchemy as sa
 
 from terrasynth.synthesis.service.problems import Problem
 from terrasynth.synthesis.service.records import StoredEvent, UnknownJobError
@@ -23,7 +25,8 @@ from terrasynth.synthesis.service.states import ENDED
 if TYPE_CHECKING:
     from terrasynth.synthesis.service.store import JobStore
 
-INTERVAL_SECONDS, HEARTBEAT_SECONDS = 0.25, 15.0
+INTERVAL_SECONDS, HEARTBEAT_SECONDS, PAUSE_SECONDS = 0.25, 15.0, 2.0
+log = logging.getLogger("terrasynth")
 PAGE, RECENT = 500, 512
 
 
@@ -89,10 +92,10 @@ class Streams:
             Problem: There are as many as there may be.
         """
         if self.open >= self._most:
-            raise Problem(503, "streams_full", f"{self._most} streams of events are open, and that is the most; close "
-                          "one, or ask for /v1/jobs/{id} instead", {"Retry-After": "5"})
+            raise Problem(429, "streams_full", f"{self._most} streams of events are open, and that is the most; close "
+                          "one, or ask for /v1/jobs/{id} instead", {"Retry-After": "5", "Connection": "close"})
 
-    async def follow(self, job: str, after: int) -> AsyncIterator[Sequence[StoredEvent]]:
+    async def follow(self, job: str, after: int) -> AsyncGenerator[Sequence[StoredEvent]]:
         """Events of a job in order, none left out; ends when the job has ended and all of them were given.
 
         Args:
@@ -103,6 +106,14 @@ class Streams:
             What is new; nothing now and then, while nothing is.
         """
         self.open += 1
+        try:
+            async with aclosing(self._follow(job, after)) as events:  # a client may be gone between any two
+                async for found in events:
+                    yield found
+        finally:
+            self.open -= 1
+
+    async def _follow(self, job: str, after: int) -> AsyncGenerator[Sequence[StoredEvent]]:
         watch = self._watches.setdefault(job, _Watch(after))
         watch.listeners += 1
         try:
@@ -123,7 +134,6 @@ class Streams:
                 except TimeoutError:
                     yield []
         finally:
-            self.open -= 1
             watch.listeners -= 1
             if watch.listeners == 0:
                 self._watches.pop(job, None)
@@ -132,7 +142,7 @@ class Streams:
         """Wait until a job has ended; False where it has not within so many seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                async for _ in self.follow(job, 0):
+                async for _ in self._follow(job, 0):
                     pass
                 return not self._closed.is_set()
         return False
@@ -153,7 +163,12 @@ class Streams:
     async def _poll(self) -> None:
         while self._watches:
             asked = {job: watch.last for job, watch in self._watches.items() if not watch.over}
-            found = await anyio.to_thread.run_sync(self._look, asked, limiter=self._limiter) if asked else {}
+            try:
+                found = await anyio.to_thread.run_sync(self._look, asked, limiter=self._limiter) if asked else {}
+            except sa.exc.SQLAlchemyError:  # the database is away for a while: listeners wait, and miss nothing
+                log.exception("the store of jobs cannot be read; trying again")
+                await asyncio.sleep(PAUSE_SECONDS)
+                continue
             for job, (events, over) in found.items():
                 if job in self._watches and self._watches[job].last == asked[job]:
                     self._watches[job].tell(events, over)

@@ -131,9 +131,13 @@ async def generations(
         with suppress(Problem):  # raised below, outside of the group, which would wrap it
             found.append(await result_of(service, job, wait))
         tasks.cancel_scope.cancel()
-    if not found or found[0].result is None:
-        return await _given_up(service, job)
-    return await anyio.to_thread.run_sync(_answer, service, found[0], spec)
+    ended = found[0] if found else await result_of(service, job, 0)
+    if ended.result is None:
+        with suppress(ConflictError):
+            await anyio.to_thread.run_sync(service.store.cancel, job.id)
+        raise Problem(429, "slow", f"the images were not drawn in time, so job {job.id} was canceled; ask for fewer, "
+                      "or wait longer (?wait=SECONDS)", {"Retry-After": "30"})
+    return await anyio.to_thread.run_sync(_answer, service, ended, spec)
 
 
 def _spec(request: ImagesRequest) -> DrawSpec:
@@ -146,15 +150,6 @@ def _spec(request: ImagesRequest) -> DrawSpec:
     return DrawSpec(kind="draw", model=request.model, prompts=[request.prompt] * count,
                     seeds=[seed + number for number in range(count)], steps=request.steps, guidance=request.guidance,
                     lora=request.lora, width=width, height=height)
-
-
-async def _given_up(service: Service, job: Job) -> ImagesAnswer:
-    """Cancel what nobody waits for any more; raises what kept it from its result."""
-    found = await result_of(service, job, 0)  # a Problem where the job has failed
-    with suppress(ConflictError):
-        found = await anyio.to_thread.run_sync(service.store.cancel, job.id)
-    raise Problem(503, "slow", f"the images were not drawn in time, so job {found.id} was canceled; ask for fewer, or "
-                  "wait longer (?wait=SECONDS)", {"Retry-After": "30"})
 
 
 def _answer(service: Service, job: Job, spec: DrawSpec) -> ImagesAnswer:
