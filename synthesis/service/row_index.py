@@ -22,7 +22,7 @@ from terrasynth.synthesis.ledger.frozen import Frozen
 from terrasynth.synthesis.service import row_tables
 from terrasynth.synthesis.service.row_tables import CLASS_STEP, Names, Verdict
 
-VERSION = "1"
+VERSION = "2"
 FRESH_NS = 2 * 10**9  # a folder that changed so lately may change again without another time
 COMMITTED = 64  # blocks whose texts are kept at once
 

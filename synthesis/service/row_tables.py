@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from terrasynth.synthesis.core.errors import RefusedError, RunError, one_line, refusal
 from terrasynth.synthesis.ledger.blocks import UNREADABLE
-from terrasynth.synthesis.ledger.decisions import NOT_JUDGED
+from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, UNREVIEWED
 
 CLASS_STEP = 2**32  # places of a class; a run has at most 10**9 attempts of one
 BATCH = 5_000
@@ -49,6 +49,8 @@ class Verdict(IntEnum):
         """The verdict behind the reason of a decision, which is None for accepted."""
         if reason is None:
             return cls.ACCEPTED
+        if reason == UNREVIEWED:  # which waits for a person
+            return cls.PENDING
         return cls.UNJUDGED if reason in NOT_JUDGED else cls.REJECTED
 
 
@@ -160,7 +162,7 @@ def note_decisions(connection: sqlite3.Connection, path: Path) -> None:
     filters, reasons = Names(connection, "filters"), Names(connection, "reasons")
     columns = [score_column(number) for number, in connection.execute("SELECT number FROM filters")]
     emptied = "".join(f", {column} = NULL" for column in columns)
-    connection.execute(f"UPDATE rows SET verdict = 0, reason = NULL{emptied} WHERE verdict != 0")
+    connection.execute(f"UPDATE rows SET verdict = 0, reason = NULL{emptied} WHERE verdict != 0 OR reason IS NOT NULL")
     for batch in decision_batches(path):
         places = [_column_of(connection, filters, name) for name in batch.scores]
         assigned = "".join(f", {place} = ?" for place in places)

@@ -29,7 +29,7 @@ class Row(BaseModel):
         label: Its class.
         k: Its place in its class.
         verdict: "accepted": in the data set; "rejected": by a filter, or withheld; "unjudged": not needed; "pending":
-            its run has not decided yet.
+            its run has not decided yet, or waits for a person.
         reason: The filter that rejected it, or why it was not judged.
         text: What it was drawn from.
         scores: By filter, of those that were asked.
