@@ -17,7 +17,7 @@ from terrasynth.synthesis.recipe import Recipe
 from terrasynth.synthesis.service.attempts import Provenance, provenance_of
 from terrasynth.synthesis.service.context import Service, ServiceOf
 from terrasynth.synthesis.service.data_sets import BusyError, DataSet
-from terrasynth.synthesis.service.page.pace import last_events, pace_of
+from terrasynth.synthesis.service.page.pace import pace_of
 from terrasynth.synthesis.service.page.pages import page_router
 from terrasynth.synthesis.service.page.passing import bounds, threshold_of, thresholds
 from terrasynth.synthesis.service.page.rendering import render
@@ -75,7 +75,7 @@ def data_set(
     working = job is not None and job.state not in ENDED
     rows, counted, problem = _rows(service, about, query)
     classes = _classes(about, counted)
-    events = last_events(service.store, job) if job and working and job.kind == "run" else []
+    progress = job.progress if job and working and job.kind == "run" else None
     begun = service.store.events(job.id, 0, 10) if job and working else []
     missing = max(0, (about.target or 0) - about.accepted)
     shown = {key: value for key, value in (("label", label), ("verdict", verdict), ("reason", reason), ("text", text),
@@ -84,7 +84,7 @@ def data_set(
         request, "run.html.j2", data_set=about, job=job, working=working, jobs=jobs, classes=classes,
         labels=[each.label for each in classes], judged=sum(each.attempted for each in classes),
         reasons=sorted({name for each in classes for name in each.reasons}), rows=rows.rows, rows_problem=problem,
-        query=query, verdict=verdict, pace=pace_of(events, missing), notes=_notes(begun),
+        query=query, verdict=verdict, pace=pace_of(progress, missing), notes=_notes(begun),
         following_page=urlencode({**shown, "after": rows.next}) if rows.next else "",
         has_report=(service.data_sets.folder(name) / layout.REPORT_PAGE).is_file(), runs=service.settings.runs.name,
         name_pattern=_literally(name),

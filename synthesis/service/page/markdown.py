@@ -86,12 +86,13 @@ def _code(lines: list[str]) -> Markup:
 
 def _table(lines: list[str], spans: Callable[[str], Markup]) -> Markup:
     head, _, *rows = ([cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines)
-    cells = Markup("").join(Markup('<th scope="col">{}</th>').format(spans(each) or Markup("&nbsp;")) for each in head)
+    cells = Markup("").join(Markup('<th scope="col">{}</th>').format(spans(each)) if each else Markup("<td></td>")
+                            for each in head)
     body = Markup("").join(
         Markup("<tr>{}</tr>").format(Markup("").join(Markup("<td>{}</td>").format(spans(each)) for each in row))
         for row in rows)
-    return Markup('<div class="scroll"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
-                  ).format(cells, body)
+    return Markup('<div class="scroll" tabindex="0" role="region" aria-label="Table"><table><thead><tr>{}</tr></thead>'
+                  "<tbody>{}</tbody></table></div>").format(cells, body)
 
 
 def _spans(text: str, place: str) -> Markup:

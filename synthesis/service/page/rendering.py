@@ -102,6 +102,11 @@ def share(part: float, whole: float | None) -> str:
     return f"{100 * part / whole:.0f} %" if whole else DASH
 
 
+def plain(value: float) -> str:
+    """A figure with two digits; what rounds to nothing has no sign."""
+    return f"{round(value, 2) + 0.0:.2f}"
+
+
 def score(value: float | None) -> str:
     """A score; a dash where a filter had nothing to compare with."""
     return DASH if value is None or math.isnan(value) else f"{value:.3f}"
@@ -124,7 +129,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters.update(duration=duration, size=size, ago=ago, score=score, spoken=spoken)
     environment.globals.update(
-        asset=_asset, states=STATES, share=share, between=between, duration=duration, size=size,
+        asset=_asset, states=STATES, share=share, between=between, plain=plain, duration=duration, size=size,
         fresh_key=lambda: secrets.token_urlsafe(12), count=lambda number: f"{number:,.0f}",
     )
     return environment

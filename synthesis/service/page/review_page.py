@@ -112,7 +112,7 @@ def _shown(request: Request, service: Service, name: str, settings: ReviewSettin
     if settings.reviewer:
         found = Review(folder).next(settings.reviewer, settings.queue, 1, "", settings.blind)
     summary = summarize(folder, settings.seed)
-    reasons = list(dict.fromkeys([*summary.reasons, *REASONS]))[: len(REASONS) + 3]
+    reasons = list(dict.fromkeys([*REASONS, *summary.reasons]))[: len(REASONS) + 3]
     return render(
         request, "review.html.j2", data_set=about, ready=True, settings=settings, mistake=mistake, labels=labels,
         image=next(iter(found.images), None) if found else None, done=found.done if found else 0,

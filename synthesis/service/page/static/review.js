@@ -80,6 +80,10 @@ if (!form) {
     }), ++since % 10 ? 1500 : 0);
   }
 
+  let unsent = 0;
+  const queued = (more) => { unsent += more; $("#unsent").textContent = unsent ? `, ${unsent} being saved` : ""; };
+  addEventListener("beforeunload", (event) => { if (unsent) event.preventDefault(); });  // the browser asks whether to wait
+
   /** Verdicts are sent in the order in which they were given; what failed comes back. */
   function judge(verdict, reason = "") {
     const row = queue.shift();
@@ -88,9 +92,10 @@ if (!form) {
     done += 1; left -= 1;
     show();
     fill();
+    queued(1);
     sending = sending.then(() => json(`${base}/reviews`, "POST", { row_id: row.id, verdict, reviewer, reason, blind }))
-      .then(refresh)
-      .catch((error) => { judged.delete(row.id); queue.unshift(row); done -= 1; left += 1; say(error.message, 10); show(); });
+      .then(() => { queued(-1); refresh(); })
+      .catch((error) => { queued(-1); judged.delete(row.id); queue.unshift(row); done -= 1; left += 1; say(error.message, 10); show(); });
   }
 
   function undo() {
