@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from terrasynth.synthesis import Recipe, run
 from terrasynth.synthesis.service.app import create_app
 from terrasynth.synthesis.service.settings import ServiceSettings
 from terrasynth.synthesis.service.store import JobStore
 from tests.postgres_server import new_database, postgres_server, programs
 from tests.synthesis.service.web import tiny_recipe
+from tests.synthesis.service.written import write_run
 
 _NUMBERS = itertools.count()
 
@@ -76,6 +76,8 @@ def client(settings, job_store):
 @pytest.fixture(scope="session")
 def finished_run(models, tmp_path_factory):
     """A run of three classes with accepted and rejected attempts, to be copied."""
+    from terrasynth.synthesis import Recipe, run  # which loads torch, and few of these tests need it
+
     root = tmp_path_factory.mktemp("finished") / "tiny"
     run(Recipe.parse(tiny_recipe(models)), root)
     return root
@@ -85,3 +87,10 @@ def finished_run(models, tmp_path_factory):
 def data_set(finished_run, runs):
     """A finished data set called "tiny" in the folder of data sets."""
     return Path(shutil.copytree(finished_run, runs / "tiny"))
+
+
+@pytest.fixture
+def written(runs):
+    """A data set called "tiny" that no model drew."""
+    write_run(runs / "tiny", 48, classes=3)
+    return runs / "tiny"
