@@ -41,7 +41,8 @@ def claims(text: str, label: str, scene: str) -> list[str]:
     """
     known = known_scene(scene)
     if known is None:
-        return list(dict.fromkeys(" ".join(thing.words) for thing in read(text, lexicon_of(label, None)).things))
+        things = read(text, lexicon_of(label, None)).things
+        return list(dict.fromkeys(" ".join([*(["no"] * thing.absent), *thing.words]) for thing in things))
     said = [_phrase(thing) for thing in known.objects]
     said += [f"{thing.noun} {thing.state}" for thing in known.objects if thing.state]
     by_role = {thing.role: thing.noun for thing in known.objects}

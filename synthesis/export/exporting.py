@@ -93,6 +93,8 @@ def export(
                    TEXTS: RULE}
         if real is not None:
             content["real"] = real.content()
+        if rows.captions:
+            content["captions"] = rows.captions
         if marker is not None and marker.content == content and _as_written(marker, out):
             return Exported(folder, marker.rows, marker.left_out, False, licence)
         rule = ByPrompt(shares or {UNSPLIT: 1.0}, seed) if real is None else _merge_rule(rows, real, ratio)

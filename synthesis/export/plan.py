@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import pyarrow as pa
 
+from terrasynth.synthesis.export.reviewed import BASIS, CAPTION, DRAWN_TEXT
 from terrasynth.synthesis.export.rows import SPLITS, Row, RunRows, suffix_of
 from terrasynth.synthesis.export.splits import LeftOut, SplitRule
 
@@ -43,6 +44,7 @@ class Plan:
         counts: Rows by (split, class).
         synthetic: Of these, the synthetic ones.
         reasons: How many synthetic rows were left out, by reason.
+        by_hand: How many rows have captions of a person who reviewed them.
     """
 
     run: RunRows
@@ -50,6 +52,7 @@ class Plan:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     synthetic: Counter[tuple[str, str]] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    by_hand: int = 0
     _codes: bytearray = field(default_factory=bytearray)
 
     @classmethod
@@ -72,7 +75,9 @@ class Plan:
             plan.counts.update(real.counts())
         columns = list(dict.fromkeys(["id", "label", "text", *rule.columns]))
         for _, rows in run.batches(columns):
-            for row, decided in zip(rows, rule.assign(rows), strict=True):
+            # Splits go by what was drawn; a guard is told what is said.
+            told = [{**row, "captions": run.captions_of(row)} if "captions" in row else row for row in rows]
+            for row, decided in zip(rows, rule.assign(told), strict=True):
                 if isinstance(decided, LeftOut):
                     plan._codes.append(LEFT_OUT)
                     plan.reasons[decided.reason] += 1
@@ -80,6 +85,7 @@ class Plan:
                 else:
                     plan._codes.append(1 + SPLITS.index(decided))
                     plan.synthetic[decided, row["label"]] += 1
+                    plan.by_hand += run.is_reviewed(row["id"])
         plan.counts.update(plan.synthetic)
         return plan
 
@@ -104,12 +110,13 @@ class Plan:
 
     def schema(self) -> pa.Schema:
         """Of the columns, with the metadata of `datasets`."""
-        if not self.has_source:
+        more = [*([BASIS, DRAWN_TEXT] if self.run.captions else []), *([SOURCE] if self.has_source else [])]
+        if not more:
             return self.run.schema
         from datasets import Features, Value
 
         features = Features.from_arrow_schema(self.run.schema)
-        return Features({**features, SOURCE: Value("string")}).arrow_schema
+        return Features({**features, **{name: Value("string") for name in more}}).arrow_schema
 
     def rows(self, split: str | None = None) -> Iterator[Row]:
         """The rows of a split, or of all, in order: the real ones, then those of the run; one row group in memory.
@@ -118,7 +125,10 @@ class Plan:
             RunError: The run is damaged, or went on meanwhile.
         """
         if self.real is not None:
-            yield from self.real.rows(split)
+            for real in self.real.rows(split):
+                if self.run.captions:
+                    real = replace(real, columns={**real.columns, BASIS: CAPTION, DRAWN_TEXT: None})
+                yield real
         before = 0 if self.real is None else sum(self.real.counts().values())
         wanted = bytes(code if split is None or code == 1 + SPLITS.index(split) else 0 for code in range(256))
         codes = bytes(self._codes).translate(wanted)
@@ -130,6 +140,7 @@ class Plan:
 
     def _row(self, number: int, split: str, columns: dict[str, Any]) -> Row:
         image = columns.pop("image")
+        columns = self.run.reviewed(columns)
         if self.has_source:
             columns[SOURCE] = "synthetic"
         return Row(number, split, image["bytes"], suffix_of(image), columns)

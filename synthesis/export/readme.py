@@ -50,6 +50,8 @@ def readme(
         shares=", ".join(f"{name} {share:g}" for name, share in (shares or {}).items()),
         reasons=dict(sorted(plan.reasons.items())),
         notes=notes,
+        by_hand=plan.by_hand,
+        reviewed=bool(plan.run.captions),
     )
     header = yaml.safe_dump(_header(plan, exporter, out, licence), sort_keys=False, allow_unicode=True)
     return f"---\n{header}---\n\n{text.strip()}\n{licence_text(licence).rstrip()}\n"

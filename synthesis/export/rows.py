@@ -18,9 +18,11 @@ from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.drawn_texts import NEEDED, what_holds
 from terrasynth.synthesis.core.errors import RefusedError, RunError, one_line, refusal
 from terrasynth.synthesis.core.files import sha256
+from terrasynth.synthesis.export.reviewed import BASIS, CAPTION, DRAWN_TEXT, PROMPT, as_drawn, as_reviewed
 from terrasynth.synthesis.ledger.blocks import UNREADABLE
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.ledger.finished import noted_hashes
+from terrasynth.synthesis.review.standing import Standing
 
 UNSPLIT = "train"
 SPLITS = (UNSPLIT, "validation", "test")
@@ -58,7 +60,7 @@ class Row:
 
     @property
     def text(self) -> str:
-        """What the generator was given, or the first caption of a real image."""
+        """What the generator was given, or the first caption of a real image, or that of a person who reviewed it."""
         return str(self.columns["text"])
 
     @property
@@ -70,6 +72,11 @@ class Row:
     def scene(self) -> str:
         """JSON object, "{}" where only the text is known."""
         return str(self.columns["scene"])
+
+    @property
+    def basis(self) -> str:
+        """What is said of it rests on: "prompt", "caption" of a real picture, or "human" where a person reviewed it."""
+        return str(self.columns.get(BASIS) or (PROMPT if self.columns["synthetic"] else CAPTION))
 
     @property
     def file_name(self) -> str:
@@ -86,8 +93,9 @@ class Row:
 
         What may be null goes into `provenance`, a JSON object as text, as `scene` is one.
         """
-        columns = {name: value for name, value in self.columns.items() if name not in PROVENANCE}
-        return columns | {"provenance": as_json({name: self.columns[name] for name in PROVENANCE})}
+        apart = (*PROVENANCE, *([DRAWN_TEXT] if DRAWN_TEXT in self.columns else []))
+        columns = {name: value for name, value in self.columns.items() if name not in apart}
+        return columns | {"provenance": as_json({name: self.columns[name] for name in apart})}
 
 
 class RunRows:
@@ -99,6 +107,7 @@ class RunRows:
         self.recipe = run.recipe
         self._shards = run.shards()
         self._seen = self._state()
+        self._standing = Standing.read(root, self.identity)
 
     @property
     def name(self) -> str:
@@ -114,6 +123,28 @@ class RunRows:
     def schema(self) -> pa.Schema:
         """Of the columns, with the metadata of `datasets`."""
         return pq.read_schema(self._shards[0])
+
+    @property
+    def captions(self) -> str:
+        """Hash of what people said of its images in words; "" where nobody did."""
+        return self._standing.captions_digest
+
+    def is_reviewed(self, row: str) -> bool:
+        """Whether a person said in words what the image of that id shows."""
+        return row in self._standing.captions
+
+    def captions_of(self, row: Mapping[str, Any]) -> Sequence[str]:
+        """The captions of a row as people left them."""
+        said = self._standing.captions.get(row["id"])
+        captions: Sequence[str] = row["captions"] if said is None else said.captions
+        return captions
+
+    def reviewed(self, row: dict[str, Any]) -> dict[str, Any]:
+        """A row as people left it: where any was reviewed in words, all have columns for what that rests on."""
+        if not self.captions:
+            return row
+        said = self._standing.captions.get(row["id"])
+        return as_drawn(row) if said is None else as_reviewed(row, said)
 
     def __len__(self) -> int:
         return sum(pq.read_metadata(shard).num_rows for shard in self._shards)

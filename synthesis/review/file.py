@@ -47,7 +47,10 @@ class _Read:
     size: int = 0
 
 
-_KNOWN: dict[Path, tuple[tuple[int, ...], str, _Read]] = {}  # what this process read or wrote last, by file
+_KNOWN: dict[Path, tuple[tuple[int, ...], str, _Read]] = {}
+"""What this process read or wrote last, by file, with what tells whether it is still that."""
+
+MOST_KNOWN = 4
 
 
 class ReviewFile:
@@ -129,12 +132,13 @@ class ReviewFile:
         except OSError:
             os.ftruncate(file, known.size)
             raise
-        _KNOWN[self.path] = _stamp(file), self.identity, _Read((*known.entries, entry), seal, size)
+        self._know(_stamp(file), _Read((*known.entries, entry), seal, size))
 
     def _read(self, file: int) -> _Read:
         stamp = _stamp(file)
-        if self.path in _KNOWN and _KNOWN[self.path][:2] == (stamp, self.identity):
-            return _KNOWN[self.path][2]
+        known = _KNOWN.get(self.path)
+        if known is not None and known[:2] == (stamp, self.identity):
+            return known[2]
         try:
             if os.fstat(file).st_size > LIMIT_BYTES:
                 raise RunError(f"{self.path} is larger than {LIMIT_BYTES // 2**20} MiB, so no review wrote it; put a "
@@ -146,8 +150,14 @@ class ReviewFile:
             raise RefusedError(f"{self.path} cannot be read: {refusal(error) or one_line(error)}") from error
         found = self._parsed(data)
         if _stamp(file) == stamp:
-            _KNOWN[self.path] = stamp, self.identity, found
+            self._know(stamp, found)
         return found
+
+    def _know(self, stamp: tuple[int, ...], found: _Read) -> None:
+        _KNOWN.pop(self.path, None)
+        for path in list(_KNOWN)[: max(0, len(_KNOWN) - MOST_KNOWN + 1)]:
+            _KNOWN.pop(path, None)
+        _KNOWN[self.path] = stamp, self.identity, found
 
     def _parsed(self, data: bytes) -> _Read:
         whole = data[: data.rfind(b"\n") + 1]

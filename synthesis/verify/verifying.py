@@ -17,6 +17,7 @@ from terrasynth.synthesis.verify.exports import export_faults
 from terrasynth.synthesis.verify.faults import Fault
 from terrasynth.synthesis.verify.pages import card_faults, other_record_faults, report_faults
 from terrasynth.synthesis.verify.record import CheckedRun, read_record
+from terrasynth.synthesis.verify.review import review_faults
 
 
 @dataclass
@@ -88,6 +89,7 @@ def _all_faults(run: CheckedRun, fast: bool, named: Collection[str]) -> Iterator
     yield from faults
     yield from score_faults(run)
     yield from other_record_faults(run)
+    yield from review_faults(run, decisions is not None)
     if decisions is not None:
         yield from data_faults(run, decisions, fast)
         yield from card_faults(run, decisions, fast)

@@ -12,9 +12,6 @@ from terrasynth.synthesis.export.plan import Plan
 from terrasynth.synthesis.export.questions import Question, questions
 from terrasynth.synthesis.export.rows import Row
 
-BASIS = {True: "prompt", False: "caption"}
-"""What answers rest on: of a synthetic image the drawn text, of a real one what people wrote of it."""
-
 REQUESTS = (
     "Describe the image in one sentence.",
     "What does this image from above show?",
@@ -28,7 +25,8 @@ REQUESTS = (
 class LlavaExporter:
     """`images/SPLIT/` and `llava_SPLIT.json`: `id`, `image` and `conversations` of each row.
 
-    Beside these, `kinds` says what each exchange is about, and `basis` what the answers rest on.
+    Beside these, `kinds` says what each exchange is about, and `basis` what the answers rest on: of a synthetic
+    image the drawn text, of a real one, or of one that a person reviewed, what people said of it.
     """
 
     name = "llava"
@@ -65,4 +63,4 @@ def entry(row: Row) -> dict[str, Any]:
     turns = [{"from": speaker, "value": said} for one in asked
              for speaker, said in (("human", one.text), ("gpt", one.answer))]
     return {"id": row.id, "image": f"{row.split}/{row.file_name}", "conversations": turns,
-            "kinds": [one.kind for one in asked], "basis": BASIS[synthetic]}
+            "kinds": [one.kind for one in asked], "basis": row.basis}
