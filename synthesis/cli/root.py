@@ -21,6 +21,7 @@ from terrasynth.synthesis.cli.models import models
 from terrasynth.synthesis.cli.options import PATH
 from terrasynth.synthesis.cli.push import push
 from terrasynth.synthesis.cli.recipes import plan, run
+from terrasynth.synthesis.cli.review import review
 from terrasynth.synthesis.cli.serve import serve, worker
 from terrasynth.synthesis.cli.verify import verify
 from terrasynth.synthesis.cli.work import work
@@ -37,7 +38,8 @@ def cli() -> None:
     Try `terrasynth run demo --out RUN`.
     """
 
-for command in (models, expand, generate, plan, run, export, push, verify, eval_group, serve, worker, jobs, work):
+for command in (models, expand, generate, plan, run, export, push, verify, eval_group, review, serve, worker, jobs,
+                work):
     cli.add_command(command)
 
 

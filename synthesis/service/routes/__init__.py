@@ -13,10 +13,11 @@ from terrasynth.synthesis.service.routes import (
     plans,
     prompts,
     recipes,
+    reviews,
     rows,
     sign_in,
 )
 
 ROUTERS: tuple[APIRouter, ...] = tuple(
-    each.router for each in (health, jobs, plans, data_sets, rows, models, recipes, prompts, images, sign_in)
+    each.router for each in (health, jobs, plans, data_sets, rows, reviews, models, recipes, prompts, images, sign_in)
 )
