@@ -79,7 +79,7 @@ def _settle(work: Work, studio: Studio) -> None:
     except (LeaseLostError, sa.exc.SQLAlchemyError):
         raise
     except Exception as error:
-        said = work.tools.said(error)
+        said = work.tools.said(error).replace(f"{work.order.runs}/", "")  # a client knows data sets by their names
         print(f"failed: {said}", file=sys.stderr, flush=True)
         store.finish(lease, State.FAILED, error=said)
     else:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
-
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.service.places import export_folder
 from terrasynth.synthesis.service.specs import ExportSpec, PushSpec
 from terrasynth.synthesis.service.states import State
 from terrasynth.synthesis.service.tasks.base import Outcome, Work, licence_result, plain, statement
-
-if TYPE_CHECKING:
-    from terrasynth.synthesis.hub.files import LocalFile
 
 SHOWN = 1000  # files that a result names
 
@@ -59,11 +53,9 @@ def push(spec: PushSpec, work: Work) -> Outcome:
     return Outcome(State.SUCCEEDED, {
         "url": done.url, "commit": done.commit, "dry_run": spec.dry_run, "exists": plan.remote is not None,
         "rows": plan.rows, "bytes": plan.bytes, "notes": list(plan.notes), "licence": licence_result(plan.licence),
-        "send": _files(plan.send), "keep": _files(plan.keep), "remove": list(plan.remove[:SHOWN]),
+        "send": [{"path": file.path, "size": file.size} for file in plan.send[:SHOWN]],
+        "keep": [{"path": file.path, "size": file.size} for file in plan.keep[:SHOWN]],
+        "remove": list(plan.remove[:SHOWN]),
         "files": {"send": len(plan.send), "keep": len(plan.keep), "remove": len(plan.remove)},
         "compared": done.compared, "compared_what": done.what,
     })
-
-
-def _files(files: Iterable[LocalFile]) -> list[dict[str, Any]]:
-    return [{"path": file.path, "size": file.size} for file in list(files)[:SHOWN]]

@@ -1,8 +1,7 @@
-"""Recipes as a request sends them, and waiting for jobs."""
+"""A supervisor in a thread, and waiting for jobs."""
 
 from __future__ import annotations
 
-import copy
 import threading
 import time
 from collections.abc import Iterator
@@ -16,16 +15,7 @@ from terrasynth.synthesis.service.store import JobStore
 from terrasynth.synthesis.service.supervisor import Supervisor, WorkSettings
 
 
-def by_name(tree: dict[str, Any]) -> dict[str, Any]:
-    """A recipe with the tiny models called by their names inside their folder, as a request calls them."""
-    found = copy.deepcopy(tree)
-    found["generator"]["model"] = Path(tree["generator"]["model"]).name
-    for each in found["filters"]:
-        each["encoder"] = Path(each["encoder"]).name
-    return found
-
-
-def work_settings(runs: Path, models: Path, **more: Any) -> WorkSettings:
+def work_settings(runs: Path, models: Path | None = None, **more: Any) -> WorkSettings:
     """Settings that ask nothing of the machine, which is busy with other tests."""
     return WorkSettings(runs, models=models, spare_disk=0, spare_memory=0, **more)
 
