@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -23,17 +23,24 @@ class EventStreamResponse(Response):
 
     Args:
         events: What is new, again and again; nothing now and then, so that the connection is seen to live.
+        leave: Is called when the stream has ended.
     """
 
     media_type = MEDIA_TYPE
 
-    def __init__(self, events: AsyncGenerator[Sequence[StoredEvent]]) -> None:
+    def __init__(self, events: AsyncGenerator[Sequence[StoredEvent]], leave: Callable[[], None]) -> None:
         super().__init__(b"", 200, {"X-Accel-Buffering": "no"}, MEDIA_TYPE)
         del self.headers["content-length"]
-        self._events = events
+        self._events, self._leave = events, leave
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
+        try:
+            await self._send_while_there(receive, send)
+        finally:
+            self._leave()
+
+    async def _send_while_there(self, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         sending = asyncio.ensure_future(self._send_all(send))
         gone = asyncio.ensure_future(_gone(receive))

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -85,15 +85,21 @@ class Streams:
             with suppress(asyncio.CancelledError):
                 await self._poller
 
-    def check_room(self) -> None:
-        """Check that another listener may come.
+    def take_place(self) -> Callable[[], None]:
+        """Take one of the places of open streams, until what is returned is called.
 
         Raises:
-            Problem: There are as many as there may be.
+            Problem: All are taken.
         """
         if self.open >= self._most:
             raise Problem(429, "streams_full", f"{self._most} streams of events are open, and that is the most; close "
                           "one, or ask for /v1/jobs/{id} instead", {"Retry-After": "5", "Connection": "close"})
+        self.open += 1
+
+        def leave() -> None:
+            self.open -= 1
+
+        return leave
 
     async def follow(self, job: str, after: int) -> AsyncGenerator[Sequence[StoredEvent]]:
         """Events of a job in order, none left out; ends when the job has ended and all of them were given.
@@ -105,15 +111,6 @@ class Streams:
         Yields:
             What is new; nothing now and then, while nothing is.
         """
-        self.open += 1
-        try:
-            async with aclosing(self._follow(job, after)) as events:  # a client may be gone between any two
-                async for found in events:
-                    yield found
-        finally:
-            self.open -= 1
-
-    async def _follow(self, job: str, after: int) -> AsyncGenerator[Sequence[StoredEvent]]:
         watch = self._watches.setdefault(job, _Watch(after))
         watch.listeners += 1
         try:
@@ -142,7 +139,7 @@ class Streams:
         """Wait until a job has ended; False where it has not within so many seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                async for _ in self._follow(job, 0):
+                async for _ in self.follow(job, 0):
                     pass
                 return not self._closed.is_set()
         return False

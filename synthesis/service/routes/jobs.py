@@ -130,11 +130,16 @@ async def events(
                           "all of them")
         return job.state in ENDED and not service.store.events(job_id, known, 1)
 
-    service.streams.check_room()
-    if await anyio.to_thread.run_sync(begin):
+    leave = service.streams.take_place()
+    try:
+        over = await anyio.to_thread.run_sync(begin)
+    except BaseException:
+        leave()
+        raise
+    if over:
+        leave()
         return Response(status_code=204)
-    service.streams.check_room()
-    return EventStreamResponse(service.streams.follow(job_id, known))
+    return EventStreamResponse(service.streams.follow(job_id, known), leave)
 
 
 @router.get("/{job_id}/log", summary="What a job printed", response_class=PlainTextResponse)
