@@ -75,10 +75,10 @@ class Studio:
         knowledge = said.reader.knowledge
         height, width = drawn.pictures.shape[1:3]
         return Outcome(State.SUCCEEDED, {
-            "images": names, "seeds": list(spec.seeds), "prompts": list(spec.prompts), "width": width, "height": height,
+            **plain(generator.identity()), "generator": generator.source.name, "images": names,
+            "seeds": list(spec.seeds), "prompts": list(spec.prompts), "width": width, "height": height,
             "seconds": seconds, "withheld": list(drawn.withheld), "notes": said.lines(),
             "unread": [[] if knowledge is None else list(knowledge.unread(text)) for text in spec.prompts],
-            "generator": generator.source.name, **plain(generator.identity()),
         })
 
     def expand(self, spec: ExpandSpec, work: Work) -> Outcome:
