@@ -136,10 +136,11 @@ def _shown(request: Request, service: Service, draft: _Draft, pasted: str = "") 
     filters = [each if isinstance(each, Mapping) else {"kind": ""} for each in tree.get("filters", ())]
     classes, ticked = recipe_form.classes_shown(tree), _ticked(tree)
     known = {each.label for each in classes}
-    plan = draft.plan
+    plan, prompts = draft.plan, tree.get("prompts")
     return render(
         request, "new.html.j2", draft=draft, tree=tree, mistake=mistake, form=recipe_form, filters=filters,
         kinds=sorted(FILTERS), classes=classes, ticked=ticked,
+        checked=isinstance(prompts, Mapping) and prompts.get("checks") is not None,
         further=", ".join(label for label in ticked or () if label not in known),
         yaml=pasted or recipe_form.as_yaml(tree), plan=plan, planning=plan is not None and plan.state not in ENDED,
         models=[each for each in models_of(service) if each.kind in ("generator", "lora")],
