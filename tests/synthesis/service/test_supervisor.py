@@ -102,7 +102,8 @@ def test_a_data_set_is_judged(job_store, runs, models):
         found = wait_for(job_store, judged)
     assert (found.state, found.error) == (State.SUCCEEDED, None)
     assert json.loads((runs / "coast" / "evaluation.json").read_text()).keys() == found.result["figures"].keys()
-    assert any("clip" in line for line in found.result["lines"])
+    printed = log_file(runs, judged).read_text().splitlines()
+    assert found.result["lines"] == [line for line in printed if line in found.result["lines"]] != []
 
 
 def test_cancel_ends_between_blocks_and_retry_goes_on(job_store, work, runs):
