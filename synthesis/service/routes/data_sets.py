@@ -69,7 +69,7 @@ def delete(
 
 
 @router.get("/{name}/recipe", summary="Its recipe", responses={200: {"content": {
-    "application/json": {"schema": {"type": "object"}}, "application/yaml": {"schema": {"type": "string"}}}}})
+    "application/json": {"schema": {"type": "object"}}, "application/yaml": {"schema": {"type": "object"}}}}})
 def recipe(service: ServiceOf, name: DataSetName, format: Literal["json", "yaml"] = "json") -> Response:
     """As a job takes it: what lies inside the server's folders of models and data is called by its name there."""
     tree: dict[str, Any] = named(service.data_sets.recipe(name).tree(), service.places)

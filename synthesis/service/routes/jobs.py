@@ -35,6 +35,9 @@ _EXAMPLES = {
     "push": {"summary": "See what a push would send", "value": {
         "kind": "push", "data_set": "coast", "repo": "me/coast", "dry_run": True}},
 }
+_EVENT = {"type": "object", "required": ["id", "event", "data"], "properties": {
+    "id": {"type": "string"}, "event": {"type": "string"},
+    "data": {"type": "string", "contentMediaType": "application/json"}}}
 
 
 class JobPage(BaseModel):
@@ -111,7 +114,7 @@ def delete(service: ServiceOf, job_id: JobId) -> Response:
             responses={
     200: {"description": "Server-sent events: `id` is the number of the event, `event` its type, `data` JSON with "
           "`number`, `type`, `time` and `data`. The stream ends with the job.", "content": {MEDIA_TYPE: {
-              "schema": {"type": "string"}, "example": 'id: 1\nevent: queued\ndata: {"number": 1, "type": "queued", '
+              "schema": _EVENT, "example": 'id: 1\nevent: queued\ndata: {"number": 1, "type": "queued", '
               '"time": "2026-01-01T00:00:00+00:00", "data": {}}\n\n'}}},
     204: {"description": "The job has ended and there are no further events; clients do not come back"},
 })
