@@ -14,7 +14,7 @@ from terrasynth.synthesis.core.files import write_file
 from terrasynth.synthesis.core.identity import Identity
 from terrasynth.synthesis.core.images import encode
 from terrasynth.synthesis.filters import AlignmentFilter, Measurements
-from terrasynth.synthesis.filters.base import NamedJudge
+from terrasynth.synthesis.filters.base import EMBEDDINGS, NamedJudge
 from terrasynth.synthesis.ledger.blocks import Attempt, Blocks
 from terrasynth.synthesis.ledger.decision_table import write_decisions
 from terrasynth.synthesis.ledger.decisions import ClassDecisions
@@ -44,7 +44,8 @@ def write_run(root: Path, rows: int, classes: int = 20) -> None:
                 id_, seed = identity.attempt(label, k)
                 text = f"An aerial image of a {label}, number {k}" + (", a tenth." if k % 10 == 0 else ".")
                 attempts.append(Attempt(id_, k, label, image, text, (text,), seed, "grammar", "{}"))
-            measured = Measurements(random.uniform(-1, 1, BLOCK).astype(np.float32), np.zeros((BLOCK, 4), np.float32))
+            measured = Measurements(EMBEDDINGS, np.zeros((BLOCK, 4), np.float32),
+                                    random.uniform(-1, 1, BLOCK).astype(np.float32))
             blocks.write(label, index, attempts, "key", measured)
             each.decide(BLOCK, lambda key, measured=measured: measured)
         decided.append(each)
