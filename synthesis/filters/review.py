@@ -1,4 +1,4 @@
-"""The filter `review`: do the people who looked at the picture let it stay?"""
+"""The filter `review`: do the people who looked at the image let it stay?"""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ LEAST = {"any": 0.0, "majority": 0.5, "all": 1.0}
 
 
 class ReviewFilter(FilterSettings):
-    """Keeps pictures by the verdicts in the run itself, which `terrasynth review` writes; it is the last filter.
+    """Keeps images by the verdicts in the run itself, which `terrasynth review` writes; it is the last filter.
 
-    Its score is the share of reviewers who accept a picture, 0 .. 1. As many pictures are drawn as the target asks for
+    Its score is the share of reviewers who accept an image, 0 .. 1. As many images are drawn as the target asks for
     beside the rejected ones; those that nobody looked at yet count among them, whether they are kept or not.
 
     Attributes:
-        reviewers: How many of those who looked at a picture have to accept it: one of them, more than half, or all.
-        undecided: What becomes of pictures that nobody looked at: "keep", or "drop" until somebody has.
+        reviewers: How many of those who looked at an image have to accept it: one of them, more than half, or all.
+        undecided: What becomes of images that nobody looked at: "keep", or "drop" until somebody has.
     """
 
     last: ClassVar[bool] = True
@@ -39,7 +39,7 @@ class ReviewFilter(FilterSettings):
 
     @override
     def read_run(self, root: Path, identity: Identity) -> _Verdicts:
-        """The verdicts on the pictures of a run.
+        """The verdicts on the images of a run.
 
         Raises:
             InputError: They are on another run.

@@ -69,7 +69,7 @@ class JudgedRows:
 
     @cached_property
     def shown(self) -> NDArray[np.bool_]:
-        """(N,): it was judged, and its picture is there to be seen."""
+        """(N,): it was judged, and its image is there to be seen."""
         return np.array([reason not in (*NOT_JUDGED, WITHHELD) for reason in self.reasons], np.bool_)
 
     def filter_says(self, name: str, names: Sequence[str]) -> NDArray[np.int64]:

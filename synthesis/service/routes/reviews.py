@@ -8,6 +8,7 @@ from fastapi import APIRouter, Body, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from terrasynth.synthesis.review.entries import Said, Verdict
+from terrasynth.synthesis.service.attempts import UnknownRowError
 from terrasynth.synthesis.service.context import Service, ServiceOf
 from terrasynth.synthesis.service.routes.parameters import DataSetName, RowId
 from terrasynth.synthesis.studies.review.looking import Image, Queue, Review
@@ -282,7 +283,10 @@ def next_rows(
 def one_row(service: ServiceOf, name: DataSetName, row_id: RowId, reviewer: ReviewerName, blind: Blind = False
             ) -> ReviewRow:
     """With what this reviewer said of it."""
-    return _row(_review(service, name).image(row_id, reviewer, blind), blind)
+    review = _review(service, name)
+    if row_id not in review.rows.places:
+        raise UnknownRowError(f"data set {name!r} has no row {row_id}; rows of /v1/data-sets/{name}/rows have ids")
+    return _row(review.image(row_id, reviewer, blind), blind)
 
 
 @router.post("", summary="Give a verdict")

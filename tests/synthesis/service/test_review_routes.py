@@ -100,6 +100,7 @@ def test_names_and_words_that_are_not_plain_are_refused(client, data_set):
 
 def test_no_data_set_and_a_damaged_file(client, data_set):
     assert client.get("/v1/data-sets/none/reviews/summary").status_code == 404
+    assert client.get(f"{REVIEWS}/rows/{'0' * 16}", params={"reviewer": "ada"}).status_code == 404
     say(client, ask(client)["rows"][0]["id"], "reject")
     path = data_set / "review" / "verdicts.jsonl"
     path.write_bytes(path.read_bytes().replace(b"reject", b"accept"))
