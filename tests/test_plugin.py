@@ -24,12 +24,16 @@ def installed(tmp_path_factory):
     return work / "site"
 
 
-def terrasynth(site, *arguments):
-    path = os.pathsep.join(map(str, (site, ROOT / "src", ROOT)))
-    environment = os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([sys.executable, "-m", "terrasynth", *map(str, arguments)], env=environment, cwd=site,
-                          capture_output=True, text=True)
-    return done.returncode, done.stdout, done.stderr
+@pytest.fixture
+def terrasynth(python):
+    """Run a command where packages are installed in a folder; gives exit code, stdout and stderr."""
+
+    def call(site, *arguments):
+        path = os.pathsep.join(map(str, (site, ROOT / "src", ROOT)))
+        done = python.run("-m", "terrasynth", *arguments, cwd=site, env=os.environ | {"PYTHONPATH": path})
+        return done.returncode, done.stdout, done.stderr
+
+    return call
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +48,7 @@ def recipe(tmp_path_factory):
     return root / "recipe.yaml"
 
 
-def test_each_of_its_kinds_is_used(installed, recipe, tmp_path):
+def test_each_of_its_kinds_is_used(terrasynth, installed, recipe, tmp_path):
     import pyarrow.parquet as pq
 
     code, _, said = terrasynth(installed, "run", recipe, "--out", tmp_path / "run")
@@ -63,7 +67,7 @@ def test_each_of_its_kinds_is_used(installed, recipe, tmp_path):
     assert all((tmp_path / "out" / "images" / line.split("\t")[0]).is_file() for line in lines)
 
 
-def test_a_filter_that_a_plug_in_brings_is_not_known_without_it(recipe, tmp_path):
+def test_a_filter_that_a_plug_in_brings_is_not_known_without_it(terrasynth, recipe, tmp_path):
     code, _, said = terrasynth(tmp_path, "plan", recipe, "--set", "prompts.expander=grammar",
                                "--set", "generator.model=ldm-ucm")
     assert code == 2
@@ -74,7 +78,7 @@ def test_a_filter_that_a_plug_in_brings_is_not_known_without_it(recipe, tmp_path
     ("generator.model=cells:7", "cells a side have to divide 64"), ("generator.vae=ldm-ucm/vae", "has no weights"),
     ("generator.height=32", "draws 64 x 64 px"), ("filters.0.min_men=2", "unknown key 'filters.0.min_men'"),
 ])
-def test_what_it_refuses_is_one_line(installed, recipe, changes, said):
+def test_what_it_refuses_is_one_line(terrasynth, installed, recipe, changes, said):
     code, _, lines = terrasynth(installed, "plan", recipe, "--set", changes)
     assert (code, said in lines, lines.count("\n")) == (2, True, 1), lines
 
@@ -90,7 +94,7 @@ def test_what_it_refuses_is_one_line(installed, recipe, changes, said):
     ("expanders", "seasons", "nowhere:Expander", "expander 'seasons' cannot be loaded from nowhere:Expander"),
     ("expanders", "grammar", "json:dumps", "expander 'grammar' is offered by broken and terrasynth; remove one"),
 ])
-def test_a_broken_plug_in_is_one_line_where_it_is_asked_for(recipe, tmp_path, group, name, value, said):
+def test_a_broken_plug_in_is_one_line_where_it_is_asked_for(terrasynth, recipe, tmp_path, group, name, value, said):
     info = tmp_path / "broken-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")

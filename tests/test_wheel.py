@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -39,12 +40,18 @@ def site(wheel):
     return wheel.parent / "site"
 
 
-def _run(site, cwd, *command):
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, cwd=cwd,
-                          env=environment | {"PYTHONPATH": str(site), "HF_HUB_OFFLINE": "1"})
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def run(python, site, tmp_path):
+    """Run Python with what is installed in the folder; gives its stdout."""
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    return lambda *command: python.run(*command, cwd=tmp_path, env=environment, check=True).stdout
+
+
+@pytest.fixture
+def run_anew(site, tmp_path):
+    """The same in a process that imports the libraries as they are asked for."""
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    return lambda *command: subprocess.run([sys.executable, *command], cwd=tmp_path, env=environment, check=True)
 
 
 def test_it_has_one_name_and_every_file(wheel):
@@ -57,7 +64,7 @@ def test_it_has_one_name_and_every_file(wheel):
     assert found == wanted | {f"terrasynth/{path.name}" for path in OWN}
 
 
-def test_every_module_is_imported_from_it(site, tmp_path):
+def test_every_module_is_imported_from_it(run, site):
     code = ("import importlib, pkgutil, sys, terrasynth\n"
             "def walk(package):\n"
             "    for found in pkgutil.iter_modules(package.__path__, package.__name__ + '.'):\n"
@@ -68,23 +75,24 @@ def test_every_module_is_imported_from_it(site, tmp_path):
             "            if found.ispkg:\n"
             "                walk(module)\n"
             "walk(terrasynth)\n")
-    modules = _run(site, tmp_path, "-c", code, site).split()
+    modules = run("-c", code, site).split()
     files = [*OWN, *(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))]
     assert len(modules) == len([path for path in files if path.suffix == ".py" and path.name != "__main__.py"]) - 1
 
 
-@pytest.mark.parametrize("model", ["ldm-ucm", "mhn-ucm"])
-def test_it_makes_a_data_set(site, tmp_path, model):
+@pytest.mark.parametrize(("model", "way"), [("ldm-ucm", "run_anew"), ("mhn-ucm", "run")])
+def test_it_makes_a_data_set(request, tmp_path, model, way):
+    terrasynth = partial(request.getfixturevalue(way), "-m", "terrasynth")
     (tmp_path / "recipe.yaml").write_text(
         f"name: small\ngenerator: {{model: {model}, steps: 1}}\nprompts: {{classes: [harbor]}}\nfilters: []\n"
         "target: {per_class: 2, max_attempts: 2}\nruntime: {dtype: float32}\n")
-    _run(site, tmp_path, "-m", "terrasynth", "run", "recipe.yaml", "--out", "run")
+    terrasynth("run", "recipe.yaml", "--out", "run")
     assert (tmp_path / "run" / "data" / "train-00000.parquet").is_file()
-    _run(site, tmp_path, "-m", "terrasynth", "verify", "run")
-    _run(site, tmp_path, "-m", "terrasynth", "export", "run", "--format", "coco", "--out", "out")
+    terrasynth("verify", "run")
+    terrasynth("export", "run", "--format", "coco", "--out", "out")
 
 
-def test_a_pipeline_that_was_saved_under_the_old_name_loads(site, tmp_path):
+def test_a_pipeline_that_was_saved_under_the_old_name_loads(run, tmp_path):
     """`mhn-ucm` names its network `synthesis.hopfield_transformer`, which was the module's name until 0.1."""
     index = (ROOT / "synthesis" / "weights" / "mhn-ucm" / "model_index.json").read_text()
     assert '"synthesis.hopfield_transformer"' in index
@@ -95,6 +103,6 @@ def test_a_pipeline_that_was_saved_under_the_old_name_loads(site, tmp_path):
             "pipeline.save_pretrained(sys.argv[1])\n"
             "again = Txt2ImgMHNPipeline.from_pretrained(sys.argv[1])\n"
             "print(type(pipeline.transformer) is type(again.transformer), 'synthesis' in sys.modules)\n")
-    assert _run(site, tmp_path, "-c", code, tmp_path / "again").split() == ["True", "False"]
+    assert run("-c", code, tmp_path / "again").split() == ["True", "False"]
     saved = (tmp_path / "again" / "model_index.json").read_text()
     assert '"terrasynth.synthesis.generators.hopfield.transformer"' in saved

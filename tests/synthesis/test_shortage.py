@@ -3,8 +3,6 @@
 import json
 import os
 import resource
-import subprocess
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -149,7 +147,7 @@ def test_a_disk_that_reports_an_error_is_no_damage(made, monkeypatch, reader):
     assert "its disk reported an error" in faults[0].what
 
 
-def test_a_hundred_classes_need_few_handles(models, tmp_path):
+def test_a_hundred_classes_need_few_handles(python, models, tmp_path):
     """With three filters that remember what was accepted, in a process that may open 64 files."""
     prompts = [{"text": f"thing {number}", "label": f"class {number:03d}"} for number in range(100)]
     (tmp_path / "p.jsonl").write_text("".join(json.dumps(each) + "\n" for each in prompts))
@@ -166,7 +164,5 @@ import terrasynth.synthesis.pipeline, datasets, torch, diffusers
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 print(run(Recipe.parse(json.loads(sys.argv[1])), sys.argv[2]).accepted)
 """
-    done = subprocess.run([sys.executable, "-c", code, json.dumps(tree), str(tmp_path / "run")], text=True,
-                          capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stderr[-2000:]
+    done = python.run("-c", code, json.dumps(tree), tmp_path / "run", check=True)
     assert done.stdout.split() == ["100"]
