@@ -191,7 +191,7 @@ def test_texts_are_padded_and_cut(pipeline):
         ({"num_images_per_prompt": 0}, "num_images_per_prompt=0 at least 1"),
         ({"output_type": "jpeg"}, "output_type='jpeg' is unknown; use one of pil, np, pt, latent"),
         ({"prompt": []}, "prompt is an empty list"),
-        ({"generator": [torch.Generator()]}, "1 generators for 2 pictures; give one a picture"),
+        ({"generator": [torch.Generator()]}, "1 generators for 2 images; give one an image"),
     ],
 )
 def test_wrong_arguments_are_named(pipeline, options, message):
