@@ -1,4 +1,4 @@
-"""The figures of an evaluation as lines for people and as rows of a Markdown table: said once, shown twice."""
+"""The figures of an evaluation in words: rows that a terminal, a card and a page show."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from terrasynth.eval.evaluation.figures import (
     network_name,
 )
 from terrasynth.eval.evaluation.realism import Realism
-from terrasynth.eval.markdown import row as markdown_row
 from terrasynth.eval.metrics.figure import Figure
+from terrasynth.eval.table import Table
 
 if TYPE_CHECKING:
-    from terrasynth.eval.evaluation.realism import Realism
     from terrasynth.eval.metrics.floors import AtEqualSize
     from terrasynth.eval.metrics.realism import Spectrum, ToldApart
     from terrasynth.eval.metrics.retrieval import Recall
 
 NAME_WIDTH = 16
+HEAD = ("metric", "value", "95 % interval", "null", "real pictures", "at equal n", "n", "network")
 SHARES = ("precision", "recall", "density", "coverage")
 NO_INTERVAL = "no interval, as a resample repeats pictures"
 
@@ -72,20 +72,21 @@ class Row:
         ]
         return "; ".join(part for part in parts if part)
 
-    def markdown(self) -> str:
-        """One row of `Evaluation.table`; the note is not in it."""
-        cells = (self.name, self.value, self.interval, self.null, self.real, self.equal, self.n, self.network)
-        return markdown_row(cells)
+
+def figures_table(rows: Sequence[Row]) -> Table:
+    """Rows as a table; `notes_of` has their notes."""
+    return Table(HEAD, tuple((row.name, row.value, row.interval, row.null, row.real, row.equal, row.n, row.network)
+                             for row in rows), below={"95 % interval": "value", "network": "metric"})
 
 
 def notes_of(rows: Sequence[Row]) -> list[str]:
-    """The notes of rows as Markdown list items; one that several rows share is said once."""
+    """The notes of rows; one that several rows share is said once."""
     shared: dict[str, list[Row]] = {}
     for row in rows:
         if row.note:
             shared.setdefault(row.note, []).append(row)
     return [
-        f"- {', '.join(dict.fromkeys(row.name for row in own))} "
+        f"{', '.join(dict.fromkeys(row.name for row in own))} "
         f"({', '.join(dict.fromkeys(row.network.split()[0] for row in own))}): {note}."
         for note, own in shared.items()
     ]
@@ -347,9 +348,7 @@ class Evaluation:
 
     def table(self) -> str:
         """The same as a Markdown table, a row each."""
-        head = "| metric | value | 95 % interval | null | real pictures | at equal n | n | network |"
         rows = rows_of(self)
         seed = f"Seed {self.seed}. \"Real pictures\" is the ceiling or floor: the same figure of real pictures; " \
                "\"at equal n\" are these pictures in samples as large."
-        return "\n".join([head, "|---" * 8 + "|", *(row.markdown() for row in rows), "", seed, "",
-                          *notes_of(rows)])
+        return "\n".join([figures_table(rows).markdown(), "", seed, "", *(f"- {note}" for note in notes_of(rows))])

@@ -1,3 +1,3 @@
 """Charts, contact sheets, Markdown and HTML pages."""
 
-__all__ = ["charts", "evaluation_report", "pair_sheet", "run_report", "sheets"]
+__all__ = ["charts", "evaluation_page", "evaluation_report", "folder", "page", "run_report", "sheets"]

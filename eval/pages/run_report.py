@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from terrasynth.eval.pages.charts import ScoreHistogram, histogram_svg
+from terrasynth.eval.pages.charts import ScoreHistogram
+from terrasynth.eval.pages.page import Gallery, Notes, Page, Part, Picture, Section, settings_section
 from terrasynth.eval.pages.sheets import SheetItem, contact_sheet
-
-TEMPLATES = Path(__file__).parent / "templates"
+from terrasynth.eval.table import Cell, Table, bar
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,6 @@ def write_report(folder: Path, report: RunReport) -> Path:
         ...     write_report(Path(folder), RunReport("demo", "f6fd52881ace0854", "ldm-ucm", {"steps": 20}, rows)).name
         'index.html'
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     folder.mkdir(parents=True, exist_ok=True)
     for name, items in (("accepted", report.accepted), ("rejected", report.rejected)):
         path = folder / f"{name}.png"
@@ -160,18 +158,70 @@ def write_report(folder: Path, report: RunReport) -> Path:
         else:
             path.unlink(missing_ok=True)
     _write(folder / "report.json", (json.dumps(to_json(report), indent=1, ensure_ascii=False) + "\n").encode())
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
-    )
-    charts = [(histogram, histogram_svg(histogram)) for histogram in report.histograms]
-    most = max((row.attempted for row in report.classes), default=1) or 1
-    page = environment.get_template("report.html.j2").render(
-        report=report, totals=report.totals, charts=charts, most_attempts=most
-    )
     index = folder / "index.html"
-    _write(index, page.encode())
+    _write(index, page_of(report).html().encode())
     return index
+
+
+def page_of(report: RunReport) -> Page:
+    """The page: how many were accepted, of which classes, by which scores, and what they look like."""
+    total, classes = report.totals, report.classes
+    tiles = (
+        (f"{100 * total.rate:.1f} %", "acceptance rate", ""),
+        (f"{total.accepted:,}", f"accepted, of {total.target:,} wanted", ""),
+        (f"{total.attempted:,}", "attempted", ""),
+        (f"{len(classes) - len(report.missed)} / {len(classes)}", "classes that met their target", ""),
+    )
+    missed = ", ".join(f"{row.label} ({row.accepted} of {row.target})" for row in report.missed)
+    return Page(
+        f"{report.name}: {total.accepted} of {total.attempted} accepted",
+        f"{total.accepted:,} of {total.attempted:,} pictures accepted", report.name,
+        (*_sections(report), settings_section(report.settings)), identity=report.identity, lead=(report.generator,),
+        tiles=tiles, warning=f"**Target missed:** {missed}" if missed else "",
+    )
+
+
+def _sections(report: RunReport) -> Iterator[Section]:
+    if report.figures:
+        yield Section("Quality of the whole", report.figures)
+    yield Section("Acceptance by class", _classes(report))
+    if report.prompt_drops or report.prompt_notes:
+        notes = {f"not dropped: {note}": count for note, count in report.prompt_notes.items()}
+        yield Section("Prompts dropped, by reason", (
+            f"Of {report.prompts_seen:,} prompts, {sum(report.prompt_drops.values()):,} were dropped before anything "
+            "was drawn.",
+            Table.of_settings({name: f"{count:,}" for name, count in {**report.prompt_drops, **notes}.items()}),
+        ))
+    if report.histograms:
+        yield Section("Scores", (tuple(each.chart() for each in report.histograms),))
+    for name, items in (("accepted", report.accepted), ("rejected", report.rejected)):
+        if items:
+            words = f"{len(items)} {name} pictures, each with class and scores"
+            yield Section(name.capitalize(), (
+                Gallery((Picture(((f"{name}.png", words),)),), width=1000),
+                Notes(tuple(f"**{each.label}** {each.text}" for each in items), "What was asked for", True, True),
+            ))
+
+
+def _classes(report: RunReport) -> tuple[Part, ...]:
+    total = report.totals
+    key = {"accepted": "accepted", "rejected": "rejected", **({"beyond": "beyond the target"} if total.beyond else {})}
+    most = max((row.attempted for row in report.classes), default=1) or 1
+    table = Table(("class", "attempts", "accepted", "target", "attempted", "rate", "rejected for"), tuple(
+        (Cell(row.label, kind="missed" * row.missed), Cell("", kind="wide", picture=_bar(row, most)),
+         Cell(str(row.accepted), kind="missed" * row.missed), str(row.target), str(row.attempted),
+         f"{100 * row.rate:.0f} %", _reasons(row)) for row in report.classes), key=key)
+    return (table, *([f"Rejected in all: {_reasons(total)}"] if total.reasons else []))
+
+
+def _bar(row: ClassRow, most: int) -> str:
+    ends = [count / most for count in (0, row.accepted, row.accepted + row.rejected, row.attempted)]
+    parts = zip(("accepted", "rejected", "beyond"), ends, ends[1:], strict=False)
+    return bar(parts, f"{row.accepted} accepted, {row.rejected} rejected, {row.beyond} beyond the target")
+
+
+def _reasons(row: ClassRow) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in row.reasons.items())
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -193,13 +243,7 @@ def to_json(report: RunReport) -> dict[str, object]:
         "prompts": {
             "seen": report.prompts_seen, "dropped": dict(report.prompt_drops), "notes": dict(report.prompt_notes)
         },
-        "histograms": [
-            {
-                "name": histogram.name, "edges": list(histogram.edges), "accepted": list(histogram.accepted),
-                "rejected": list(histogram.rejected), "thresholds": dict(histogram.thresholds),
-            }
-            for histogram in report.histograms
-        ],
+        "histograms": [asdict(histogram) for histogram in report.histograms],
         "accepted_samples": [_sample(item) for item in report.accepted],
         "rejected_samples": [_sample(item) for item in report.rejected],
         "figures": list(report.figures),

@@ -1,13 +1,15 @@
-"""Contact sheets: small pictures in a grid, with class and scores written under each."""
+"""Contact sheets: small pictures, or pairs of them, in a grid, with class and scores written under each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from terrasynth.eval.copies.perceptual_hash import turned
 
 THUMB = 128
 COLUMNS = 8
@@ -16,6 +18,7 @@ TITLE_SIZES, SMALL_SIZE = (14, 13, 12, 11), 12
 # No one grey is readable on both a light and a dark page (4.1:1 at best), so the sheet has its own ground.
 GROUND, INK, SOFT_INK = (255, 255, 255), (29, 33, 39), (92, 99, 109)
 MARGIN = 16
+PAIRS_A_ROW = 3
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,27 @@ class SheetItem:
     text: str
     scores: Mapping[str, float]
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class PairItem:
+    """One pair of a sheet.
+
+    Attributes:
+        image: `uint8` (H, W, 3).
+        label: Its class.
+        other: The picture that it is nearest to, `uint8` (H, W, 3).
+        other_label: What to call that one.
+        view: How `image` is to be turned to lie on `other`; the sheet shows it so.
+        scores: What to write under the first.
+    """
+
+    image: NDArray[np.uint8]
+    label: str
+    other: NDArray[np.uint8]
+    other_label: str
+    view: int
+    scores: dict[str, float]
 
 
 def contact_sheet(items: Sequence[SheetItem], columns: int = COLUMNS, thumb: int = THUMB) -> Image.Image:
@@ -75,6 +99,19 @@ def contact_sheet(items: Sequence[SheetItem], columns: int = COLUMNS, thumb: int
             draw.text((left, y), _fit(line, small_font, thumb), SOFT_INK, small_font)
             y += line_height
     return sheet
+
+
+def pair_sheet(pairs: Iterable[PairItem]) -> Image.Image:
+    """Draw pairs, three a row, each picture turned as its partner lies.
+
+    Raises:
+        ValueError: There are none.
+    """
+    items = []
+    for pair in pairs:
+        items.append(SheetItem(turned(pair.image[None], pair.view)[0], pair.label, "", pair.scores))
+        items.append(SheetItem(pair.other, pair.other_label, "", {}))
+    return contact_sheet(items, columns=2 * PAIRS_A_ROW)
 
 
 def _caption(number: int, item: SheetItem) -> tuple[str, list[str]]:

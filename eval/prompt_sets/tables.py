@@ -1,96 +1,85 @@
-"""Figures of prompt sets as the rows of a table."""
+"""Figures of prompt sets as tables, a column a set."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import permutations
 
 from terrasynth.eval.prompt_sets.comparison import Interval, Measured, Novelty
 from terrasynth.eval.prompt_sets.diversity import Figures, Lengths
+from terrasynth.eval.table import Cell, Table
 
 NONE = "-"
 OUTSIDE_WORDS = 12
+Row = tuple[str | Cell, ...]
 
 
-@dataclass(frozen=True)
-class Row:
-    """A line of the table of figures: what it is, a value for each set, and more on each value in small print."""
-
-    name: str
-    values: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-
-
-def equal_rows(measured: Measured) -> list[Row]:
-    """What is compared at equal number of texts; empty for one set."""
-    equal = measured.equal
-    if equal is None:
-        return []
-    return [
-        *_diversity_rows(equal.figures),
-        Row("mean distance of two texts", *_with_intervals([one.distance for one in equal.figures], equal.distance)),
-        Row("the same within a class",
-            *_with_intervals([one.distance_within for one in equal.figures], equal.distance_within)),
-        *(_novelty_row(measured, other) for other in range(len(measured.figures))),
-    ]
+def equal_table(measured: Measured) -> Table:
+    """What is compared at equal number of texts; without rows for one set."""
+    if (equal := measured.equal) is None:
+        return Table((), ())
+    return _table(measured, "at equal number", [
+        *_diversity(equal.figures),
+        ("mean distance of two texts", *_with_intervals([one.distance for one in equal.figures], equal.distance)),
+        ("the same within a class",
+         *_with_intervals([one.distance_within for one in equal.figures], equal.distance_within)),
+        *(_novelty(measured, other) for other in range(len(measured.figures))),
+    ])
 
 
-def whole_rows(measured: Measured) -> list[Row]:
+def whole_table(measured: Measured) -> Table:
     """What is measured of each set as it is."""
-    figures = measured.figures
-    rows = [
-        Row("texts", tuple(f"{one.n:,}" for one in figures)),
-        Row("classes, their balance", tuple(f"{len(one.classes)}, {one.balance:.3f}" for one in figures)),
-        *_diversity_rows(figures),
-        Row("mean distance of two texts", tuple(_number(one.distance) for one in figures)),
-        Row("the same within a class", tuple(_number(one.distance_within) for one in figures)),
-        Row("length in words, mean", tuple(f"{one.words.mean:.1f}" for one in figures),
-            tuple(_spread(one.words) for one in figures)),
-    ]
+    return _table(measured, "figure", _whole(measured.figures))
+
+
+def _table(measured: Measured, name: str, rows: Iterable[Row]) -> Table:
+    return Table((name, *(one.name for one in measured.figures)), tuple(rows))
+
+
+def _whole(figures: Sequence[Figures]) -> Iterator[Row]:
+    yield "texts", *(f"{one.n:,}" for one in figures)
+    yield "classes, their balance", *(f"{len(one.classes)}, {one.balance:.3f}" for one in figures)
+    yield from _diversity(figures)
+    yield "mean distance of two texts", *(_number(one.distance) for one in figures)
+    yield "the same within a class", *(_number(one.distance_within) for one in figures)
+    yield "length in words, mean", *(Cell(f"{one.words.mean:.1f}", _spread(one.words)) for one in figures)
     tokens = [one.tokens for one in figures if one.tokens is not None]
     if tokens:
-        rows.append(Row("length in tokens, mean", tuple(f"{one.mean:.1f}" for one in tokens),
-                        tuple(f"{_spread(one)}, n = {one.n:,}" for one in tokens)))
+        yield ("length in tokens, mean",
+               *(Cell(f"{one.mean:.1f}", f"{_spread(one)}, n = {one.n:,}") for one in tokens))
         if tokens[0].above is not None:
-            rows.append(Row(f"longer than {tokens[0].limit} tokens", tuple(_share(one.above or 0.0) for one in tokens)))
+            yield f"longer than {tokens[0].limit} tokens", *(_share(one.above or 0.0) for one in tokens)
     for name in figures[0].outside:
         found = [one.outside[name] for one in figures]
-        rows.append(Row(f"has a word outside of profile {name}", tuple(_share(one.share) for one in found),
-                        tuple(_words(one.words) for one in found)))
-    return rows
+        yield f"has a word outside of profile {name}", *(Cell(_share(one.share), _words(one.words)) for one in found)
 
 
-def _diversity_rows(figures: Sequence[Figures]) -> list[Row]:
-    return [
-        Row("distinct texts", tuple(_share(one.distinct_share) for one in figures),
-            tuple(f"{one.distinct:,}" for one in figures)),
-        Row("the commonest text", tuple(_share(one.commonest_share) for one in figures),
-            tuple("once" if one.commonest[1] == 1 else f"{one.commonest[1]:,} times" for one in figures)),
-        *(Row(f"distinct-{n}", tuple(_number(getattr(one, f"distinct_{n}")) for one in figures)) for n in (1, 2, 3)),
-        Row("different words", tuple(f"{one.vocabulary:,}" for one in figures)),
-        Row("entropy of the words, bits", tuple(f"{one.entropy:.2f}" for one in figures),
-            tuple(f"{2 ** one.entropy:.0f} effective" for one in figures)),
-    ]
+def _diversity(figures: Sequence[Figures]) -> Iterator[Row]:
+    yield "distinct texts", *(Cell(_share(one.distinct_share), f"{one.distinct:,}") for one in figures)
+    yield "the commonest text", *(
+        Cell(_share(one.commonest_share), "once" if one.commonest[1] == 1 else f"{one.commonest[1]:,} times")
+        for one in figures)
+    for n in (1, 2, 3):
+        yield f"distinct-{n}", *(_number(getattr(one, f"distinct_{n}")) for one in figures)
+    yield "different words", *(f"{one.vocabulary:,}" for one in figures)
+    yield "entropy of the words, bits", *(Cell(f"{one.entropy:.2f}", f"{2 ** one.entropy:.0f} effective")
+                                         for one in figures)
 
 
-def _novelty_row(measured: Measured, other: int) -> Row:
+def _novelty(measured: Measured, other: int) -> Row:
     places = permutations(range(len(measured.figures)), 2)
     found = {place[0]: one for place, one in zip(places, measured.novelty, strict=True) if place[1] == other}
-    cells = [_new(found[place]) if place in found else (NONE, "") for place in range(len(measured.figures))]
-    name = measured.figures[other].name
-    return Row(f"equal to no text of {name}", tuple(value for value, _ in cells), tuple(note for _, note in cells))
+    return (f"equal to no text of {measured.figures[other].name}",
+            *(_new(found[place]) if place in found else NONE for place in range(len(measured.figures))))
 
 
-def _new(found: Novelty) -> tuple[str, str]:
+def _new(found: Novelty) -> Cell:
     nearest = "" if found.distance is None else f"; nearest {found.distance:.3f}{_interval(found.interval)} away"
-    return _share(found.new), f"of {found.n:,}{nearest}"
+    return Cell(_share(found.new), f"of {found.n:,}{nearest}")
 
 
-def _with_intervals(
-    values: Sequence[float | None], intervals: Sequence[Interval | None]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return tuple(map(_number, values)), tuple(_interval(one).strip() for one in intervals)
+def _with_intervals(values: Sequence[float | None], intervals: Sequence[Interval | None]) -> Iterator[Cell]:
+    return (Cell(_number(value), _interval(one).strip()) for value, one in zip(values, intervals, strict=True))
 
 
 def _number(value: float | None) -> str:

@@ -113,8 +113,8 @@ def header(
 
 def tail(root: Path, licence: Licence) -> str:
     """The end of the card: the run's evaluation, where there is one, and what licence it has and why."""
-    figures, by_class, unread = evaluation_tables(root)
-    return _render("card_tail.md.j2", figures=figures, by_class=by_class, unread=unread, licence=licence)
+    figures, unread = evaluation_tables(root)
+    return _render("card_tail.md.j2", figures=figures, unread=unread, licence=licence)
 
 
 def refreshed(text: str, root: Path, licence: Licence) -> str:

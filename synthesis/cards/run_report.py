@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
 from math import isnan
 from pathlib import Path
@@ -36,23 +35,6 @@ SHOWN, COLUMNS = 42, 7
 ITS_FILE = ", its file"
 
 
-@dataclass(frozen=True)
-class Example:
-    """A picture with what is known of it.
-
-    Attributes:
-        label: Its class.
-        text: What the generator was given.
-        image: Its stored bytes.
-        decision: What became of it.
-    """
-
-    label: str
-    text: str
-    image: bytes
-    decision: Decision
-
-
 def write_run_report(
     job: Job, classes: Sequence[ClassDecisions], left_out: LeftOut, unread: Sequence[Unread]
 ) -> None:
@@ -69,15 +51,15 @@ def write_run_report(
         settings=_settings(job, classes) | _texts(left_out) | _unread(unread),
         classes=tuple(_class_row(each) for each in classes),
         histograms=_histograms(recipe.filter_names, classes),
-        accepted=_sheet_items(accepted[:SHOWN]),
-        rejected=_sheet_items(rejected),
+        accepted=tuple(accepted[:SHOWN]),
+        rejected=tuple(rejected),
         prompts_seen=prompts.seen if prompts else 0,
         prompt_drops=prompts.drops if prompts else {},
         prompt_notes=prompts.notes if prompts else {},
     )
     with disk_errors(str(layout.report_folder(job.root))):
         write_report(layout.report_folder(job.root), report)
-    one_of_each = [decode(each.image) for each in accepted[:len(classes)]]
+    one_of_each = [each.image for each in accepted[:len(classes)]]
     if one_of_each:
         write_file(job.root / CONTACT_SHEET, encode(contact_sheet(one_of_each, COLUMNS), "png"))
     else:
@@ -162,21 +144,6 @@ def _histograms(names: Sequence[str], classes: Sequence[ClassDecisions]) -> tupl
     return tuple(found)
 
 
-def _sheet_items(shown: Sequence[Example]) -> tuple[SheetItem, ...]:
-    from terrasynth.eval.pages.sheets import SheetItem
-
-    return tuple(
-        SheetItem(
-            image=decode(each.image),
-            label=each.label,
-            text=each.text,
-            scores={name: score for name, score in each.decision.scores.items() if score is not None},
-            reason=each.decision.reason or "",
-        )
-        for each in shown
-    )
-
-
 def describe_checks(checks: CheckSettings | None) -> dict[str, object]:
     """The checks of prompts that are on; of a reference only the file's name, not the folders of this machine."""
     if checks is None:
@@ -201,11 +168,13 @@ def describe_files(classes: Sequence[ClassDecisions]) -> dict[str, str]:
 
 def examples(
     job: Job, classes: Sequence[ClassDecisions], accepted: int, rejected: int
-) -> tuple[list[Example], list[Example]]:
+) -> tuple[list[SheetItem], list[SheetItem]]:
     """The first accepted images, and the first that were judged and rejected, in turn over the classes.
 
     Each block that has one of them is read once.
     """
+    from terrasynth.eval.pages.sheets import SheetItem
+
     chosen = [list(islice(round_robin([_judged(each, kind) for each in classes]), count))
               for kind, count in ((True, accepted), (False, rejected))]
     size = job.blocks.block_size
@@ -218,7 +187,11 @@ def examples(
     found = []
     for kind in chosen:
         read = ((label, decision, wanted[label, decision.k // size][decision.k]) for label, decision in kind)
-        found.append([Example(label, row["text"], row["image"]["bytes"], decision) for label, decision, row in read])
+        found.append([
+            SheetItem(decode(row["image"]["bytes"]), label, row["text"],
+                      {name: score for name, score in decision.scores.items() if score is not None},
+                      decision.reason or "") for label, decision, row in read
+        ])
     return found[0], found[1]
 
 

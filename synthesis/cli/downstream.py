@@ -44,9 +44,8 @@ def downstream(
     from terrasynth.synthesis.studies.downstream.arms import RETRIEVAL, SCENE, Design
     from terrasynth.synthesis.studies.downstream.cells import RealSplits, measure_downstream
     from terrasynth.synthesis.studies.downstream.exposure import ExposureByShare, GeneratorExposure, write_subsets
-    from terrasynth.synthesis.studies.downstream.page import write_page
     from terrasynth.synthesis.studies.downstream.pools import RunAttempts, real_pool
-    from terrasynth.synthesis.studies.downstream.table import Report
+    from terrasynth.synthesis.studies.downstream.report import Report
     from terrasynth.synthesis.studies.trainings import Budget
     from terrasynth.training.studies.downstream import train_cell
 
@@ -72,11 +71,11 @@ def downstream(
         else f"of seed {subset_seed} for all seeds", "generator saw": saw.kind,
     }
     report = Report(about, ExposureByShare.of(saw, design, names, labels), tuple(found))
-    report.save(out)
+    page = report.save(out)
     for line in report.lines():
         click.echo(line)
     click.echo(f"table {out / 'downstream.md'}")
-    click.echo(f"page  {write_page(out, report)}")
+    click.echo(f"page  {page}")
 
 
 def parse_percents(text: str, option: str) -> tuple[float, ...]:

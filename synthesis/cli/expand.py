@@ -14,7 +14,7 @@ from terrasynth.synthesis.cli.options import PATH, seed_option, split_option
 from terrasynth.synthesis.cli.real_data import real_captions
 
 if TYPE_CHECKING:
-    from terrasynth.eval.prompt_sets.comparison import Measured, ReportedSet
+    from terrasynth.eval.prompt_sets.comparison import ReportedSet
     from terrasynth.eval.prompt_sets.tally import Tally
     from terrasynth.prompts import Expander
 
@@ -57,7 +57,8 @@ def expand(
 
     Classes take turns, so that any beginning of the file is balanced.
     """
-    from terrasynth.eval.prompt_sets.report import check_report_folder
+    from terrasynth.eval.pages.folder import check_report_folder
+    from terrasynth.eval.prompt_sets.report import KIND, RECORD
     from terrasynth.prompts.addresses import shown
     from terrasynth.prompts.registry import load_expander_for
     from terrasynth.synthesis.cli.prompt_lines import Lines, in_rounds, quotas, standard_output
@@ -74,7 +75,7 @@ def expand(
     tokens = _tokens(tokenizer)
     writer = _checked(writer, checks, tokens) if checks else writer
     if report is not None:
-        check_report_folder(report)
+        check_report_folder(report, RECORD, KIND)
     all_captions = measure == "captions"
     names = _names(expander, against)
     others = [
@@ -223,22 +224,11 @@ def _drop_lines(seen: int | None, drops: dict[str, int], notes: dict[str, int]) 
 def _measure(sets: list[ReportedSet], tokens: _Tokens, seed: int, report: Path | None) -> None:
     from terrasynth.eval.prompt_sets.comparison import measure_sets
     from terrasynth.eval.prompt_sets.report import write_prompt_report
+    from terrasynth.eval.prompt_sets.tables import equal_table
 
     measured = measure_sets(sets, tokens.count, tokens.limit, seed)
     if len(sets) > 1:
-        _print_table(measured)
+        for line in equal_table(measured).columns():
+            click.echo(line, err=True)
     if report is not None:
         click.echo(f"report in {write_prompt_report(report, measured)}", err=True)
-
-
-def _print_table(measured: Measured) -> None:
-    """What is compared at equal number, on standard error."""
-    from terrasynth.eval.prompt_sets.tables import equal_rows
-
-    lines = [["at equal number", *(one.name for one in measured.figures)]]
-    for row in equal_rows(measured):
-        notes = row.notes or ("",) * len(row.values)
-        lines.append([row.name, *(f"{value}  {note}".strip() for value, note in zip(row.values, notes, strict=True))])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip(), err=True)

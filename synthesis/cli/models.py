@@ -91,9 +91,10 @@ def inspect(
 
     Writes index.html, prototypes.json, prototypes.png and entropy.png.
     """
+    from terrasynth.eval.pages.folder import check_report_folder
     from terrasynth.synthesis.core.errors import InputError
     from terrasynth.synthesis.studies.prototypes.inspection import inspect_prototypes
-    from terrasynth.synthesis.studies.prototypes.report import check_out, write_prototypes
+    from terrasynth.synthesis.studies.prototypes.report import KIND, RECORD, write_prototypes
 
     if labels and texts:
         raise InputError("--class and --prompt exclude each other; give one of them")
@@ -105,7 +106,7 @@ def inspect(
         tokens, limit = generator.count_tokens(text), generator.token_limit
         if limit is not None and tokens > limit:
             raise InputError(f"the prompt has {tokens} tokens and {name!r} reads {limit}: {text[:60]!r}...; shorten it")
-    check_out(out)
+    check_report_folder(out, RECORD, KIND)
     click.echo(f"drawing and reading {len(prompts)} pictures", err=True)
     inspection = inspect_prototypes(
         generator.pipeline, [text for text, _ in prompts], [label for _, label in prompts],

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from terrasynth.eval.copies.measures import Measure
     from terrasynth.eval.copies.memorisation import Memorisation
     from terrasynth.eval.copies.repetition import Repetition
-    from terrasynth.eval.pages.pair_sheet import PairItem
+    from terrasynth.eval.pages.sheets import PairItem
     from terrasynth.synthesis.core.real_pictures import RealPictures
 
 HASH = "hash"
@@ -71,7 +71,7 @@ def judge_memorisation(
         InputError: Too few images.
     """
     from terrasynth.eval.copies.memorisation import memorisation
-    from terrasynth.eval.pages.pair_sheet import PairItem
+    from terrasynth.eval.pages.sheets import PairItem
 
     found = memorisation(
         made.images, train.images, held_out.images, measures, labels=made.labels, held_out_labels=held_out.labels,
@@ -103,7 +103,7 @@ def judge_repetition(
         InputError: Too few images.
     """
     from terrasynth.eval.copies.repetition import repetition
-    from terrasynth.eval.pages.pair_sheet import PairItem
+    from terrasynth.eval.pages.sheets import PairItem
 
     found = repetition(
         made.images, measures, labels=made.labels, real=None if real is None else real.images,
@@ -129,7 +129,7 @@ def pixel_hashes(pictures: Sequence[NDArray[np.uint8]]) -> list[str]:
 
 
 def _write(out: Path, name: str, content: dict[str, Any], sheet: str, pairs: Sequence[PairItem]) -> None:
-    from terrasynth.eval.pages.pair_sheet import pair_sheet
+    from terrasynth.eval.pages.sheets import pair_sheet
 
     write_file(out / name, json.dumps(content, indent=2) + "\n")
     pair_sheet(pairs).save(out / sheet, optimize=True)

@@ -111,7 +111,7 @@ def write_page(folder: Path, report: EvaluationReport) -> Path:
         InputError: The folder cannot be written to.
         RunError: The disk is full.
     """
-    from terrasynth.eval.pages.evaluation_report import write_evaluation_report
+    from terrasynth.eval.pages.evaluation_page import write_evaluation_report
 
     with disk_errors(str(folder)):
         return write_evaluation_report(folder, report)
@@ -185,12 +185,13 @@ def _shown(run: JudgedRun) -> list[Shown]:
 
 
 def _galleries(run: JudgedRun, shown: Sequence[Shown]) -> tuple[Gallery, ...]:
-    from terrasynth.eval.pages.evaluation_report import Gallery, extremes, pick
+    from terrasynth.eval.pages.evaluation_report import Gallery, extremes
 
     found = []
     for name, values in (("CLIP score", run.judged.scores), ("probability of the class", run.judged.own_probability)):
         best, worst = extremes(values, SHOWN)
-        found += [Gallery(f"Lowest {name}", pick(shown, worst)), Gallery(f"Highest {name}", pick(shown, best))]
+        found += [Gallery(f"{end} {name}", tuple(shown[row] for row in rows))
+                  for end, rows in (("Lowest", worst), ("Highest", best))]
     return tuple(each for each in found if each.pictures)
 
 

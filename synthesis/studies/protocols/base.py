@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terrasynth.eval import markdown
+from terrasynth.eval.pages.page import Notes, Page, Section, settings_section
+from terrasynth.eval.table import Table
 from terrasynth.synthesis.core.errors import InputError, RunError
 from terrasynth.synthesis.core.files import write_file
 from terrasynth.synthesis.core.real_pictures import RealPair
@@ -78,25 +79,21 @@ class ProtocolResult:
     follows: tuple[str, ...]
     differs: tuple[str, ...]
 
+    def table(self) -> Table:
+        """A row a figure."""
+        return Table(("figure", "value", "null", "ceiling (real)", "how"), tuple(
+            (row.name, row.value, row.null, row.ceiling, row.how) for row in self.rows))
+
     def markdown(self) -> str:
         """The table, and what it rests on."""
-        table = ["| figure | value | null | ceiling (real) | how |", "|---|---|---|---|---|"]
-        table += [markdown.row((row.name, row.value, row.null, row.ceiling, row.how)) for row in self.rows]
-        parts = [f"# Protocol {self.protocol}", "\n".join(table)]
-        for title, lines in (("Followed", self.follows), ("Different", self.differs)):
-            if lines:
-                parts.append("\n".join([f"## {title}", "", *(f"- {line}" for line in lines)]))
-        settings = [f"- {key}: {markdown.plain(value)}" for key, value in self.settings.items()]
-        return "\n\n".join([*parts, "\n".join(["## Settings", "", *settings])]) + "\n"
+        notes = (("Followed", self.follows), ("Different", self.differs))
+        return Page("", f"Protocol {self.protocol}", "", (
+            Section("Figures", (self.table(),)), *(Section(title, (Notes(lines),)) for title, lines in notes if lines),
+            settings_section(self.settings))).markdown()
 
     def lines(self) -> list[str]:
         """The figures for a terminal, a line each."""
-        width = max(len(row.name) for row in self.rows)
-        return [
-            f"{row.name:{width}}  {row.value}" + (f"; null {row.null}" if row.null else "")
-            + (f"; ceiling {row.ceiling}" if row.ceiling else "") + f"; {row.how}"
-            for row in self.rows
-        ]
+        return self.table().lines(names=("null", "ceiling (real)"))
 
     def save(self, out: Path) -> None:
         """Write `<protocol>.json` and `<protocol>.md`; the same result always gives the same bytes."""

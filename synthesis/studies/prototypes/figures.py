@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import wrap
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from terrasynth.eval.pages.page import png_uri
 from terrasynth.eval.pages.sheets import GROUND, INK, MARGIN, SOFT_INK
 from terrasynth.synthesis.core.images import encode
 from terrasynth.synthesis.studies.prototypes.counters import LookupFigures
@@ -48,7 +48,7 @@ class Patch:
     @property
     def uri(self) -> str:
         """The image as a data URI."""
-        return data_uri(encode(self.image, "png"))
+        return png_uri(encode(self.image, "png"))
 
 
 @dataclass(frozen=True)
@@ -187,8 +187,3 @@ def entropy_figure(lookups: Sequence[LookupFigures]) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
-
-
-def data_uri(png: bytes) -> str:
-    """A PNG file inside a page."""
-    return f"data:image/png;base64,{b64encode(png).decode()}"

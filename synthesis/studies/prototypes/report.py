@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,80 +11,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from terrasynth.synthesis.core.errors import InputError
-from terrasynth.synthesis.core.files import TEMPORARY, write_file
+from terrasynth.eval.pages.page import png_uri
+from terrasynth.synthesis.core.files import write_file
 from terrasynth.synthesis.core.images import encode
 from terrasynth.synthesis.generators.hopfield.pipeline import Txt2ImgMHNPipeline
-from terrasynth.synthesis.studies.prototypes.counters import (
-    ALIVE,
-    SHUFFLES,
-    Entropy,
-    LookupFigures,
-    Peaks,
-    Selectivity,
-)
+from terrasynth.synthesis.studies.prototypes.counters import SHUFFLES, Entropy, LookupFigures, Peaks, Selectivity
 from terrasynth.synthesis.studies.prototypes.figures import (
     Patch,
     ShownPrototype,
-    data_uri,
     entropy_figure,
     prototype_sheet,
     token_patch,
 )
-from terrasynth.synthesis.studies.prototypes.inspection import LEAST_WORDS, Agreement, Inspection, agreement
+from terrasynth.synthesis.studies.prototypes.inspection import Agreement, Inspection, agreement
+from terrasynth.synthesis.studies.prototypes.page import CONTEXT, DEFINITIONS, ENOUGH_PICTURES, page_of
 
-TEMPLATES = Path(__file__).parents[1] / "templates"
-KIND = "terrasynth prototypes"
-CONTEXT = 5  # tokens a side of a patch
+RECORD, KIND = "prototypes.json", "terrasynth prototypes"
 WORDS = 3
-ENOUGH_PICTURES = 3
-
-DEFINITIONS = {
-    "answer": "softmax(beta xi X^T), the weight that a prototype is read out with at a position; the answers of all "
-    "prototypes of a lookup to one position sum to 1, and the even share is 1 / prototypes",
-    "position": "every image token but the last, and every word's token of each different text; start, end and padding "
-    "marks are left out; the position that reads image token i predicts token i + 1",
-    "alive": f"answers at least one position with {ALIVE:g} even shares or more",
-    "strongest": "gives the strongest answer of its lookup at one position or more",
-    "entropy": "of the answers to one position, in nats, averaged over positions; exp(mean) is the effective number of "
-    "prototypes that answer together; ln(prototypes) would be an even answer of all",
-    "share": "the mean answer in a class (or to a word) over the sum of these means over all classes (or words), so "
-    f"that chance is 1 / classes; words that were read less than {LEAST_WORDS} times are left out",
-    "selective": f"the largest share is larger than under each of {SHUFFLES} shuffles of the classes over the pictures "
-    f"(of the words over their places); by chance 1 in {SHUFFLES + 1}",
-    "agreement": "over prototypes that are alive and selective for a class: the share of the texts of the favoured "
-    "class that say the favoured word, beside what it would be with the favoured words dealt out at random",
-    "shown": f"of each lookup in turn, among prototypes that reach {ALIVE:g} even shares in {ENOUGH_PICTURES} pictures "
-    "or more, a selective one before others; then the best of every class before the second best of any; then the "
-    "larger class share, then the larger answer",
-}
-
-
-def check_out(out: Path) -> None:
-    """Make the folder, or check that an earlier inspection wrote it.
-
-    Raises:
-        InputError: It is a file, holds something else, or cannot be written to.
-    """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{str(out)!r} is a file; choose a folder for the report")
-    foreign = out.is_dir() and any(entry.suffix != TEMPORARY for entry in out.iterdir()) and not _is_ours(out)
-    if foreign:
-        raise InputError(f"{str(out)!r} holds files that this command did not write; choose an empty folder")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except (PermissionError, NotADirectoryError, FileNotFoundError) as error:
-        raise InputError(f"cannot write {str(out)!r}: {error.strerror}; choose another folder") from error
-
-
-def _is_ours(out: Path) -> bool:
-    try:
-        tree = json.loads((out / "prototypes.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(tree, dict) and tree.get("kind") == KIND
 
 
 def write_prototypes(
@@ -96,7 +38,7 @@ def write_prototypes(
     The same inspection gives the same page. Without a prototype to show there is no `prototypes.png`.
 
     Args:
-        out: The folder; see `check_out`.
+        out: The folder; see `check_report_folder`, which is told `RECORD` and `KIND`.
         inspection: What was found.
         pipeline: Turns tokens into pictures.
         name: Of the model.
@@ -106,28 +48,17 @@ def write_prototypes(
     Returns:
         The path of the page.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     shown = show(inspection, pipeline, choose(inspection, count))
     tree = to_json(inspection, name, revision)
     tree["shown"] = [{"lookup": each.lookup, "prototype": each.number} for each in shown]
-    write_file(out / "prototypes.json", json.dumps(tree, ensure_ascii=False) + "\n")
+    write_file(out / RECORD, json.dumps(tree, ensure_ascii=False) + "\n")
     entropy = entropy_figure(inspection.lookups)
     write_file(out / "entropy.png", entropy)
     if shown:
         write_file(out / "prototypes.png", encode(prototype_sheet(shown, caption(inspection, name, revision)), "png"))
     else:
         (out / "prototypes.png").unlink(missing_ok=True)
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
-    )
-    page = environment.get_template("prototypes.html.j2").render(
-        tree=tree, name=name, revision=revision, shown=shown, entropy=data_uri(entropy), definitions=DEFINITIONS,
-        chance=inspection.lookups[0].classes.chance, context=CONTEXT, alive_shares=ALIVE, enough=ENOUGH_PICTURES,
-        shuffles=SHUFFLES, group="prompt" if by_prompt(inspection) else "class",
-    )
-    write_file(out / "index.html", page)
+    write_file(out / "index.html", page_of(tree, shown, png_uri(entropy), by_prompt(inspection)).html())
     return out / "index.html"
 
 

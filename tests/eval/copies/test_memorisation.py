@@ -9,7 +9,7 @@ from terrasynth.eval.copies.memorisation import ANY_MIX, SAME_MIX, memorisation
 from terrasynth.eval.copies.perceptual_hash import VIEWS, turned
 from terrasynth.eval.errors import InputError
 from terrasynth.eval.models.thumbnail import ThumbnailEncoder
-from terrasynth.eval.pages.pair_sheet import PairItem, pair_sheet
+from terrasynth.eval.pages.sheets import PairItem, pair_sheet
 from tests.tiny import tiny_pictures
 
 REAL = tiny_pictures(600, 32)

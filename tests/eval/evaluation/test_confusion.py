@@ -5,7 +5,7 @@ import pytest
 
 from terrasynth.eval.evaluation.confusion import Confusion, confusion
 from terrasynth.eval.evaluation.judged import Judged
-from terrasynth.eval.pages.evaluation_charts import confusion_svg
+from terrasynth.eval.pages.evaluation_page import confusion_svg
 
 KNOWN = ("beach", "forest", "harbor", "river")
 

@@ -12,7 +12,8 @@ from terrasynth.eval.evaluation.findings import findings
 from terrasynth.eval.evaluation.realism import MEASURES, CodedImages, Realism, realism_figures
 from terrasynth.eval.evaluation.record import rows_of
 from terrasynth.eval.metrics.realism import compare_spectra, tell_apart
-from terrasynth.eval.pages.evaluation_report import EvaluationReport, write_evaluation_report
+from terrasynth.eval.pages.evaluation_page import write_evaluation_report
+from terrasynth.eval.pages.evaluation_report import EvaluationReport
 from tests.eval.conftest import LABELS
 from tests.eval.metrics.test_realism import blurred, natural, with_grid
 

@@ -21,17 +21,15 @@ from terrasynth.eval.evaluation.guidance_sweep import SweepPoint, in_order
 from terrasynth.eval.evaluation.judged import judge
 from terrasynth.eval.metrics.figure import Figure
 from terrasynth.eval.pages.charts import ScoreHistogram
-from terrasynth.eval.pages.evaluation_charts import sweep_charts
+from terrasynth.eval.pages.evaluation_page import SIDE, sweep_charts, write_evaluation_report
 from terrasynth.eval.pages.evaluation_report import (
-    SIDE,
     EvaluationReport,
     Gallery,
     NearestPair,
     Shown,
     extremes,
-    inline,
-    write_evaluation_report,
 )
+from terrasynth.eval.pages.page import image_uri
 from tests.eval.conftest import LABELS
 from tests.eval.pages.test_report import read
 from tests.tiny import TEXTS, tiny_pictures
@@ -92,7 +90,7 @@ def test_one_page_holds_everything(report, tmp_path):
                   str(2**60 + 3), "Most frequent mistakes", "accepted 2", "rejected 1"):
         assert words in text, words
     targets = {link[1:] for link in page.links if link.startswith("#")}
-    ids = set(re.findall(r'<h2 id="(\w+)"', index.read_text()))
+    ids = set(re.findall(r'<h2 id="([\w-]+)"', index.read_text()))
     assert targets == ids
 
 
@@ -145,7 +143,7 @@ def test_too_many_classes_are_not_drawn(report, tmp_path):
 
 def test_small_pictures_are_shown_pixel_by_pixel_and_large_ones_made_smaller():
     def back(image):
-        return np.asarray(Image.open(io.BytesIO(base64.b64decode(inline(image).split(",")[1]))))
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(image_uri(image, SIDE).split(",")[1]))))
 
     np.testing.assert_array_equal(back(PICTURES[0]), PICTURES[0])
     assert back(tiny_pictures(1, 2 * SIDE)[0]).shape == (SIDE, SIDE, 3)
@@ -198,7 +196,7 @@ def test_a_sweep_is_in_order_and_of_different_guidance(report):
     point = report.sweep[0]
     ordered = in_order([replace(point, guidance=value) for value in (5.0, 1.0, 3.0)])
     assert [each.guidance for each in ordered] == [1.0, 3.0, 5.0]
-    assert [name for name, _ in sweep_charts(ordered)] == ["CLIP score", "scene accuracy", "Frechet distance"]
-    assert [name for name, _ in sweep_charts([replace(point, frechet=None)])] == ["CLIP score", "scene accuracy"]
+    assert [each.title for each in sweep_charts(ordered)] == ["CLIP score", "scene accuracy", "Frechet distance"]
+    assert [each.title for each in sweep_charts([replace(point, frechet=None)])] == ["CLIP score", "scene accuracy"]
     with pytest.raises(InputError, match="both have guidance 3"):
         in_order([point, point])

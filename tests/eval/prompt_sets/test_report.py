@@ -7,10 +7,11 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from terrasynth.eval.errors import InputError
-from terrasynth.eval.prompt_sets.charts import Axis, percent, short, stairs, thinned
+from terrasynth.eval.pages.charts import Axis, thinned
+from terrasynth.eval.pages.folder import check_report_folder
 from terrasynth.eval.prompt_sets.comparison import ReportedSet, measure_sets
-from terrasynth.eval.prompt_sets.report import check_report_folder, write_prompt_report
-from terrasynth.eval.prompt_sets.tables import equal_rows, whole_rows
+from terrasynth.eval.prompt_sets.report import KIND, RECORD, percent, short, stairs, write_prompt_report
+from terrasynth.eval.prompt_sets.tables import equal_table, whole_table
 from terrasynth.eval.prompt_sets.tally import Tally
 from terrasynth.prompts import load_expander
 
@@ -36,15 +37,16 @@ def measured():
                         lambda text: len(text.split()), 12)
 
 
-def rows_by_name(rows):
-    return {row.name: row for row in rows}
+def rows_by_name(table):
+    return {name: ([getattr(cell, "text", cell) for cell in cells], [getattr(cell, "small", "") for cell in cells])
+            for name, *cells in table.rows}
 
 
 def test_a_page_in_one_file_with_its_figures_as_json(measured, tmp_path):
     page = write_prompt_report(tmp_path / "new" / "report", measured)
     assert sorted(entry.name for entry in page.parent.iterdir()) == ["index.html", "report.json"]
     text = page.read_text("utf-8")
-    assert not re.search(r'(?:src|href)="', text)  # nothing is loaded from elsewhere
+    assert not re.search(r'(?:src|href)="(?!#)', text)  # nothing is loaded from elsewhere
     assert "Waves &amp; &lt;foam&gt;." in text
     assert "30 dropped of 150 candidates (20.0 %)" in text
     assert "laps: 1" in text
@@ -68,27 +70,27 @@ def test_equal_sets_give_equal_bytes(tmp_path):
 
 
 def test_the_tables_say_what_was_measured(measured):
-    whole, equal = rows_by_name(whole_rows(measured)), rows_by_name(equal_rows(measured))
-    assert whole["texts"].values == ("120", "3")
-    assert whole["distinct texts"].values[1] == "100.0 %"
-    assert whole["longer than 12 tokens"].values[1] == "0.0 %"
-    assert whole["has a word outside of profile tiny"].values[1] == "100.0 %"
-    assert "river" in whole["has a word outside of profile tiny"].notes[1]
-    assert equal["different words"].values[1] == "5"
-    assert equal["equal to no text of mine"].values[1] == "-"
-    assert equal["equal to no text of mine"].notes[0].startswith("of 120; nearest ")
+    whole, equal = rows_by_name(whole_table(measured)), rows_by_name(equal_table(measured))
+    assert whole["texts"][0] == ["120", "3"]
+    assert whole["distinct texts"][0][1] == "100.0 %"
+    assert whole["longer than 12 tokens"][0][1] == "0.0 %"
+    assert whole["has a word outside of profile tiny"][0][1] == "100.0 %"
+    assert "river" in whole["has a word outside of profile tiny"][1][1]
+    assert equal["different words"][0][1] == "5"
+    assert equal["equal to no text of mine"][0][1] == "-"
+    assert equal["equal to no text of mine"][1][0].startswith("of 120; nearest ")
     one = measure_sets([grammar_set()])
-    assert equal_rows(one) == []
+    assert equal_table(one).rows == ()
     assert one.equal is None
 
 
 @pytest.mark.parametrize(("n", "share", "once"), [(999, "99.90 %", "0.20 %"), (49_999, "> 99.99 %", "< 0.01 %")])
 def test_a_text_more_or_less_is_not_rounded_away(n, share, once):
     pairs = [("beach", f"sand {number}") for number in range(n)]
-    rows = rows_by_name(whole_rows(measure_sets([own_set(*pairs, pairs[0])])))
-    assert rows["distinct texts"].values == (share,)
-    assert rows["the commonest text"].values == (once,)
-    assert rows["the commonest text"].notes == ("2 times",)
+    rows = rows_by_name(whole_table(measure_sets([own_set(*pairs, pairs[0])])))
+    assert rows["distinct texts"][0] == [share]
+    assert rows["the commonest text"][0] == [once]
+    assert rows["the commonest text"][1] == ["2 times"]
 
 
 def test_odd_sets_have_a_page_too(tmp_path):
@@ -102,26 +104,26 @@ def test_odd_sets_have_a_page_too(tmp_path):
 
 
 def test_only_an_empty_folder_or_an_earlier_report_is_written_to(measured, tmp_path):
-    check_report_folder(tmp_path / "new")
+    check_report_folder(tmp_path / "new", RECORD, KIND)
     page = write_prompt_report(tmp_path / "new", measured)
-    check_report_folder(page.parent)
+    check_report_folder(page.parent, RECORD, KIND)
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "report.json").write_text("{}")
-    with pytest.raises(InputError, match="holds files that are no prompt report; choose an empty folder"):
-        check_report_folder(foreign)
+    with pytest.raises(InputError, match="holds files that this command did not write; choose an empty folder"):
+        check_report_folder(foreign, RECORD, KIND)
     with pytest.raises(InputError, match="is a file; choose a folder"):
-        check_report_folder(foreign / "report.json")
-    with pytest.raises(InputError, match="cannot make"):
-        check_report_folder(foreign / "report.json" / "below")
+        check_report_folder(foreign / "report.json", RECORD, KIND)
+    with pytest.raises(InputError, match="cannot write"):
+        check_report_folder(foreign / "report.json" / "below", RECORD, KIND)
 
 
 def test_axes_and_curves():
     log = Axis("n", 1, 1e4, True, short)
     assert [log.place(value) for value in (1, 100, 1e4)] == pytest.approx([0, 0.5, 1])
-    assert log.ticks() == [1, 10, 100, 1000, 10000]
-    assert Axis("n", 2, 30, True, short).ticks() == [2, 5, 10, 20]
-    assert Axis("n", -0.5, 30.5, False, short).ticks() == [0, 10, 20, 30]
+    assert list(log.ticks()) == [1, 10, 100, 1000, 10000]
+    assert list(Axis("n", 2, 30, True, short).ticks()) == [2, 5, 10, 20]
+    assert list(Axis("n", -0.5, 30.5, False, short).ticks()) == [0, 10, 20, 30]
     assert [short(value) for value in (1, 500, 10000, 2e6)] == ["1", "500", "10k", "2M"]
     assert [percent(value) for value in (1, 0.1, 1e-5)] == ["100 %", "10 %", "0.001 %"]
     assert stairs([1, 3]) == [(-0.5, 0.25), (0.5, 0.25), (0.5, 0.75), (1.5, 0.75), (1.5, 0.0)]

@@ -76,7 +76,8 @@ def test_a_stated_licence_and_an_evaluation_get_into_the_end(made):
     (made / "evaluation.json").write_text(json.dumps(_evaluation()))
     after = refreshed(before, made, inherit(LICENCE.sources, Statement("cc-by-4.0", by="somebody")))
     assert after.partition(TAIL)[0].partition("\n---\n")[2] == before.partition(TAIL)[0].partition("\n---\n")[2]
-    assert "| scene accuracy | 0.500 | 0.250 to 0.750 | 0.333 (chance) | 0.500 (n = 6) | 6 | scene-ucm 28de |" in after
+    assert ("| scene accuracy | 0.500 | [0.250, 0.750] | 0.333 (a guess) | 0.500 [0.250, 0.750] (n = 6) |  | n = 6 | "
+            "scene-ucm 28de |") in after
     assert "| forest | 0.25 | 4 |" in after
     assert "`cc-by-4.0`, stated by somebody." in after
     header = yaml.safe_load(after.split("---\n")[1])
@@ -100,8 +101,8 @@ def test_the_next_run_keeps_what_was_stated(made, tree):
 
 def test_an_evaluation_that_cannot_be_read_is_told(tmp_path):
     (tmp_path / "evaluation.json").write_text('{"scene": {}}')
-    assert evaluation_tables(tmp_path)[2].startswith("evaluation.json holds no evaluation that this version reads")
-    assert evaluation_tables(tmp_path / "nothing") == ([], [], "")
+    assert evaluation_tables(tmp_path)[1].startswith("evaluation.json holds no evaluation that this version reads")
+    assert evaluation_tables(tmp_path / "nothing") == ("", "")
 
 
 def test_a_card_of_an_earlier_version_is_refreshed_too(tmp_path):

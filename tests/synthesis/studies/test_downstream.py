@@ -24,7 +24,6 @@ from terrasynth.synthesis.studies.downstream.arms import (
     unfiltered,
 )
 from terrasynth.synthesis.studies.downstream.cells import RealSplits, measure_downstream
-from terrasynth.synthesis.studies.downstream.chart import chart
 from terrasynth.synthesis.studies.downstream.exposure import ExposureByShare, GeneratorExposure, write_subsets
 from terrasynth.synthesis.studies.downstream.figures import (
     HELPS,
@@ -37,9 +36,8 @@ from terrasynth.synthesis.studies.downstream.figures import (
     sentence,
     verdict_of,
 )
-from terrasynth.synthesis.studies.downstream.page import write_page
 from terrasynth.synthesis.studies.downstream.pools import Pool
-from terrasynth.synthesis.studies.downstream.table import Report, verdicts
+from terrasynth.synthesis.studies.downstream.report import Report, chart, verdicts
 from terrasynth.synthesis.studies.trainings import Budget, Trained
 
 COLOURS = {"desert": (190, 160, 110), "forest": (90, 120, 80), "river": (80, 110, 170), "snow": (200, 200, 210)}
@@ -336,7 +334,7 @@ def test_the_tables_say_what_was_found(real, tmp_path):
     found = _measure(real, _useful(), NearestMean(), tmp_path, (5, 25))
     exposure = ExposureByShare({5: "3 others besides", 25: "the same"})
     report = Report({"run": "planted", "identity": "0123"}, exposure, (found,))
-    report.save(tmp_path)
+    page = report.save(tmp_path).read_text()
     text = (tmp_path / "downstream.md").read_text()
     assert all(sentence(found.differences, percent) in text for percent in (5, 25))
     for arm in found.arms:
@@ -346,18 +344,16 @@ def test_the_tables_say_what_was_found(real, tmp_path):
     assert "| forest (60) |" in text
     assert json.loads((tmp_path / "downstream.json").read_text())["generator_saw"] == {
         "5": "3 others besides", "25": "the same"}
-    page = write_page(tmp_path, report).read_text()
     assert "http" not in page
     assert page.count("<circle") == 2 * 5
     assert all(each.difference.words(signed=True) in page for each in found.differences)
     first = (tmp_path / "downstream.json").read_bytes(), (tmp_path / "index.html").read_bytes()
     report.save(tmp_path)
-    write_page(tmp_path, report)
     assert ((tmp_path / "downstream.json").read_bytes(), (tmp_path / "index.html").read_bytes()) == first
 
 
 def test_a_chart_stays_in_its_frame(real, tmp_path):
     found = _measure(real, _useful(), NearestMean(), tmp_path, (5, 25), 2)
-    numbers = [float(value) for value in re.findall(r' (?:y1|y2|cy)="([0-9.-]+)"', chart(found))]
+    numbers = [float(value) for value in re.findall(r' (?:y1|y2|cy)="([0-9.-]+)"', chart(found).svg)]
     assert numbers
     assert all(0 <= value <= 340 for value in numbers)

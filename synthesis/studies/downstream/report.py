@@ -1,4 +1,7 @@
-"""The findings of `eval downstream` as lines, as Markdown and as JSON; the same findings always give the same bytes."""
+"""The findings of `eval downstream`: lines for a terminal, a page, the same page as Markdown, and JSON.
+
+The same findings always give the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from terrasynth.eval.markdown import row
+from terrasynth.eval.pages.charts import Axis, Chart, Plot
+from terrasynth.eval.pages.page import Notes, Page, Section, settings_section
+from terrasynth.eval.table import Table
 from terrasynth.synthesis.core.files import write_file
-from terrasynth.synthesis.studies.downstream.arms import BOTH, DUPLICATED, HELD_OUT, REAL, SYNTHETIC, UNFILTERED
+from terrasynth.synthesis.studies.downstream.arms import ARMS, BOTH, DUPLICATED, HELD_OUT, REAL, SYNTHETIC, UNFILTERED
 from terrasynth.synthesis.studies.downstream.arms import RANDOM as RANDOM_KEEP
 from terrasynth.synthesis.studies.downstream.cells import TaskFindings
 from terrasynth.synthesis.studies.downstream.exposure import ExposureByShare
@@ -25,6 +30,12 @@ SHOWN = "more real pictures help, as they should"
 NOT_SHOWN = ("not even more real pictures are shown to help: these trainings are too short or too few to say what any "
              "pictures bring")
 MARK = "`*`: the 95 % interval of this class leaves out 0; with so many classes some do by chance."
+COLORS = ("ink", "blue", "gray", "orange", "purple", "green")
+"""Of the arms."""
+
+APART = 0.075
+"""Between the marks of two arms at one share, of the way to the next share, so that no interval hides another."""
+
 NOTES = (
     f"`{REAL}`: a share of the real training pictures, drawn class by class; smaller shares lie within larger ones.",
     f"`{BOTH}`: those and all accepted pictures of the run.",
@@ -41,22 +52,6 @@ NOTES = (
     "class at the least; never on `test`.",
     "Intervals are 95 %, for other test pictures (resampled, paired) and other seeds (Student's t over the seeds).",
 )
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of words.
-
-    Attributes:
-        head: The names of the columns.
-        rows: The cells, as many a row as there are columns.
-    """
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-    def __str__(self) -> str:
-        return "\n".join(map(row, (self.head, ["---"] * len(self.head), *self.rows)))
 
 
 @dataclass(frozen=True)
@@ -78,28 +73,37 @@ class Report:
         found = [f"{TITLES[each.task]}: {line}" for each in self.tasks for line in verdicts(each)]
         return [*([self.exposure.warning.replace("**", "")] if self.exposure.warning else []), *found]
 
-    def markdown(self) -> str:
-        """Everything, as a page of text."""
-        parts = ["# Does the data set help a model that is trained on it?"]
-        if self.exposure.warning:
-            parts.append(self.exposure.warning)
-        for each in self.tasks:
-            parts += [f"## {TITLES[each.task]}", "\n".join(f"- {line}" for line in verdicts(each)), chance_note(each),
-                      str(arm_table(each, self.exposure)), METRICS[each.task], by_chance(each),
-                      "### Pairs", str(pair_table(each)), "### By class", str(class_table(each)), MARK]
-        parts += ["## How", "\n".join(f"- {note}" for note in NOTES), "## Settings",
-                  "\n".join(f"- {key}: {value}" for key, value in self.settings.items())]
-        return "\n\n".join(parts) + "\n"
+    def page(self) -> Page:
+        """Verdicts, charts and tables of each task, and what they rest on."""
+        tasks = (Section(TITLES[each.task], (
+            Notes(tuple(verdicts(each))), chance_note(each), chart(each), arm_table(each, self.exposure),
+            METRICS[each.task], pair_table(each), by_chance(each), class_table(each), MARK,
+        )) for each in self.tasks)
+        run = self.settings["run"]
+        return Page(
+            f"{run}: does it help a model that is trained on it?",
+            "Does the data set help a model that is trained on it?", str(run),
+            (*tasks, Section("How", (Notes(NOTES),)), settings_section(self.settings)),
+            identity=str(self.settings["identity"]), warning=self.exposure.warning,
+        )
 
     def to_json(self) -> dict[str, object]:
         """Nested plain data."""
         return {"settings": dict(self.settings), "generator_saw": self.exposure.words,
                 "warning": self.exposure.warning, "tasks": [asdict(each) for each in self.tasks]}
 
-    def save(self, out: Path) -> None:
-        """Write `downstream.json` and `downstream.md`."""
+    def save(self, out: Path) -> Path:
+        """Write `downstream.json`, `downstream.md` and, last, `index.html`; returns the page.
+
+        Raises:
+            InputError: The folder cannot be written to.
+            RunError: The disk is full.
+        """
+        page = self.page()
         write_file(out / "downstream.json", json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n")
-        write_file(out / "downstream.md", self.markdown())
+        write_file(out / "downstream.md", page.markdown())
+        write_file(out / "index.html", page.html())
+        return out / "index.html"
 
 
 def verdicts(findings: TaskFindings) -> list[str]:
@@ -158,7 +162,7 @@ def pair_table(findings: TaskFindings) -> Table:
     return Table(_by_share("compared", findings), tuple(
         (f"{arm} minus {against}", *(_pair_words(found[arm, against, percent]) for percent in findings.percents))
         for arm, against in COMPARED
-    ))
+    ), "Arm against arm")
 
 
 def class_table(findings: TaskFindings) -> Table:
@@ -168,7 +172,37 @@ def class_table(findings: TaskFindings) -> Table:
         by_class.setdefault(each.label, []).append(each)
     return Table(_by_share("class (test pictures)", findings), tuple(
         (f"{label} ({own[0].n})", *(_class_words(each) for each in own)) for label, own in by_class.items()
-    ))
+    ), "real + synthetic minus real only, by class")
+
+
+def chart(findings: TaskFindings) -> Chart:
+    """The metric that is judged against the share of the real pictures: a line an arm, with its intervals.
+
+    `synthetic only` has no share and is a level line, as is chance. The marks of two arms at one share stand apart.
+    """
+    metric, percents = findings.metrics[0], findings.percents
+    figures = {(each.arm, each.percent): each.metrics[metric] for each in findings.arms}
+    ends = [end for each in figures.values() for end in (each.low, each.high, each.value) if end is not None]
+    chance = findings.chance.get(metric)
+    ends += [] if chance is None else [chance]
+    plot = Plot(
+        Axis("share of the real training pictures", -0.5, len(percents) - 0.5,
+             marks={float(place): f"{percent:g} %" for place, percent in enumerate(percents)}),
+        Axis(metric, max(0.0, min(ends) - 0.02), max(ends) + 0.02),
+        f"{metric} by share of the real training pictures; the table has the same figures", (760, 340))
+    if chance is not None:
+        plot.level(chance, "mean", "chance")
+    for number, (arm, color) in enumerate(zip(ARMS, COLORS, strict=True)):
+        if arm == SYNTHETIC:
+            plot.level(figures[arm, 0.0].value, color, arm)
+            continue
+        places = [place + (number - (len(ARMS) - 2) / 2) * APART for place in range(len(percents))]
+        own = [figures[arm, percent] for percent in percents]
+        plot.curve(((place, each.value) for place, each in zip(places, own, strict=True)),
+                   color if arm in (REAL, BOTH) else f"{color} thin")
+        for place, each, percent in zip(places, own, percents, strict=True):
+            plot.dot(place, each.value, each.low, each.high, color, f"{arm}, {percent:g} %: {each.words()}")
+    return Chart(plot.svg(), "", dict(zip(COLORS, ARMS, strict=True)))
 
 
 def _by_share(first: str, findings: TaskFindings) -> tuple[str, ...]:

@@ -1,0 +1,195 @@
+"""A page of sections that opens without a server: tables, charts, galleries and notes, rendered by one template."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from terrasynth.eval.pages.charts import Chart
+from terrasynth.eval.table import Table, badge, prose
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Notes:
+    """A list of sentences, in which `code` and **strong** are marked up.
+
+    Attributes:
+        items: The sentences.
+        title: What they are about, or "".
+        fold: Whether a reader opens them by their title.
+        ordered: Whether they are numbered from 1.
+    """
+
+    items: tuple[str, ...]
+    title: str = ""
+    fold: bool = False
+    ordered: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image, or several side by side, with what is to be said of them.
+
+    Attributes:
+        images: Address, relative or a data URI, and what it says to those who do not see it.
+        caption: Lines below, in which `code` and **strong** are marked up.
+    """
+
+    images: tuple[tuple[str, str], ...]
+    caption: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures in rows, as many a row as the page is wide.
+
+    Attributes:
+        pictures: In the order to show.
+        title: What they have in common, or "".
+        width: Least width of one in pixels.
+    """
+
+    pictures: tuple[Picture, ...]
+    title: str = ""
+    width: int = 150
+
+
+Part = str | Table | Chart | Notes | Gallery | tuple["Part", ...]
+"""What a section is made of; a text is a paragraph, and parts in a tuple stand side by side."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One subject of a page.
+
+    Attributes:
+        title: The subject.
+        parts: What is said of it.
+        verdict: A word that judges it, beside its title; "" for none.
+    """
+
+    title: str
+    parts: tuple[Part, ...]
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A report.
+
+    Attributes:
+        title: Of the window.
+        heading: What a reader should know first.
+        about: What the page is about, above the heading.
+        sections: In the order to show, those without parts left out; the first has the place `#section-1`.
+        identity: Hash of what decides a picture; "" where there is none.
+        lead: Sentences below the heading.
+        tiles: Figures to see at a glance: the figure, its name, and what stands beside it in small print.
+        warning: What makes the figures worth less, or "".
+
+    Example:
+        >>> from terrasynth.eval.pages.page import Notes, Page, Section
+        >>> page = Page("demo", "Is it any good?", "demo", (Section("Why", (Notes(("**Yes**: see `data/`.",)),)),))
+        >>> print(page.markdown().splitlines()[-1])
+        - **Yes**: see `data/`.
+        >>> "<li><b>Yes</b>: see <code>data/</code>.</li>" in page.html()
+        True
+    """
+
+    title: str
+    heading: str
+    about: str
+    sections: tuple[Section, ...]
+    identity: str = ""
+    lead: tuple[str, ...] = ()
+    tiles: tuple[tuple[str, str, str], ...] = ()
+    warning: str = ""
+
+    def html(self) -> str:
+        """The page in one file; nothing is loaded from elsewhere but the images that its pictures name."""
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+        environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+                                  trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+        environment.filters |= {"prose": prose, "part": part_html, "badge": badge}
+        sections = [each for each in self.sections if each.parts]
+        return environment.get_template("page.html.j2").render(page=self, sections=sections)
+
+    def markdown(self) -> str:
+        """The page without its charts and images."""
+        parts = [f"# {self.heading}", self.warning, *self.lead]
+        for section in filter(lambda each: each.parts, self.sections):
+            parts += [f"## {section.title}", *map(part_markdown, section.parts)]
+        return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def part_html(part: Part) -> str:
+    """A part below its title."""
+    match part:
+        case str():
+            return f"<p>{prose(part)}</p>\n"
+        case tuple():
+            return f'<div class="grid">{"".join(f"<div>{part_html(each)}</div>" for each in part)}</div>\n'
+        case Notes():
+            tag, title = "ol" if part.ordered else "ul", escape(part.title)
+            items = f"<{tag}>{''.join(f'<li>{prose(each)}</li>' for each in part.items)}</{tag}>\n"
+            if part.fold:
+                return f"<details><summary>{title}</summary>{items}</details>\n"
+        case Gallery():
+            items = (f'<div class="gallery" style="--width:{part.width}px">'
+                     f"{''.join(map(_picture, part.pictures))}</div>\n")
+        case _:
+            items = part.html()
+    return (f"<h3>{escape(part.title)}</h3>\n" if part.title else "") + items
+
+
+def part_markdown(part: Part) -> str:
+    """A part below its title; "" where there is nothing but images."""
+    match part:
+        case str():
+            return part
+        case tuple():
+            return "\n\n".join(filter(None, map(part_markdown, part)))
+        case Chart() | Gallery():
+            return ""
+        case Notes():
+            text = "\n".join(f"- {each}" for each in part.items)
+        case _:
+            text = part.markdown()
+    return f"### {part.title}\n\n{text}" if part.title else text
+
+
+def settings_section(settings: Mapping[str, object], title: str = "Settings") -> Section:
+    """The last section of most reports: names with their values."""
+    return Section(title, (Table.of_settings(settings),))
+
+
+def image_uri(image: NDArray[np.uint8], side: int | None = None) -> str:
+    """An image `uint8` (H, W, 3) as a data URI in PNG, made smaller where it has more than `side` pixels a side."""
+    picture = Image.fromarray(image)
+    if side is not None:
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return png_uri(buffer.getvalue())
+
+
+def png_uri(png: bytes) -> str:
+    """A PNG file as a data URI."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def _picture(one: Picture) -> str:
+    images = "".join(f'<img src="{escape(source)}" alt="{escape(words)}">' for source, words in one.images)
+    caption = f"<figcaption>{'<br>'.join(map(prose, one.caption))}</figcaption>" if one.caption else ""
+    return f'<figure><div class="images">{images}</div>{caption}</figure>'
