@@ -1,4 +1,4 @@
-"""The report of an evaluation: one page that holds everything, pictures too, and the same figures as JSON."""
+"""The report of an evaluation: one page that holds everything, images too, and the same figures as JSON."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from terrasynth.eval.pages.evaluation_report import EvaluationReport, NearestPair, Shown
 
 SIDE = 160
-"""Most pixels a side of a picture on the page; larger ones are made smaller, none is made larger."""
+"""Most pixels a side of an image on the page; larger ones are made smaller, none is made larger."""
 
 MISTAKES = 10
 MOST_CLASSES = 45
@@ -184,7 +184,7 @@ def confusion_svg(confusion: Confusion, whose: str) -> str:
 
     Args:
         confusion: Counts.
-        whose: Pictures, in the words of the description for those who do not see it.
+        whose: Images, in the words of the description for those who do not see it.
     """
     return matrix_svg(confusion.asked, confusion.seen, confusion.counts,
                       f"Confusion matrix of {confusion.n} {whose}: rows are what was asked for, columns what is seen")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture with what it takes to find it again.
+    """An image with what it takes to find it again.
 
     Attributes:
         image: `uint8` (H, W, 3).
@@ -47,7 +47,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures in order of one figure.
+    """Images in order of one figure.
 
     Attributes:
         title: What they are the best or the worst of.
@@ -60,12 +60,12 @@ class Gallery:
 
 @dataclass(frozen=True)
 class NearestPair:
-    """A picture beside its nearest training picture.
+    """An image beside its nearest training image.
 
     Attributes:
         pair: Rows, distance, and how the first is to be turned to lie on the second.
         picture: The first.
-        train: The training picture, `uint8` (H, W, 3).
+        train: The training image, `uint8` (H, W, 3).
         train_label: Its class, or "".
     """
 
@@ -76,7 +76,7 @@ class NearestPair:
 
 
 class ReferenceLine(Protocol):
-    """A distance to statistics of real pictures."""
+    """A distance to statistics of real images."""
 
     def line(self) -> str:
         """In words, with n, floor, network and seed."""
@@ -91,19 +91,19 @@ class EvaluationReport:
 
     Attributes:
         name: Of what was judged.
-        identity: Hash of what decides a picture; "" where there is none.
+        identity: Hash of what decides an image; "" where there is none.
         about: Name -> value of what was judged and with what, in the order to show.
         evaluation: The figures.
         findings: What to know first.
-        confusion: Of these pictures.
-        real_confusion: Of real pictures; None without.
+        confusion: Of these images.
+        real_confusion: Of real images; None without.
         histograms: Scores of accepted and rejected attempts, one for each filter.
-        galleries: Best and worst pictures.
-        copies: Distances to training pictures; None without.
+        galleries: Best and worst images.
+        copies: Distances to training images; None without.
         pairs: The nearest of them.
         sweep: Runs that differ in guidance, in its order; empty for none.
         absent: What is not on the page -> why not.
-        references: Distances to statistics of real pictures that are not at hand.
+        references: Distances to statistics of real images that are not at hand.
     """
 
     name: str
@@ -122,7 +122,7 @@ class EvaluationReport:
     references: tuple[ReferenceLine, ...] = ()
 
     def to_json(self) -> dict[str, object]:
-        """Nested plain data, without the pictures; each is named by id and seed."""
+        """Nested plain data, without the images; each is named by id and seed."""
         return {
             "name": self.name, "identity": self.identity, "about": dict(self.about),
             "findings": [asdict(each) for each in self.findings],
@@ -146,7 +146,7 @@ def extremes(values: NDArray[np.floating], count: int) -> tuple[list[int], list[
     """Rows of the largest and of the smallest values, the most extreme first; no row is in both.
 
     Args:
-        values: One a picture (N,).
+        values: One for each image (N,).
         count: At most so many of each.
     """
     order = [int(row) for row in np.argsort(values, kind="stable")]

@@ -51,7 +51,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures in rows, as many a row as the page is wide.
+    """Images in rows, as many a row as the page is wide.
 
     Attributes:
         pictures: In the order to show.
@@ -92,7 +92,7 @@ class Page:
         heading: What a reader should know first.
         about: What the page is about, above the heading.
         sections: In the order to show, those without parts left out; the first has the place `#section-1`.
-        identity: Hash of what decides a picture; "" where there is none.
+        identity: Hash of what decides an image; "" where there is none.
         lead: Sentences below the heading.
         tiles: Figures to see at a glance: the figure, its name, and what stands beside it in small print.
         warning: What makes the figures worth less, or "".
@@ -116,7 +116,7 @@ class Page:
     warning: str = ""
 
     def html(self) -> str:
-        """The page in one file; nothing is loaded from elsewhere but the images that its pictures name."""
+        """The page in one file; nothing is loaded from elsewhere but the images of its galleries."""
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
         environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,

@@ -67,7 +67,7 @@ class RunReport:
 
     Attributes:
         name: Of the run.
-        identity: Hash of what decides a picture.
+        identity: Hash of what decides an image.
         generator: One line on the generator and its revision.
         settings: Name -> value, in the order to show.
         classes: In the order to show.
@@ -232,7 +232,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def to_json(report: RunReport) -> dict[str, object]:
-    """The report as plain data, without its pictures."""
+    """The report as plain data, without its images."""
     return {
         "name": report.name,
         "identity": report.identity,

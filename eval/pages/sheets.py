@@ -1,4 +1,4 @@
-"""Contact sheets: small pictures, or pairs of them, in a grid, with class and scores written under each."""
+"""Contact sheets: small images, or pairs of them, in a grid, with class and scores written under each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAIRS_A_ROW = 3
 
 @dataclass(frozen=True)
 class SheetItem:
-    """One picture of a sheet.
+    """One image of a sheet.
 
     Attributes:
         image: `uint8` (H, W, 3).
@@ -47,7 +47,7 @@ class PairItem:
     Attributes:
         image: `uint8` (H, W, 3).
         label: Its class.
-        other: The picture that it is nearest to, `uint8` (H, W, 3).
+        other: The image that it is nearest to, `uint8` (H, W, 3).
         other_label: What to call that one.
         view: How `image` is to be turned to lie on `other`; the sheet shows it so.
         scores: What to write under the first.
@@ -64,18 +64,18 @@ class PairItem:
 def contact_sheet(items: Sequence[SheetItem], columns: int = COLUMNS, thumb: int = THUMB) -> Image.Image:
     """Draw a sheet, numbered from 1 row by row.
 
-    Pictures are only resized: no contrast, colour or crop is changed, so what is dull in the data looks dull here.
+    Images are only resized: no contrast, color or crop is changed, so what is dull in the data looks dull here.
 
     Args:
         items: What to show, in order; at least one.
-        columns: Pictures a row.
-        thumb: Side of the square a picture fits in, in pixels.
+        columns: Images a row.
+        thumb: Side of the square an image fits in, in pixels.
 
     Returns:
-        An RGB picture on a white ground.
+        An RGB image on a white ground.
 
     Raises:
-        ValueError: There is nothing to show, or a picture is not `uint8` (H, W, 3).
+        ValueError: There is nothing to show, or an image is not `uint8` (H, W, 3).
     """
     if not items:
         raise ValueError("a contact sheet of no pictures: give at least one")
@@ -102,7 +102,7 @@ def contact_sheet(items: Sequence[SheetItem], columns: int = COLUMNS, thumb: int
 
 
 def pair_sheet(pairs: Iterable[PairItem]) -> Image.Image:
-    """Draw pairs, three a row, each picture turned as its partner lies.
+    """Draw pairs, three a row, each image turned as its partner lies.
 
     Raises:
         ValueError: There are none.

@@ -1,4 +1,4 @@
-"""What a run shows of itself: contact sheets of accepted and rejected pictures, acceptance by class, scores."""
+"""What a run shows of itself: contact sheets of accepted and rejected images, acceptance by class, scores."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ITS_FILE = ", its file"
 def write_run_report(
     job: Job, classes: Sequence[ClassDecisions], left_out: LeftOut, unread: Sequence[Unread]
 ) -> None:
-    """Write `report/`: the page, its figures and contact sheets, and the card's picture of each class."""
+    """Write `report/`: the page, its figures and contact sheets, and the card's image of each class."""
     from terrasynth.eval import RunReport, write_report
 
     recipe = job.recipe

@@ -1,4 +1,4 @@
-"""Everything that the page of an evaluation shows, collected from a run, from real pictures and from other runs."""
+"""Everything that the page of an evaluation shows, collected from a run, from real images and from other runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from terrasynth.synthesis.studies.reference import ReferenceDistance
 
 SHOWN = 6
-"""Pictures of each kind on the page."""
+"""Images of each kind on the page."""
 
 PAIRS = 4
 """Nearest pairs of each measure on the page."""
@@ -43,12 +43,12 @@ def collect(
 
     Args:
         record: What the run says of itself.
-        run: What was found of its pictures.
+        run: What was found of its images.
         about: What else to say of how it was measured.
-        copies: Its distances to training pictures; None without.
+        copies: Its distances to training images; None without.
         sweep: The figures of this and of other runs, in order of guidance.
         absent: What could not be had -> why not.
-        references: Distances to statistics of real pictures.
+        references: Distances to statistics of real images.
     """
     from terrasynth.eval.evaluation.confusion import confusion
     from terrasynth.eval.evaluation.findings import findings
@@ -71,11 +71,11 @@ def collect(
 
 @dataclass(frozen=True)
 class Copies:
-    """Distances to training pictures.
+    """Distances to training images.
 
     Attributes:
         found: The figures and the nearest pairs.
-        train: The training pictures.
+        train: The training images.
     """
 
     found: Memorisation
@@ -85,12 +85,12 @@ class Copies:
 def find_copies(
     run: JudgedRun, train: RealPictures, held_out: RealPictures, encoder: str, seed: int, cache: Path | None
 ) -> Copies:
-    """Compare the pictures of a run with training pictures, beside held-out ones.
+    """Compare the images of a run with training images, beside held-out ones.
 
     Args:
         run: The run.
-        train: What its generator was trained on, at the size of its pictures.
-        held_out: Real pictures that it was not trained on, at that size.
+        train: What its generator was trained on, at the size of its images.
+        held_out: Real images that it was not trained on, at that size.
         encoder: Reference of the encoder; a perceptual hash and thumbnails compare too.
         seed: Of the intervals.
         cache: Folder that keeps features; None for none.

@@ -176,7 +176,7 @@ def class_table(findings: TaskFindings) -> Table:
 
 
 def chart(findings: TaskFindings) -> Chart:
-    """The metric that is judged against the share of the real pictures: a line an arm, with its intervals.
+    """The metric that is judged against the share of the real images: a line an arm, with its intervals.
 
     `synthetic only` has no share and is a level line, as is chance. The marks of two arms at one share stand apart.
     """

@@ -1,4 +1,4 @@
-"""The control of the filters as a page that opens without a server, as JSON, and as sheets of pictures."""
+"""The control of the filters as a page that opens without a server, as JSON, and as sheets of images."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ METHOD = (
 
 
 def write_control(folder: Path, control: FilterControl) -> Path:
-    """Write `index.html`, `filters.json` and two sheets of pictures a filter.
+    """Write `index.html`, `filters.json` and two sheets of images a filter.
 
     Args:
         folder: Made where it is missing; files of the same names are replaced.
@@ -63,7 +63,7 @@ def write_control(folder: Path, control: FilterControl) -> Path:
 
 
 def page_of(control: FilterControl, sheets: list[Gallery]) -> Page:
-    """Verdicts of all filters, each with its figures and pictures, and how they are found."""
+    """Verdicts of all filters, each with its figures and images, and how they are found."""
     single = [each for each in control.findings if each.name != TOGETHER]
     useful = sum(each.verdict == "useful" for each in single)
     method = METHOD[0].format(control.settings["random keeps"]), *METHOD[1:]

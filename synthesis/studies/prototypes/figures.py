@@ -1,4 +1,4 @@
-"""Pictures of prototypes: patches around image tokens, a sheet of them, and the entropy of every lookup."""
+"""Images of prototypes: patches around image tokens, a sheet of them, and the entropy of every lookup."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Patch:
         answer: 0 to 1.
         picture: Its number.
         token: Number of the image token, row by row.
-        label: Class of the picture.
+        label: Class of the image.
     """
 
     image: NDArray[np.uint8]
@@ -58,12 +58,12 @@ class ShownPrototype:
     Attributes:
         lookup: Name of its lookup.
         number: In its lookup, from 0.
-        label: The class it favours.
+        label: The class it favors.
         share: Of that class.
-        chance: The share without favour.
+        chance: The share without favor.
         selective: Whether that is beyond the shuffles.
-        words: The words it favours, each with its share; empty for the head.
-        patches: Of different pictures, the strongest answer first.
+        words: The words it favors, each with its share; empty for the head.
+        patches: Of different images, the strongest answer first.
     """
 
     lookup: str
@@ -85,7 +85,7 @@ def token_patch(
         picture: uint8 (H, H, 3).
         token: 0 .. side**2 - 1, row by row.
         side: Tokens a row.
-        context: Tokens a side of what is cut out; at the picture's edge the token is not in the middle.
+        context: Tokens a side of what is cut out; at the image's edge the token is not in the middle.
         thumb: Side of the result in pixels.
 
     Returns:
@@ -106,7 +106,7 @@ def token_patch(
 
 
 def prototype_sheet(shown: Sequence[ShownPrototype], caption: Sequence[str]) -> NDArray[np.uint8]:
-    """A figure of prototypes: lookup and number, favoured class and words, patches; in two columns from nine on.
+    """A figure of prototypes: lookup and number, favored class and words, patches; in two columns from nine on.
 
     Args:
         shown: At least one.

@@ -1,4 +1,4 @@
-"""Prototypes to look at: a page that opens without a server, all figures as JSON, and two pictures for a document."""
+"""Prototypes to look at: a page that opens without a server, all figures as JSON, and two images for a document."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def write_prototypes(
     Args:
         out: The folder; see `check_report_folder`, which is told `RECORD` and `KIND`.
         inspection: What was found.
-        pipeline: Turns tokens into pictures.
+        pipeline: Turns tokens into images.
         name: Of the model.
         revision: Of the model.
-        count: Prototypes to show; fewer where fewer reach enough pictures.
+        count: Prototypes to show; fewer where fewer reach enough images.
 
     Returns:
         The path of the page.
@@ -104,7 +104,7 @@ def _queue(lookup: LookupFigures, enough: int) -> list[int]:
 def show(
     inspection: Inspection, pipeline: Txt2ImgMHNPipeline, chosen: Sequence[tuple[int, int]]
 ) -> tuple[ShownPrototype, ...]:
-    """The patches and words of some prototypes; only pictures that a patch is cut from are decoded."""
+    """The patches and words of some prototypes; only images that a patch is cut from are decoded."""
     peaks = [(inspection.lookups[which].image_peaks, number) for which, number in chosen]
     needed = sorted({int(row) for each, number in peaks for row in each.rows[number]})
     pictures = dict(zip(needed, decode(pipeline, inspection.tokens[needed]), strict=True))
@@ -127,7 +127,7 @@ def show(
 
 
 def decode(pipeline: Txt2ImgMHNPipeline, tokens: torch.Tensor, batch: int = 32) -> NDArray[np.uint8]:
-    """Pictures uint8 (N, H, W, 3) of tokens int64 (N, side, side)."""
+    """Images uint8 (N, H, W, 3) of tokens int64 (N, side, side)."""
     found = [np.empty((0, *pipeline.size, 3), np.uint8)]
     with torch.no_grad():
         for part in tokens.split(batch) if len(tokens) else ():
