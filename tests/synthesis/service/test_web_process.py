@@ -24,7 +24,11 @@ with TestClient(app, base_url="http://localhost:8765") as client:
     answers = [
         *(client.get(f"/v1/data-sets/tiny{{place}}") for place in (
             "", "/rows?text=a", "/counts", "/scores?filter=alignment", "/recipe", "/card", "/report/index.html",
-            f"/rows/{{rows[0]['id']}}", f"/images/{{rows[0]['id']}}")),
+            f"/rows/{{rows[0]['id']}}", f"/images/{{rows[0]['id']}}", "/reviews/next?reviewer=ada",
+            "/reviews/summary")),
+        *(client.get(place) for place in (
+            "/", "/new", "/try", "/compare", "/data-sets/tiny", f"/data-sets/tiny/rows/{{rows[0]['id']}}",
+            "/data-sets/tiny/review", "/data-sets/tiny/thresholds", "/data-sets/tiny/publish")),
         *(client.get(place) for place in ("/healthz", "/metrics", "/v1/data-sets", "/v1/jobs", "/v1/models",
                                           "/v1/recipes", "/v1/recipes/schema", "/v1/recipes/demo", "/v1/openapi.json")),
         client.post("/v1/jobs", json={{"kind": "run", "data_set": "new", "recipe": recipe}}),
