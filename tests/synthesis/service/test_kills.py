@@ -25,7 +25,7 @@ from tests.synthesis.service.cells import RECIPE, install_cells
 
 ROOT = Path(__file__).parents[3]
 KILLS = int(os.environ.get("TERRASYNTH_KILLS", "4"))
-JOBS = 20 if KILLS >= 100 else 3
+JOBS = min(20, max(3, KILLS // 2))
 LEASE = "5"
 
 
