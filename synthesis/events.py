@@ -30,6 +30,9 @@ class RunResult:
         counts: One per class, in the order of the data set.
         drawn: Images drawn by this call; 0 when everything was there.
         stopped: Whether `should_stop` ended it before its targets.
+        ahead: Images that this call drew before it was known that they are needed, and that are not: they are kept for
+            a larger target, under `RUN/ahead/`.
+        failed: Blocks that could not be made; their classes end before them.
     """
 
     root: Path
@@ -37,6 +40,8 @@ class RunResult:
     counts: tuple[ClassCount, ...]
     drawn: int
     stopped: bool
+    ahead: int = 0
+    failed: tuple[BlockFailed, ...] = ()
 
     @property
     def missed(self) -> tuple[ClassCount, ...]:
@@ -69,6 +74,40 @@ class Planned:
 
 
 @dataclass(frozen=True)
+class WorkerReady:
+    """A process that makes blocks has loaded what it needs.
+
+    Attributes:
+        worker: Its number, from 0; one that takes the place of another has the number of that.
+        workers: How many there are to be.
+        process: Its process id.
+        device: What it draws on.
+    """
+
+    worker: int
+    workers: int
+    process: int
+    device: str
+
+
+@dataclass(frozen=True)
+class WorkerLost:
+    """A process that makes blocks ended; its block is made again, and another takes its place if that can be had.
+
+    Attributes:
+        worker: Its number, from 0.
+        reason: How it ended.
+        block: Class and number of the block that it was making; None while it was loading.
+        final: It is not started again, and the others go on without it.
+    """
+
+    worker: int
+    reason: str
+    block: tuple[str, int] | None
+    final: bool = False
+
+
+@dataclass(frozen=True)
 class BlockDone:
     """A block was drawn, or found, and judged.
 
@@ -77,6 +116,7 @@ class BlockDone:
         index: The block's place in its class, from 0.
         drawn: Images drawn for it; 0 when it was there.
         verdicts: One per attempt of the block, in order: None for accepted, else the reason (`Decision.reason`).
+        worker: Number of the process that made it, from 0; None for this process.
     """
 
     count: ClassCount
@@ -84,6 +124,39 @@ class BlockDone:
     drawn: int
     seconds: float
     verdicts: tuple[str | None, ...] = ()
+    worker: int | None = None
+
+
+@dataclass(frozen=True)
+class BlockFailed:
+    """A block could not be made, several times; its class ends before it.
+
+    Attributes:
+        label: The class.
+        index: Place of the block in its class, from 0.
+        reasons: How it failed, once for each time.
+    """
+
+    label: str
+    index: int
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BlockAhead:
+    """A block was drawn that turned out not to be needed; it is kept under `RUN/ahead/`.
+
+    Attributes:
+        label: The class.
+        index: Place of the block in its class, from 0.
+        drawn: Images drawn for it.
+        worker: Number of the process that made it, from 0; None for this process.
+    """
+
+    label: str
+    index: int
+    drawn: int
+    worker: int | None
 
 
 @dataclass(frozen=True)
@@ -107,5 +180,6 @@ class Finished:
     result: RunResult
 
 
-Event = Planned | BlockDone | ClassDone | Writing | Finished
+Event = (Planned | WorkerReady | WorkerLost | BlockDone | BlockAhead | BlockFailed | ClassDone | Writing
+         | Finished)
 Listener = Callable[[Event], None]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from terrasynth.synthesis.cards.card import write_card
 from terrasynth.synthesis.cards.run_report import drawn_unread, write_run_report
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.drawn_texts import LeftOut
+from terrasynth.synthesis.core.files import remove_empty_folders
 from terrasynth.synthesis.events import Event, Finished, Listener, Planned, RunResult, Writing
+from terrasynth.synthesis.execution.base import ExecutorSetup
 from terrasynth.synthesis.execution.deciding import BlockWork
+from terrasynth.synthesis.execution.executors import open_executor
 from terrasynth.synthesis.execution.job import Job
-from terrasynth.synthesis.execution.local import LocalExecutor
 from terrasynth.synthesis.ledger.decision_table import write_decisions
 from terrasynth.synthesis.ledger.decisions import ClassDecisions
 from terrasynth.synthesis.ledger.finished import (
@@ -67,49 +69,26 @@ def run(
         asked = asked_for(job, classes)
         tell(Planned(job.identity.hash, tuple(c.count for c in classes), recipe.target.max_attempts, job.blocks.any(),
                      tuple(line for one in job.unread for line in one.lines())))
-        counts, drawn, stopped = finished_counts(job, asked), 0, False
+        work, counts, stopped = BlockWork(job, classes, tell), finished_counts(job, asked), False
         if counts is None:
             forget_finished(job)
-            drawn, stopped = _make(job, classes, tell, stop)
+            stopped = _make(job, work, stop)
             written = _write_results(job, classes, tell)
             counts = tuple(each.count for each in classes)
-            if not stopped:
+            if not stopped and not work.failed:
                 note_finished(job, asked, counts, written)
-    result = RunResult(job.root, job.identity.hash, counts, drawn, stopped)
+    result = RunResult(job.root, job.identity.hash, counts, work.drawn, stopped, work.ahead, tuple(work.failed))
     tell(Finished(result))
     return result
 
 
-def _make(
-    job: Job, classes: list[ClassDecisions], tell: Callable[[Event], None], stop: Callable[[], bool]
-) -> tuple[int, bool]:
-    """Draw and decide until every class is done or a stop is asked for.
-
-    Returns:
-        Images drawn, and whether it was stopped.
-    """
-    stopped = False
-    with LocalExecutor(job.maker) as executor:
-        work = BlockWork(job, executor, tell)
-        for each in _in_turn(work, classes):
-            if stop():
-                stopped = True
-                break
-            work.advance(each)
-        work.settle()
-    return work.drawn, stopped
-
-
-def _in_turn(work: BlockWork, classes: list[ClassDecisions]) -> Iterator[ClassDecisions]:
-    """One block of every unfinished class after the other: a run that is stopped early is balanced."""
-    left = True
-    while left:
-        left = False
-        for each in classes:
-            work.settle(each)
-            if work.unfinished(each):
-                left = True
-                yield each
+def _make(job: Job, work: BlockWork, stop: Callable[[], bool]) -> bool:
+    """Draw and decide until every class is done or a stop is asked for; returns whether it was stopped."""
+    with open_executor(ExecutorSetup(job.root, job.maker, work.tell, job.traveling_prompts)) as executor:
+        stopped = work.make(executor, stop)
+    work.finish()
+    remove_empty_folders(layout.ahead(job.root))
+    return stopped
 
 
 def _write_results(job: Job, classes: list[ClassDecisions], tell: Callable[[Event], None]) -> dict[str, str]:

@@ -21,6 +21,7 @@ from terrasynth.synthesis.filters import FILTERS, AnyFilter, why_not
 SHIPPED = Path(__file__).parent / "recipes"
 # Far beyond what is useful, and near enough that nothing overflows, and no memory is asked for that no machine has.
 MOST_ROWS, MOST_AT_ONCE, MOST_PIXELS, MOST_LORA_SCALE = 10**9, 4096, 16_384, 100
+MOST_SECONDS = 10**6  # in milliseconds, what the system can wait for at once
 MOST_CLASSES, MOST_FILTERS, MOST_OPTIONS, MOST_TEXT = 10_000, 64, 64, 4096
 LARGEST_AUTO = 16  # attempts of a block, where the recipe leaves that to the run
 SHOWN_MISTAKES, SHOWN_TEXT = 5, 120
@@ -204,7 +205,11 @@ class RuntimeSettings(_Settings):
         attention: "sdpa" is torch's own and what "auto" takes; "xformers" needs the extra `gpu` and a CUDA device.
         compile: Whether torch compiles the network, after comparing it with the uncompiled one.
         offload: "model" keeps on the GPU only the part of the pipeline that computes, where memory is short.
-        executor: Where blocks are made; "local" is this process.
+        executor: Where blocks are made: "local" is this process, "processes" are several on this machine; or the name
+            of a plug-in.
+        workers: How many of them, where the executor has any; "auto" is one a GPU, or one a core on a CPU where an
+            image is drawn on one thread.
+        block_timeout: Seconds after which a worker that makes one block is ended, and the block is made again.
     """
 
     block_size: Literal["auto"] | AtOnce = "auto"
@@ -215,7 +220,9 @@ class RuntimeSettings(_Settings):
     attention: Literal["auto", "sdpa", "xformers"] = "auto"
     compile: bool = False
     offload: Literal["none", "model"] = "none"
-    executor: Literal["local"] = "local"
+    executor: str = Field(default="local", pattern=r"^[\w.-]+$", max_length=64)
+    workers: Literal["auto"] | AtOnce = "auto"
+    block_timeout: float = Field(default=3600.0, gt=0, le=MOST_SECONDS)
 
 
 class Recipe(_Settings):

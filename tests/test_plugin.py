@@ -43,7 +43,7 @@ def recipe(tmp_path_factory):
         "name": "example", "generator": {"model": "cells:8"},
         "prompts": {"expander": "seasons"}, "filters": [{"kind": "brightness", "min_mean": 1, "max_mean": 254}],
         "target": {"per_class": 2, "max_attempts": 8},
-        "runtime": {"block_size": 2, "device": "cpu", "dtype": "float32"},
+        "runtime": {"block_size": 2, "device": "cpu", "dtype": "float32", "executor": "timed"},
     }))
     return root / "recipe.yaml"
 
@@ -53,6 +53,9 @@ def test_each_of_its_kinds_is_used(terrasynth, installed, recipe, tmp_path):
 
     code, _, said = terrasynth(installed, "run", recipe, "--out", tmp_path / "run")
     assert code == 0, said
+    timed = (tmp_path / "run-seconds.txt").read_text().splitlines()
+    assert {line.split()[0] for line in timed} == {"beach", "river"}
+    assert len(timed) == sum(1 for _ in (tmp_path / "run" / "blocks").glob("*/*.parquet"))
     rows = pq.read_table(tmp_path / "run" / "data" / "train-00000.parquet").to_pylist()
     assert {row["label"] for row in rows} == {"beach", "river"}
     assert {row["generator"] for row in rows} == {"cells:8"}
@@ -69,7 +72,7 @@ def test_each_of_its_kinds_is_used(terrasynth, installed, recipe, tmp_path):
 
 def test_a_filter_that_a_plug_in_brings_is_not_known_without_it(terrasynth, recipe, tmp_path):
     code, _, said = terrasynth(tmp_path, "plan", recipe, "--set", "prompts.expander=grammar",
-                               "--set", "generator.model=ldm-ucm")
+                               "--set", "generator.model=ldm-ucm", "--set", "runtime.executor=local")
     assert code == 2
     assert "filters.0.kind 'brightness' is no filter" in said
 
@@ -91,6 +94,7 @@ def test_what_it_refuses_is_one_line(terrasynth, installed, recipe, changes, sai
     ("generators", "cells", "json:JSONDecoder", "generator 'cells' lacks a part of the GeneratorPlugin protocol"),
     ("generators", "ldm-ucm", "json:JSONDecoder", "calls its generator 'ldm-ucm', as an embedded model is called"),
     ("filters", "brightness", "tests.two_names:TwoNames", "filter 'brightness' is no FilterSettings with the field"),
+    ("executors", "processes", "json:dumps", "calls its executor 'processes', as one of TerraSynth's own"),
     ("expanders", "seasons", "nowhere:Expander", "expander 'seasons' cannot be loaded from nowhere:Expander"),
     ("expanders", "grammar", "json:dumps", "expander 'grammar' is offered by broken and terrasynth; remove one"),
 ])
@@ -104,6 +108,7 @@ def test_a_broken_plug_in_is_one_line_where_it_is_asked_for(terrasynth, recipe, 
         tree["generator"]["model"] = name
     else:
         tree["generator"]["model"] = "ldm-ucm"
+    tree["runtime"]["executor"] = name if group == "executors" else "local"
     tree |= {"prompts": {"expander": name if group == "expanders" else "grammar"},
              "filters": [{"kind": name}] if name == "brightness" else []}
     (tmp_path / "recipe.yaml").write_text(json.dumps(tree))

@@ -70,6 +70,10 @@ def run(recipe: str, out: Path, repair: bool, shrink: bool, overrides: Sequence[
     click.echo(f"report     {result.root / 'report' / 'index.html'}")
     if result.stopped:
         raise RunError("stopped before the targets were reached; run the same command again to carry on")
+    if result.failed:
+        blocks = ", ".join(f"block {each.index} of {each.label} ({each.reasons[-1]})" for each in result.failed)
+        raise RunError(f"{blocks} failed {len(result.failed[0].reasons)} times and was left out with the rest of its "
+                       "class; run the same command again, with `--set runtime.executor=local` to see more of it")
     if result.missed:
         missed = ", ".join(f"{count.label} ({count.accepted} of {count.target})" for count in result.missed)
         waits = any(each.kind == "review" and each.undecided == "drop" for each in loaded.filters)

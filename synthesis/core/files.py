@@ -28,14 +28,18 @@ class InUseError(InputError):
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, writer: str = "") -> Iterator[BinaryIO]:
     """Open a file that takes the place of `path` when the block ends well, and vanishes when it does not.
+
+    Args:
+        path: The file.
+        writer: Part of the name until then, where several processes may write the same file at once.
 
     Raises:
         RunError: The disk is full.
         InputError: The folder cannot be written to.
     """
-    temporary = path.with_name(path.name + TEMPORARY)
+    temporary = path.with_name(path.name + writer + TEMPORARY)
     with disk_errors(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -68,6 +72,27 @@ def write_file(path: Path, data: bytes | str) -> None:
     """Write a whole small file; see `replacing`."""
     with replacing(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
+
+
+def move(source: Path, target: Path) -> None:
+    """Move a whole file to another place on the same disk; what lies there is replaced.
+
+    Raises:
+        RunError: The disk is full.
+        InputError: The folder cannot be written to.
+    """
+    with disk_errors(str(target)):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(source, target)
+        _sync_folder(target.parent)
+
+
+def remove_empty_folders(folder: Path) -> None:
+    """Remove a folder with the folders in it, unless there is a file; one that holds a file stays."""
+    for each in sorted([folder, *folder.rglob("*")], reverse=True):
+        if each.is_dir() and not each.is_symlink():
+            with suppress(OSError):
+                each.rmdir()
 
 
 def remove_leftovers(folder: Path) -> None:

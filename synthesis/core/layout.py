@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from glob import escape as _literal
 from pathlib import Path
 
 RECIPE, IDENTITY, RUNTIME = "recipe.yaml", "identity.json", "runtime.json"
@@ -11,6 +12,7 @@ CARD, REPORT_PAGE, REPORT = "README.md", "report/index.html", "report/report.jso
 EVALUATIONS = ("evaluation.json", "evaluation/report.json")
 _BLOCKS = "blocks"
 _SCORES = "scores"
+_AHEAD = "ahead"
 
 
 def block_folder(run: Path, label: str) -> Path:
@@ -46,6 +48,21 @@ def scores_file(run: Path, encoder: str, label: str, index: int) -> Path:
 def scores_files(run: Path) -> list[Path]:
     """All such files, by encoder, class and number."""
     return sorted((run / _SCORES).glob("*/*/*.parquet"))
+
+
+def scores_of_block(run: Path, label: str, index: int) -> list[Path]:
+    """What all other encoders measured of a block."""
+    return sorted((run / _SCORES).glob(f"*/{_literal(label)}/{index:05d}.parquet"))
+
+
+def encoder_of(scores: Path) -> str:
+    """The encoder whose measurements a file holds, by its place."""
+    return scores.parent.parent.name
+
+
+def ahead(run: Path) -> Path:
+    """Where blocks lie that were made before it was known that they are needed, as `blocks` and `scores` in a run."""
+    return run / _AHEAD
 
 
 def ledger_folders(run: Path) -> list[Path]:

@@ -6,7 +6,19 @@ import sys
 from typing import TextIO
 
 from terrasynth.synthesis.core.terminal import control
-from terrasynth.synthesis.events import BlockDone, ClassCount, ClassDone, Event, Finished, Planned, Writing
+from terrasynth.synthesis.events import (
+    BlockAhead,
+    BlockDone,
+    BlockFailed,
+    ClassCount,
+    ClassDone,
+    Event,
+    Finished,
+    Planned,
+    WorkerLost,
+    WorkerReady,
+    Writing,
+)
 
 ERASED = "\r\x1b[2K"  # a terminal's line, to be written anew
 
@@ -21,6 +33,7 @@ class Progress:
         self._seconds = 0.0
         self._drawn = 0
         self._most = 0
+        self._blocks: dict[int, int] = {}  # made by each worker
 
     def __call__(self, event: Event) -> None:
         """Print what an event says."""
@@ -32,10 +45,23 @@ class Progress:
                 self._line(f"{began}: {wanted} pictures of {len(counts)} classes, identity {identity}")
                 for note in notes:
                     self._line(f"note: {note}")
-            case BlockDone(count=count, drawn=drawn, seconds=seconds):
+            case WorkerReady(worker=worker, workers=workers, process=process, device=device):
+                self._blocks.setdefault(worker, 0)
+                self._line(f"worker {worker} of {workers} is ready: process {process}, {device}")
+            case WorkerLost(worker=worker, reason=reason, block=block, final=final):
+                now = "the others go on without it" if final else "it is started again"
+                if block:
+                    now = f"block {block[1]} of {block[0]} is made again"
+                self._line(f"worker {worker}: {reason}; {now}")
+            case BlockFailed(label=label, index=index, reasons=reasons):
+                self._line(f"{label}: block {index} failed {len(reasons)} times ({reasons[-1]}); the class ends before "
+                           "it")
+            case BlockDone(count=count, drawn=drawn, seconds=seconds, worker=worker):
                 self._counts[count.label] = count
+                if worker is not None:
+                    self._blocks[worker] = self._blocks.get(worker, 0) + 1
                 if drawn:
-                    self._seconds += seconds
+                    self._seconds += seconds / max(1, len(self._blocks))  # workers draw side by side
                     self._drawn += drawn
                 if drawn or self._live:
                     self._update(f"{self._describe(count)} | {self._total()}")
@@ -44,8 +70,13 @@ class Progress:
                     self._line(f"{count.label}: missed its target: {self._describe(count)}")
             case Writing(part=part):
                 self._update(f"writing {part}")
-            case Finished():
+            case BlockAhead():
+                pass
+            case Finished(result=result):
                 self._line("")
+                if result.ahead:
+                    self._line(f"{result.ahead} of {result.drawn} images were drawn ahead and are not needed; they "
+                               "are kept in ahead/ for a larger target")
 
     def _describe(self, count: ClassCount) -> str:
         share = count.accepted / count.attempted if count.attempted else 0.0
@@ -58,7 +89,8 @@ class Progress:
         counts = list(self._counts.values())
         accepted, target = sum(count.accepted for count in counts), sum(count.target for count in counts)
         rate = f", {self._drawn / self._seconds:.1f} pictures/s" if self._seconds else ""
-        return f"all {accepted}/{target}{rate}{self._eta(counts)}"
+        workers = " | blocks by worker " + " ".join(str(self._blocks[each]) for each in sorted(self._blocks))
+        return f"all {accepted}/{target}{rate}{self._eta(counts)}{workers if self._blocks else ''}"
 
     def _eta(self, counts: list[ClassCount]) -> str:
         """Time left at the rates so far; a class that nothing was accepted of may need all its attempts."""

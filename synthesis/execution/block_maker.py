@@ -5,6 +5,7 @@ Nothing here depends on what was made before, so that blocks may be made in any 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
@@ -12,16 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from terrasynth.synthesis.core import layout
-from terrasynth.synthesis.core.errors import InputError, RunError
+from terrasynth.synthesis.core.errors import InputError, RefusedError, RunError, one_line
 from terrasynth.synthesis.core.identity import Identity, canonical
 from terrasynth.synthesis.core.images import encode_all
-from terrasynth.synthesis.core.machine import this_machine
+from terrasynth.synthesis.core.machine import Machine, this_machine
 from terrasynth.synthesis.execution.drawn import DrawnBlock
 from terrasynth.synthesis.execution.prompts import checked
 from terrasynth.synthesis.generators.base import Generator, GeneratorSource
 from terrasynth.synthesis.generators.finding import find_generator, open_generator
 from terrasynth.synthesis.generators.runtime import Runtime
-from terrasynth.synthesis.ledger.blocks import Attempt, Blocks, drawn_by
+from terrasynth.synthesis.ledger.blocks import SCHEMA, Attempt, Blocks, drawn_by
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.ledger.measuring import Encoders
 from terrasynth.synthesis.ledger.stored import StoredBlock
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 Prompts = Callable[[str, int, int], "list[Prompt]"]
 """Gives the prompts of attempts `start` .. `start + count - 1` of a class from label, start and count."""
 
+log = logging.getLogger("terrasynth")
 ENCODING_THREADS = 4  # beside a device that draws; compression of large pictures is then what takes longest
 
 
@@ -73,16 +75,28 @@ class BlockMaker:
         self._draws = False
 
     @classmethod
-    def open(cls, root: Path) -> BlockMaker:
+    def open(cls, root: Path, writer: str = "") -> BlockMaker:
         """The maker of a run's blocks, from what the run directory says, for a process that does not hold the run.
 
         Args:
             root: The run directory, with `recipe.yaml`, `identity.json` and, before the first block is drawn,
                 `runtime.json`.
+            writer: Tells this process from others that may write the same file at once.
 
         Raises:
             InputError: It is no run, or a model or the expander is not what the run was begun with.
             RunError: A record of the run cannot be believed.
+
+        Example:
+            >>> from pathlib import Path
+            >>> from tempfile import TemporaryDirectory
+            >>> from terrasynth import Recipe, run
+            >>> from terrasynth.synthesis.execution.block_maker import BlockMaker
+            >>> small = ["prompts.classes=[forest]", "target.per_class=1", "generator.steps=1", "filters=[]"]
+            >>> with TemporaryDirectory() as folder:
+            ...     made = run(Recipe.load("demo", small), folder)
+            ...     BlockMaker.open(Path(folder)).draw("forest", 0).pictures.shape
+            (1, 128, 128, 3)
         """
         run = RunDirectory.open(root)
         recipe, identity = run.recipe, run.frozen.identity
@@ -99,7 +113,9 @@ class BlockMaker:
             _check_same(root, identity, "prompts", found.identity())
             return found
 
-        return cls(recipe, identity, source, run.blocks, _resolved(recipe, identity, source, root),
+        blocks = run.blocks
+        blocks.writer = writer
+        return cls(recipe, identity, source, blocks, _resolved(recipe, identity, source, root),
                    lambda label, start, count: expander().expand(label, recipe.seed, start, count))
 
     @cached_property
@@ -119,18 +135,22 @@ class BlockMaker:
             InputError: A prompt is longer than the generator reads, or the recipe refuses this machine.
             RunError: Not even one image fits into memory, or nothing records how the run is drawn.
         """
-        self._begin_drawing()
+        self.begin_drawing()
         size = self.blocks.block_size
         ks = range(index * size, (index + 1) * size)
         written = self._prompts(label, ks.start, size) if prompts is None else list(prompts)
         self.check_lengths(label, ks.start, written)
         named = [self.identity.attempt(label, k) for k in ks]
         drawn = self.generator.draw(self.read_texts(label, written), [seed for _, seed in named])
-        self._note_portions()
+        self.note_portions(self.generator.micro_batch, self.generator.vae_slicing)
         return DrawnBlock(label, index, written, named, drawn.pictures, self.runtime.drawn, drawn.withheld)
 
-    def store(self, block: DrawnBlock) -> StoredBlock:
+    def store(self, block: DrawnBlock, into: Blocks | None = None) -> StoredBlock:
         """Encode, measure and write a block.
+
+        Args:
+            block: As it was drawn.
+            into: Where it is written; None for the ledger of the run.
 
         Raises:
             RunError: The disk is full.
@@ -157,8 +177,9 @@ class BlockMaker:
         ]
         key = self.encoders.primary
         measured = {} if key is None else {key: self.encoders.measure(key, images, [each.text for each in attempts])}
-        self.blocks.write(block.label, block.index, attempts, key, measured.get(key or ""), block.withheld, block.drawn)
-        return StoredBlock.written(self.blocks, block.label, block.index, attempts, measured, block.withheld)
+        blocks = into or self.blocks
+        blocks.write(block.label, block.index, attempts, key, measured.get(key or ""), block.withheld, block.drawn)
+        return StoredBlock.written(blocks, block.label, block.index, attempts, measured, block.withheld)
 
     def measure(self, block: StoredBlock) -> None:
         """Measure a stored block with every encoder that has not seen it, and keep what they say.
@@ -168,6 +189,35 @@ class BlockMaker:
         """
         for key in self.encoders.keys:
             self.encoders.of_block(block, key)
+
+    def make_ahead(self, label: str, index: int, prompts: Sequence[Prompt] | None = None) -> int:
+        """Make and measure a block that may turn out not to be needed, or measure it where it exists.
+
+        What is drawn goes to `Blocks.ahead()`, from where the process that holds the run takes it.
+
+        Args:
+            label: Class of the attempts.
+            index: Place of the block in its class.
+            prompts: Theirs, where they are known already.
+
+        Returns:
+            Images drawn; 0 where the block existed.
+
+        Raises:
+            InputError: See `draw`.
+            RunError: See `draw`; or a file of the block is damaged, or the disk is full.
+        """
+        ahead = self.blocks.ahead()
+        exists = self.blocks.exists(label, index)
+        if exists or _whole(ahead, label, index):
+            with self.runtime.threads_set():
+                self.measure(StoredBlock(self.blocks if exists else ahead, label, index))
+            return 0
+        self.begin_drawing()
+        with self.runtime.threads_set():
+            block = self.draw(label, index, prompts)
+            self.measure(self.store(block, ahead))
+        return len(block.prompts)
 
     def read_texts(self, label: str, prompts: Sequence[Prompt]) -> list[str]:
         """What the generator reads for prompts of a class: their texts, as it was tuned to have them written."""
@@ -190,8 +240,13 @@ class BlockMaker:
                     f"{limit}: {text[:60]!r}...; shorten it"
                 )
 
-    def _begin_drawing(self) -> None:
-        """Before the first image of this process: by what and how the run is drawn."""
+    def begin_drawing(self) -> None:
+        """Before the first image of a process: see, and record where this one holds the run, by what it is drawn.
+
+        Raises:
+            InputError: The recipe refuses this machine.
+            RunError: This process does not hold the run, and nothing records how it is drawn.
+        """
         if self._draws:
             return
         if self._record is not None:
@@ -205,17 +260,52 @@ class BlockMaker:
             self.runtime = replace(found, **vars(this_machine(found.device)))
         self._draws = True
 
-    def _note_portions(self) -> None:
-        noted = self.runtime.with_portions(self.generator.micro_batch, self.generator.vae_slicing)
+    def admit(self, machine: Machine) -> None:
+        """Before the first image of another process: record the machine that it draws on, where that is another one.
+
+        Raises:
+            InputError: It is, and the recipe says that drawing is exact.
+        """
+        if self._record is not None:
+            self.runtime = self._record.admit(self.runtime, machine, self.recipe.runtime.exact is True)
+
+    def note_portions(self, micro_batch: int, vae_slicing: bool) -> None:
+        """Draw, and record that it is drawn, in other portions, because memory ran out."""
+        noted = self.runtime.with_portions(micro_batch, vae_slicing)
         if noted != self.runtime:
             self.runtime = noted
             if self._record is not None:
                 self._record.save(noted)
 
+    def release_generator(self) -> None:
+        """Give the memory of the generator back, where other processes are to draw."""
+        if self.__dict__.pop("generator", None) is not None:
+            import gc
+
+            import torch
+
+            gc.collect()
+            if self.runtime.device.startswith("cuda"):
+                torch.cuda.empty_cache()
+
 
 def _resolved(recipe: Recipe, identity: Identity, source: GeneratorSource, root: Path) -> Runtime:
     recorded = Runtime.load(root, identity.hash) or Runtime.of_blocks(drawn_by(root))
     return Runtime.resolve(recipe.runtime, recorded, source.draws_tokens, source.latent_side)
+
+
+def _whole(ahead: Blocks, label: str, index: int) -> bool:
+    """Whether a block that was made ahead is there and can be read; one that is damaged is drawn again."""
+    if not ahead.exists(label, index):
+        return False
+    try:
+        ahead.read(label, index, SCHEMA.names)
+    except RefusedError:
+        raise
+    except RunError as error:
+        log.warning("%s; it was made ahead and is drawn again", one_line(error).partition(";")[0])
+        return False
+    return True
 
 
 def _check_same(root: Path, identity: Identity, part: str, found: dict[str, object]) -> None:

@@ -1,72 +1,155 @@
-"""Blocks ordered one after another, and decided on in that order, whatever is finished first."""
+"""Blocks ordered one after another; a class is decided on in the order of its blocks, whatever is finished first."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
-from terrasynth.synthesis.events import BlockDone, ClassDone, Event
-from terrasynth.synthesis.execution.base import BlockOrder, Executor, MadeBlock
-from terrasynth.synthesis.execution.job import Job
+from terrasynth.synthesis.events import BlockAhead, BlockDone, BlockFailed, ClassDone, Event
+from terrasynth.synthesis.execution.base import BlockFailedError, BlockOrder, Executor, MadeBlock
+from terrasynth.synthesis.execution.scheduling import Schedule
 from terrasynth.synthesis.ledger.decisions import ClassDecisions
+from terrasynth.synthesis.ledger.stored import StoredBlock
+
+if TYPE_CHECKING:
+    from terrasynth.synthesis.execution.job import Job
 
 
 @dataclass(frozen=True)
 class _PendingBlock:
     decided: ClassDecisions
     index: int
-    made: MadeBlock
-    seconds: float
+    made: Future[MadeBlock]
 
 
 class BlockWork:
     """Orders blocks of an executor and decides on them.
 
-    Args:
-        job: The recipe, resolved.
-        executor: Makes the blocks.
-        tell: Is told of each block and class that is done.
-
     Attributes:
         drawn: Images drawn so far.
+        ahead: Images of these that turned out not to be needed.
+        failed: Blocks that could not be made.
     """
 
-    def __init__(self, job: Job, executor: Executor, tell: Callable[[Event], None]) -> None:
-        self.drawn = 0
-        self._job, self._executor, self._tell = job, executor, tell
-        self._waiting: deque[_PendingBlock] = deque()
+    def __init__(self, job: Job, classes: Sequence[ClassDecisions], tell: Callable[[Event], None]) -> None:
+        """Begin with nothing ordered.
 
-    def advance(self, decided: ClassDecisions) -> None:
-        """Begin the next block of a class whose earlier ones are decided on; decide on what is finished meanwhile."""
-        start = time.perf_counter()
-        made = self._executor.submit(BlockOrder(decided.label, decided.blocks, decided.closed))
-        self.drawn += made.drawn
-        self._waiting.append(_PendingBlock(decided, decided.blocks, made, time.perf_counter() - start))
-        while self._waiting and (len(self._waiting) > self._executor.depth or self._waiting[0].made.stored.done()):
-            self._decide_on_first()
+        Args:
+            job: The recipe, resolved.
+            classes: Its classes, in the order of the data set.
+            tell: Is told of each block and class that is done.
+        """
+        self.drawn, self.ahead, self.failed = 0, 0, list[BlockFailed]()
+        self._job, self._classes, self._tell = job, classes, tell
+        self._pending: dict[str, deque[_PendingBlock]] = {each.label: deque() for each in classes}
+        self._unneeded: list[_PendingBlock] = []
+        # Labels of classes of which a block is finished, and what other threads have to tell.
+        self._news: SimpleQueue[str | Event] = SimpleQueue()
 
-    def settle(self, decided: ClassDecisions | None = None) -> None:
-        """Decide on the blocks of a class that are on their way, or of all."""
-        while any(decided in (None, each.decided) for each in self._waiting):
-            self._decide_on_first()
+    def tell(self, event: Event) -> None:
+        """Tell the listener, in the thread of the run; may be called from any."""
+        self._news.put(event)
 
-    def unfinished(self, decided: ClassDecisions) -> bool:
-        """Whether a class has a further block to be made or decided on."""
-        # Blocks beyond the target exist after a filter or a target was loosened: their attempts get a row all the same.
-        return not decided.done or self._job.blocks.exists(decided.label, decided.blocks)
+    def make(self, executor: Executor, stop: Callable[[], bool]) -> bool:
+        """Make and decide on blocks until every class is done or a stop is asked for.
 
-    def _decide_on_first(self) -> None:
-        first, start = self._waiting.popleft(), time.perf_counter()
-        job, decided = self._job, first.decided
-        block = first.made.stored.result()
+        Args:
+            executor: Makes the blocks, and is entered.
+            stop: Is asked before each block that would be begun.
+
+        Returns:
+            Whether it was stopped.
+        """
+        schedule, stopped = Schedule(self._classes, self._job.blocks, executor.ahead), False
+        while True:
+            decided = None
+            if not stopped and sum(schedule.begun.values()) <= executor.depth:
+                decided = schedule.next()
+                stopped = decided is not None and stop()
+                if stopped and executor.ahead:
+                    self._cancel(schedule)
+            if decided is not None and not stopped:
+                self._begin(executor, schedule, decided)
+            elif not any(self._pending.values()):
+                break
+            self._listen(schedule, wait=decided is None or stopped)
+        return stopped
+
+    def finish(self) -> None:
+        """Count what was begun in vain; to be called when the executor has ended."""
+        for each in self._unneeded:
+            if each.made.cancelled() or each.made.exception() is not None:
+                continue
+            made = each.made.result()
+            self.drawn += made.drawn
+            self.ahead += made.drawn
+            self._tell(BlockAhead(each.decided.label, each.index, made.drawn, made.worker))
+        self._unneeded.clear()
+        while not self._news.empty():
+            if not isinstance(news := self._news.get(), str):
+                self._tell(news)
+
+    def _begin(self, executor: Executor, schedule: Schedule, decided: ClassDecisions) -> None:
+        label, index = decided.label, decided.blocks + schedule.begun[decided.label]
+        made = executor.submit(BlockOrder(label, index, decided.closed))
+        schedule.begun[label] += 1
+        self._pending[label].append(_PendingBlock(decided, index, made))
+        made.add_done_callback(lambda _: self._news.put(label))
+
+    def _listen(self, schedule: Schedule, wait: bool) -> None:
+        """Take in what is new, and wait for it where there is nothing else to do."""
+        while wait or not self._news.empty():
+            news, wait = self._news.get(), False
+            if not isinstance(news, str):
+                self._tell(news)
+                continue
+            pending = self._pending[news]
+            while pending and pending[0].made.done():
+                self._decide_on_first(schedule, pending)
+
+    def _decide_on_first(self, schedule: Schedule, pending: deque[_PendingBlock]) -> None:
+        first, start = pending.popleft(), time.perf_counter()
+        decided, job = first.decided, self._job
+        schedule.begun[decided.label] -= 1
+        try:
+            made = first.made.result()
+        except BlockFailedError as error:
+            self.failed.append(error.failed)
+            self._tell(error.failed)
+            schedule.leave(decided)
+            self._drop(schedule, pending)
+            return
+        block = made.stored
+        if block.blocks.root != job.blocks.root:
+            job.blocks.take(decided.label, first.index)
+            block = StoredBlock(job.blocks, decided.label, first.index, block.measured)
         decided.decide(job.blocks.block_size, partial(job.encoders.of_block, block), block.withheld)
-        self._tell_of(first, first.seconds + time.perf_counter() - start)
+        self.drawn += made.drawn
+        seconds = made.seconds + time.perf_counter() - start
+        verdicts = tuple(each.reason for each in decided.block(first.index))
+        self._tell(BlockDone(decided.count, first.index, made.drawn, seconds, verdicts, made.worker))
+        if decided.done and not job.blocks.exists(decided.label, decided.blocks):
+            self._tell(ClassDone(decided.count))
+            schedule.leave(decided)
+            self._drop(schedule, pending)
 
-    def _tell_of(self, block: _PendingBlock, seconds: float) -> None:
-        verdicts = tuple(each.reason for each in block.decided.block(block.index))
-        self._tell(BlockDone(block.decided.count, block.index, block.made.drawn, seconds, verdicts))
-        if not self.unfinished(block.decided):
-            self._tell(ClassDone(block.decided.count))
+    def _cancel(self, schedule: Schedule) -> None:
+        """Take back what was ordered last of each class and no worker has begun."""
+        for label, pending in self._pending.items():
+            while pending and pending[-1].made.cancel():
+                pending.pop()
+                schedule.begun[label] -= 1
+
+    def _drop(self, schedule: Schedule, pending: deque[_PendingBlock]) -> None:
+        """Leave what was begun of a class that has ended; what no worker has begun is not made."""
+        for each in pending:
+            schedule.begun[each.decided.label] -= 1
+            if not each.made.cancel():
+                self._unneeded.append(each)
+        pending.clear()

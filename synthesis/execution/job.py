@@ -18,7 +18,8 @@ from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import RunError
 from terrasynth.synthesis.core.files import check_writable, free_bytes, locked, remove_leftovers, write_file
 from terrasynth.synthesis.core.identity import Identity
-from terrasynth.synthesis.execution.block_maker import BlockMaker
+from terrasynth.synthesis.execution.block_maker import BlockMaker, Prompts
+from terrasynth.synthesis.execution.executors import check_executor
 from terrasynth.synthesis.execution.prompts import PromptDrops, checked, prompt_drops
 from terrasynth.synthesis.execution.runtime_record import RuntimeRecord
 from terrasynth.synthesis.execution.targets import check_target, choose, with_labels
@@ -72,6 +73,7 @@ class Job:
         """
         from terrasynth.prompts.registry import load_expander_for
 
+        check_executor(recipe.runtime)
         check_writable(root)
         check_target(recipe, root)
         self.root = root
@@ -123,6 +125,12 @@ class Job:
     def encoders(self) -> Encoders:
         """What the filters measure with."""
         return self.maker.encoders
+
+    @property
+    def traveling_prompts(self) -> Prompts | None:
+        """Writes prompts where another process should not write them again: costly ones, and those with checks."""
+        travel = getattr(self.expander, "costly", False) or self.recipe.prompts.checks is not None
+        return self.prompts if travel else None
 
     @contextmanager
     def opened(self) -> Iterator[None]:

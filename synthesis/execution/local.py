@@ -6,6 +6,7 @@ finished before the next one is begun.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -14,8 +15,7 @@ from typing import Self
 
 from typing_extensions import override
 
-from terrasynth.synthesis.execution.base import BlockOrder, Executor, MadeBlock
-from terrasynth.synthesis.execution.block_maker import BlockMaker
+from terrasynth.synthesis.execution.base import BlockOrder, Executor, ExecutorSetup, MadeBlock
 from terrasynth.synthesis.execution.drawn import DrawnBlock
 from terrasynth.synthesis.generators.runtime import set_threads
 from terrasynth.synthesis.ledger.stored import StoredBlock
@@ -27,18 +27,20 @@ class LocalExecutor(Executor):
     """Makes blocks in this process.
 
     Args:
-        maker: Makes them.
+        setup: What makes them.
     """
 
     depth = DEPTH
+    ahead = False
 
-    def __init__(self, maker: BlockMaker) -> None:
-        self._maker = maker
+    def __init__(self, setup: ExecutorSetup) -> None:
+        self._maker = setup.maker
+        runtime = setup.maker.runtime
         # One thread: filters' models are no more thread-safe than their libraries.
         # It counts its threads by itself, so it is told the run's number as well.
         self._behind = (
-            ThreadPoolExecutor(1, initializer=set_threads, initargs=(maker.runtime.threads,))
-            if maker.runtime.accelerated else None
+            ThreadPoolExecutor(1, initializer=set_threads, initargs=(runtime.threads,))
+            if runtime.accelerated else None
         )
 
     @override
@@ -51,27 +53,30 @@ class LocalExecutor(Executor):
             self._behind.shutdown(wait=True, cancel_futures=True)
 
     @override
-    def submit(self, order: BlockOrder) -> MadeBlock:
-        blocks = self._maker.blocks
-        if blocks.exists(order.label, order.index):
+    def submit(self, order: BlockOrder) -> Future[MadeBlock]:
+        blocks, start = self._maker.blocks, time.perf_counter()
+        # What another executor made ahead is needed now.
+        if blocks.exists(order.label, order.index) or blocks.take(order.label, order.index):
             blocks.read(order.label, order.index, ["id"])
             known = StoredBlock(blocks, order.label, order.index)
-            return MadeBlock(self._run(partial(self._measured, known, order.closed)), 0)
+            return self._run(partial(self._measured, known, order.closed, start))
         block = self._maker.draw(order.label, order.index)
-        return MadeBlock(self._run(partial(self._stored, block)), len(block.prompts))
+        return self._run(partial(self._stored, block, time.perf_counter() - start))
 
-    def _run(self, work: Callable[[], StoredBlock]) -> Future[StoredBlock]:
+    def _run(self, work: Callable[[], MadeBlock]) -> Future[MadeBlock]:
         if self._behind is not None:
             return self._behind.submit(work)
-        now: Future[StoredBlock] = Future()
+        now: Future[MadeBlock] = Future()
         now.set_result(work())
         return now
 
-    def _stored(self, block: DrawnBlock) -> StoredBlock:
-        return self._measured(self._maker.store(block), False)
+    def _stored(self, block: DrawnBlock, drawing: float) -> MadeBlock:
+        start = time.perf_counter()
+        stored = self._measured(self._maker.store(block), False, start)
+        return MadeBlock(stored.stored, len(block.prompts), drawing + stored.seconds)
 
-    def _measured(self, block: StoredBlock, closed: bool) -> StoredBlock:
+    def _measured(self, block: StoredBlock, closed: bool, start: float) -> MadeBlock:
         """Measure what the decision will ask for, in the one thread that measures."""
         if self._behind is not None and not closed:
             self._maker.measure(block)
-        return block
+        return MadeBlock(block, 0, time.perf_counter() - start)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError, RunError
-from terrasynth.synthesis.core.machine import this_machine
-from terrasynth.synthesis.generators.runtime import Runtime
+from terrasynth.synthesis.core.machine import Machine, this_machine
+from terrasynth.synthesis.generators.runtime import MACHINE, WAY, Runtime
 from terrasynth.synthesis.ledger.blocks import Blocks, drawn_by, drawn_of
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class RuntimeRecord:
             InputError: It is another way, and `refuses`.
         """
         here = this_machine(runtime.device)
-        if not self._blocks.any():
+        if not self._blocks.any() and not self._blocks.ahead().any():
             runtime = replace(runtime, **vars(here), others=())
             self.save(runtime)
             return runtime
@@ -88,13 +89,42 @@ class RuntimeRecord:
         self.save(runtime)
         return runtime
 
+    def admit(self, runtime: Runtime, machine: Machine, refuses: bool) -> Runtime:
+        """Record a machine that draws beside this one, before its first image; says where it is another.
+
+        Args:
+            runtime: What draws here, as `begin` gave it.
+            machine: The other machine.
+            refuses: Whether the recipe says that drawing is exact.
+
+        Returns:
+            The runtime with that machine among those that drew.
+
+        Raises:
+            InputError: It is another machine, and `refuses`.
+        """
+        differences = runtime.machine.differences(machine)
+        other = replace(runtime, **vars(machine), others=())
+        if not differences or runtime.drew(other.drawn):
+            return runtime
+        if refuses:
+            raise InputError(f"runtime.exact is true, and a worker draws otherwise than this machine "
+                             f"({'; '.join(differences)}); take workers on one kind of device, or "
+                             "`--set runtime.exact=auto`, which records both")
+        log.warning("%s: a worker is another machine (%s): an image may differ by a gray level; runtime.json and each "
+                    "block say which drew it", self._root, "; ".join(differences))
+        names = ("device", *WAY, *MACHINE)
+        runtime = replace(runtime, others=(*runtime.others, {name: other.drawn[name] for name in names}))
+        self.save(runtime)
+        return runtime
+
     def _read(self) -> Runtime | None:
-        first = self._blocks.first()
-        if first is None:
+        first, ahead = self._blocks.first(), self._blocks.ahead()
+        if first is None and not ahead.any():
             return None
-        recorded, drawn = Runtime.load(self._root, self._identity), drawn_of(first)
+        recorded, drawn = Runtime.load(self._root, self._identity), None if first is None else drawn_of(first)
         if recorded is None:
-            return Runtime.of_blocks(drawn_by(self._root))
+            return Runtime.of_blocks(chain(drawn_by(self._root), drawn_by(ahead.root)))
         if drawn is not None and not recorded.drew(drawn):
             raise RunError(f"{self._root / layout.RUNTIME} says that the run was drawn otherwise than {first} "
                            f"says of itself ({recorded.unlike(drawn)}); run again with --repair: it is written "

@@ -164,10 +164,10 @@ def open_generator(source: GeneratorSource, runtime: Runtime) -> Generator:
         InputError: The files are no text-to-image pipeline with safetensors weights, the LoRA or the
             autoencoder does not fit it, or the runtime cannot be had.
     """
-    from terrasynth.synthesis.generators.diffusion import DiffusersGenerator
-
     if source.plugin:
         return _plugin(source.plugin).open(source, runtime)
+    from terrasynth.synthesis.generators.diffusion import DiffusersGenerator
+
     return DiffusersGenerator(source, runtime)
 
 

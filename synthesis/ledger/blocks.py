@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import RefusedError, RunError, one_line, refusal
-from terrasynth.synthesis.core.files import replacing
+from terrasynth.synthesis.core.files import move, replacing
 from terrasynth.synthesis.core.identity import Identity, canonical, digest
 from terrasynth.synthesis.filters import Measurements
 
@@ -75,15 +75,19 @@ class Attempt:
 class Blocks:
     """The blocks of one run directory."""
 
-    def __init__(self, root: Path, block_size: int, image_format: str, identity: Identity | None = None) -> None:
+    def __init__(
+        self, root: Path, block_size: int, image_format: str, identity: Identity | None = None, writer: str = ""
+    ) -> None:
         """Open the ledger of a run.
 
         Args:
             identity: Of the run, which says what ids belong where; None to take files as they lie.
+            writer: Tells this process from others that may write the same file at once; "" where there are none.
         """
         self.root = root
         self.block_size = block_size
         self.image_format = image_format
+        self.writer = writer
         self._identity = identity
 
     def path(self, label: str, index: int) -> Path:
@@ -132,7 +136,7 @@ class Blocks:
             said = {"encoder": encoder or "", **({"withheld": metadata[WITHHELD]} if withheld else {}), **drawn}
             metadata[DRAWN] = canonical({**said, SEAL: digest(said)})
         schema = SCHEMA.with_metadata(metadata)
-        _write(path, pa.table(columns, schema=schema))
+        self._write(path, pa.table(columns, schema=schema))
 
     def read(self, label: str, index: int, columns: Sequence[str]) -> pa.Table:
         """Columns of a block.
@@ -195,7 +199,29 @@ class Blocks:
         """Keep what an encoder measured later, beside the block, with the ids of the attempts."""
         columns = {"id": ids, **_measured_columns(measured, len(ids))}
         schema = SIDE_SCHEMA.with_metadata({ENCODER: encoder})
-        _write(self._side(label, index, encoder), pa.table(columns, schema=schema))
+        self._write(self._side(label, index, encoder), pa.table(columns, schema=schema))
+
+    def ahead(self) -> Blocks:
+        """The blocks that were made before it was known that they are needed."""
+        return Blocks(layout.ahead(self.root), self.block_size, self.image_format, self._identity, self.writer)
+
+    def take(self, label: str, index: int) -> bool:
+        """Move a block that was made ahead to its place, with what was measured of it; whether there was one.
+
+        Raises:
+            RunError: The disk is full.
+        """
+        ahead = self.ahead()
+        if not ahead.exists(label, index):
+            return False
+        for scores in layout.scores_of_block(ahead.root, label, index):
+            move(scores, layout.scores_file(self.root, layout.encoder_of(scores), label, index))
+        move(ahead.path(label, index), self.path(label, index))  # last: where it lies, it is whole
+        return True
+
+    def _write(self, path: Path, table: pa.Table) -> None:
+        with replacing(path, self.writer) as file:
+            pq.write_table(table, file, **WRITTEN)
 
     def _check_ids(self, path: Path, label: str, index: int, table: pa.Table, help_: str) -> None:
         if self._identity is None:
@@ -217,11 +243,6 @@ def _measured_columns(measured: Measurements | None, rows: int) -> dict[str, Any
         "scores": [{"alignment": float(value)} for value in alignment],
         "embedding": list(measured.numbers.astype(np.float32)),
     }
-
-
-def _write(path: Path, table: pa.Table) -> None:
-    with replacing(path) as file:
-        pq.write_table(table, file, **WRITTEN)
 
 
 def _measured(path: Path, table: pa.Table, help_: str, kind: str, reads_text: bool) -> Measurements:

@@ -94,6 +94,28 @@ class ClassDecisions:
         """Whether no further attempt, made already or not, could change the data set."""
         return self._accepted >= self._most_rows or self._attempts >= self._most_attempts
 
+    @property
+    def missing(self) -> tuple[int, int]:
+        """How many further attempts, beyond those that were seen, the class needs: at least, and at most."""
+        if self.done:
+            return 0, 0
+        waiting = self._seen - self._attempts
+        bounds = []
+        taken = self._accepted + self._unreviewed
+        for rows, attempts in ((self._per_class - taken, self._max_attempts),
+                               (self._most_rows - self._accepted, self._kept_attempts)):
+            most = max(0, attempts - self._seen) if rows > 0 else 0
+            bounds.append((min(most, max(0, rows - waiting)), most))
+        least = max(low for low, _ in bounds)
+        return max(least, self._needs - self._seen), max(most for _, most in bounds)
+
+    @property
+    def chances(self) -> tuple[int, int, int]:
+        """Rows that are missing, attempts that wait for a threshold, and attempts that count towards the target."""
+        taken = self._accepted + self._unreviewed
+        kept = self._most_rows - self._accepted if self._attempts < self._kept_attempts else 0
+        return max(0, self._per_class - taken, kept), self._seen - self._attempts, taken
+
     def decide(self, rows: int, measure: Callable[[str], Measurements], withheld: Sequence[int] = ()) -> None:
         """Decide on the next block.
 

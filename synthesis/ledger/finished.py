@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -86,7 +86,7 @@ def asked_for(run: OpenRun, classes: Sequence[ClassDecisions]) -> str:
     limits = {each.label: {name: repr(value) for name, value in each.thresholds.items() if not isnan(value)}
               for each in classes}
     return digest({
-        "recipe": json.loads(canonical(run.recipe.tree())),
+        "recipe": _without_places(json.loads(canonical(run.recipe.tree()))),
         "identity": run.identity.hash,
         "measured by": list(run.encoders.keys),
         "thresholds": limits,
@@ -94,6 +94,12 @@ def asked_for(run: OpenRun, classes: Sequence[ClassDecisions]) -> str:
         "texts": RULE,
         "version": version("terrasynth"),
     })
+
+
+def _without_places(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe without what says where blocks are made, which decides nothing."""
+    runtime = {key: value for key, value in recipe["runtime"].items() if key not in ("workers", "block_timeout")}
+    return recipe | {"runtime": runtime | {"executor": "local"}}  # as in notes of versions that knew no other
 
 
 def finished_counts(run: OpenRun, asked: str) -> tuple[ClassCount, ...] | None:

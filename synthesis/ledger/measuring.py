@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from terrasynth.synthesis.core.errors import InputError, RunError
 from terrasynth.synthesis.core.identity import Identity, digest
 from terrasynth.synthesis.core.images import decode_all
 from terrasynth.synthesis.core.quiet import quiet
-from terrasynth.synthesis.filters import Measurements, Measurer, Source
-from terrasynth.synthesis.filters.base import NOTHING, NamedJudge
+from terrasynth.synthesis.filters import FilterSettings, Measurements, Measurer, Source
+from terrasynth.synthesis.filters.base import NOTHING, THUMBNAIL, NamedJudge
 from terrasynth.synthesis.filters.measurers import MEASURED, load_measurer
 from terrasynth.synthesis.ledger.stored import StoredBlock
 from terrasynth.synthesis.recipe import Recipe
@@ -45,22 +46,22 @@ class Encoders:
         self._by_key: dict[str, Measurer] = {}
         self._kinds: dict[str, str] = {}
         self._read: list[Any] = [settings.read_run(root, identity) for settings in recipe.filters]
-        with quiet():
-            for source, settings in zip(sources, recipe.filters, strict=True):
-                if source.gives == NOTHING:
-                    self._keys.append(NOTHING)
-                    continue
-                own = None if source.gives in MEASURED else settings.own_measurer(device)
-                if own is None and source not in loaded:
+        for source, settings in zip(sources, recipe.filters, strict=True):
+            if source.gives == NOTHING:
+                self._keys.append(NOTHING)
+                continue
+            own = None if source.gives in MEASURED else _own(settings, device)
+            if own is None and source not in loaded:
+                with quiet() if source.reference not in ("", THUMBNAIL) else nullcontext():  # takes seconds to import
                     loaded[source] = load_measurer(source, device)
-                measurer = loaded[source] if own is None else own
-                key = digest(measurer.identity())
-                self._keys.append(key)
-                self._by_key[key] = measurer
-                kind = self._kinds.setdefault(key, source.gives)
-                if source.gives != kind:
-                    raise InputError(f"one model is said to give {source.gives!r} and {kind!r}; what measures two "
-                                     "kinds has two identities")
+            measurer = loaded[source] if own is None else own
+            key = digest(measurer.identity())
+            self._keys.append(key)
+            self._by_key[key] = measurer
+            kind = self._kinds.setdefault(key, source.gives)
+            if source.gives != kind:
+                raise InputError(f"one model is said to give {source.gives!r} and {kind!r}; what measures two "
+                                 "kinds has two identities")
         self.keys = tuple(self._by_key)
         self.primary = self.keys[0] if self.keys else None
 
@@ -135,3 +136,8 @@ class Encoders:
 
     def _reads_text(self, key: str) -> bool:
         return bool(getattr(self._by_key[key].model, "reads_text", False))
+
+
+def _own(settings: FilterSettings, device: str) -> Measurer | None:
+    with quiet():
+        return settings.own_measurer(device)

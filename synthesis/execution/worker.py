@@ -1,0 +1,134 @@
+"""A process that makes blocks of a run for the process that holds it.
+
+    python -m terrasynth.synthesis.execution.worker HANDLE RUN
+
+`HANDLE` is one end of a socket. Orders and answers are JSON, one a message. It gets class and number of a block, and
+the rest from the run directory. What it draws goes to `RUN/ahead/`, since whether a block is needed is decided
+elsewhere, and later. It ends when the other end is closed, which the system does too when the other process dies.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from terrasynth.errors import UserError, one_line
+from terrasynth.synthesis.core.errors import RefusedError, RunError
+
+if TYPE_CHECKING:
+    from terrasynth.prompts import Prompt
+    from terrasynth.synthesis.execution.block_maker import BlockMaker
+
+DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl(2)
+log = logging.getLogger("terrasynth")
+
+
+class _Channel(logging.Handler):
+    """Sends messages, and what is logged, to the process that gives the orders; from any thread."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(logging.WARNING)
+        self._connection, self._lock = connection, threading.Lock()
+
+    def send(self, **message: object) -> None:
+        """Send one message."""
+        with self._lock:
+            self._connection.send_bytes(json.dumps(message).encode())
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send what was logged."""
+        self.send(log=[record.levelno, record.getMessage()])
+
+
+def main() -> None:
+    """Make blocks until the other end is closed."""
+    handle, root = int(sys.argv[1]), Path(sys.argv[2])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whether an interrupt ends a block is decided by who gave the order
+    _end_with_parent()
+    connection = Connection(handle)
+    channel, orders = _Channel(connection), SimpleQueue[dict[str, Any]]()
+    log.addHandler(channel)
+    log.propagate = False
+    threading.Thread(target=_listen, args=(connection, orders), daemon=True).start()
+    try:
+        maker = _opened(root, channel)
+        while True:
+            _answer(maker, orders.get(), channel)
+    except BrokenPipeError:  # the process that gives the orders has just died
+        os._exit(1)
+    except BaseException as error:
+        traceback.print_exc()
+        channel.send(failed=_described(error))
+        os._exit(1)  # threads of libraries, whose state nobody knows, are not waited for
+
+
+def _opened(root: Path, channel: _Channel) -> BlockMaker:
+    from terrasynth.synthesis.core.machine import this_machine
+    from terrasynth.synthesis.execution.block_maker import BlockMaker
+
+    maker = BlockMaker.open(root, f".{os.getpid()}-{secrets.token_hex(4)}")
+    channel.send(ready=vars(this_machine(maker.runtime.device)))
+    return maker
+
+
+def _answer(maker: BlockMaker, order: Mapping[str, Any], channel: _Channel) -> None:
+    start, before = time.perf_counter(), (maker.runtime.micro_batch, maker.runtime.vae_slicing)
+    try:
+        label, written = order["label"], order["prompts"]
+        prompts = None if written is None else [_prompt(label, *each) for each in written]
+        drawn = maker.make_ahead(label, order["index"], prompts)
+    except (UserError, RunError) as error:  # said to the user as it is; this process can go on
+        channel.send(failed=_described(error))
+        return
+    portions = (maker.runtime.micro_batch, maker.runtime.vae_slicing)
+    channel.send(made={"drawn": drawn, "seconds": time.perf_counter() - start,
+                       "portions": list(portions) if drawn and portions != before else None})
+
+
+def _prompt(label: str, text: str, captions: list[str], source: str, scene: str) -> Prompt:
+    from terrasynth.prompts import Prompt
+
+    return Prompt(text, label, tuple(captions), source, scene)
+
+
+def _described(error: BaseException) -> dict[str, str]:
+    kinds = (("input", UserError), ("refused", RefusedError), ("run", RunError))
+    kind = next((name for name, of in kinds if isinstance(error, of)), "unexpected")
+    return {"kind": kind, "message": one_line(error) if kind != "unexpected" else f"{type(error).__name__}: "
+            f"{one_line(error)}"}
+
+
+def _listen(connection: Connection, orders: SimpleQueue[dict[str, Any]]) -> None:
+    """Take orders, and end the process at once when nobody is there to give them; a block is whole or absent."""
+    while True:
+        try:
+            orders.put(json.loads(connection.recv_bytes()))
+        except (EOFError, OSError):
+            os._exit(0)
+
+
+def _end_with_parent() -> None:
+    """Let the system end this process with its parent, also where it hangs or is stopped; Linux alone can."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

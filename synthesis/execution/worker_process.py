@@ -1,0 +1,145 @@
+"""One process that makes blocks, as the process sees it that gives the orders; the other side is `worker.py`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from multiprocessing import Pipe
+from pathlib import Path
+from typing import Any
+
+from terrasynth.synthesis.core.errors import InputError, RefusedError, RunError
+from terrasynth.synthesis.core.machine import Machine
+from terrasynth.synthesis.core.terminal import on_one_line
+
+SHOWN = 160  # characters of what a process said last
+ENDING = 5.0  # seconds that a process has to end by itself before it is ended
+log = logging.getLogger("terrasynth")
+
+
+class LostWorkerError(Exception):
+    """A process died, or hung and was ended; the message says how."""
+
+
+class WorkerProcess:
+    """A process that makes blocks.
+
+    Attributes:
+        number: Its number, from 0.
+    """
+
+    def __init__(self, number: int, root: Path, environment: Mapping[str, str]) -> None:
+        """Start it.
+
+        Args:
+            number: Its number, from 0.
+            root: The run directory.
+            environment: Variables beside those of this process.
+
+        Raises:
+            OSError: The system starts no further process.
+        """
+        self.number = number
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
+        self._connection, theirs = Pipe()
+        # The modules that this process finds are found there, too; -P leaves out the folder that it is started in.
+        paths = os.pathsep.join(path for path in sys.path if path)
+        command = [sys.executable, "-P", "-m", "terrasynth.synthesis.execution.worker", str(theirs.fileno()), str(root)]
+        with theirs:
+            # A process group of its own: an interrupt at the terminal is for the process that decides.
+            self._process = subprocess.Popen(
+                command, env={**os.environ, "PYTHONPATH": paths, **environment}, pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL, stdout=self._errors, stderr=self._errors, process_group=0,
+            )
+
+    @property
+    def id(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    def ready(self, timeout: float) -> Machine:
+        """Wait until it has loaded what it measures with; returns the machine that it draws on.
+
+        Args:
+            timeout: Seconds after which it is ended.
+
+        Raises:
+            InputError: A model or the expander is not what the run was begun with.
+            RunError: A record of the run cannot be believed.
+            LostWorkerError: It died or took too long.
+        """
+        return Machine(**self._receive(timeout, "to load")["ready"])
+
+    def make(self, order: Mapping[str, Any], timeout: float) -> Mapping[str, Any]:
+        """Have a block made.
+
+        Args:
+            order: `label`, `index`, and `prompts` where they travel with it.
+            timeout: Seconds after which it is ended.
+
+        Returns:
+            `drawn`, `seconds`, and the `portions` that it fell to, else None.
+
+        Raises:
+            InputError: See `BlockMaker.draw`.
+            RunError: See `BlockMaker.draw`; or a file of the block is damaged.
+            LostWorkerError: It died or took too long.
+        """
+        try:
+            self._connection.send_bytes(json.dumps(order).encode())
+        except OSError as error:
+            raise LostWorkerError(self._death()) from error
+        made: Mapping[str, Any] = self._receive(timeout, "for its block (runtime.block_timeout)")["made"]
+        return made
+
+    def end(self) -> None:
+        """End it, where it has not ended; what it does is left undone."""
+        self._connection.close()  # by which it sees that there is no more to do
+        try:
+            self._process.wait(ENDING)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()
+
+    def kill(self) -> None:
+        """End it at once; whoever waits for its answer learns that it is lost."""
+        self._process.kill()
+
+    def _receive(self, timeout: float, doing: str) -> dict[str, Any]:
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                if not self._connection.poll(max(0.0, deadline - time.monotonic())):
+                    self._process.kill()
+                    raise LostWorkerError(f"it took longer than {timeout:g} s {doing} and was ended")
+                message: dict[str, Any] = json.loads(self._connection.recv_bytes())
+            except (EOFError, OSError) as error:
+                raise LostWorkerError(self._death()) from error
+            if "log" in message:
+                level, text = message["log"]
+                log.log(level, "worker %d: %s", self.number, text)
+            elif "failed" in message:
+                raise _error(**message["failed"])
+            else:
+                return message
+
+    def _death(self) -> str:
+        """How it ended, with what it said last."""
+        code = self._process.wait()
+        how = f"it was killed by {signal.Signals(-code).name}" if code < 0 else f"it ended with code {code}"
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return f"{how}: {on_one_line(lines[-1])[:SHOWN]}" if lines else how
+
+
+def _error(kind: str, message: str) -> Exception:
+    errors = {"input": InputError, "refused": RefusedError, "run": RunError}
+    return errors[kind](message) if kind in errors else LostWorkerError(f"it failed: {on_one_line(message)[:SHOWN]}")

@@ -1,0 +1,123 @@
+"""A generator of colored cells, and accidents of workers that draw with it; stands in for a network, for its time.
+
+Accidents are files in the folder that `TERRASYNTH_ACCIDENTS` names. A worker that draws takes one of `kill-*` or
+`hang-*` and has that accident, so that there are as many as files; `always` holds a word, and whoever draws a text with
+it dies; `slow` holds the most seconds that a block takes at random. The process that holds the run has none of them.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from terrasynth.synthesis.generators.base import Drawn, GeneratorSource
+
+SIZE = 32
+PLACE = "TERRASYNTH_ACCIDENTS"
+CLASSES = ["beach", "forest", "river"]
+
+
+class WorkerCells:
+    """`generator: {model: worker-cells}`."""
+
+    def find(self, settings):
+        return GeneratorSource("worker-cells", "1", Path(__file__).parent, "Cells", 1, 0.0, "auto", SIZE, SIZE)
+
+    def open(self, source, runtime):
+        return Cells(source)
+
+
+class Cells:
+    token_limit = None
+    size = (SIZE, SIZE)
+    micro_batch, vae_slicing = 4, False
+
+    def __init__(self, source):
+        self.source = source
+
+    def identity(self):
+        return self.source.identity()
+
+    def count_tokens(self, text):
+        return len(text.split())
+
+    def draw(self, prompts, seeds):
+        return Drawn(self.generate(prompts, seeds))
+
+    def generate(self, prompts, seeds):
+        if sys.modules["__main__"].__spec__ and sys.modules["__main__"].__spec__.name.endswith("execution.worker"):
+            _have_accidents(prompts)
+        images = []
+        for seed in seeds:
+            chance = np.random.default_rng(seed)
+            cells = chance.integers(0, 256, (4, 4, 3)).astype(float)
+            cells = cells.mean(-1, keepdims=True) + chance.uniform() * (cells - cells.mean(-1, keepdims=True))
+            images.append(cells.round().astype(np.uint8).repeat(SIZE // 4, 0).repeat(SIZE // 4, 1))
+        return np.stack(images)
+
+
+def _have_accidents(prompts):
+    place = Path(os.environ.get(PLACE, "nowhere"))
+    if (place / "slow").is_file():
+        time.sleep(random.uniform(0, float((place / "slow").read_text())))
+    if (place / "always").is_file() and any((place / "always").read_text() in text for text in prompts):
+        os.kill(os.getpid(), signal.SIGKILL)
+    for accident in sorted(place.glob("*-*")):
+        try:
+            accident.unlink()
+        except FileNotFoundError:  # another worker had it
+            continue
+        if accident.name.startswith("kill"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(3600)
+
+
+def tree(**runtime):
+    """A recipe of which about half of the attempts are accepted, by a measure in the blocks and one beside them."""
+    return {
+        "name": "workers", "generator": {"model": "worker-cells"},
+        "prompts": {"expander": "grammar", "classes": CLASSES},
+        "filters": [{"kind": "quality", "measure": "colour", "min_score": 35},
+                    {"kind": "duplicate", "max_similarity": 0.999}],
+        "target": {"per_class": 9, "max_attempts": 60}, "output": {"rows_per_shard": 8},
+        "runtime": {"block_size": 3, "device": "cpu", "dtype": "float32"} | runtime,
+    }
+
+
+def install(folder, group="generators", name="worker-cells", value="tests.worker_cells:WorkerCells"):
+    """A folder for `sys.path` in which a package offers a plug-in; returns it."""
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[terrasynth.{group}]\n{name} = {value}\n")
+    return folder
+
+
+@contextmanager
+def cells_installed(folder):
+    """This process and its workers know `worker-cells`; yields the folder of accidents."""
+    (folder / "accidents").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(install(folder / "site")))
+        patch.setenv(PLACE, str(folder / "accidents"))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield folder / "accidents"
+
+
+def workers_of(run):
+    """Process ids of the workers of a run."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = place.read_bytes().decode(errors="replace").split("\0")
+        except OSError:  # it has just ended
+            continue
+        if "terrasynth.synthesis.execution.worker" in words and str(run) in words:
+            found.append(int(place.parent.name))
+    return found
