@@ -1,10 +1,15 @@
 """The filter `review` in a run: verdicts decide, survive growth and kills, and leave runs without it as they were."""
 
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from terrasynth.synthesis import run
 from terrasynth.synthesis.core.errors import InputError, RunError
@@ -127,6 +132,27 @@ def test_a_stopped_run_goes_on_with_the_verdicts_of_now(out, again, review):
     (out / "finished.json").unlink()
     again(per_class=2 * N)
     assert fingerprint(out / "data") == found
+
+
+def test_a_run_that_is_killed_while_people_look_at_it(models, out, again, review):
+    """Verdicts go into the run while another process holds it and draws, and that process is killed."""
+    wanted = recipe_of(models, 3 * N, [{"kind": "review"}])
+    (out.parent / "recipe.yaml").write_text(yaml.safe_dump(wanted.tree()))
+    before, row = len(list((out / "blocks").rglob("*.parquet"))), ids(out)[1]
+    command = [sys.executable, "-m", "terrasynth", "run", out.parent / "recipe.yaml", "--out", out]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and len(list((out / "blocks").rglob("*.parquet"))) == before:
+            time.sleep(0.002)
+        review.judge(row, "reject", "ada")
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    again(per_class=3 * N)
+    assert reasons(out)[:3] == [None, "review", None]
+    other = out.parent / "fresh"
+    shutil.copytree(out / "review", other / "review")
+    (other / "recipe.yaml").write_text((out / "recipe.yaml").read_text())
+    run(wanted, other)
+    assert fingerprint(other / "data") == fingerprint(out / "data")
 
 
 def test_card_and_report_say_which_verdicts(out, again, review):
