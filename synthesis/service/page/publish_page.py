@@ -19,6 +19,7 @@ from terrasynth.synthesis.export.registry import exporter_names, load_exporter
 from terrasynth.synthesis.export.splits import parse_splits
 from terrasynth.synthesis.service.admission import check_job
 from terrasynth.synthesis.service.context import Service, ServiceOf
+from terrasynth.synthesis.service.data_sets import DataSet
 from terrasynth.synthesis.service.files import read_file
 from terrasynth.synthesis.service.page.markdown import card_html
 from terrasynth.synthesis.service.page.pages import page_router
@@ -77,8 +78,14 @@ def _shown(
         given=defaultdict(str, given), mistake=mistake, licence=load_licence(folder), formats=_formats(),
         exports=_exports(service, name),
         card=card_html(card.decode(errors="replace"), name) if card else None,
-        licence_words=licence_words, can=about.state in ("finished", "missed_target", "stopped") and card is not None,
+        licence_words=licence_words, can=card is not None and not _is_run(service, about),
     )
+
+
+def _is_run(service: Service, about: DataSet) -> bool:
+    """Whether a run is writing there, or will; exports and pushes change nothing."""
+    job = service.data_sets.working(about.name)
+    return about.state in ("busy", "damaged") or (job is not None and job.kind == "run")
 
 
 def _formats() -> list[tuple[str, str]]:
