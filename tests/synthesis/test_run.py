@@ -12,8 +12,8 @@ from terrasynth.synthesis import run
 from terrasynth.synthesis.core.errors import InputError, RunError
 from terrasynth.synthesis.core.images import decode
 from terrasynth.synthesis.events import BlockDone, ClassDone, Finished, Planned
-from terrasynth.synthesis.filters import FILTERS
 from terrasynth.synthesis.generators.devices import choose_dtype
+from terrasynth.synthesis.ledger.decision_table import ALWAYS
 from terrasynth.synthesis.recipe import Recipe
 from tests.synthesis.helpers import decisions, fingerprint, rows, times
 
@@ -291,7 +291,7 @@ def test_pictures_are_stored_once_in_the_wanted_format(tree, tmp_path, image_for
         assert row["image"]["path"] == f"{row['id']}.{image_format}"
         with Image.open(io.BytesIO(row["image"]["bytes"])) as picture:
             assert (picture.format, picture.size) == (image_format.upper(), (32, 32))
-        assert row["scores"] == dict.fromkeys(sorted(FILTERS))
+        assert row["scores"] == dict.fromkeys(ALWAYS)
 
 
 def test_calibrated_threshold_comes_from_the_encoder(tree, models, tmp_path):

@@ -116,7 +116,7 @@ def test_a_broken_real_picture_is_one_line(terrasynth, made, real, judges, tmp_p
     (broken / "pairs.jsonl").write_text(json.dumps(row) + "\n")
     code, _, lines = terrasynth("eval", made("run"), "--real", broken, *judges)
     assert code == 2
-    assert "picture '0.png' cannot be read" in lines[-1]
+    assert "image '0.png' cannot be read" in lines[-1]
 
 
 def test_the_page_names_the_autoencoder_of_the_recipe_without_its_folder(terrasynth, made, real, judges, tmp_path):

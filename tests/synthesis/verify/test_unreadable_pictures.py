@@ -70,7 +70,7 @@ def run(tmp_path):
 def test_a_picture_that_was_cut_off_is_one_line(terrasynth, data, run, tmp_path, name):
     code, _, lines = terrasynth(*COMMANDS[name](run, data(0.5), tmp_path / "out"))
     assert code == 2
-    assert lines[-1].startswith(f"terrasynth: error: real picture '{CUT}' cannot be read (")
+    assert lines[-1].startswith(f"terrasynth: error: real image '{CUT}' cannot be read (")
     assert lines[-1].endswith("; repair it or take it out of the data")
 
 

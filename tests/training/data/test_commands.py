@@ -136,7 +136,7 @@ def test_an_export_is_not_begun_with_an_image_that_cannot_be_shown(tmp_path, run
     Image.fromarray(np.full((9, 9), 3000, np.uint16)).save(folder / last)
     code, _, lines = terrasynth("export", run, "--merge", folder, "--format", "imagefolder", "--out", tmp_path / "x")
     assert code == 2
-    assert f"real picture '{last}' cannot be read (uint16 samples, and which values are black and" in lines[-1]
+    assert f"real image '{last}' cannot be read (uint16 samples, and which values are black and" in lines[-1]
     assert sorted(path.name for path in (tmp_path / "x").rglob("*")) == [".lock"]
 
 

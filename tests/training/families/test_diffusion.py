@@ -243,7 +243,7 @@ def test_the_preset_trains_goes_on_where_it_was_and_its_model_draws(places, tmp_
     ({"needs.encoder": "nowhere"}, r"needs\.encoder 'nowhere' is no autoencoder of diffusers"),
     ({"needs.encoder": "WIDE"}, r"needs\.encoder makes latents of 8 channels, and needs\.autoencoder reads 4"),
     ({"model.views": {"size": 36}}, r"needs\.autoencoder makes images of (32|40) pixels from the latents of 36 pixels"),
-    ({"loop.batch_size": 64}, r"loop\.batch_size 64 is more than the 12 training pictures"),
+    ({"loop.batch_size": 64}, r"loop\.batch_size 64 is more than the 12 training images"),
 ])
 def test_what_cannot_be_is_said_before_anything_is_encoded(places, tmp_path, change, said):
     autoencoder_at(tmp_path / "wide", 3, latent_channels=8)

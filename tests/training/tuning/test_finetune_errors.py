@@ -34,7 +34,7 @@ def test_what_cannot_be_tuned_is_refused_with_what_can():
         ("scene-ucm", True, {}, r"preset 'scene-ucm' does not start from a model; leave --base out"),
         ("lora", True, {"model.lora.targets": ["to_w"]}, r"model.lora.targets: 'to_w' is no layer of the unet.*to_q"),
         ("lora", True, {"model.size": 18}, r"model.size 18 is not a multiple of 4, which --base 'sd' needs; use 16"),
-        ("lora", True, {"loop.batch_size": 64}, r"loop.batch_size 64 is more than the 12 training pictures"),
+        ("lora", True, {"loop.batch_size": 64}, r"loop.batch_size 64 is more than the 12 training images"),
         ("lora", True, {"model.validation.choose": "clip_score"}, r"choose is clip_score, which needs .*encoder"),
         ("lora", True, {"model.base_dtype": "float16"}, r"base_dtype float16 needs mixed precision"),
         ("lora", True, {"load_size": 64}, r"load_size 64 has no meaning here; set model.size"),
