@@ -124,21 +124,25 @@ function follow() {
     if (streams.has(address)) continue;
     const stream = new EventSource(address);
     streams.set(address, stream);
-    let due = null;
-    const refresh = async () => {
+    const here = () => $(`[data-follow="${CSS.escape(address)}"]`);
+    let due = null, busy = false, again = false, over = false;
+    const refresh = async () => {  // one after the other: an older answer may not come last
       due = null;
-      const now = $(`[data-follow="${CSS.escape(address)}"]`);
+      if (busy) { again = true; return; }
+      const now = here();
       if (!now) { stream.close(); return; }
+      busy = true;
       const found = await page(now.dataset.refresh || location.href);
-      if (!found) return;
-      if (names(now).some((id) => found.getElementById(id))) swap(found, names(now));
-      else location.assign(found.address);  // the data set of a job has a page by now
+      busy = false;
+      if (found && names(now).some((id) => found.getElementById(id))) swap(found, names(now));
+      else if (found) { location.assign(found.address); return; }  // the data set of a job has a page by now
+      if (again) { again = false; refresh(); } else if (over && here()) due = setTimeout(refresh, 1000);
     };
     const told = (event) => {
-      if (event.type === "ended") stream.close();
-      if (due && event.type !== "ended") return;
+      if (event.type === "ended") { over = true; stream.close(); }
+      if (due && !over) return;
       clearTimeout(due);
-      due = setTimeout(refresh, event.type === "ended" ? 100 : 700);
+      due = setTimeout(refresh, over ? 100 : 700);
     };
     for (const type of TYPES) stream.addEventListener(type, told);
   }

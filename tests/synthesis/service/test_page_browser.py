@@ -1,0 +1,168 @@
+"""The whole way in a real Chromium: a data set is made, watched, reviewed by keys, exported, and a push is tried."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from terrasynth.synthesis.core import layout
+from terrasynth.synthesis.recipe import Recipe
+from terrasynth.synthesis.review.entries import Undo, Verdict
+from terrasynth.synthesis.service.settings import ServiceSettings
+from terrasynth.synthesis.studies.review.looking import Review
+from tests.synthesis.service.helpers import supervised, work_settings
+from tests.synthesis.service.web import web_server
+
+CLASSES, PER_CLASS = ("beach", "forest", "harbor"), 12
+PATIENCE_MS = 8 * 60 * 1000  # of a browser that shares its processor; it waits no longer than it has to
+SERIOUS = ("serious", "critical")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser without a window."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no Chromium is on PATH")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium, runs, job_store, tmp_path):
+    """A page of a server with a worker; what its console says is an error of ours."""
+    models = tmp_path / "models"
+    models.mkdir()
+    with (supervised(work_settings(runs, models), job_store),
+          web_server(ServiceSettings(runs, port=0, models=models), job_store) as address):
+        context = chromium.new_context(base_url=address, viewport={"width": 1300, "height": 900})
+        context.set_default_timeout(PATIENCE_MS)
+        made, said = context.new_page(), []
+        made.on("console", lambda message: said.append(message.text))
+        made.on("pageerror", lambda error: said.append(str(error)))
+        made.on("dialog", lambda dialog: dialog.accept())
+        yield made
+        context.close()
+        assert said == []
+
+
+def is_accessible(page):
+    """Nothing serious stands in the way of people who do not see or use no pointer."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    found = [(each["id"], each["nodes"][0]["html"]) for each in Axe().run(page).response["violations"]
+             if each["impact"] in SERIOUS]
+    assert found == []
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def test_a_data_set_is_made_reviewed_and_published(page, runs):
+    _make(page)
+    recipe = Recipe.load(runs / "coast" / layout.RECIPE)
+    assert (recipe.class_names, recipe.target.per_class, recipe.generator.steps) == (list(CLASSES), PER_CLASS, 1)
+    _look_large(page)
+    _review(page, runs / "coast")
+    _publish(page, runs)
+
+
+def _make(page):
+    page.goto("/")
+    is_accessible(page)
+    page.get_by_role("link", name="Make the first one").click()
+    is_accessible(page)
+    page.fill("#data_set", "coast")
+    page.fill("#target-per_class", str(PER_CLASS))
+    page.fill("#generator-steps", "1")
+    for name in ("alignment", "duplicate"):  # one step gives images that these would not let pass
+        page.get_by_role("button", name=f"Remove {name}").click()
+        page.get_by_role("button", name=f"Remove {name}").wait_for(state="detached")
+    ticked = page.locator("input[name='prompts.classes']:checked")
+    assert ticked.evaluate_all("found => found.map((each) => each.value)") == list(CLASSES)
+    page.get_by_role("button", name="Plan", exact=True).click()
+    page.locator("#plan-prompts").wait_for()
+    assert page.locator("#plan-prompts li").count() == 3 * len(CLASSES)
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.wait_for_url("**/data-sets/coast")
+    page.locator("#rows .tile").first.wait_for()  # the first images, while the run goes on
+    page.locator(".state.finished").first.wait_for()
+    assert page.locator("#live .figures dd").first.inner_text() == str(len(CLASSES) * PER_CLASS)
+    assert page.locator("#rows .tile").count() == len(CLASSES) * PER_CLASS
+    is_accessible(page)
+
+
+def _look_large(page):
+    first = page.locator("#rows a.tile").first
+    first.focus()
+    page.keyboard.press("Enter")
+    large = page.locator("dialog[open]")
+    large.locator("img.whole").wait_for()
+    seed = large.locator("dd").first.inner_text()
+    assert f"--seed={seed}" in large.locator("#command").inner_text()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("seed => document.querySelector('dialog dd').textContent !== seed", arg=seed)
+    is_accessible(page)
+    page.keyboard.press("Escape")
+    large.wait_for(state="hidden")
+
+
+def _review(page, run):
+    page.get_by_role("link", name="Review").click()
+    is_accessible(page)
+    page.fill("#reviewer", "ada")
+    page.check("#blind")
+    page.keyboard.press("Enter")
+    page.locator("#image").wait_for()
+    assert page.locator("#said").inner_text() == ""
+    keys = ["a", "a", "2"] * 10
+    for done, key in enumerate(keys, 1):
+        page.keyboard.press(key)
+        page.wait_for_function("done => document.querySelector('#done').textContent === String(done) "
+                               "&& document.querySelector('#row_id').value", arg=done)
+    page.keyboard.press("u")
+    page.wait_for_function("() => document.querySelector('#done').textContent === '29'")
+    page.locator("#summary tbody td").first.filter(has_text="29").wait_for()  # told at once
+    is_accessible(page)
+    entries = Review(run).file.read()
+    verdicts = [each for each in entries if isinstance(each, Verdict)]
+    assert [each.verdict for each in verdicts] == ["accept", "accept", "reject"] * 10
+    assert {each.reason for each in verdicts if each.verdict == "reject"} == {"not what the text says"}
+    assert all(each.blind and each.reviewer == "ada" for each in verdicts)
+    assert [each.undoes for each in entries if isinstance(each, Undo)] == [verdicts[-1].number]
+
+
+def _publish(page, runs):
+    page.get_by_role("link", name="Publish").click()
+    is_accessible(page)
+    page.select_option("#format", "imagefolder")
+    page.get_by_role("button", name="Export", exact=True).click()
+    page.locator("#published").get_by_text("exports/coast-imagefolder").wait_for()
+    images = sorted(Path(runs, "exports", "coast-imagefolder").rglob("*.png"))
+    assert len(images) == len(CLASSES) * PER_CLASS
+    page.fill("input[name=repo]", "someone/coast")
+    page.check("#offline")
+    page.locator("#licence-push input[name=licence-id]").fill("cc-by-nc-4.0")  # its card names none
+    page.get_by_role("button", name="Dry run", exact=True).click()
+    told = page.locator("#published").get_by_text("Would send")
+    told.wait_for()
+    assert "36 rows in all" in told.inner_text()
+    is_accessible(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_are_accessible_on_a_phone(chromium, client, data_set, settings, job_store, scheme):
+    row = client.get("/v1/data-sets/tiny/rows?verdict=accepted&limit=1").json()["rows"][0]["id"]
+    with web_server(settings, job_store) as address:
+        context = chromium.new_context(base_url=address, viewport={"width": 390, "height": 844}, color_scheme=scheme)
+        context.set_default_timeout(PATIENCE_MS)
+        page = context.new_page()
+        for path in ("/", "/new", "/new?from=tiny", "/try?text=A zebra on a beach", "/compare?a=tiny&b=tiny",
+                     "/data-sets/tiny", f"/data-sets/tiny/rows/{row}", "/data-sets/tiny/review?reviewer=ada",
+                     "/data-sets/tiny/thresholds?filter=duplicate", "/data-sets/tiny/publish", "/data-sets/none"):
+            page.goto(path)
+            is_accessible(page)
+        context.close()
