@@ -150,9 +150,18 @@ def test_open_streams_cost_no_thread_and_no_connection_and_have_a_limit(server, 
 
 def test_streams_end_with_the_server(settings, job_store):
     lease = begun(job_store)
+    told, text = threading.Event(), []
+
+    def follow(address):
+        with httpx.stream("GET", f"{address}/v1/jobs/{lease.job.id}/events", timeout=60) as answer:
+            for part in answer.iter_text():
+                text.append(part)
+                if numbers("".join(text)) == [1, 2]:
+                    told.set()
+
     with ThreadPoolExecutor(1) as pool:
         with web_server(settings, job_store) as address:
-            stream = pool.submit(followed, address, lease.job.id)
-            while "terrasynth_event_streams 1.0" not in httpx.get(f"{address}/metrics").text:
-                pass
-        assert numbers(stream.result().text) == [1, 2]
+            stream = pool.submit(follow, address)
+            assert told.wait(60)
+        stream.result()
+    assert numbers("".join(text)) == [1, 2]

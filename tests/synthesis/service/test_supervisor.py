@@ -139,7 +139,7 @@ def test_a_supervisor_that_ends_gives_its_jobs_back(job_store, work, runs):
 def test_a_job_that_kills_its_process_three_times_is_set_aside(job_store, work, runs, tmp_path, monkeypatch):
     """A library that crashes as it is imported, found before the real one."""
     (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "diffusers.py").write_text("print('about to crash', flush=True)\n" + KILLER)
+    (tmp_path / "broken" / "torch.py").write_text("print('about to crash', flush=True)\n" + KILLER)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (tmp_path / "broken", tmp_path / "site"))))
     job = submit(job_store, kind="run", data_set="coast", recipe=RECIPE)
     with supervised(work, job_store):
