@@ -77,8 +77,8 @@ class Database:
         address: "sqlite:///PATH" or "postgresql+psycopg://...".
 
     Raises:
-        InputError: The address is none, its driver is not installed, the database cannot be reached, or it was made by
-            another version.
+        InputError: The address is none, its driver is not installed, the database cannot be reached, is damaged, or was
+            made by another version.
     """
 
     def __init__(self, address: str) -> None:
@@ -98,6 +98,12 @@ class Database:
         except (sa.exc.OperationalError, OSError) as error:
             raise InputError(f"database {shown(address)!r} cannot be opened: {one_line(error)[:200]}; "
                              "check that it is there and may be written to") from error
+        except sa.exc.DatabaseError as error:
+            if not self.sqlite:
+                raise
+            raise InputError(f"database {shown(address)!r} is damaged: {one_line(error.orig or error)[:200]}; put a "
+                             "copy back, or move it away with what begins with its name: data sets stay, and only "
+                             "their jobs are forgotten") from error
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:

@@ -138,6 +138,8 @@ def _mistakes(error: RequestValidationError) -> str:
         place = place if where in ("body", "path") else f"{where} {place}"
         if detail["type"] == "missing":
             line = f"{place} is missing; it has to be given"
+        elif detail["type"] == "json_invalid":  # its place is an offset, and its value says nothing
+            line = f"the body is no JSON ({detail['ctx']['error']} at character {inner[0]}); send a JSON object"
         elif detail["type"] == "extra_forbidden":
             line = f"unknown key {place!r}; remove it"
         else:

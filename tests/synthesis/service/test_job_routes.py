@@ -155,3 +155,10 @@ def test_models_are_listed_as_openai_does_and_recipes_as_they_are_shipped(client
     assert client.get("/v1/recipes").json() == {"recipes": ["demo"]}
     assert client.get("/v1/recipes/demo").json()["name"] == "terrasynth-demo"
     assert "generator" in client.get("/v1/recipes/schema").json()["properties"]
+
+
+def test_a_body_that_is_no_json_is_told_so(client):
+    answer = client.post("/v1/jobs", content='{"kind": "run",', headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert answer.json()["detail"].startswith("the body is no JSON (")
+    assert answer.json()["detail"].endswith(" at character 15); send a JSON object")

@@ -388,3 +388,13 @@ def test_a_database_that_cannot_be_opened_is_named_without_its_password(address,
     with pytest.raises(InputError, match=message) as raised:
         JobStore(address)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kept", [0, 100], ids=["nothing", "the header"])
+def test_a_damaged_database_is_named_with_what_to_do(tmp_path, kept):
+    path = tmp_path / "jobs.sqlite"
+    JobStore(path).close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:kept] + b"\xff" * (len(whole) - kept))
+    with pytest.raises(InputError, match=r"jobs\.sqlite' is damaged: .*; put a copy back, or move it away"):
+        JobStore(path)
