@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,7 +12,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from terrasynth.synthesis.service.problems import Problem, problem_response
 from terrasynth.synthesis.service.settings import ServiceSettings
 
+TOO_LONG = 413
 CLOSE = {"Connection": "close"}  # what is still on its way is not read
+READ_AWAY_BYTES, READ_AWAY_SECONDS = 16 * 2**20, 5.0
+"""How much of a body that is refused is read and dropped, and for how long: a connection that is closed on bytes on
+their way is reset, and the client may lose the answer that says why."""
 
 
 class BodyLimits:
@@ -33,6 +38,8 @@ class BodyLimits:
         try:
             body = await self._body(Headers(scope=scope), receive)
         except Problem as problem:
+            if problem.status == TOO_LONG:
+                await _read_away(Headers(scope=scope), receive)
             await problem_response(problem)(scope, receive, send)
             return
         await self._app(scope, _given(body, receive), send)
@@ -65,8 +72,23 @@ class BodyLimits:
         return b"".join(parts)
 
 
+async def _read_away(headers: Headers, receive: Receive) -> None:
+    """Read a body that is not much too long, where its length was told."""
+    length = headers.get("content-length", "")
+    if not length.isdecimal() or int(length[:20]) > READ_AWAY_BYTES:
+        return
+    size = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(READ_AWAY_SECONDS):
+            while size <= READ_AWAY_BYTES:
+                message = await receive()
+                size += len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    return
+
+
 def _too_long(most: int) -> Problem:
-    return Problem(413, "long_body", f"the body has more than {most:,} bytes; send less at once", CLOSE)
+    return Problem(TOO_LONG, "long_body", f"the body has more than {most:,} bytes; send less at once", CLOSE)
 
 
 def _given(body: bytes, receive: Receive) -> Callable[[], Awaitable[Message]]:

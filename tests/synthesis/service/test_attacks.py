@@ -245,6 +245,12 @@ def test_a_long_body_is_refused_before_it_is_read(address):
     assert b" 413 " in raw(address, begin).partition(b"\r\n")[0]
 
 
+def test_whoever_sends_a_body_that_is_too_long_hears_why(address):
+    begin = head(address, "/v1/jobs", "POST", "Content-Type: application/json", f"Content-Length: {10 * 2**20}")
+    for _ in range(20):  # closed on bytes that are on their way, a connection is reset, and the answer lost
+        assert b" 413 " in raw(address, begin + b" " * (10 * 2**20)).partition(b"\r\n")[0]
+
+
 def test_a_body_without_end_is_cut_off(address):
     begin = head(address, "/v1/jobs", "POST", "Content-Type: application/json", "Transfer-Encoding: chunked")
     with connected(address) as made:
