@@ -101,7 +101,7 @@ class ReviewFile:
         """
         with disk_errors(str(self.path)):
             fresh = not self.path.parent.is_dir()
-            if fresh and self.path.parent.exists():
+            if fresh and self.path.parent.exists() and not self.path.parent.is_dir():  # nobody has made it meanwhile
                 raise InputError(f"{str(self.path.parent)!r} is a file, where a review has its folder; remove it")
             self.path.parent.mkdir(exist_ok=True)
             with self._opened(os.O_RDWR | os.O_CREAT) as file:
