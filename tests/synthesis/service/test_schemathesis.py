@@ -55,31 +55,43 @@ def requests_of(address):
     return found
 
 
+def configured(found, **places):
+    """A configuration in which parts of addresses are those of what is there."""
+    refused = [400, 401, 403, 404, 405, 406, 409, 411, 413, 415, 422, 428, 429, 431]  # 413: a body that is too long
+    found.write_text(f"[checks.negative_data_rejection]\nexpected-statuses = {refused}\n\n[parameters]\n" + "".join(
+        f'"path.{place}" = "{value}"\n' for place, value in places.items()))
+    return found
+
+
 @pytest.mark.slow
 def test_no_request_breaks_the_server(settings, job_store, written, canceled, tmp_path):
-    job, _ = job_store.create(parse_spec({"kind": "run", "data_set": "tiny"}))
+    job, lost = (job_store.create(parse_spec({"kind": "run", "data_set": "tiny"}))[0].id for _ in range(2))
     guarded = replace(settings, token=TOKEN)
     with web_server(guarded, job_store) as address:
         headers = {"Authorization": f"Bearer {TOKEN}"}
         rows = httpx.get(f"{address}/v1/data-sets/tiny/rows", headers=headers, timeout=60).json()["rows"]
         operations = sum(len(methods) for methods in httpx.get(
             f"{address}/v1/openapi.json", headers=headers).json()["paths"].values())
-        config = tmp_path / "schemathesis.toml"
-        no = [400, 401, 403, 404, 405, 406, 409, 411, 413, 415, 422, 428, 429, 431]  # 413: a body that is too long
-        config.write_text(f"[checks.negative_data_rejection]\nexpected-statuses = {no}\n\n[parameters]\n" + "".join(
-            f'"path.{name}" = "{value}"\n' for name, value in (
-                ("name", "tiny"), ("job_id", job.id), ("row_id", rows[0]["id"]), ("file", "index.html"))))
+        there = {"name": "tiny", "row_id": rows[0]["id"], "file": "index.html"}
+        alone = configured(tmp_path / "alone.toml", **there, job_id=job)
+        with alone.open("a") as more:  # the job that the others look at stays
+            more.write(f'\n[[operations]]\ninclude-method = "DELETE"\ninclude-path = "/v1/jobs/{{job_id}}"\n'
+                       f'parameters = {{ "path.job_id" = "{lost}" }}\n')
+        phases = [("examples,fuzzing" if WANTED < 1000 else "examples,coverage,fuzzing", alone)]
+        if WANTED >= 1000:  # what is made there is what is looked at, changed and forgotten there
+            phases.append(("stateful", configured(tmp_path / "stateful.toml", **there)))
         while sum(requests_of(address).values()) < WANTED:
             each = max(2, (WANTED - sum(requests_of(address).values())) // operations)
-            done = subprocess.run(
-                [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run",
-                 f"{address}/v1/openapi.json", "--header", f"Authorization: Bearer {TOKEN}", "--checks", "all",
-                 "--exclude-checks", UNSAID, "--max-examples", str(each), "--seed", SEED, "--no-color",
-                 "--phases", "examples,fuzzing" if WANTED < 1000 else "examples,coverage,fuzzing,stateful",
-                 "--continue-on-failure", "--request-timeout", "60", "--generation-database", "none",
-                 "--suppress-health-check", "all"],
-                capture_output=True, text=True, cwd=tmp_path, timeout=7200)
-            assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
+            for phase, config in phases:
+                done = subprocess.run(
+                    [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run",
+                     f"{address}/v1/openapi.json", "--header", f"Authorization: Bearer {TOKEN}", "--checks", "all",
+                     "--exclude-checks", UNSAID, "--max-examples", str(each), "--seed", SEED, "--no-color",
+                     "--phases", phase, "--continue-on-failure", "--request-timeout", "60",
+                     "--generation-database", "none", "--suppress-health-check", "all"],
+                    capture_output=True, text=True, cwd=tmp_path, timeout=7200)
+                assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
+        assert job_store.get(job).id == job  # so answers about a job were of one that is there
         statuses = requests_of(address)
         assert sum(statuses.values()) >= WANTED
         assert not [status for status in statuses if status >= 500], statuses
