@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from terrasynth.synthesis.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,29 @@ class RunResult:
         """Rows of the data set."""
         return sum(count.accepted for count in self.counts)
 
+    @property
+    def failure(self) -> str:
+        """What became of blocks that could not be made, and what helps, on one line; "" where all could."""
+        blocks = ", ".join(f"block {each.index} of {each.label} ({each.reasons[-1]})" for each in self.failed)
+        return blocks and (f"{blocks} failed {len(self.failed[0].reasons)} times and was left out with the rest of its "
+                           "class; run it again, with runtime.executor local to see more of it")
+
+    def shortfall(self, recipe: Recipe, look: str) -> str:
+        """Which classes are short of their targets, and what helps, on one line; "" where none is.
+
+        Args:
+            recipe: Of the run.
+            look: How images are looked at, where the filter `review` waits for somebody to do so.
+        """
+        missed = ", ".join(f"{count.label} ({count.accepted} of {count.target})" for count in self.missed)
+        if not missed:
+            return ""
+        if any(each.kind == "review" and getattr(each, "undecided", "") == "drop" for each in recipe.filters):
+            return (f"target missed by {missed}: the filter review takes only what somebody has looked at; {look} "
+                    "shows what waits, and running it again takes it up")
+        return (f"target missed by {missed} after {recipe.target.max_attempts} attempts each; raise "
+                "target.max_attempts or loosen a filter, and run again")
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -92,19 +119,21 @@ class WorkerReady:
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """A process that makes blocks ended; its block is made again, and another takes its place if that can be had.
+    """A process that makes blocks ended; another takes its place if that can be had.
 
     Attributes:
         worker: Its number, from 0.
         reason: How it ended.
         block: Class and number of the block that it was making; None while it was loading.
         final: It is not started again, and the others go on without it.
+        again: Whether the block is made again; after several losses it is not.
     """
 
     worker: int
     reason: str
     block: tuple[str, int] | None
     final: bool = False
+    again: bool = True
 
 
 @dataclass(frozen=True)

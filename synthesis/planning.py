@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.files import free_bytes
 from terrasynth.synthesis.core.images import encode_all
 from terrasynth.synthesis.execution.job import Job
@@ -122,6 +123,7 @@ def _missing(job: Job, label: str) -> tuple[int, int, int]:
     """Images of a class that exist, and that are still to be drawn at least and at most; blocks are whole."""
     size = job.blocks.block_size
     wanted, attempts, _ = job.target_of(label)
-    present = sum(1 for _ in job.blocks.path(label, 0).parent.glob("*.parquet"))
+    roots = (job.root, layout.ahead(job.root))
+    present = len({path.name for root in roots for path in layout.block_folder(root, label).glob("*.parquet")})
     least, most = -(-wanted // size), -(-attempts // size) if wanted else 0
     return present * size, max(0, min(least, most) - present) * size, max(0, most - present) * size

@@ -46,10 +46,11 @@ def _evaluation(content: Mapping[str, Any]) -> Evaluation:
 
 
 def _tables(found: Evaluation) -> str:
-    from terrasynth.eval.evaluation.record import figures_table, rows_of
+    from terrasynth.eval.evaluation.record import figures_table, notes_of, rows_of
     from terrasynth.eval.table import Table
 
     rows = [row for row in rows_of(found) if row.value != "not measured"]
     classes = Table(("class", "scene accuracy", "n"), tuple(
         (label, f"{share:.2f}", str(n)) for label, (share, n) in sorted(found.scene.per_class.items())))
-    return f"{figures_table(rows).markdown()}\n\n{classes.markdown()}"
+    notes = "".join(f"- {note}\n" for note in notes_of(rows))
+    return "\n\n".join(part for part in (figures_table(rows).markdown(), notes.rstrip(), classes.markdown()) if part)

@@ -70,19 +70,9 @@ def run(recipe: str, out: Path, repair: bool, shrink: bool, overrides: Sequence[
     click.echo(f"report     {result.root / 'report' / 'index.html'}")
     if result.stopped:
         raise RunError("stopped before the targets were reached; run the same command again to carry on")
-    if result.failed:
-        blocks = ", ".join(f"block {each.index} of {each.label} ({each.reasons[-1]})" for each in result.failed)
-        raise RunError(f"{blocks} failed {len(result.failed[0].reasons)} times and was left out with the rest of its "
-                       "class; run the same command again, with `--set runtime.executor=local` to see more of it")
-    if result.missed:
-        missed = ", ".join(f"{count.label} ({count.accepted} of {count.target})" for count in result.missed)
-        waits = any(each.kind == "review" and each.undecided == "drop" for each in loaded.filters)
-        raise RunError(
-            f"target missed by {missed}: the filter review takes only what somebody has looked at; `terrasynth review "
-            f"{shlex.quote(str(out))}` shows what waits, and the same command takes it up" if waits else
-            f"target missed by {missed} after {loaded.target.max_attempts} attempts each; "
-            "raise target.max_attempts or loosen a filter, and run again"
-        )
+    if wrong := result.failure or result.shortfall(loaded, f"`terrasynth review {shlex.quote(str(out))}`"):
+        raise RunError(wrong)
+
 
 
 def _set_damaged_aside(out: Path) -> None:

@@ -48,10 +48,10 @@ class Progress:
             case WorkerReady(worker=worker, workers=workers, process=process, device=device):
                 self._blocks.setdefault(worker, 0)
                 self._line(f"worker {worker} of {workers} is ready: process {process}, {device}")
-            case WorkerLost(worker=worker, reason=reason, block=block, final=final):
+            case WorkerLost(worker=worker, reason=reason, block=block, final=final, again=again):
                 now = "the others go on without it" if final else "it is started again"
                 if block:
-                    now = f"block {block[1]} of {block[0]} is made again"
+                    now = f"block {block[1]} of {block[0]} is {'made again' if again else 'given up'}"
                 self._line(f"worker {worker}: {reason}; {now}")
             case BlockFailed(label=label, index=index, reasons=reasons):
                 self._line(f"{label}: block {index} failed {len(reasons)} times ({reasons[-1]}); the class ends before "

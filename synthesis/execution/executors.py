@@ -49,7 +49,8 @@ def open_executor(setup: ExecutorSetup) -> Executor:
     name = setup.maker.recipe.runtime.executor
     make: Callable[[ExecutorSetup], Executor] = BUILT_IN[name] if name in BUILT_IN else PLUGINS.load(name)
     executor = make(setup)
-    if not all(callable(getattr(executor, part, None)) for part in PARTS) or not hasattr(executor, "ahead"):
+    if not all(callable(getattr(executor, part, None)) for part in PARTS) or not (
+            hasattr(executor, "ahead") and hasattr(executor, "depth")):
         raise InputError(f"executor {name!r} lacks a part of the Executor protocol (submit, depth, ahead, and a "
                          "context manager)")
     return executor

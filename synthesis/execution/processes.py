@@ -201,7 +201,7 @@ class ProcessesExecutor(Executor):
             self._tasks.put_first(task)
             return
         task.made.set_exception(error)
-        self._tasks.close()
+        self._tasks.close(error)
 
     def _again(self, number: int, task: _Task, reason: str) -> None:
         if self._tasks.closed:
@@ -209,8 +209,9 @@ class ProcessesExecutor(Executor):
             return
         task.reasons.append(reason)
         label, index = task.order.label, task.order.index
-        self._setup.tell(WorkerLost(number, reason, (label, index)))
-        if len(task.reasons) < TRIES:
+        again = len(task.reasons) < TRIES
+        self._setup.tell(WorkerLost(number, reason, (label, index), again=again))
+        if again:
             self._tasks.put_first(task)
         else:
             task.made.set_exception(BlockFailedError(BlockFailed(label, index, tuple(task.reasons))))
@@ -226,6 +227,7 @@ class _Tasks:
 
     def __init__(self) -> None:
         self.closed = False
+        self._error: RunError | None = None
         self._waiting: deque[_Task] = deque()
         self._changed = Condition()
 
@@ -234,12 +236,14 @@ class _Tasks:
         with self._changed:
             self._waiting.append(task)
             self._changed.notify()
+            self._refuse_all()
 
     def put_first(self, task: _Task) -> None:
         """Let a task be made next."""
         with self._changed:
             self._waiting.appendleft(task)
             self._changed.notify()
+            self._refuse_all()
 
     def take(self) -> _Task | None:
         """The next task that nobody has taken back; None where there will be no more."""
@@ -253,15 +257,26 @@ class _Tasks:
                     return None
                 self._changed.wait()
 
-    def close(self) -> None:
-        """Let nothing more be taken."""
+    def close(self, error: RunError | None = None) -> None:
+        """Let nothing more be taken.
+
+        Args:
+            error: Why nothing can be made any more, which is said of whatever waits now or is put here later; None
+                where the run has ended, and nobody asks for what waits.
+        """
         with self._changed:
-            self.closed = True
-            while self._waiting:
-                task = self._waiting.popleft()
-                if not task.made.cancel():
-                    task.made.set_exception(RunError("the run has ended"))
+            self.closed, self._error = True, self._error or error
+            self._refuse_all()
             self._changed.notify_all()
+
+    def _refuse_all(self) -> None:
+        """End what waits, once nothing more is taken."""
+        while self.closed and self._waiting:
+            made = self._waiting.popleft().made
+            if self._error is None and made.cancel():
+                continue
+            if made.running() or made.set_running_or_notify_cancel():
+                made.set_exception(self._error or RunError("the run has ended"))
 
 
 def worker_count(settings: RuntimeSettings, runtime: Runtime) -> int:

@@ -12,9 +12,14 @@ _JOINERS = "\u200c\u200d"  # which scripts and emoji are written with
 MOST_NAME, MOST_REASON, MOST_CAPTION, MOST_CAPTIONS, MOST_THINGS = 64, 200, 1000, 16, 64
 
 
+def one_spaced(text: str) -> str:
+    """A text on one line with single spaces, as names are kept."""
+    return " ".join(text.split())
+
+
 def _plain(text: str) -> str:
     """A text on one line, without characters that steer a terminal or hide what is written."""
-    line = " ".join(text.split())
+    line = one_spaced(text)
     if any(unicodedata.category(each) in ("Cc", "Cf", "Cs") and each not in _JOINERS for each in line):
         raise ValueError("holds a control character; give plain text")
     return line

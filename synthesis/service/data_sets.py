@@ -145,7 +145,7 @@ class DataSets:
             UnknownDataSetError: There is none.
         """
         self.folder(name)
-        return self._described(name, self._working())
+        return self._described(name, self._working(name))
 
     def recipe(self, name: str) -> Recipe:
         """The recipe of a data set.
@@ -180,10 +180,13 @@ class DataSets:
         frozen = self.frozen(name)
         with self._lock:
             index = self._indexes.setdefault(name, RowIndex(self._runs / name, self._index_file(name)))
-        complete = index.refresh(frozen, AT_ONCE_SECONDS, PATIENCE_SECONDS)
+        # What is read behind holds the index for long: whoever comes meanwhile takes what is there.
+        patience = 0 if name in self._behind and index.file.is_file() else PATIENCE_SECONDS
+        complete = index.refresh(frozen, AT_ONCE_SECONDS, patience)
         if complete is None and not index.file.is_file():
             raise BusyError(f"the rows of data set {name!r} are being looked through; ask again in some seconds")
-        self._take_told(name, index, frozen)
+        if complete is not None:
+            self._take_told(name, index, frozen)
         if complete is False:
             self._go_on_behind(name, index, frozen)
         return index, bool(complete)
@@ -198,7 +201,7 @@ class DataSets:
 
     def working(self, name: str) -> Job | None:
         """The job that works on a data set, or the next that will; None where there is none."""
-        return self._working().get(name)
+        return self._working(name).get(name)
 
     def _is_data_set(self, entry: os.DirEntry[str]) -> bool:
         if entry.name.startswith(".") or entry.name == EXPORTS or not entry.is_dir(follow_symlinks=False):
@@ -209,10 +212,10 @@ class DataSets:
         digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:24]
         return private_folder(self._runs) / "index" / f"{digest}.sqlite"
 
-    def _working(self) -> dict[str, Job]:
+    def _working(self, name: str | None = None) -> dict[str, Job]:
         found: dict[str, Job] = {}
         for state in (State.QUEUED, State.RUNNING):  # the one that runs wins
-            for job in self._store.list(state=state, limit=1000):
+            for job in self._store.list(state=state, data_set=name, limit=1000):
                 if job.data_set is not None:
                     found[job.data_set] = job
         return found

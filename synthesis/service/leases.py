@@ -45,7 +45,8 @@ class LeasedJobs:
         free = sa.select(jobs.c.id).where(jobs.c.state == State.QUEUED, jobs.c.kind.in_(list(kinds)), ~held)
         order = free.order_by(jobs.c.priority.desc(), jobs.c.id).limit(1).with_for_update(skip_locked=True)
         with self._database.reading() as connection:  # most looks find nothing, and hold up nobody
-            if connection.execute(free.limit(1)).first() is None:
+            due = jobs.c.not_before <= self._database.now(connection)
+            if connection.execute(free.where(due).limit(1)).first() is None:
                 return None
         while True:
             try:

@@ -58,8 +58,8 @@ class BodyLimits:
             async with asyncio.timeout(self._settings.body_seconds):
                 while True:
                     message = await receive()
-                    if message["type"] == "http.disconnect":
-                        break
+                    if message["type"] == "http.disconnect":  # what came of a form would be taken for all of it
+                        raise Problem(400, "cut_body", "the connection ended before the body did; send it again", CLOSE)
                     parts.append(message.get("body", b""))
                     size += len(parts[-1])
                     if size > most:

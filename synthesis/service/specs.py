@@ -200,8 +200,8 @@ class DrawSpec(_Spec):
         return self
 
 
-class ExpandSpec(_Spec):
-    """Write prompts: `terrasynth expand`.
+class Expansion(_Spec):
+    """Which prompts are wanted.
 
     Attributes:
         expander: Name of an expander.
@@ -212,13 +212,18 @@ class ExpandSpec(_Spec):
         options: Options of the expander.
     """
 
-    kind: Literal["expand"]
     expander: Text = "grammar"
     classes: list[Text] = Field(default_factory=list, max_length=MOST_CLASSES)
     count: int = Field(default=8, ge=1, le=MOST_PROMPTS)
     seed: Seed = 0
     start: int = Field(default=0, ge=0, le=10**9)
     options: dict[str, Any] = Field(default_factory=dict, max_length=MOST_OPTIONS)
+
+
+class ExpandSpec(Expansion):
+    """Write prompts: `terrasynth expand`."""
+
+    kind: Literal["expand"]
 
 
 JobSpec = Annotated[

@@ -7,7 +7,17 @@ from dataclasses import asdict
 from typing import Any
 
 from terrasynth.synthesis.core.progress import Progress
-from terrasynth.synthesis.events import BlockDone, ClassCount, ClassDone, Event, Finished, Planned, Writing
+from terrasynth.synthesis.events import (
+    BlockDone,
+    BlockFailed,
+    ClassCount,
+    ClassDone,
+    Event,
+    Finished,
+    Planned,
+    WorkerLost,
+    Writing,
+)
 from terrasynth.synthesis.service.leases import Told
 from terrasynth.synthesis.service.records import Lease
 from terrasynth.synthesis.service.store import JobStore
@@ -30,6 +40,7 @@ class Teller:
         self._print = Progress()
         self._known = _told_before(store, lease.job.id)
         self._counts: dict[str, ClassCount] = {}
+        self._workers: set[int | None] = set()
         self._waiting: list[Told] = []
         self._drawn, self._seconds, self._part = 0, 0.0, ""
         self._shown = float("-inf")
@@ -47,10 +58,11 @@ class Teller:
                 said = {"identity": identity, "classes": [count.label for count in counts], "resumed": resumed,
                         "targets": [count.target for count in counts], "max_attempts": most, "notes": list(notes)}
                 self._tell(("planned", said))
-            case BlockDone(count=count, index=index, drawn=drawn, seconds=seconds, verdicts=verdicts):
+            case BlockDone(count=count, index=index, drawn=drawn, seconds=seconds, verdicts=verdicts, worker=worker):
                 self._counts[count.label] = count
+                self._workers.add(worker)
                 self._drawn += drawn
-                self._seconds += seconds if drawn else 0.0
+                self._seconds += seconds / len(self._workers) if drawn else 0.0  # workers draw side by side
                 if (count.label, index) not in self._known:
                     self._block({**asdict(count), "index": index, "drawn": drawn, "seconds": round(seconds, 4),
                                  "verdicts": list(verdicts)})
@@ -58,6 +70,8 @@ class Teller:
                 self._counts[count.label] = count
                 if (count.label, None) not in self._known:
                     self._tell(("class_done", asdict(count)))
+            case WorkerLost() | BlockFailed():
+                self._tell(("worker_lost" if isinstance(event, WorkerLost) else "block_failed", asdict(event)))
             case Writing(part=part):
                 self._part = part
                 self._tell(("writing", {"part": part}))

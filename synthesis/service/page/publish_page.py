@@ -112,7 +112,7 @@ def _export(name: str, given: Mapping[str, str]) -> dict[str, Any]:
     if given.get("splits"):
         spec["splits"] = parse_splits(given["splits"])
     if given.get("seed"):
-        spec["seed"] = int(given["seed"]) if given["seed"].isdecimal() else given["seed"]
+        spec["seed"] = int(given["seed"]) if given["seed"].isdecimal() and len(given["seed"]) < 20 else given["seed"]
     if given.get("options"):
         try:
             spec["options"] = parse_yaml(given["options"])

@@ -76,6 +76,11 @@ def show(
     return _shown(request, service, name, settings)
 
 
+def _count(text: str) -> int | None:
+    """A number of a form; None where there is none, or one that no page has written."""
+    return int(text) if text.isdecimal() and len(text) < 10 else None
+
+
 @router.post("/data-sets/{name}/review")
 def say(
     request: Request, service: ServiceOf, name: DataSetName, form: Annotated[Typed, Depends(typed_form)],
@@ -83,8 +88,7 @@ def say(
     """A verdict, its undoing, or what is true in words, from a page without JavaScript."""
     given = defaultdict(str, {key: values[0].strip() for key, values in form.items()})
     settings = ReviewSettings(given["reviewer"], _kind(given["of"]), given["label"],
-                              int(given["sample"]) if given["sample"].isdecimal() else None,
-                              int(given["seed"]) if given["seed"].isdecimal() else 0, given["blind"] == "1")
+                              _count(given["sample"]), _count(given["seed"]) or 0, given["blind"] == "1")
     review = Review(service.data_sets.folder(name))
     act, _, reason = given["act"].partition(":")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import Annotated, Literal
 
 import anyio.to_thread
@@ -103,9 +104,10 @@ def retry(service: ServiceOf, job_id: JobId) -> Job:
 
 @router.delete("/{job_id}", status_code=204, summary="Forget a job")
 def delete(service: ServiceOf, job_id: JobId) -> Response:
-    """A job that has ended, its events and its log; its data set stays."""
+    """A job that has ended, its events, its log and what it drew by itself; its data set stays."""
     service.store.delete(job_id)
     places.log_file(service.settings.runs, job_id).unlink(missing_ok=True)
+    shutil.rmtree(places.draws_folder(service.settings.runs, job_id), ignore_errors=True)
     return Response(status_code=204)
 
 

@@ -6,41 +6,24 @@ from typing import Annotated, Any
 
 import anyio.to_thread
 from fastapi import APIRouter, Body, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
-from terrasynth.synthesis.recipe import MOST_CLASSES, MOST_OPTIONS
 from terrasynth.synthesis.service.admission import check_job
 from terrasynth.synthesis.service.context import ServiceOf
 from terrasynth.synthesis.service.records import Job
 from terrasynth.synthesis.service.routes.parameters import Wait
 from terrasynth.synthesis.service.routes.plans import Waiting
 from terrasynth.synthesis.service.short_jobs import result_of
-from terrasynth.synthesis.service.specs import MOST_PROMPTS, ExpandSpec, Seed, Text
+from terrasynth.synthesis.service.specs import ExpandSpec, Expansion
 
 router = APIRouter(prefix="/v1/prompts", tags=["prompts"])
 
 
-class PromptsRequest(BaseModel):
-    """Which prompts are wanted.
+class PromptsRequest(Expansion):
+    """Which prompts are wanted."""
 
-    Attributes:
-        expander: Name of an expander.
-        classes: Labels, in any spelling; empty for all.
-        count: Prompts in all; classes take turns.
-        seed: As in a recipe.
-        start: First attempt of each class.
-        options: Options of the expander.
-    """
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, json_schema_extra={"examples": [
+    model_config = ConfigDict(json_schema_extra={"examples": [
         {"expander": "grammar", "classes": ["beach", "harbor"], "count": 4, "seed": 7, "options": {"profile": "ucm"}}]})
-
-    expander: Text = "grammar"
-    classes: list[Text] = Field(default_factory=list, max_length=MOST_CLASSES)
-    count: int = Field(default=8, ge=1, le=MOST_PROMPTS)
-    seed: Seed = 0
-    start: int = Field(default=0, ge=0, le=10**9)
-    options: dict[str, Any] = Field(default_factory=dict, max_length=MOST_OPTIONS)
 
 
 class PromptsAnswer(BaseModel):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Body, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.review.entries import Said, Verdict
 from terrasynth.synthesis.service.attempts import UnknownRowError
 from terrasynth.synthesis.service.context import Service, ServiceOf
@@ -310,8 +311,11 @@ def undo(service: ServiceOf, name: DataSetName, request: Annotated[UndoRequest, 
     taken = review.undo(request.reviewer)
     if taken is None:
         return Undone(entry=None, row=None)
-    # Whether its review was blind is not known here, and a blind one must not be told.
-    return Undone(entry=_entry(taken), row=_row(review.image(taken.subject.row, request.reviewer, True), True))
+    try:  # whether its review was blind is not known here, and a blind one must not be told
+        row = _row(review.image(taken.subject.row, request.reviewer, True), True)
+    except InputError:  # the run has let go of it since; the undoing stands
+        row = None
+    return Undone(entry=_entry(taken), row=row)
 
 
 @router.get("/summary", summary="How far all agree, and how many images are good")

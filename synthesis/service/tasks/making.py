@@ -29,13 +29,12 @@ def make(spec: RunSpec, work: Work) -> Outcome:
     recipe = _recipe(spec, work)
     result = run(recipe, run_folder(work.order.runs, spec.data_set), Teller(work.store, work.lease),
                  work.stops.asked, spec.shrink)
-    missed = ", ".join(f"{count.label} ({count.accepted} of {count.target})" for count in result.missed)
     if result.stopped:
         return Outcome(State.CANCELED, _plain(result))
-    if missed:
-        return Outcome(State.MISSED_TARGET, _plain(result),
-                       f"target missed by {missed} after {recipe.target.max_attempts} attempts each; raise "
-                       "target.max_attempts or loosen a filter, and run again")
+    if result.failure:
+        return Outcome(State.FAILED, _plain(result), result.failure)
+    if missed := result.shortfall(recipe, "its review page"):
+        return Outcome(State.MISSED_TARGET, _plain(result), missed)
     return Outcome(State.SUCCEEDED, _plain(result))
 
 
@@ -50,4 +49,5 @@ def _recipe(spec: RunSpec, work: Work) -> Recipe:
 
 def _plain(result: RunResult) -> dict[str, object]:
     return {"identity": result.identity, "counts": [asdict(count) for count in result.counts],
-            "accepted": result.accepted, "drawn": result.drawn, "stopped": result.stopped}
+            "accepted": result.accepted, "drawn": result.drawn, "stopped": result.stopped,
+            "failed": [asdict(each) for each in result.failed]}

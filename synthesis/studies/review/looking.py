@@ -16,7 +16,7 @@ from terrasynth.synthesis.core.drawn_texts import what_holds
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.ledger.judged_rows import JudgedRows
-from terrasynth.synthesis.review.entries import CaptionReview, Said, Subject, Undo, Verdict, now
+from terrasynth.synthesis.review.entries import CaptionReview, Said, Subject, Undo, Verdict, now, one_spaced
 from terrasynth.synthesis.review.file import AnyEntry, ReviewFile
 from terrasynth.synthesis.review.sampling import in_random_order
 from terrasynth.synthesis.review.standing import Standing, standing_entries
@@ -153,7 +153,7 @@ class Review:
             InputError: The run has decided on nothing yet, or has no such image or class.
             RunError: A file is damaged.
         """
-        rows, standing = self.rows, self.standing
+        rows, standing, reviewer = self.rows, self.standing, one_spaced(reviewer)
         places = queue.places(rows)
         if queue.label is not None and queue.label not in set(rows.labels):
             raise InputError(f"class {queue.label!r} is none of the run's: {', '.join(dict.fromkeys(rows.labels))}")
@@ -173,7 +173,7 @@ class Review:
             RunError: A file is damaged.
         """
         rows = self.rows
-        return self._image(rows, self.standing, self._place(rows, row), reviewer, blind)
+        return self._image(rows, self.standing, self._place(rows, row), one_spaced(reviewer), blind)
 
     def judge(
         self, row: str, verdict: Literal["accept", "reject"], reviewer: str, reason: str = "", blind: bool = False
@@ -231,7 +231,7 @@ class Review:
         Raises:
             RunError: The disk is full, or the file is damaged.
         """
-        taken: list[Said] = []
+        taken, reviewer = list[Said](), one_spaced(reviewer)
 
         def make(entries: Sequence[AnyEntry], number: int) -> Undo | None:
             own = [entry for entry in standing_entries(entries) if entry.reviewer == reviewer]

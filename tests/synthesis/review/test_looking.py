@@ -185,3 +185,11 @@ def test_entries_are_plain_json(review):
     assert json.loads(lines[0])["identity"] == review.run.identity
     assert {key: json.loads(lines[1])[key] for key in ("type", "reviewer", "verdict", "reason", "blind")} == {
         "type": "verdict", "reviewer": "Zoë", "verdict": "reject", "reason": "海 is missing", "blind": False}
+
+
+def test_a_name_is_the_same_with_any_blanks(review):
+    first = review.next(" ada  b ", Queue()).images[0].row
+    review.judge(first, "accept", " ada  b ")
+    assert first not in order(review, Queue(), "ada b ")
+    assert review.image(first, "  ada b").verdict.verdict == "accept"
+    assert review.undo("ada   b").subject.row == first

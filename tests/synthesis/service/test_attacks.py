@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -17,6 +18,7 @@ from fastapi.testclient import TestClient
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.service import server as server_module
 from terrasynth.synthesis.service.app import create_app
+from terrasynth.synthesis.service.limits import BodyLimits
 from terrasynth.synthesis.service.security import COOKIE, POLICY
 from terrasynth.synthesis.service.settings import ServiceSettings
 from terrasynth.synthesis.service.specs import parse_spec
@@ -389,3 +391,23 @@ def _well(address):
         return httpx.get(f"{address}/healthz", timeout=30).status_code == 200
     except httpx.TransportError:
         return False
+
+
+def test_a_form_that_was_cut_off_is_no_form(settings):
+    """What came of it reads like a whole one, with another number."""
+    answered, messages = [], [{"type": "http.request", "body": b"act=run&at=0.2", "more_body": True},
+                              {"type": "http.disconnect"}]
+
+    async def app(scope, receive, send):
+        raise AssertionError("it was taken for all of it")
+
+    async def receive():
+        return messages.pop(0)
+
+    async def send(message):
+        answered.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/new", "headers": [(b"content-length", b"15")]}
+    asyncio.run(BodyLimits(app, settings)(scope, receive, send))
+    assert answered[0]["status"] == 400
+    assert b"cut_body" in answered[1]["body"]

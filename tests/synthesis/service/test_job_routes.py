@@ -162,3 +162,14 @@ def test_a_body_that_is_no_json_is_told_so(client):
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert answer.json()["detail"].startswith("the body is no JSON (")
     assert answer.json()["detail"].endswith(" at character 15); send a JSON object")
+
+
+def test_what_a_job_drew_goes_with_it(client, runs):
+    job = client.post("/v1/jobs", json={"kind": "draw", "model": "ldm-ucm", "prompts": ["a beach"],
+                                        "seeds": [1]}).json()["id"]
+    folder = draws_folder(runs, job)
+    folder.mkdir(parents=True)
+    (folder / "0.png").write_bytes(b"an image")
+    client.post(f"/v1/jobs/{job}/cancel")
+    assert client.delete(f"/v1/jobs/{job}").status_code == 204
+    assert not folder.exists()

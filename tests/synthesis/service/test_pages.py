@@ -291,3 +291,12 @@ def test_two_runs_side_by_side(client, data_set, runs):
     assert "<code>target.max_attempts</code>" in text
     beach = [each for each in decisions(data_set) if each["label"] == "beach"]
     assert text.count('data-large href="/data-sets/other/rows/') == min(12, len(beach))
+
+
+def test_numbers_that_no_page_has_written_are_none(client, data_set, job_store):
+    form = {"act": "undo", "reviewer": "ada", "of": "accepted", "sample": "9" * 5000, "seed": "9" * 5000}
+    assert client.post("/data-sets/tiny/review", data=form, headers=HTML, follow_redirects=False).status_code == 303
+    form = {"act": "export", "format": "coco", "out": "coco", "seed": "9" * 5000}
+    answer = client.post("/data-sets/tiny/publish", data=form, headers=HTML)
+    assert (answer.status_code, job_store.list()) == (200, [])  # the form again, with what is wrong
+    assert "seed" in answer.text

@@ -4,6 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import sqlalchemy as sa
 
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.service.records import ConflictError, LeaseLostError, UnknownJobError
@@ -398,3 +399,17 @@ def test_a_damaged_database_is_named_with_what_to_do(tmp_path, kept):
     path.write_bytes(whole[:kept] + b"\xff" * (len(whole) - kept))
     with pytest.raises(InputError, match=r"jobs\.sqlite' is damaged: .*; put a copy back, or move it away"):
         JobStore(path)
+
+
+def test_a_look_that_finds_only_what_rests_writes_nothing(tmp_path):
+    store = JobStore(tmp_path / "jobs.sqlite")
+    store.create(spec())
+    lease = store.lease("one", LONG_LEASE, ALL)
+    store.postpone(lease, 600, "the disk is full")
+    asked = []
+    sa.event.listen(store._database._engine, "before_cursor_execute",
+                    lambda connection, cursor, statement, *more: asked.append(statement))
+    assert store.lease("two", LONG_LEASE, ALL) is None
+    assert asked[0] == "BEGIN"
+    assert "BEGIN IMMEDIATE" not in asked
+    store.close()

@@ -116,7 +116,7 @@ document.addEventListener("input", (event) => {
   pause = setTimeout(() => look(form), event.target.type === "range" ? 0 : 180);
 });
 
-const TYPES = ["queued", "started", "planned", "block", "class_done", "writing", "stopped", "ended", "log"];
+const TYPES = ["queued", "started", "planned", "block", "class_done", "worker_lost", "block_failed", "writing", "stopped", "ended", "died", "waiting"];
 const streams = new Map();
 function follow() {
   for (const element of $$("[data-follow]")) {
