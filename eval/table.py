@@ -14,6 +14,8 @@ NONE = "\u2013"
 
 _NUMBER = re.compile("[-+<>]? ?\\d[\\d.,]*(e[-+]?\\d+)?( ?%| dB)?( (\u2013|/|of|to) [-+]?[\\d.,]+)?( \\[[^]]*\\])?"
                      "|[\u2013-]?")
+_HIDDEN = str.maketrans("`*", "\ue060\ue02a")  # of the private use area
+_SHOWN = {hidden: sign for sign, hidden in _HIDDEN.items()}
 _CODE, _STRONG = re.compile(r"`([^`]+)`"), re.compile(r"\*\*(.+?)\*\*")
 
 
@@ -159,7 +161,13 @@ def badge(word: str) -> str:
 
 def prose(text: str) -> str:
     """A sentence of ours as HTML: `code` and **strong** are marked up, all else is shown as it is."""
-    return _STRONG.sub(r"<b>\1</b>", _CODE.sub(r"<code>\1</code>", escape(text, quote=False)))
+    marked = _STRONG.sub(r"<b>\1</b>", _CODE.sub(r"<code>\1</code>", escape(text, quote=False)))
+    return marked.translate(_SHOWN)
+
+
+def verbatim(text: str) -> str:
+    """A text of others for a place in `prose`: its backticks and asterisks mark nothing up."""
+    return text.translate(_HIDDEN)
 
 
 def _is_number(cell: Cell) -> bool:

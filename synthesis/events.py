@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from terrasynth.synthesis.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -64,20 +60,21 @@ class RunResult:
         return blocks and (f"{blocks} failed {len(self.failed[0].reasons)} times and was left out with the rest of its "
                            "class; run it again, with runtime.executor local to see more of it")
 
-    def shortfall(self, recipe: Recipe, look: str) -> str:
+    def shortfall(self, max_attempts: int, look: str = "") -> str:
         """Which classes are short of their targets, and what helps, on one line; "" where none is.
 
         Args:
-            recipe: Of the run.
-            look: How images are looked at, where the filter `review` waits for somebody to do so.
+            max_attempts: Most attempts of a class.
+            look: How images are looked at, where the filter `review` waits for somebody to do so
+                (`Recipe.waits_for_review`); "" where none does.
         """
         missed = ", ".join(f"{count.label} ({count.accepted} of {count.target})" for count in self.missed)
         if not missed:
             return ""
-        if any(each.kind == "review" and getattr(each, "undecided", "") == "drop" for each in recipe.filters):
+        if look:
             return (f"target missed by {missed}: the filter review takes only what somebody has looked at; {look} "
                     "shows what waits, and running it again takes it up")
-        return (f"target missed by {missed} after {recipe.target.max_attempts} attempts each; raise "
+        return (f"target missed by {missed} after {max_attempts} attempts each; raise "
                 "target.max_attempts or loosen a filter, and run again")
 
 

@@ -25,7 +25,7 @@ from terrasynth.eval.pages.page import (
     image_uri,
     settings_section,
 )
-from terrasynth.eval.table import Cell, Table, bar, span
+from terrasynth.eval.table import Cell, Table, bar, span, verbatim
 
 if TYPE_CHECKING:
     from terrasynth.eval.evaluation.figures import FrechetFigures
@@ -219,7 +219,8 @@ def _pictures(report: EvaluationReport) -> Section:
 def _figure(one: Shown) -> Picture:
     seen = "" if one.seen == one.label else f", seen as {one.seen}"
     return Picture(((image_uri(one.image, SIDE), f"{one.label}: {one.text}"),), (
-        f"**{one.label}**{seen}", f"CLIP {one.score:.3f}, class {one.probability:.3f}", one.text, _place(one)))
+        f"**{verbatim(one.label)}**{verbatim(seen)}", f"CLIP {one.score:.3f}, class {one.probability:.3f}",
+        verbatim(one.text), _place(one)))
 
 
 def _place(one: Shown) -> str:

@@ -6,12 +6,13 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 from terrasynth.eval.pages.charts import ScoreHistogram
 from terrasynth.eval.pages.page import Gallery, Notes, Page, Part, Picture, Section, settings_section
 from terrasynth.eval.pages.sheets import SheetItem, contact_sheet
-from terrasynth.eval.table import Cell, Table, bar
+from terrasynth.eval.table import Cell, Table, bar, verbatim
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,9 @@ class ClassRow:
         accepted: Attempts that passed every filter and count towards the target.
         attempted: Attempts made.
         target: Wanted number of accepted ones.
-        reasons: Reason -> number of attempts rejected for it. What is neither accepted nor rejected was made beyond
-            the target: the last block of a class is finished even when its target is met.
+        reasons: Reason -> number of attempts rejected for it. What is neither accepted nor rejected nor waiting was
+            made beyond the target: the last block of a class is finished even when its target is met.
+        waiting: Attempts that nobody has looked at, where only a person can let them pass.
     """
 
     label: str
@@ -32,12 +34,13 @@ class ClassRow:
     attempted: int
     target: int
     reasons: Mapping[str, int] = field(default_factory=dict)
+    waiting: int = 0
 
     def __post_init__(self) -> None:
         if self.beyond < 0:
             raise ValueError(
-                f"class {self.label!r}: {self.accepted} accepted and {self.rejected} rejected of {self.attempted} "
-                "attempts: count every attempt once"
+                f"class {self.label!r}: {self.accepted} accepted, {self.rejected} rejected and {self.waiting} waiting "
+                f"of {self.attempted} attempts: count every attempt once"
             )
 
     @property
@@ -53,7 +56,7 @@ class ClassRow:
     @property
     def beyond(self) -> int:
         """Attempts beyond the target."""
-        return self.attempted - self.accepted - self.rejected
+        return self.attempted - self.accepted - self.rejected - self.waiting
 
     @property
     def missed(self) -> bool:
@@ -114,6 +117,7 @@ class RunReport:
             sum(row.attempted for row in self.classes),
             sum(row.target for row in self.classes),
             dict(sorted(reasons.items(), key=lambda entry: (-entry[1], entry[0]))),
+            sum(row.waiting for row in self.classes),
         )
 
     @property
@@ -172,7 +176,7 @@ def page_of(report: RunReport) -> Page:
         (f"{total.attempted:,}", "attempted", ""),
         (f"{len(classes) - len(report.missed)} / {len(classes)}", "classes that met their target", ""),
     )
-    missed = ", ".join(f"{row.label} ({row.accepted} of {row.target})" for row in report.missed)
+    missed = ", ".join(f"{verbatim(row.label)} ({row.accepted} of {row.target})" for row in report.missed)
     return Page(
         f"{report.name}: {total.accepted} of {total.attempted} accepted",
         f"{total.accepted:,} of {total.attempted:,} pictures accepted", report.name,
@@ -199,13 +203,16 @@ def _sections(report: RunReport) -> Iterator[Section]:
             words = f"{len(items)} {name} pictures, each with class and scores"
             yield Section(name.capitalize(), (
                 Gallery((Picture(((f"{name}.png", words),)),), width=1000),
-                Notes(tuple(f"**{each.label}** {each.text}" for each in items), "What was asked for", True, True),
+                Notes(tuple(f"**{verbatim(each.label)}** {verbatim(each.text)}" for each in items),
+                      "What was asked for", True, True),
             ))
 
 
 def _classes(report: RunReport) -> tuple[Part, ...]:
     total = report.totals
-    key = {"accepted": "accepted", "rejected": "rejected", **({"beyond": "beyond the target"} if total.beyond else {})}
+    key = {"accepted": "accepted", "rejected": "rejected"}
+    key |= {"waiting": "waiting for a review"} if total.waiting else {}
+    key |= {"beyond": "beyond the target"} if total.beyond else {}
     most = max((row.attempted for row in report.classes), default=1) or 1
     table = Table(("class", "attempts", "accepted", "target", "attempted", "rate", "rejected for"), tuple(
         (Cell(row.label, kind="missed" * row.missed), Cell("", kind="wide", picture=_bar(row, most)),
@@ -215,9 +222,11 @@ def _classes(report: RunReport) -> tuple[Part, ...]:
 
 
 def _bar(row: ClassRow, most: int) -> str:
-    ends = [count / most for count in (0, row.accepted, row.accepted + row.rejected, row.attempted)]
-    parts = zip(("accepted", "rejected", "beyond"), ends, ends[1:], strict=False)
-    return bar(parts, f"{row.accepted} accepted, {row.rejected} rejected, {row.beyond} beyond the target")
+    counts = {"accepted": row.accepted, "rejected": row.rejected, "waiting": row.waiting, "beyond": row.beyond}
+    ends = [end / most for end in accumulate(counts.values(), initial=0)]
+    waiting = f"{row.waiting} waiting for a review, " if row.waiting else ""
+    return bar(zip(counts, ends, ends[1:], strict=False),
+               f"{row.accepted} accepted, {row.rejected} rejected, {waiting}{row.beyond} beyond the target")
 
 
 def _reasons(row: ClassRow) -> str:
@@ -254,6 +263,7 @@ def _row(row: ClassRow) -> dict[str, object]:
     return {
         "label": row.label, "accepted": row.accepted, "attempted": row.attempted, "target": row.target,
         "beyond": row.beyond, "rate": round(row.rate, 6), "reasons": dict(row.reasons),
+        **({"waiting": row.waiting} if row.waiting else {}),
     }
 
 

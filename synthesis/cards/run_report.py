@@ -125,7 +125,8 @@ def _class_row(decided: ClassDecisions) -> ClassRow:
     count = decided.count
     reasons = Counter(each.reason for each in decided if each.reason not in (None, *NOT_JUDGED))
     named = {reason: amount for reason, amount in sorted(reasons.items(), key=str) if reason is not None}
-    return ClassRow(count.label, count.accepted, count.attempted, count.target, named)
+    waiting = named.pop(UNREVIEWED, 0)
+    return ClassRow(count.label, count.accepted, count.attempted, count.target, named, waiting)
 
 
 def _histograms(names: Sequence[str], classes: Sequence[ClassDecisions]) -> tuple[ScoreHistogram, ...]:

@@ -115,10 +115,8 @@ def cancel(job: str, server: str, token_file: Path | None) -> None:
 @_server_options
 def retry(job: str, watch: bool, server: str, token_file: Path | None) -> None:
     """Put a job that ended without success into the queue again; it goes on where it was."""
-    from terrasynth.synthesis.service.states import ENDED, State
-
     client = _client(server, token_file)
-    ended = watch and State(client.get(job)["state"]) in ENDED  # else the server refuses to retry it
+    ended = watch and client.has_ended(job)  # else the server refuses to retry it
     last = max((event["number"] for event in client.follow(job)), default=0) if ended else 0
     click.echo(client.retry(job)["state"])
     if watch:

@@ -70,7 +70,8 @@ def run(recipe: str, out: Path, repair: bool, shrink: bool, overrides: Sequence[
     click.echo(f"report     {result.root / 'report' / 'index.html'}")
     if result.stopped:
         raise RunError("stopped before the targets were reached; run the same command again to carry on")
-    if wrong := result.failure or result.shortfall(loaded, f"`terrasynth review {shlex.quote(str(out))}`"):
+    look = f"`terrasynth review {shlex.quote(str(out))}`" if loaded.waits_for_review else ""
+    if wrong := result.failure or result.shortfall(loaded.target.max_attempts, look):
         raise RunError(wrong)
 
 

@@ -99,6 +99,15 @@ class Client:
         with self._answer("GET", self._job(job, "/log"), {}, None) as answer:
             return cast(str, answer.read().decode("utf-8", "replace"))
 
+    def has_ended(self, job: str) -> bool:
+        """Whether a job has come to its end, well or not.
+
+        Raises:
+            InputError: There is no such job.
+            RunError: The server does not answer.
+        """
+        return State(self.get(job)["state"]) in ENDED
+
     def follow(self, job: str, after: int = 0) -> Iterator[dict[str, Any]]:
         """Events of a job until it has ended: each once and in order, whatever happens to the server meanwhile.
 
@@ -122,7 +131,7 @@ class Client:
                         yield event
             except _GONE:
                 pass  # the next request says whether it is gone for good
-            if State(self.get(job)["state"]) in ENDED and not self._newer(job, after):
+            if self.has_ended(job) and not self._newer(job, after):
                 return
             time.sleep(PAUSE_SECONDS)
 

@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from terrasynth.eval.table import Cell, Table, bar, prose, span
+from terrasynth.eval.table import Cell, Table, bar, prose, span, verbatim
 
 NAMES = Table(("class", "share", "seen as"), (
     ("<img src=x>", "0.5", Cell("a|b", "often")),
@@ -72,3 +72,7 @@ def test_settings_have_no_head():
 
 def test_prose_marks_up_code_and_nothing_of_others():
     assert prose("**A** reads `x < y`, <b>") == "<b>A</b> reads <code>x &lt; y</code>, &lt;b&gt;"
+
+
+def test_texts_of_others_mark_nothing_up_in_prose():
+    assert prose(f"**{verbatim('a `b` **c** <d>')}**") == "<b>a `b` **c** &lt;d&gt;</b>"

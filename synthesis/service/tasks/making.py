@@ -33,7 +33,8 @@ def make(spec: RunSpec, work: Work) -> Outcome:
         return Outcome(State.CANCELED, _plain(result))
     if result.failure:
         return Outcome(State.FAILED, _plain(result), result.failure)
-    if missed := result.shortfall(recipe, "its review page"):
+    look = "its review page" if recipe.waits_for_review else ""
+    if missed := result.shortfall(recipe.target.max_attempts, look):
         return Outcome(State.MISSED_TARGET, _plain(result), missed)
     return Outcome(State.SUCCEEDED, _plain(result))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from terrasynth.eval.pages.charts import ScoreHistogram, nice_ticks
-from terrasynth.eval.pages.run_report import ClassRow, RunReport, write_report
+from terrasynth.eval.pages.run_report import ClassRow, RunReport, to_json, write_report
 from terrasynth.eval.pages.sheets import GAP, MARGIN, SheetItem, contact_sheet
 from tests.tiny import tiny_pictures
 
@@ -101,8 +101,19 @@ def test_an_empty_report_is_a_page_and_clears_old_sheets(tmp_path):
 def test_an_attempt_is_counted_once():
     row = ClassRow("beach", 10, 17, 10, {"alignment": 5, "duplicate": 1})
     assert (row.rejected, row.beyond) == (6, 1)
-    with pytest.raises(ValueError, match="'beach': 10 accepted and 7 rejected of 16 attempts: count every"):
+    with pytest.raises(ValueError, match="'beach': 10 accepted, 7 rejected and 0 waiting of 16 attempts: count every"):
         ClassRow("beach", 10, 16, 10, {"alignment": 7})
+
+
+def test_what_waits_for_a_review_is_neither_rejected_nor_beyond(tmp_path):
+    waiting = replace(report(), classes=(ClassRow("beach", 2, 12, 10, {"duplicate": 1}, 8),))
+    beach = to_json(waiting)["classes"][0]
+    assert (beach["reasons"], beach["beyond"], beach["waiting"]) == ({"duplicate": 1}, 1, 8)
+    assert all("waiting" not in each for each in to_json(report())["classes"])
+    page = write_report(tmp_path, waiting).read_text("utf-8")
+    assert "2 accepted, 1 rejected, 8 waiting for a review, 1 beyond the target" in page
+    with pytest.raises(ValueError, match="8 waiting of 10 attempts"):
+        ClassRow("beach", 2, 10, 10, {"duplicate": 1}, 8)
 
 
 def test_no_target_missed_no_warning(tmp_path):

@@ -13,7 +13,7 @@ if (!form) {
   const query = new URLSearchParams(stage.dataset.query);
   try { localStorage.setItem("reviewer", reviewer); } catch { /* typed again next time */ }
   let queue = [], done = Number($("#done").textContent), left = Number($("#left").textContent);
-  let sending = Promise.resolve(), fetching = null, all = false, since = 0;
+  let sending = Promise.resolve(), fetching = null, all = false, last = "", early = false, since = 0;
 
   const images = (row) => `${base}/images/${row.id}`;
   const node = (tag, given = {}, ...inside) => {
@@ -52,22 +52,29 @@ if (!form) {
     for (const next of queue.slice(1, 4)) new Image().src = images(next);
   }
 
-  async function fill() {
-    if (all || fetching || queue.length > AHEAD / 2) return;
+  /** The next images; resolves when they are here. What has come is passed over, whether its verdict is saved or not. */
+  async function fetchMore() {
     const asked = new URLSearchParams(query);
     asked.set("count", AHEAD);
     asked.set("blind", blind);
     if (!asked.get("label")) asked.delete("label");
-    if (queue.length) asked.set("after", queue.at(-1).id);
-    fetching = json(`${base}/reviews/next?${asked}`);
+    if (last) asked.set("after", last);
+    let found = null;
     try {
-      const found = await fetching, known = new Set(queue.map((row) => row.id));
-      const fresh = found.rows.filter((row) => !known.has(row.id) && !judged.has(row.id));
-      queue.push(...fresh);
+      found = await json(`${base}/reviews/next?${asked}`);
+      queue.push(...found.rows.filter((row) => !judged.has(row.id) && !queue.some((each) => each.id === row.id)));
+      last = found.rows.at(-1)?.id ?? last;
       all = found.rows.length < AHEAD;
     } catch (error) { say(error.message, 10); }
     fetching = null;
     show();
+    if (found) fill();  // those who are quick have looked at all of them by now
+    else setTimeout(fill, 3000);
+  }
+
+  function fill() {
+    if (!all && !fetching && queue.length <= AHEAD / 2) fetching = fetchMore();
+    return fetching;
   }
 
   const judged = new Set();
@@ -120,12 +127,19 @@ if (!form) {
     }).catch((error) => say(error.message, 10));
   }
 
-  function act(value) {
+  async function act(value) {
     const [what, ...reason] = value.split(":");
+    if (what !== "undo" && !queue.length) {  // the page shows its first image before the queue is here
+      if (early || !$("#row_id").value) return;
+      early = true;
+      await fill();
+      early = false;
+    }
     if (what === "accept") judge("accept");
     else if (what === "reject") judge("reject", reason.join(":") || $("#reason").value.trim());
     else if (what === "undo") undo();
     else if (what === "captions") words();
+    else if (what === "skip") { queue.shift(); show(); fill(); }
   }
 
   form.addEventListener("submit", (event) => {
@@ -133,7 +147,7 @@ if (!form) {
     act(event.submitter?.value ?? "reject");
   });
   $("#skip").hidden = false;
-  $("#skip").addEventListener("click", () => { queue.shift(); show(); fill(); });
+  $("#skip").addEventListener("click", () => act("skip"));
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     if (event.target.matches("textarea, select, input:not([type=checkbox])")) {
@@ -146,7 +160,7 @@ if (!form) {
     else if (key === "a") act("accept");
     else if (key === "r") act("reject");
     else if (key === "u" || key === "backspace") act("undo");
-    else if (key === "s") $("#skip").click();
+    else if (key === "s") act("skip");
     else if (key === "c") { $("#words").open = !$("#words").open; if ($("#words").open) $("#words input, #words textarea")?.focus(); }
     else return;
     event.preventDefault();
