@@ -55,6 +55,18 @@ class Plan:
         """Bytes at least and at most; an accepted image is stored in its block and in its shard."""
         return 2 * self.at_least * self.bytes_per_picture, 2 * self.at_most * self.bytes_per_picture
 
+    def lines(self) -> list[str]:
+        """The plan for people, without notes and prompts; a line each."""
+        least, most = (size / 2**20 for size in self.bytes)
+        return [
+            f"identity        {self.identity}",
+            f"computed on     {self.runtime.device}, {self.runtime.dtype}, micro-batches of {self.runtime.micro_batch}",
+            f"there already   {self.present} images",
+            f"to be drawn     {self.at_least} to {self.at_most} images of {len(self.prompts)} classes",
+            "time            {:.0f} to {:.0f} s at {:.2f} s an image".format(*self.seconds, self.seconds_per_picture),
+            f"disk            {least:.1f} to {most:.1f} MiB, {self.free_bytes / 2**20:.0f} MiB free",
+        ]
+
 
 def plan(recipe: Recipe, out: str | Path | None = None) -> Plan:
     """Check a recipe and measure what it would cost; writes nothing into the run directory.

@@ -26,11 +26,14 @@ class EvalGroup(click.Group):
     """A group whose own arguments may be those of a command: what names no subcommand goes to `judge`."""
 
     def __init__(self, judge: click.Command, name: str, help: str, commands: Sequence[click.Command]) -> None:
-        super().__init__(name=name, help=help, commands=commands)
+        super().__init__(name=name, help=help, commands=commands,
+                         short_help="Judge a data set, its filters or its parts.")
         self._judge = judge
 
     @override
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and ctx.resilient_parsing:  # a shell asks which subcommands there are
+            return super().parse_args(ctx, args)
         if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
             args = ["", *args]  # an empty name stands for the command without a name
         return super().parse_args(ctx, args)

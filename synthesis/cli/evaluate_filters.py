@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from terrasynth.synthesis.cli.names import EVALUATORS, NameType
 from terrasynth.synthesis.cli.options import PATH, cache_option, judge_options, run_argument, seed_option, split_option
 from terrasynth.synthesis.cli.real_data import real_images, real_pairs
 
@@ -52,7 +53,8 @@ def filters(
 @click.argument("data", type=PATH)
 @split_option("train", "What the generator was trained on.")
 @click.option("--held-out", metavar="SPLIT", help="A split it was not trained on; gives pass_real its scale.")
-@click.option("--encoder", default="thumbnail", show_default=True, help="As in the near_copy filter.")
+@click.option("--encoder", default="thumbnail", show_default=True, type=NameType(EVALUATORS),
+              help="As in the near_copy filter.")
 @click.option("--size", default=128, show_default=True, type=click.IntRange(16), help="Side of the images in pixels.")
 @click.option("--turned/--upright", default=True, show_default=True, help="Also all flips and quarter turns.")
 @click.option("--out", type=PATH, required=True, help="The file, which ends in .safetensors.")
@@ -90,8 +92,10 @@ def features(
 @split_option("val", "Images that no model was trained on.")
 @click.option("--size", "sizes", multiple=True, type=click.IntRange(32), default=(128, 256), show_default=True,
               help="Side in pixels; may be repeated.")
-@click.option("--classifier", metavar="MODEL", help="Also calibrate this scene classifier, at the first size.")
-@click.option("--encoder", metavar="MODEL", help="Or this dual encoder, with all captions of each image.")
+@click.option("--classifier", metavar="MODEL", type=NameType(EVALUATORS),
+              help="Also calibrate this scene classifier, at the first size.")
+@click.option("--encoder", metavar="MODEL", type=NameType(EVALUATORS),
+              help="Or this dual encoder, with all captions of each image.")
 @click.option("--out", type=PATH, required=True, help="Folder for quality.json, and calibration.json of a model.")
 def calibrate(
     data: Path, split: str, sizes: Sequence[int], classifier: str | None, encoder: str | None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from terrasynth.synthesis.cli.names import EXPANDERS, GENERATORS, NameType, NamingCommand
 from terrasynth.synthesis.cli.options import PATH, seed_option, split_option
 from terrasynth.synthesis.cli.real_data import real_captions
 
@@ -30,15 +31,17 @@ class _Tokens:
     limit: int | None = None
 
 
-@click.command()
+@click.command(cls=NamingCommand, short_help="Write the prompts that a recipe would use.")
 @click.option("--classes", "--class", "labels", multiple=True, metavar="A,B,...", help="Labels or names. Default: all.")
 @click.option("--n", "-n", "total", type=click.IntRange(1), help="Prompts in all, shared out evenly over the classes.")
 @click.option("--per-class", "--count", type=click.IntRange(1), help=f"Or: prompts per class. Default: {PER_CLASS}.")
 @click.option("--out", type=click.Path(path_type=Path, allow_dash=True), default="-", help="Default: standard output.")
-@click.option("--expander", default="grammar", show_default=True, help="Who writes the prompts.")
+@click.option("--expander", default="grammar", show_default=True, type=NameType(EXPANDERS),
+              help="Who writes the prompts.")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the expander.")
 @click.option("--check", "checks", multiple=True, metavar="KEY=VALUE", help="A check that a prompt has to pass.")
-@click.option("--tokenizer", metavar="MODEL", help="A generator that counts tokens, for checks and figures.")
+@click.option("--tokenizer", metavar="MODEL", type=NameType(GENERATORS),
+              help="A generator that counts tokens, for checks and figures.")
 @seed_option("As in a recipe.")
 @click.option("--start", default=0, show_default=True, type=click.IntRange(0), help="First attempt of each class.")
 @click.option("--text-only", is_flag=True, help="Write texts alone, one a line.")

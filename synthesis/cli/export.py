@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
+from terrasynth.synthesis.cli.names import FORMATS, NameType, NamingCommand
 from terrasynth.synthesis.cli.options import PATH, licence_options, run_argument, seed_option, statement
 from terrasynth.synthesis.cli.real_data import ALL, real_pairs
 
 
-@click.command()
+@click.command(cls=NamingCommand, short_help="Write a data set in another format, or add it to real data.")
 @run_argument
-@click.option("--format", "name", required=True,
-              help="parquet, imagefolder, webdataset, coco, karpathy, llava, messages, geotiff, or a plug-in's.")
+@click.option("--format", "name", required=True, type=NameType(FORMATS), help="One of the formats below.")
 @click.option("--out", required=True, type=PATH, help="Folder; the same command goes on, or takes up growth.")
 @click.option("--splits", help="Shares, as train=0.8,validation=0.1,test=0.1. Default: all in train.")
 @seed_option("Decides the splits.")

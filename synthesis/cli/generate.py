@@ -8,13 +8,15 @@ from pathlib import Path
 
 import click
 
+from terrasynth.synthesis.cli.names import GENERATORS, NameType, NamingCommand
 from terrasynth.synthesis.cli.options import PATH, device_option, guidance_option, seed_option
 
 
-@click.command()
+@click.command(cls=NamingCommand, short_help="Draw images of prompts, without judging them.")
 @click.argument("prompts", nargs=-1, required=True)
 @click.option("--out", type=PATH, required=True, help="Folder for the images.")
-@click.option("--model", default="ldm-ucm", show_default=True, help="Embedded name, folder, or Hub id.")
+@click.option("--model", default="ldm-ucm", show_default=True, type=NameType(GENERATORS),
+              help="Embedded name, folder, or Hub id.")
 @click.option("--lora", help="Folder, or Hub id, of a LoRA for the model.")
 @click.option("--lora-scale", default=1.0, show_default=True, help="Factor of what the LoRA adds.")
 @click.option("--vae", help="Folder, or Hub id, of an autoencoder that decodes instead of the model's own.")

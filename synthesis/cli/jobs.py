@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from terrasynth.synthesis.cli.names import RECIPES, NameType
+
 if TYPE_CHECKING:
     from terrasynth.synthesis.service.client import Client
 
@@ -18,7 +20,7 @@ SERVER = "http://127.0.0.1:8765"
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-@click.group()
+@click.group(short_help="Submit jobs to a server, and follow them.")
 def jobs() -> None:
     """Submit jobs to a server, watch them, cancel and retry them."""
 
@@ -34,7 +36,7 @@ def _server_options(command: _Command) -> _Command:
 
 
 @jobs.command()
-@click.argument("recipe", required=False)
+@click.argument("recipe", required=False, type=NameType(RECIPES))
 @click.option("--data-set", metavar="NAME", help="The data set to make, or to go on with.")
 @click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting of the recipe.")
 @click.option("--shrink", is_flag=True, help="Give up rows that the data set has beyond a smaller target.")

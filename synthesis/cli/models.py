@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from terrasynth.synthesis.cli.convert import convert_inception, convert_openclip
+from terrasynth.synthesis.cli.names import GENERATORS, MODELS, NameType
 from terrasynth.synthesis.cli.options import PATH, device_option, guidance_option, seed_option, split_option
 from terrasynth.synthesis.cli.real_data import real_captions
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from terrasynth.synthesis.studies.prototypes.inspection import Inspection
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="List, inspect and convert models.")
 @click.pass_context
 def models(context: click.Context) -> None:
     """List the models inside the package; inspect one, or convert a published evaluator."""
@@ -41,7 +42,7 @@ models.add_command(convert_inception)
 
 
 @models.command()
-@click.argument("model")
+@click.argument("model", type=NameType(MODELS))
 @click.option("--data", type=PATH, help="The image-caption data that it was trained on.")
 @split_option("train", "Rows of --data that it was trained on.")
 @click.option("--profile", type=click.Choice(["ucm"]), help="Instead of --data: the words and classes of a profile.")
@@ -74,7 +75,7 @@ def describe(model: str, data: Path | None, split: str, profile: str | None, no_
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", type=NameType(GENERATORS))
 @click.option("--out", type=PATH, required=True, help="Folder for the report.")
 @click.option("--class", "labels", multiple=True, metavar="LABEL", help="A class; may be repeated. Default: all.")
 @click.option("--prompt", "texts", multiple=True, metavar="TEXT", help="Instead of classes; may be repeated.")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from terrasynth.synthesis.cli.names import EVALUATORS, NameType
+
 if TYPE_CHECKING:
     from terrasynth.synthesis.cards.licences import Statement
 
@@ -38,8 +40,10 @@ def split_option(default: str, help: str, name: str = "--split") -> Callable[[_C
 def judge_options(encoder: str, classifier: str) -> Callable[[_Command], _Command]:
     """The options --encoder and --classifier of what judges."""
     def add(command: _Command) -> _Command:
-        command = click.option("--classifier", default="scene-ucm", show_default=True, help=classifier)(command)
-        return click.option("--encoder", default="clip-ucm-b", show_default=True, help=encoder)(command)
+        for option, default, help in (("--classifier", "scene-ucm", classifier), ("--encoder", "clip-ucm-b", encoder)):
+            command = click.option(option, default=default, show_default=True, type=NameType(EVALUATORS), help=help)(
+                command)
+        return command
 
     return add
 

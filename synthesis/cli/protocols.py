@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from terrasynth.synthesis.cli.names import GENERATORS, NameType
 from terrasynth.synthesis.cli.options import PATH, cache_option, judge_options, seed_option, split_option
 from terrasynth.synthesis.cli.real_data import real_pairs
 from terrasynth.synthesis.core import layout
@@ -43,7 +44,7 @@ def protocol() -> None:
 
 
 @protocol.command()
-@click.argument("generator")
+@click.argument("generator", type=NameType(GENERATORS))
 @split_option("test", "Split whose texts are drawn.")
 @click.option("--per-text", default=10, show_default=True, type=click.IntRange(1), help="Images of each text.")
 @click.option("--limit", type=click.IntRange(2), help="Most texts. Default: all of the split.")

@@ -10,7 +10,7 @@ import click
 from terrasynth.synthesis.cli.options import PATH, licence_options, statement
 
 
-@click.command()
+@click.command(short_help="Publish a data set on the Hugging Face Hub.")
 @click.argument("folder", metavar="RUN_OR_EXPORT", type=PATH)
 @click.option("--repo", required=True, metavar="USER/NAME", help="The data set on the Hugging Face Hub.")
 @click.option("--private", is_flag=True, help="Make a new data set private.")

@@ -11,13 +11,17 @@ from pathlib import Path
 
 import click
 
+from terrasynth.synthesis.cli.names import EXPANDERS, FILTERS, GENERATORS, RECIPES, NameType, NamingCommand
 from terrasynth.synthesis.cli.options import PATH
 
+_RECIPE = click.argument("recipe", type=NameType(RECIPES))
+_IN_A_RECIPE = (GENERATORS, EXPANDERS, FILTERS)
 _SET = click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting of the recipe.")
 
 
-@click.command()
-@click.argument("recipe")
+@click.command(cls=NamingCommand, also=_IN_A_RECIPE,
+               short_help="Say what a recipe makes, and what it costs; make nothing.")
+@_RECIPE
 @click.option("--out", type=PATH, help="The run directory, to count what it holds already.")
 @_SET
 def plan(recipe: str, out: Path | None, overrides: Sequence[str]) -> None:
@@ -26,26 +30,18 @@ def plan(recipe: str, out: Path | None, overrides: Sequence[str]) -> None:
     from terrasynth.synthesis import plan as plan_recipe
 
     planned = plan_recipe(Recipe.load(recipe, overrides), out)
-    for label, prompts in planned.prompts.items():
-        click.echo(f"{label}")
-        for prompt in prompts:
-            click.echo(f"    {prompt}")
+    for line in planned.lines():
+        click.echo(line)
     for note in planned.notes:
         click.echo(f"note: {note}")
-    runtime = planned.runtime
-    click.echo(f"identity        {planned.identity}")
-    click.echo(f"computed on     {runtime.device}, {runtime.dtype}, micro-batches of {runtime.micro_batch}")
-    click.echo(f"there already   {planned.present} pictures")
-    click.echo(f"to be drawn     {planned.at_least} to {planned.at_most} pictures")
-    click.echo(
-        "time            {:.0f} to {:.0f} s at {:.2f} s a picture".format(*planned.seconds, planned.seconds_per_picture)
-    )
-    least, most = (size / 2**20 for size in planned.bytes)
-    click.echo(f"disk            {least:.1f} to {most:.1f} MiB, {planned.free_bytes / 2**20:.0f} MiB free")
+    for label, prompts in planned.prompts.items():
+        click.echo(f"\n{label}")
+        for prompt in prompts:
+            click.echo(f"    {prompt}")
 
 
-@click.command()
-@click.argument("recipe")
+@click.command(cls=NamingCommand, also=_IN_A_RECIPE, short_help="Make the data set of a recipe, or go on with it.")
+@_RECIPE
 @click.option("--out", type=PATH, required=True, help="The run directory; an existing run goes on.")
 @click.option("--repair", is_flag=True, help="First move damaged files to RUN/damaged/; they are made again.")
 @click.option("--shrink", is_flag=True, help="Give up rows that the run has beyond a smaller target.")

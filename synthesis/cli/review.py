@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from terrasynth.synthesis.studies.review.summary import Agreement, ReviewSummary
 
 
-@click.command()
+@click.command(short_help="Look at the images of a run, and say which may stay.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="Port of the page; 0 for any free one.")
 @click.option("--summary", is_flag=True, help="Only print what was said so far.")

@@ -7,7 +7,6 @@ import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import click
 
@@ -18,11 +17,11 @@ from terrasynth.synthesis.cli.export import export
 from terrasynth.synthesis.cli.generate import generate
 from terrasynth.synthesis.cli.jobs import jobs
 from terrasynth.synthesis.cli.models import models
-from terrasynth.synthesis.cli.options import PATH
 from terrasynth.synthesis.cli.push import push
 from terrasynth.synthesis.cli.recipes import plan, run
 from terrasynth.synthesis.cli.review import review
 from terrasynth.synthesis.cli.serve import serve, worker
+from terrasynth.synthesis.cli.train import train
 from terrasynth.synthesis.cli.verify import verify
 from terrasynth.synthesis.cli.work import work
 from terrasynth.synthesis.core.terminal import clean_output, on_one_line
@@ -38,28 +37,9 @@ def cli() -> None:
     Try `terrasynth run demo --out RUN`.
     """
 
-for command in (models, expand, generate, plan, run, export, push, verify, eval_group, review, serve, worker, jobs,
-                work):
+for command in (models, expand, generate, plan, run, export, push, verify, train, eval_group, review, serve, worker,
+                jobs, work):
     cli.add_command(command)
-
-
-@cli.command()
-@click.argument("preset")
-@click.option("--data", required=True, multiple=True,
-              help="Image-caption data: folder, file, Hub id, or data YAML; may be repeated.")
-@click.option("--out", type=PATH, required=True, help="Where models and checkpoints go.")
-@click.option("--base", help="What lora and full start from: embedded name, folder, or Hub id of a diffusers pipeline.")
-@click.option("--teacher", help="What autoencoder-distil learns from: folder or Hub id of an autoencoder of diffusers.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time budget.")
-@click.option("--resume/--restart", default=True, show_default=True, help="Carry on from the last checkpoint.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the preset.")
-def train(preset: str, data: Sequence[str], out: Path, base: str | None, teacher: str | None, minutes: float | None,
-          resume: bool, overrides: Sequence[str]) -> None:
-    """Train a model; PRESET `lora` tunes one of yours, `release` makes all the embedded ones again."""
-    from terrasynth.synthesis.core.overrides import parse_overrides
-    from terrasynth.training import run_preset
-
-    run_preset(preset, data, out, minutes, resume, parse_overrides(overrides), base, teacher)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -72,6 +52,9 @@ def _main(given: Sequence[str]) -> None:
     try:
         code = cli.main(args=list(given), prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:  # a group by itself, such as `terrasynth` or `terrasynth jobs`
+        click.echo(error.ctx.get_help() if error.ctx is not None else "")
+        sys.exit(0)
     except BrokenPipeError:  # whoever read the output has enough of it
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -52,7 +52,7 @@ def _work_options(command: _Command) -> _Command:
     return command
 
 
-@click.command()
+@click.command(short_help="Serve the page and the REST interface.")
 @_work_options
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="0 for any free one.")
@@ -83,7 +83,7 @@ def serve(
     store.close()
 
 
-@click.command()
+@click.command(short_help="Do the jobs of a server, here or on another machine.")
 @_work_options
 def worker(runs: Path, **work: Any) -> None:  # noqa: ANN401 - the options above
     """Do the jobs of a server that runs with --no-workers, or on another machine with the same --database."""

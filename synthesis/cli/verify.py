@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from terrasynth.synthesis.verify.verifying import Verification
 
 
-@click.command()
+@click.command(short_help="Check every file of a run or an export, and repair it.")
 @click.argument("run", type=PATH)
 @click.option("--fast", is_flag=True, help="Decode no image, and compare rows by their ids alone.")
 @click.option("--repair", is_flag=True, help="Move damaged files to RUN/damaged/ and make them again.")

@@ -87,7 +87,10 @@ def test_run_plan_and_eval(terrasynth, recipe_file, models, tmp_path):
     out = tmp_path / "run"
     code, planned, _ = terrasynth("plan", recipe_file, "--out", out)
     assert code == 0
-    assert "to be drawn     24 to 72 pictures" in planned
+    assert "to be drawn     24 to 72 images of 3 classes" in planned
+    first, *by_class = planned.split("\n\n")
+    assert [line.split(" ")[0] for line in first.splitlines()[:3]] == ["identity", "computed", "there"]
+    assert [len(each.splitlines()) for each in by_class] == [4, 4, 4]  # a class and three prompts
     assert not out.exists()
     code, printed, lines = terrasynth("run", recipe_file, "--out", out)
     assert code == 0

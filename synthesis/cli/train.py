@@ -1,0 +1,31 @@
+"""The command `train`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from terrasynth.synthesis.cli.names import GENERATORS, PRESETS, NameType, NamingCommand
+from terrasynth.synthesis.cli.options import PATH
+
+
+@click.command(cls=NamingCommand, short_help="Train a model, or tune one of yours.")
+@click.argument("preset", type=NameType(PRESETS))
+@click.option("--data", required=True, multiple=True,
+              help="Image-caption data: folder, file, Hub id, or data YAML; may be repeated.")
+@click.option("--out", type=PATH, required=True, help="Where models and checkpoints go.")
+@click.option("--base", type=NameType(GENERATORS),
+              help="What lora and full start from: embedded name, folder, or Hub id of a diffusers pipeline.")
+@click.option("--teacher", help="What autoencoder-distil learns from: folder or Hub id of an autoencoder of diffusers.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time budget.")
+@click.option("--resume/--restart", default=True, show_default=True, help="Carry on from the last checkpoint.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the preset.")
+def train(preset: str, data: Sequence[str], out: Path, base: str | None, teacher: str | None, minutes: float | None,
+          resume: bool, overrides: Sequence[str]) -> None:
+    """Train a model; PRESET `lora` tunes one of yours, `release` makes all the embedded ones again."""
+    from terrasynth.synthesis.core.overrides import parse_overrides
+    from terrasynth.training import run_preset
+
+    run_preset(preset, data, out, minutes, resume, parse_overrides(overrides), base, teacher)
