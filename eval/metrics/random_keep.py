@@ -78,8 +78,8 @@ class Comparison:
 
     @property
     def different(self) -> bool:
-        """Whether it counts and is no chance."""
-        return self.p_holm is not None and self.p_holm < LEVEL
+        """Whether it counts, is no chance, and was compared with random keeps that differ among themselves."""
+        return self.p_holm is not None and self.p_holm < LEVEL and self.random_low < self.random_high
 
     @property
     def outcome(self) -> str:

@@ -69,7 +69,7 @@ def page_of(report: EvaluationReport) -> Page:
     sections = (_first(report), _figures(report), _texture(report.evaluation), _classes(report), _scores(report),
                 _pictures(report), _copies(report), _sweep(report.sweep))
     return Page(
-        f"{report.name}: evaluation of {n} pictures", f"How good are these {n:,} pictures?", report.name,
+        f"{report.name}: evaluation of {n} images", f"How good are these {n:,} images?", report.name,
         (*sections, settings_section(report.about, "How it was measured")),
         identity=report.identity, tiles=tuple(_tiles(report)),
     )
@@ -101,13 +101,19 @@ def _tiles(report: EvaluationReport) -> Iterator[tuple[str, str, str]]:
 
 def _first(report: EvaluationReport) -> Section:
     known: list[tuple[str, str]] = [(each.kind, each.text) for each in report.findings]
-    first = [each for each in known if each[0] != "fine"]
-    first = first or [("fine", "No figure is worse than that of real pictures, as far as they were measured.")]
+    first = [each for each in known if each[0] in ("worse", "caution")]
+    texts = {kind: tuple(text for each, text in known if each == kind) for kind in ("open", "fine")}
+    if not first:
+        of = f" Of {len(texts['open'])} there is no verdict." if texts["open"] else ""
+        first = [("open" if of else "fine",
+                  f"No figure is shown to be worse than that of real images, as far as they were measured.{of}")]
     first += [("absent", f"{name}: {reason}.") for name, reason in report.absent.items()]
-    fine = tuple(text for kind, text in known if kind == "fine")
-    more = Notes(fine, f"Not worse than real pictures: {len(fine)}", fold=True)
     table = Table((), tuple((Cell(kind, kind="verdict"), text) for kind, text in first))
-    return Section("What to know first", (table, more) if fine else (table,))
+    titles = {"open": "Without a verdict, of too few images or without an interval that carries one",
+              "fine": "Not shown to be worse than real images"}
+    return Section("What to know first", (table, *(
+        Notes(texts[kind], f"{title}: {len(texts[kind])}", fold=True) for kind, title in titles.items()
+        if texts[kind])))
 
 
 def _figures(report: EvaluationReport) -> Section:
@@ -116,14 +122,14 @@ def _figures(report: EvaluationReport) -> Section:
     missing = tuple(f"{row.name} ({row.network}): {row.note}." for row in rows if row.value == "not measured")
     parts: list[Part] = [
         figures_table(measured),
-        f"Seed {report.evaluation.seed}. “Null” is the figure where there is nothing to find. “Real pictures” is its "
-        "ceiling or floor; for a distance that is real against other real pictures, and the column beside it gives "
-        "these pictures in samples as large: compare those two.",
+        f"Seed {report.evaluation.seed}. “Null” is the figure where there is nothing to find. “Real images” is its "
+        "ceiling or floor; for a distance that is real against other real images, and the column beside it gives "
+        "these images in samples as large: compare those two.",
         Notes(tuple(notes_of(rows)), "Notes on single metrics", fold=True),
     ]
     if report.references:
         lines = tuple(each.line() for each in report.references)
-        parts.append(Notes(lines, "Against statistics of real pictures"))
+        parts.append(Notes(lines, "Against statistics of real images"))
     return Section("All figures", (*parts, *([Notes(missing, "Not measured")] if missing else [])))
 
 
@@ -132,18 +138,18 @@ def _texture(evaluation: Evaluation) -> Section:
     if found is None:
         return Section("", ())
     curves = {"real": found.spectrum.real, "generated": found.spectrum.generated}
-    key = {"real": "real pictures", "generated": "these pictures"}
+    key = {"real": "real images", "generated": "these images"}
     if coded is not None:
         curves["coded"] = coded.spectrum.generated
-        key["coded"] = "real pictures, coded and decoded by the generator's autoencoder"
+        key["coded"] = "real images, coded and decoded by the generator's autoencoder"
     power = Axis.around((value for each in curves.values() for value in each), "power in dB")
     plot = Plot(Axis("cycles per pixel", 0, 0.5, marks={tick / 8: f"{tick / 8:g}" for tick in range(5)}), power,
                 f"Power spectrum of {', '.join(key.values())}")
     for kind, values in curves.items():
         plot.curve(zip(found.spectrum.frequency, values, strict=True), f"curve {kind}", key[kind])
-    note = ("Mean power spectrum of the brightness, by frequency. A line below that of real pictures on the right is a "
+    note = ("Mean power spectrum of the brightness, by frequency. A line below that of real images on the right is a "
             "blur; a narrow hump there is a grid. No network has a part in it.")
-    return Section("Texture beside real pictures", (Chart(plot.svg(), "", key, note),))
+    return Section("Texture beside real images", (Chart(plot.svg(), "", key, note),))
 
 
 def _classes(report: EvaluationReport) -> Section:
@@ -157,15 +163,15 @@ def _classes(report: EvaluationReport) -> Section:
             [*gauge, *([("tick", other.value, other.value)] if other else [])])), *_short(one)]
         rows.append((*cells, *(_short(other) if real else ())))
     head = ("class", "", "accuracy", "95 % interval", "n", *(("real", "95 % interval", "n") if real else ()))
-    key = {"value": "these pictures", "whisker": "95 % interval", **({"tick": "real pictures"} if real else {})}
-    named = (("Generated pictures", report.confusion), ("Real pictures", report.real_confusion))
+    key = {"value": "these images", "whisker": "95 % interval", **({"tick": "real images"} if real else {})}
+    named = (("Generated images", report.confusion), ("Real images", report.real_confusion))
     mistakes = report.confusion.mistakes(MISTAKES)
     return Section("Classes", (
         Table(head, tuple(rows), "Scene accuracy by class", key=key),
         f"Intervals of single classes are Wilson's. Classifier {report.confusion.network.get('model')}; seen correctly "
         "is what it says, not what is there.",
         tuple(_matrix(title, each) for title, each in named if each is not None),
-        *([Table(("asked for", "seen", "these pictures", "real pictures"), tuple(
+        *([Table(("asked for", "seen", "these images", "real images"), tuple(
             (each.asked, each.seen, f"{each.count} of {each.n}", _of_real(report.real_confusion, each))
             for each in mistakes), "Most frequent mistakes")] if mistakes else ()),
     ))
@@ -208,10 +214,10 @@ def _scores(report: EvaluationReport) -> Section:
 def _pictures(report: EvaluationReport) -> Section:
     e = report.evaluation
     galleries = (Gallery(tuple(map(_figure, each.pictures)), each.title) for each in report.galleries)
-    return Section("Best and worst pictures", (
+    return Section("Best and worst images", (
         *galleries,
         f"“CLIP” is the score with its own text by {e.alignment.network.get('model')}, “class” the probability that "
-        f"{e.scene.network.get('model')} gives to the class asked for. No contrast or colour was changed. The id is "
+        f"{e.scene.network.get('model')} gives to the class asked for. No contrast or color was changed. The id is "
         "that of the row in `data/`.",
     ))
 
@@ -237,16 +243,16 @@ def _copies(report: EvaluationReport) -> Section:
          str(one.network.get("content") or one.network.get("revision") or ""))
         for one in c.measures
     )
-    return Section("Copies of training pictures", (
-        f"{c.n} pictures against {c.n_train} training pictures in 8 views; {c.exact_copies} "
-        f"{'equals one' if c.exact_copies == 1 else 'equal one'} in every pixel. Null: {c.n_held_out} real pictures "
+    return Section("Copies of training images", (
+        f"{c.n} images against {c.n_train} training images in 8 views; {c.exact_copies} "
+        f"{'equals one' if c.exact_copies == 1 else 'equal one'} in every pixel. Null: {c.n_held_out} real images "
         f"that were held out ({c.mix}). Seed {c.seed}.",
         Table(("measure", "nearer than", "share of these", "95 % interval", "held-out real", "median", "held-out real",
                "network"), rows),
         Gallery(tuple(map(_twins, report.pairs)), "Nearest pairs", 330),
-        "Left a picture of this data set, turned as its partner lies; right the training picture that it is nearest "
-        "to. “Ratio” divides by the distance of that one to its own nearest training picture: about 1 is usual where "
-        "pictures are all alike, about 0 is a copy.",
+        "Left an image of this data set, turned as its partner lies; right the training image that it is nearest "
+        "to. “Ratio” divides by the distance of that one to its own nearest training image: about 1 is usual where "
+        "images are all alike, about 0 is a copy.",
     ))
 
 
@@ -255,7 +261,7 @@ def _twins(each: NearestPair) -> Picture:
     lying = np.ascontiguousarray(turned(one.image[None], pair.view)[0])
     return Picture(
         ((image_uri(lying, SIDE), f"generated {one.label}: {one.text}"),
-         (image_uri(each.train, SIDE), f"nearest training picture, {label or 'of no named class'}")),
+         (image_uri(each.train, SIDE), f"nearest training image, {label or 'of no named class'}")),
         (f"**{one.label}** | train{f': {label}' if label else ''}",
          f"{pair.measure} {pair.distance:.4g}, ratio {pair.ratio:.2f}"
          f"{', **below the threshold**' if pair.near else ''}", _place(one)),

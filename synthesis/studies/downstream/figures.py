@@ -132,8 +132,12 @@ def crossed_mean(scores: Scores, seed: int) -> Interval:
 
 
 def verdict_of(difference: Interval, words: tuple[str, str] = (BETTER, WORSE)) -> str:
-    """The first word if the interval lies above 0, the second if below, and else that no difference is shown."""
-    if difference.low is None or difference.high is None:
+    """The first word if the interval lies above 0, the second if below, and else that no difference is shown.
+
+    There is no verdict without an interval, and no difference is judged by one of width 0, which says nothing of other
+    images and seeds.
+    """
+    if difference.low is None or difference.high is None or difference.low == difference.high != 0:
         return UNJUDGED
     return words[0] if difference.low > 0 else words[1] if difference.high < 0 else SAME
 

@@ -17,7 +17,7 @@ from terrasynth.eval.pages.evaluation_report import EvaluationReport
 from tests.eval.conftest import LABELS
 from tests.eval.metrics.test_realism import blurred, natural, with_grid
 
-N = 24
+N = 36  # enough for a verdict
 TEXT = ["a beach"] * N
 LABEL = [LABELS[i % 3] for i in range(N)]
 NETWORK = {"model": "own (vae)", "content": "0" * 16}
@@ -58,7 +58,7 @@ def test_the_table_has_a_row_for_each(evaluation):
     own = rows["told apart, 18 measures"]
     assert own.value == f"{evaluation.realism.coarse.accuracy:.3f}"
     assert own.real.startswith(f"{evaluation.realism.coarse.null:.3f} [")
-    assert own.n == "n = 24 against 24 real"
+    assert own.n == "n = 30 against 30 real"
     assert rows["coded: told apart, 72 measures"].network == "own (vae) " + "0" * 16
     peak = evaluation.realism.spectrum.peaks[4]
     assert rows["grid peaks at 4/8 px"].value.startswith(f"{peak:+.2f} / ")

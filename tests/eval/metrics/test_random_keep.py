@@ -150,3 +150,13 @@ def test_figures_of_a_set_agree_with_their_definitions():
     assert distance_within_of(FEATURES, LABELS)(mask) == pytest.approx(np.mean(pairs))
     single = np.eye(150, dtype=bool)[0]
     assert np.isnan([frechet_of(FEATURES, REAL)(single), distance_within_of(FEATURES, LABELS)(single)]).all()
+
+
+def test_random_keeps_that_are_all_alike_carry_no_verdict():
+    kept = np.ones(150, bool)
+    kept[::2] = False
+    only_this = KeepMetric("it is this very set", "n", True, lambda mask: float((mask == kept).all()))
+    found = judged(kept, [only_this])
+    assert (found[0].kept, found[0].random_low, found[0].random_high) == (1, 0, 0)
+    assert found[0].p_holm < LEVEL
+    assert (found[0].outcome, verdict(found)) == ("no different", USELESS)

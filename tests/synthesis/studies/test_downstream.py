@@ -296,6 +296,7 @@ def test_a_verdict_follows_the_interval():
     assert verdict_of(Interval(0.1, 0.01, 0.2, (0.1, 0.1))) == "better"
     assert verdict_of(Interval(-0.1, -0.2, -0.01, (0.1, 0.1))) == "worse"
     assert verdict_of(Interval(0.1, 0.0, 0.2, (0.1, 0.1))) == SAME
+    assert verdict_of(Interval(0.1, 0.1, 0.1, (0.1, 0.1))) == UNJUDGED  # of width 0: no other image could differ
     scores = {(arm, 0.0 if arm == SYNTHETIC else 5.0): np.full((2, 9), 0.5) for arm in ARMS}
     assert {each.verdict for each in differences(scores, [5.0], 0)} == {SAME}
 
