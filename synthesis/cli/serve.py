@@ -78,8 +78,9 @@ def serve(
     doing = _settings(runs, work)
     store = _store(doing, work["database"])
     app = create_app(settings, store)
-    with _signals() as (stop, kill), _working(None if no_workers else doing, store, stop, kill):
-        serve_app(app, settings, lambda address: click.echo(f"serving    {address}   (data sets of {runs})"))
+    with _signals() as (stop, kill):
+        serve_app(app, settings, lambda address: click.echo(f"serving    {address}   (data sets of {runs})"),
+                  None if no_workers else _working(doing, store, stop, kill))
     store.close()
 
 
@@ -185,15 +186,10 @@ def _signals() -> Iterator[tuple[threading.Event, threading.Event]]:
 
 
 @contextmanager
-def _working(
-    settings: WorkSettings | None, store: JobStore, stop: threading.Event, kill: threading.Event
-) -> Iterator[None]:
-    """A supervisor beside the server; None for none. Waits for its end."""
+def _working(settings: WorkSettings, store: JobStore, stop: threading.Event, kill: threading.Event) -> Iterator[None]:
+    """A supervisor beside the server. Waits for its end."""
     from terrasynth.synthesis.service.supervisor import Supervisor
 
-    if settings is None:
-        yield
-        return
     thread = threading.Thread(target=Supervisor(settings, store).run, args=(stop, kill), name="supervisor")
     thread.start()
     try:

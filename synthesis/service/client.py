@@ -91,8 +91,15 @@ class Client:
         return self._json("POST", self._job(job, "/cancel"))
 
     def retry(self, job: str) -> dict[str, Any]:
-        """Retry a job; raises as `submit`."""
-        return self._json("POST", self._job(job, "/retry"))
+        """Retry a job: once, however often the connection breaks meanwhile; raises as `submit`."""
+        ended = self.has_ended(job)
+        try:
+            return self._json("POST", self._job(job, "/retry"))
+        except InputError:  # of a second request, where the answer to the first was lost
+            found = self.get(job)
+            if ended and State(found["state"]) not in ENDED:
+                return found
+            raise
 
     def log(self, job: str) -> str:
         """What a job printed; raises as `submit`."""

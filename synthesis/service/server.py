@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import h11
@@ -115,18 +116,20 @@ def make_server(app: FastAPI, settings: ServiceSettings) -> uvicorn.Server:
     return StreamingServer(config)
 
 
-def serve(app: FastAPI, settings: ServiceSettings, on_start: Callable[[str], None] | None = None) -> None:
+def serve(app: FastAPI, settings: ServiceSettings, on_start: Callable[[str], None] | None = None,
+          beside: AbstractContextManager[None] | None = None) -> None:
     """Serve until the process is told to end (SIGINT, SIGTERM).
 
     Args:
         app: What `create_app` made.
         settings: What the server is started with.
         on_start: Is told the address when requests are taken.
+        beside: Entered once the address is ours, and left at the end: work that goes on beside the server.
 
     Raises:
         InputError: The address is taken, or is none of this machine.
     """
-    with listening(settings) as made:
+    with listening(settings) as made, beside or nullcontext():
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         if on_start is not None:
             on_start(f"http://{host}:{made.getsockname()[1]}")

@@ -2,12 +2,53 @@
 
 from __future__ import annotations
 
-import anyio.to_thread
+from typing import Literal
 
+import anyio.to_thread
+from fastapi import Response
+from pydantic import BaseModel
+
+from terrasynth.synthesis.service.admission import check_job
 from terrasynth.synthesis.service.context import Service
 from terrasynth.synthesis.service.problems import Problem
 from terrasynth.synthesis.service.records import Job
+from terrasynth.synthesis.service.specs import JobSpec
 from terrasynth.synthesis.service.states import State
+
+
+class Waiting(BaseModel):
+    """A result that takes longer than the client waits.
+
+    Attributes:
+        job: The job, to be looked at again.
+        status: Always "waiting".
+    """
+
+    job: Job
+    status: Literal["waiting"] = "waiting"
+
+
+async def done_in_time(service: Service, response: Response, spec: JobSpec, wait: float | None) -> Job:
+    """A short job that is created here, ended if it does so in time; the status is 202 where it does not.
+
+    Args:
+        service: Of the request.
+        response: Of the request, for the status.
+        spec: What is to be done.
+        wait: Most seconds; None for the server's own limit.
+
+    Raises:
+        InputError: The job cannot be done.
+        Problem: It failed or was canceled.
+    """
+    def create() -> Job:
+        check_job(spec, service.places, service.data_sets)
+        return service.store.create(spec)[0]
+
+    job = await result_of(service, await anyio.to_thread.run_sync(create), wait)
+    if job.result is None:
+        response.status_code = 202
+    return job
 
 
 async def result_of(service: Service, job: Job, wait: float | None) -> Job:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-import anyio.to_thread
 from fastapi import APIRouter, Body, Response
 from pydantic import BaseModel, ConfigDict
 
-from terrasynth.synthesis.service.admission import check_job
 from terrasynth.synthesis.service.context import ServiceOf
-from terrasynth.synthesis.service.records import Job
 from terrasynth.synthesis.service.routes.parameters import Wait
-from terrasynth.synthesis.service.short_jobs import result_of
+from terrasynth.synthesis.service.short_jobs import Waiting, done_in_time
 from terrasynth.synthesis.service.specs import Name, PlanSpec
 
 router = APIRouter(prefix="/v1/plans", tags=["jobs"])
@@ -46,18 +43,6 @@ class PlanAnswer(BaseModel):
     plan: dict[str, Any]
 
 
-class Waiting(BaseModel):
-    """A result that takes longer than the client waits.
-
-    Attributes:
-        job: The job, to be looked at again.
-        status: Always "waiting".
-    """
-
-    job: Job
-    status: Literal["waiting"] = "waiting"
-
-
 @router.post("", summary="Plan a recipe", responses={202: {
     "model": Waiting, "description": "It takes longer; look at the job"}})
 async def plan(
@@ -65,13 +50,5 @@ async def plan(
 ) -> PlanAnswer | Waiting:
     """Draws one batch to measure it, and makes nothing."""
     spec = PlanSpec(kind="plan", recipe=request.recipe, data_set=request.data_set)
-
-    def create() -> Job:
-        check_job(spec, service.places, service.data_sets)
-        return service.store.create(spec)[0]
-
-    job = await result_of(service, await anyio.to_thread.run_sync(create), wait)
-    if job.result is None:
-        response.status_code = 202
-        return Waiting(job=job)
-    return PlanAnswer(job=job.id, plan=job.result)
+    job = await done_in_time(service, response, spec, wait)
+    return Waiting(job=job) if job.result is None else PlanAnswer(job=job.id, plan=job.result)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import anyio.to_thread
 from fastapi import APIRouter, Body, Response
 from pydantic import BaseModel, ConfigDict
 
-from terrasynth.synthesis.service.admission import check_job
 from terrasynth.synthesis.service.context import ServiceOf
-from terrasynth.synthesis.service.records import Job
 from terrasynth.synthesis.service.routes.parameters import Wait
-from terrasynth.synthesis.service.routes.plans import Waiting
-from terrasynth.synthesis.service.short_jobs import result_of
+from terrasynth.synthesis.service.short_jobs import Waiting, done_in_time
 from terrasynth.synthesis.service.specs import ExpandSpec, Expansion
 
 router = APIRouter(prefix="/v1/prompts", tags=["prompts"])
@@ -45,13 +41,5 @@ async def prompts(
 ) -> PromptsAnswer | Waiting:
     """The prompts that a recipe with these settings would draw, the first of each class."""
     spec = ExpandSpec(kind="expand", **request.model_dump())
-
-    def create() -> Job:
-        check_job(spec, service.places, service.data_sets)
-        return service.store.create(spec)[0]
-
-    job = await result_of(service, await anyio.to_thread.run_sync(create), wait)
-    if job.result is None:
-        response.status_code = 202
-        return Waiting(job=job)
-    return PromptsAnswer(job=job.id, prompts=job.result["prompts"])
+    job = await done_in_time(service, response, spec, wait)
+    return Waiting(job=job) if job.result is None else PromptsAnswer(job=job.id, prompts=job.result["prompts"])

@@ -13,7 +13,7 @@ from terrasynth.synthesis.service.attempts import UnknownRowError
 from terrasynth.synthesis.service.context import Service, ServiceOf
 from terrasynth.synthesis.service.routes.parameters import DataSetName, RowId
 from terrasynth.synthesis.studies.review.looking import Image, Queue, Review
-from terrasynth.synthesis.studies.review.summary import Agreement, ReviewSummary, summarize
+from terrasynth.synthesis.studies.review.summary import ReviewSummary, summarize
 
 router = APIRouter(prefix="/v1/data-sets/{name}/reviews", tags=["reviews"])
 MOST_SHOWN, MOST_SAMPLE, MOST_SEED = 20, 100_000, 2**31 - 1
@@ -183,86 +183,6 @@ class Undone(BaseModel):
     row: ReviewRow | None
 
 
-class ReviewFigure(BaseModel):
-    """A figure with its 95 % interval.
-
-    Attributes:
-        value: The figure.
-        low: Lower end.
-        high: Upper end.
-        n: Images that it rests on.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-
-class ReviewAgreement(BaseModel):
-    """How far two say the same.
-
-    Attributes:
-        one: A reviewer, or "people" for what they say together.
-        other: Another reviewer, or a filter.
-        images: That both judged.
-        same: On which they agree.
-        kappa: Cohen's kappa; null where both always say one and the same thing.
-    """
-
-    one: str
-    other: str
-    images: int
-    same: int
-    kappa: ReviewFigure | None
-
-
-class ReviewReviewer(BaseModel):
-    """How much a person has done.
-
-    Attributes:
-        name: The name.
-        verdicts: Images with a verdict.
-        accepted: Of them, those that may stay.
-        blind: Of the verdicts, those that were given without seeing what the filters said.
-    """
-
-    name: str
-    verdicts: int
-    accepted: int
-    blind: int
-
-
-class Summary(BaseModel):
-    """What a review says so far.
-
-    Attributes:
-        reviewers: Who gave verdicts.
-        reasons: Why images were rejected, with how often.
-        together: Agreement of all reviewers: the mean of Cohen's kappa over all pairs.
-        pairs: Of every two reviewers who judged an image both.
-        filters: Of the filters with what people say together.
-        accepted: Images that every filter but the review lets pass.
-        good: Of a random sample of them, the share that people let stay (Wilson's interval).
-        seed: Of the sample.
-        captions: Images that a person described.
-        pending: Images whose verdicts the data set does not know yet: run it again.
-        in_recipe: Whether the recipe has the filter `review`, without which verdicts decide nothing.
-    """
-
-    reviewers: list[ReviewReviewer]
-    reasons: dict[str, int]
-    together: ReviewFigure | None
-    pairs: list[ReviewAgreement]
-    filters: list[ReviewAgreement]
-    accepted: int
-    good: ReviewFigure | None
-    seed: int
-    captions: int
-    pending: int
-    in_recipe: bool
-
-
 @router.get("/next", summary="The next images to look at")
 def next_rows(
     service: ServiceOf, name: DataSetName, reviewer: ReviewerName,
@@ -319,18 +239,9 @@ def undo(service: ServiceOf, name: DataSetName, request: Annotated[UndoRequest, 
 
 
 @router.get("/summary", summary="How far all agree, and how many images are good")
-def summary(service: ServiceOf, name: DataSetName, seed: Seed = 0) -> Summary:
+def summary(service: ServiceOf, name: DataSetName, seed: Seed = 0) -> ReviewSummary:
     """Figures with 95 % intervals."""
-    return summary_of(summarize(service.data_sets.folder(name), seed))
-
-
-def summary_of(found: ReviewSummary) -> Summary:
-    """A summary as it is sent."""
-    return Summary(
-        reviewers=[ReviewReviewer.model_validate(each, from_attributes=True) for each in found.reviewers],
-        reasons=dict(found.reasons), together=_figure(found.together), pairs=[_agreement(each) for each in found.pairs],
-        filters=[_agreement(each) for each in found.filters], accepted=found.accepted, good=_figure(found.good),
-        seed=found.seed, captions=found.captions, pending=found.pending, in_recipe=found.in_recipe)
+    return summarize(service.data_sets.folder(name), seed)
 
 
 def _review(service: Service, name: str) -> Review:
@@ -355,12 +266,3 @@ def _entry(said: Said) -> ReviewEntry:
     if isinstance(said, Verdict):
         return made.model_copy(update={"verdict": said.verdict, "reason": said.reason})
     return made.model_copy(update={"captions": list(said.captions)})
-
-
-def _figure(found: object) -> ReviewFigure | None:
-    return None if found is None else ReviewFigure.model_validate(found, from_attributes=True)
-
-
-def _agreement(found: Agreement) -> ReviewAgreement:
-    return ReviewAgreement(one=found.one, other=found.other, images=found.images, same=found.same,
-                           kappa=_figure(found.kappa))

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import yaml
 from terrasynth.synthesis.core.errors import InputError, RunError
 from terrasynth.synthesis.service.client import Client
 from terrasynth.synthesis.service.places import token_file
-from terrasynth.synthesis.service.specs import LONG
+from terrasynth.synthesis.service.specs import LONG, parse_spec
 from terrasynth.synthesis.service.states import State
 from tests.synthesis.service.web import TOKEN, web_server
 
@@ -91,7 +92,6 @@ def test_follow_prints_each_event_and_says_how_it_ended(jobs, job_store):
 
 def test_a_follower_outlives_its_server(settings, job_store):
     """Events come before, while and after there is no server; each is seen once."""
-    from terrasynth.synthesis.service.specs import parse_spec
 
     job = job_store.create(parse_spec({"kind": "run", "data_set": "coast"}))[0].id
     held, seen, some = lease(job_store), [], threading.Event()
@@ -154,3 +154,32 @@ def test_serve_makes_a_token_that_only_its_user_reads_and_says_only_where(tmp_pa
     rest, _ = process.communicate()
     assert process.returncode == 0
     assert token not in "".join([*lines, rest])
+
+
+def test_a_retry_whose_answer_is_lost_is_one(settings, job_store, monkeypatch):
+    job = job_store.create(parse_spec({"kind": "run", "data_set": "coast"}))[0].id
+    job_store.cancel(job)
+    with web_server(settings, job_store) as address:
+        client = Client(address)
+        opened, lost = client._opener.open, []
+
+        def lose(request, timeout):
+            answer = opened(request, timeout=timeout)
+            if request.method == "POST" and not lost:
+                lost.append(answer.read())
+                raise ConnectionResetError
+            return answer
+
+        monkeypatch.setattr(client._opener, "open", lose)
+        assert client.retry(job)["state"] == "queued"
+        assert [event.type for event in job_store.events(job)].count("queued") == 2
+        with pytest.raises(InputError, match="is queued, and only one that ended without success"):
+            client.retry(job)
+
+
+def test_serve_begins_no_job_where_it_cannot_listen(terrasynth, runs, job_store):
+    job = job_store.create(parse_spec({"kind": "run", "data_set": "coast"}))[0].id
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, _, err = terrasynth("serve", "--runs", runs, "--port", str(taken.getsockname()[1]), "--spare-memory", "0")
+    assert (code, "choose another --port" in err[-1]) == (2, True)
+    assert (job_store.get(job).state, len(list(job_store.events(job)))) == (State.QUEUED, 1)
