@@ -1,4 +1,4 @@
-"""The page Publish: export and push, with the licence as it is inherited and the card as it will be read."""
+"""The page Publish: evaluate, export and push, with the licence as it is inherited and the card as it will be read."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fastapi import Depends, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from terrasynth.errors import UserError, one_line
+from terrasynth.eval.evaluation.reference import shipped_references
 from terrasynth.synthesis.cards.licence_sources import load_licence
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError
@@ -33,6 +34,7 @@ from terrasynth.synthesis.service.specs import parse_spec
 from terrasynth.synthesis.service.states import ENDED, State
 
 SEE_OTHER, MOST_CARD, SHOWN_JOBS = 303, 2**20, 50
+KINDS = ("push", "export", "evaluate")
 LICENCE = ("id", "name", "link", "reason")
 router = page_router()
 
@@ -44,8 +46,8 @@ def show(
 ) -> Response:
     """The forms, and how the last job ended."""
     found = service.store.get(job) if job else None
-    if found is not None and (found.kind not in ("export", "push") or found.data_set != name):
-        raise Problem(404, "unknown_job", f"job {job} publishes nothing of data set {name!r}")
+    if found is not None and (found.kind not in KINDS or found.data_set != name):
+        raise Problem(404, "unknown_job", f"job {job} neither judges nor publishes data set {name!r}")
     return _shown(request, service, name, found, {})
 
 
@@ -53,11 +55,14 @@ def show(
 def begin(
     request: Request, service: ServiceOf, name: DataSetName, form: Annotated[Typed, Depends(typed_form)],
 ) -> Response:
-    """Export, look at what a push would send, or push."""
+    """Evaluate, export, look at what a push would send, or push."""
     given = {key: values[0].strip() for key, values in form.items()}
     act = given.get("act", "")
     try:
-        spec = parse_spec(_export(name, given) if act == "export" else _push(name, given, act))
+        makers = {"evaluate": _evaluate, "export": _export, "dry-run": _push, "push": _push}
+        if act not in makers:
+            raise InputError(f"{act[:40]!r} is nothing that can be done here; send {', '.join(makers)}")
+        spec = parse_spec(makers[act](name, given))
         check_job(spec, service.places, service.data_sets)
         job, _ = service.store.create(spec, key=given.get("key", "")[:64] or None)
     except UserError as error:
@@ -71,12 +76,12 @@ def _shown(
     about, folder = service.data_sets.one(name), service.data_sets.folder(name)
     card = read_file(folder / layout.CARD, MOST_CARD)
     if job is None:
-        jobs = [each for kind in ("push", "export") for each in service.store.list(kind=kind, data_set=name, limit=1)]
+        jobs = [each for kind in KINDS for each in service.store.list(kind=kind, data_set=name, limit=1)]
         job = max(jobs, key=lambda each: each.id, default=None)
     return render(
         request, "publish.html.j2", data_set=about, job=job, working=job is not None and job.state not in ENDED,
         given=defaultdict(str, given), mistake=mistake, licence=load_licence(folder), formats=_formats(),
-        exports=_exports(service, name),
+        exports=_exports(service, name), references=shipped_references(),
         card=card_html(card.decode(errors="replace"), name) if card else None,
         licence_words=licence_words, can=card is not None and not _is_run(service, about),
     )
@@ -122,9 +127,13 @@ def _export(name: str, given: Mapping[str, str]) -> dict[str, Any]:
     return spec | _licence(given)
 
 
-def _push(name: str, given: Mapping[str, str], act: str) -> dict[str, Any]:
-    if act not in ("dry-run", "push"):
-        raise InputError(f"{act[:40]!r} is nothing that can be done here; export, dry-run or push")
+def _evaluate(name: str, given: Mapping[str, str]) -> dict[str, Any]:
+    return {"kind": "evaluate", "data_set": name} | {
+        key: given[key] for key in ("reference", "real", "split") if given.get(key)}
+
+
+def _push(name: str, given: Mapping[str, str]) -> dict[str, Any]:
+    act = given["act"]
     spec: dict[str, Any] = {"kind": "push", "data_set": name, "repo": given.get("repo", ""),
                             "dry_run": act == "dry-run", "private": "private" in given, "replace": "replace" in given}
     spec["offline"] = act == "dry-run" and "offline" in given

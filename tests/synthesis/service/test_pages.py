@@ -14,6 +14,8 @@ from terrasynth.synthesis.service.page import recipe_form
 from terrasynth.synthesis.service.page.markdown import card_html
 from terrasynth.synthesis.service.page.words import reading
 from terrasynth.synthesis.service.references import Places
+from terrasynth.synthesis.service.specs import LONG
+from terrasynth.synthesis.service.states import State
 from terrasynth.synthesis.studies.review.looking import Review
 from tests.synthesis.helpers import decisions
 
@@ -234,6 +236,16 @@ def test_publish_makes_jobs_that_do_what_was_asked(client, data_set, job_store):
         "act": "export", "format": "coco", "out": "", "splits": "train=0.8,test=0.2", "licence-id": "mit"})
     client.post("/data-sets/tiny/publish", headers=HTML, data={"act": "dry-run", "repo": "me/coast", "offline": "1"})
     push, export = job_store.list()
+    assert client.post("/data-sets/tiny/publish", headers=HTML, data={
+        "act": "evaluate", "reference": "ucm-test-128", "real": "", "split": ""}, follow_redirects=False
+        ).status_code == 303
+    judged = job_store.list()[0]
+    assert (judged.kind, judged.spec["reference"], judged.spec["real"]) == ("evaluate", "ucm-test-128", None)
+    for other in (push, export):
+        job_store.cancel(other.id)
+    job_store.finish(job_store.lease("w", 600, LONG), State.SUCCEEDED, {"lines": ["scene accuracy 0.9 <b>"]})
+    assert "<li>scene accuracy 0.9 &lt;b&gt;</li>" in client.get(
+        f"/data-sets/tiny/publish?job={judged.id}", headers=HTML).text
     assert (export.spec["out"], export.spec["splits"]) == ("tiny-coco", {"train": 0.8, "test": 0.2})
     assert export.spec["licence"]["id"] == "mit"
     assert (push.spec["repo"], push.spec["dry_run"], push.spec["offline"]) == ("me/coast", True, True)
