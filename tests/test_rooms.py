@@ -24,7 +24,7 @@ FLOORS = (
     "synthesis.pipeline", "synthesis", "synthesis.export", "synthesis.verify", "synthesis.hub", "synthesis.studies",
     "synthesis.service",
     "training.errors", "training.presets", "training.data", "training.running", "training.families",
-    "training.tuning", "training.studies", "training.release", "training.train", "training",
+    "training.tuning", "training.studies", "training.release", "training.trained", "training.train", "training",
     "synthesis.cli",
 )
 STANDS_ON = {"prompts": set(), "eval": set(), "synthesis": {"prompts", "eval"},

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from terrasynth.training.errors import InputError
 from terrasynth.training.presets import Preset, checked, load_preset
 from terrasynth.training.running.knowledge import write_knowledge
+from terrasynth.training.trained import TrainedModel, Training, caption_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,8 +43,8 @@ LEARN_CLASSES = ("scene", "chain")
 
 def run_preset(preset: str, data: str | Path | Sequence[str | Path], out: Path, minutes: float | None = None,
                resume: bool = True, overrides: Mapping[str, Any] | None = None, base: str | None = None,
-               teacher: str | None = None) -> None:
-    """Train what a preset names and write it to `out`; the same command resumes.
+               teacher: str | None = None) -> Training:
+    """Train what a preset names and write it to `out`; the same call resumes.
 
     Args:
         preset: Name of a preset, or path of a YAML file.
@@ -55,6 +56,9 @@ def run_preset(preset: str, data: str | Path | Sequence[str | Path], out: Path, 
         base: Model that the training starts from, for the presets that need one.
         teacher: Autoencoder that the training learns from, for the preset that needs one.
 
+    Returns:
+        Where the models are, how good they are, and what to do with them.
+
     Raises:
         InputError: The preset, the data or a setting is wrong.
     """
@@ -64,20 +68,31 @@ def run_preset(preset: str, data: str | Path | Sequence[str | Path], out: Path, 
     pairs = read_pairs(data)
     report_skipped(pairs)
     check_classes(preset, chosen.family, pairs)
+    caption = caption_of(text for pair in pairs.split("train") for text in pair.captions)
+    sources = tuple(map(str, [data] if isinstance(data, str | Path) else data))
+
+    def trained(name: str, of: Preset, folder: Path, outcome: Outcome) -> TrainedModel:
+        base = of.needs[BASE] if of.family in FROM_A_BASE else ""
+        return TrainedModel(name, of.family, folder, outcome.steps, outcome.minutes, outcome.best_step,
+                            outcome.figures, base)
+
     if chosen.family != "chain":
         loop = {**chosen.loop, **({"minutes": minutes} if minutes else {})}
-        train_one(chosen.model_copy(update={"loop": loop}), pairs, out, {}, resume)
-        return
+        outcome = train_one(chosen.model_copy(update={"loop": loop}), pairs, out, {}, resume)
+        return Training(out, (trained(preset, chosen, out, outcome),), sources, caption, chosen.model.get("size"))
+    models = []
     shares = [stage.minutes or 1.0 for stage in chosen.stages]
     made: dict[str, Path] = {}
     for stage, share in zip(chosen.stages, shares, strict=True):
         budget = minutes * share / sum(shares) if minutes else stage.minutes
         single = load_preset(stage.preset).changed(stage.model_copy(update={"minutes": budget}))
         made[stage.preset] = out / stage.preset
-        train_one(single, pairs, made[stage.preset], made, resume)
+        outcome = train_one(single, pairs, made[stage.preset], made, resume)
+        models.append(trained(stage.preset, single, made[stage.preset], outcome))
     from terrasynth.training.release.cards import finish
 
     finish(out, made, pairs, chosen.finish)
+    return Training(out, tuple(models), sources, caption)
 
 
 def with_base(name: str, preset: Preset, base: str | None) -> Preset:

@@ -27,5 +27,9 @@ def train(preset: str, data: Sequence[str], out: Path, base: str | None, teacher
     """Train a model; PRESET `lora` tunes one of yours, `release` makes all the embedded ones again."""
     from terrasynth.synthesis.core.overrides import parse_overrides
     from terrasynth.training import run_preset
+    from terrasynth.training.running.place import these_processes
 
-    run_preset(preset, data, out, minutes, resume, parse_overrides(overrides), base, teacher)
+    done = run_preset(preset, data, out, minutes, resume, parse_overrides(overrides), base, teacher)
+    if these_processes().is_main_process:
+        for line in done.lines():
+            click.echo(line)

@@ -1,0 +1,116 @@
+"""What a training says at its end: each command that it names is run, and each line for a recipe is read."""
+
+import shlex
+
+import pytest
+import yaml
+
+from terrasynth.synthesis import Recipe
+from terrasynth.training.presets import load_preset
+from terrasynth.training.train import run_preset
+from terrasynth.training.trained import KINDS, TrainedModel, Training, caption_of
+
+STEPS = ["--set", "loop.max_steps=2", "--set", "loop.batch_size=4", "--set", "loop.warmup_steps=1",
+         "--set", "loop.validate_every=1", "--set", "loop.preview_every=2", "--set", "loop.checkpoint_every=2"]
+TINY = {stage.preset: stage.model for stage in load_preset("tiny").stages}
+
+
+def _said(out):
+    """The words at the starts of the lines, and the lines that follow from the result."""
+    lines = [line.split(maxsplit=1) for line in out.splitlines()]
+    return [word for word, _ in lines], [(word, text) for word, text in lines if word in ("next", "recipe")]
+
+
+def _train(terrasynth, preset, real, out, *more):
+    settings = [part for key, value in TINY.get(preset, {}).items() for part in ("--set", f"model.{key}={value}")]
+    code, said, lines = terrasynth("train", preset, "--data", real, "--out", out, *STEPS, *settings, *more)
+    assert code == 0, lines
+    return _said(said)
+
+
+@pytest.mark.parametrize(("preset", "key"), [("scene-ucm", "scene"), ("clip-ucm", "alignment")])
+def test_a_judge_is_calibrated_and_then_filters(terrasynth, real, tmp_path, preset, key):
+    out = tmp_path / "judge"
+    words, steps = _train(terrasynth, preset, real, out, "--set", "load_size=40")
+    assert words == ["model", "on", "next", "recipe"]
+    (_, command), (_, setting) = steps
+    code, said, lines = terrasynth(*shlex.split(command)[1:])
+    assert code == 0, lines
+    assert str(out / "calibration.json") in said
+    (found,) = Recipe.load("demo", [f"filters={yaml.safe_load(setting)['filters']}"]).filters
+    assert (found.kind, found.pass_real) == (key, 0.95)
+
+
+def test_an_autoencoder_is_what_the_next_training_begins_with(terrasynth, real, tmp_path):
+    out = tmp_path / "autoencoder"
+    words, ((word, command),) = _train(terrasynth, "autoencoder-ucm", real, out, "--set", "load_size=40",
+                                       "--set", "needs.classifier=scene-ucm")
+    assert (words[0], word) == ("model", "next")
+    command = shlex.split(command)[1:]
+    assert command[:4] == ["train", "ldm-ucm", "--data", str(real)]
+    settings = {**TINY["ldm-ucm"], "val_images": 4}
+    sets = [part for key, value in settings.items() for part in ("--set", f"model.{key}={value}")]
+    code, said, lines = terrasynth(*command, *STEPS, *sets)
+    assert code == 0, lines
+    _, ((_, draw), (_, setting)) = _said(said)
+    code, _, lines = terrasynth(*shlex.split(draw)[1:], "--steps", "2")
+    assert code == 0, lines
+    assert len(list((tmp_path / "autoencoder-ldm-ucm-images").glob("*.png"))) == 1
+    model = yaml.safe_load(setting)["generator"]["model"]
+    assert Recipe.load("demo", [f"generator.model={model}"]).generator.model == str(tmp_path / "autoencoder-ldm-ucm")
+
+
+def test_every_family_says_what_it_made():
+    from typing import get_args
+
+    from terrasynth.training.presets import Preset
+
+    families = set(get_args(Preset.model_fields["family"].annotation))
+    assert set(KINDS) == families - {"chain"}
+
+
+@pytest.mark.parametrize(
+    ("family", "base", "expected"),
+    [
+        ("finetune", "owner/base", ["--model owner/base --lora 'my lora'", '{model: owner/base, lora: "my lora"}']),
+        ("distil", "owner/base", ["--model owner/base --lora 'my lora'", '{model: owner/base, lora: "my lora"}']),
+        ("vq", "", ["train mhn-ucm --data data --set 'needs.tokenizer=my lora'"]),
+        ("latent-vq", "", ["train mhn-rs --data data --set 'needs.tokenizer=my lora'"]),
+        ("autoencoder-distil", "", ['vae: "my lora"}']),
+        ("hopfield", "", ["generate 'a scene from above' --model 'my lora'", '{model: "my lora"}']),
+        ("ablations", "", []),
+    ],
+)
+def test_what_comes_next_after_a_family(tmp_path, family, base, expected, monkeypatch):
+    from pathlib import Path
+
+    monkeypatch.chdir(tmp_path)
+    model = TrainedModel("p", family, Path("my lora"), 2, 0.1, 2, {}, base)
+    steps = Training(Path("my lora"), (model,), ("data",)).next_steps()
+    assert len(steps) == len(expected)
+    assert all(part in text for part, (_, text) in zip(expected, steps, strict=True))
+    for word, text in steps:
+        if word == "recipe":
+            assert yaml.safe_load(text)["generator"]
+
+
+def test_a_whole_pipeline_needs_no_base(tmp_path):
+    (tmp_path / "model_index.json").write_text("{}")
+    model = TrainedModel("full", "finetune", tmp_path, 2, 0.1, 1, {"loss": 0.25}, "owner/base")
+    training = Training(tmp_path, (model,), ("data",))
+    assert "--lora" not in training.next_steps()[0][1]
+    assert training.lines()[0].endswith("(tuned generator; 2 steps, 0.1 min; that of step 1 is kept)")
+    assert "<td" in training._repr_html_()
+
+
+def test_a_caption_that_fits_on_a_line():
+    assert caption_of(["x" * 200, "a beach"]) == "a beach"
+    assert caption_of(["x" * 200]) == "a scene from above"
+
+
+def test_python_gets_the_same(real, tmp_path):
+    overrides = {"loop.max_steps": 1, "loop.batch_size": 4, "loop.warmup_steps": 1, "load_size": 40} | {
+        f"model.{key}": value for key, value in TINY["scene-ucm"].items()}
+    training = run_preset("scene-ucm", real, tmp_path / "scene", overrides=overrides)
+    assert [model.folder for model in training.models] == [tmp_path / "scene"]
+    assert training.models[0].steps == 1

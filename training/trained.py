@@ -1,0 +1,160 @@
+"""What a training ended with: where the model is, how good it is on `val`, and what to do with it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from terrasynth.eval.table import Table
+
+CAPTION, MOST_CAPTION = "a scene from above", 120
+_PLAIN = re.compile(r"[\w/.][\w/.@-]*")
+KINDS: Mapping[str, str] = {
+    "scene": "scene classifier", "clip": "dual encoder", "autoencoder": "autoencoder",
+    "vq": "tokenizer of images", "latent-vq": "tokenizer of latents", "diffusion": "generator",
+    "hopfield": "generator", "ablations": "figures of ablations", "finetune": "tuned generator",
+    "distil": "generator of few steps", "autoencoder-distil": "autoencoder",
+}
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """One model that was trained.
+
+    Attributes:
+        preset: The preset that made it.
+        family: Kind of model, as its preset says.
+        folder: Where it is.
+        steps: Steps of its training.
+        minutes: How long that took.
+        best_step: The step whose weights were kept.
+        figures: What it reached on `val`.
+        base: What it was tuned from; "" where it is complete in itself.
+    """
+
+    preset: str
+    family: str
+    folder: Path
+    steps: int
+    minutes: float
+    best_step: int
+    figures: Mapping[str, float]
+    base: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What it is, in words."""
+        return "LoRA" if self.is_lora else KINDS[self.family]
+
+    @property
+    def is_lora(self) -> bool:
+        """Whether it draws only together with its base."""
+        return bool(self.base) and not (self.folder / "model_index.json").is_file()
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a preset made: one model, or several of a chain.
+
+    Attributes:
+        out: The folder that was asked for.
+        models: In the order in which they were trained.
+        data: The data that they learned from, as it was given.
+        caption: One of its captions.
+        size: Side in pixels of what a judge sees; None where the preset does not say.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from terrasynth.training.trained import TrainedModel, Training
+        >>> model = TrainedModel("scene-ucm", "scene", Path("runs/scene"), 200, 3.0, 150, {"accuracy": 0.7})
+        >>> for line in Training(Path("runs/scene"), (model,), ("my-data",), size=128).lines():
+        ...     print(line)
+        model      runs/scene   (scene classifier; 200 steps, 3.0 min; that of step 150 is kept)
+        on val     accuracy 0.7
+        next       terrasynth eval calibrate my-data --size 128 --classifier runs/scene --out runs/scene
+        recipe     filters: [{kind: scene, classifier: runs/scene, pass_real: 0.95}]
+    """
+
+    out: Path
+    models: tuple[TrainedModel, ...]
+    data: tuple[str, ...]
+    caption: str = CAPTION
+    size: int | None = None
+
+    def lines(self) -> list[str]:
+        """Where the result is and what to do with it; a line each."""
+        lines = []
+        for model in self.models:
+            kept = "" if model.best_step == model.steps else f"; that of step {model.best_step} is kept"
+            how = f"{model.steps} steps, {model.minutes:.1f} min{kept}"
+            lines.append(f"model      {model.folder}   ({model.kind}; {how})")
+            if model.figures:
+                lines.append("on val     " + ", ".join(f"{key} {value:.4g}" for key, value in model.figures.items()))
+        if (card := self.out / "README.md").is_file():
+            lines.append(f"card       {card}")
+        if len(self.models) > 1 and (figures := self.out / "figures.json").is_file():
+            lines.append(f"figures    {figures}")
+        return lines + [f"{word:<11}{text}" for word, text in self.next_steps()]
+
+    def next_steps(self) -> list[tuple[str, str]]:
+        """What uses the result: commands under "next", and what a recipe says under "recipe"."""
+        if len(self.models) == 1:
+            return list(self._uses(self.models[0]))
+        embedded = self.out / "embedded"  # what a chain finishes: models without checkpoints, calibrated
+        return [step for model in self.models if model.family in ("diffusion", "hopfield")
+                for step in self._draw(embedded / model.preset)]
+
+    def _uses(self, model: TrainedModel) -> Iterator[tuple[str, str]]:
+        folder = str(model.folder)
+        data = [part for each in self.data for part in ("--data", each)]
+        if model.family in ("scene", "clip"):
+            role, filtering = ("classifier", "scene") if model.family == "scene" else ("encoder", "alignment")
+            side = [] if self.size is None else ["--size", str(self.size)]
+            yield _next("eval", "calibrate", self.data[0], *side, f"--{role}", folder, "--out", folder)
+            yield "recipe", f"filters: [{{kind: {filtering}, {role}: {_yaml(folder)}, pass_real: 0.95}}]"
+        elif model.family in ("diffusion", "hopfield", "finetune", "distil"):
+            yield from self._draw(model.folder, model.base if model.is_lora else "")
+        elif model.family in ("autoencoder", "vq", "latent-vq"):
+            preset, role = {"autoencoder": ("ldm-ucm", "autoencoder"), "vq": ("mhn-ucm", "tokenizer"),
+                            "latent-vq": ("mhn-rs", "tokenizer")}[model.family]
+            yield _next("train", preset, *data, "--set", f"needs.{role}={folder}", "--out",
+                        str(_beside(model.folder, preset)))
+        elif model.family == "autoencoder-distil":
+            yield "recipe", f"generator: {{model: A-PIPELINE-OF-THE-SAME-LATENTS, vae: {_yaml(folder)}}}"
+
+    def _draw(self, folder: Path, base: str = "") -> Iterator[tuple[str, str]]:
+        """Draw one image, and a data set; `folder` is a LoRA where there is a base."""
+        model, lora = (base, str(folder)) if base else (str(folder), "")
+        more = ["--lora", lora] if lora else []
+        yield _next("generate", self.caption, "--model", model, *more, "--out", str(_beside(folder, "images")))
+        yield "recipe", f"generator: {{model: {_yaml(model)}{f', lora: {_yaml(lora)}' if lora else ''}}}"
+
+    def _repr_html_(self) -> str:
+        rows = tuple((model.preset, model.kind, str(model.folder), str(model.steps), f"{model.minutes:.1f}",
+                      ", ".join(f"{key} {value:.4g}" for key, value in model.figures.items()))
+                     for model in self.models)
+        steps = Table((), tuple(self.next_steps()))
+        return Table(("preset", "kind", "folder", "steps", "minutes", "on val"), rows).html() + steps.html()
+
+
+def caption_of(captions: Iterable[str]) -> str:
+    """The first caption that fits on a command line."""
+    return next((text for text in captions if len(text) <= MOST_CAPTION), CAPTION)
+
+
+def _beside(folder: Path, name: str) -> Path:
+    """A folder beside another one, with its name and a further word."""
+    return folder.with_name(f"{folder.name}-{name}")
+
+
+def _next(*arguments: str) -> tuple[str, str]:
+    return "next", shlex.join(["terrasynth", *arguments])
+
+
+def _yaml(text: str) -> str:
+    """A text as it stands inside braces of YAML."""
+    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
