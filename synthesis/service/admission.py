@@ -13,6 +13,7 @@ from terrasynth.synthesis.service.specs import (
     ExpandSpec,
     ExportSpec,
     JobSpec,
+    NearestSpec,
     PlanSpec,
     PushSpec,
     RunSpec,
@@ -51,7 +52,7 @@ def check_job(spec: JobSpec, places: Places, data_sets: DataSets) -> None:
         _check_finished(spec, places)
 
 
-def _check_finished(spec: EvaluateSpec | ExportSpec | PushSpec, places: Places) -> None:
+def _check_finished(spec: EvaluateSpec | ExportSpec | PushSpec | NearestSpec, places: Places) -> None:
     """Check a job on a data set that is there."""
     if isinstance(spec, EvaluateSpec):
         for reference in (spec.encoder, spec.classifier, *spec.features):
@@ -60,6 +61,8 @@ def _check_finished(spec: EvaluateSpec | ExportSpec | PushSpec, places: Places) 
             places.file(spec.real)
         if spec.reference is not None:
             refuse_paths(spec.reference, "reference")
+    elif isinstance(spec, NearestSpec):
+        places.file(spec.real)
     elif isinstance(spec, ExportSpec):
         refuse_paths(spec.options, "an option of the format")
 

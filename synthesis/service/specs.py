@@ -226,14 +226,33 @@ class ExpandSpec(Expansion):
     kind: Literal["expand"]
 
 
+class NearestSpec(_OfDataSet):
+    """Find the real image that an image of a data set is most like, such as one that its generator was trained on.
+
+    Attributes:
+        data_set: Name of the run directory.
+        label: Class of the image.
+        k: Its place in the class, from 0.
+        real: Real image-caption data.
+        split: Split of the real data.
+    """
+
+    kind: Literal["nearest"]
+    label: Text
+    k: int = Field(ge=0, le=10**9)
+    real: Text
+    split: Text = "train"
+
+
 JobSpec = Annotated[
-    RunSpec | EvaluateSpec | ExportSpec | PushSpec | PlanSpec | DrawSpec | ExpandSpec, Field(discriminator="kind")
+    RunSpec | EvaluateSpec | ExportSpec | PushSpec | PlanSpec | DrawSpec | ExpandSpec | NearestSpec,
+    Field(discriminator="kind")
 ]
 SPECS: Mapping[str, type[BaseModel]] = {
     "run": RunSpec, "evaluate": EvaluateSpec, "export": ExportSpec, "push": PushSpec, "plan": PlanSpec,
-    "draw": DrawSpec, "expand": ExpandSpec,
+    "draw": DrawSpec, "expand": ExpandSpec, "nearest": NearestSpec,
 }
-LONG, SHORT = ("run", "evaluate", "export", "push"), ("plan", "draw", "expand")
+LONG, SHORT = ("run", "evaluate", "export", "push"), ("plan", "draw", "expand", "nearest")
 _ANY: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
 
 

@@ -121,6 +121,32 @@ def judge_repetition(
     return found
 
 
+class RealNeighbors:
+    """Finds the real image that another is most like, after the one was laid over the other in its eight views.
+
+    Args:
+        real: Images to look among, at one size.
+    """
+
+    def __init__(self, real: RealPictures) -> None:
+        from terrasynth.eval.copies.measures import RegisteredMeasure
+
+        self.real, self._measure = real, RegisteredMeasure()
+        self._described = next(iter(self._measure.views(real.images, 1)))
+
+    def nearest(self, image: NDArray[np.uint8]) -> tuple[int, float, int]:
+        """The nearest to one image uint8 (H, W, 3).
+
+        Returns:
+            Its row, the correlation of the details (1 for a copy), and the view of the image in which it is nearest
+            (see `terrasynth.eval.copies.perceptual_hash.turned`).
+        """
+        from terrasynth.eval.copies.measures import nearest_picture
+
+        found = nearest_picture(self._measure, image[None], self._described)
+        return int(found.index[0]), 1 - float(found.distance[0]), int(found.view[0])
+
+
 def pixel_hashes(pictures: Sequence[NDArray[np.uint8]]) -> list[str]:
     """`pixel_hash` of each image uint8 (H, W, 3), whatever their sizes."""
     from terrasynth.eval.copies.measures import pixel_hash

@@ -6,29 +6,33 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
-from fastapi import Query, Request
-from starlette.responses import Response
+from fastapi import Depends, Query, Request
+from starlette.responses import RedirectResponse, Response
 
+from terrasynth.errors import UserError, one_line
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import RunError
 from terrasynth.synthesis.recipe import Recipe
-from terrasynth.synthesis.service.attempts import Provenance, provenance_of
+from terrasynth.synthesis.service.admission import check_job
+from terrasynth.synthesis.service.attempts import Provenance, indexed_row, provenance_of
 from terrasynth.synthesis.service.context import Service, ServiceOf
 from terrasynth.synthesis.service.data_sets import BusyError, DataSet
 from terrasynth.synthesis.service.page.pace import pace_of
 from terrasynth.synthesis.service.page.pages import page_router
 from terrasynth.synthesis.service.page.passing import bounds, threshold_of, thresholds
 from terrasynth.synthesis.service.page.rendering import render
+from terrasynth.synthesis.service.page.typed import Typed, typed_form
 from terrasynth.synthesis.service.problems import Problem
-from terrasynth.synthesis.service.records import StoredEvent
+from terrasynth.synthesis.service.records import Job, StoredEvent
 from terrasynth.synthesis.service.routes.parameters import DataSetName, RowId
 from terrasynth.synthesis.service.row_queries import RowCount, RowPage, RowQuery, counts, page
 from terrasynth.synthesis.service.row_tables import Verdict
+from terrasynth.synthesis.service.specs import parse_spec
 from terrasynth.synthesis.service.states import ENDED, State
 
-STRIP, SHOWN_JOBS = 5, 20
+STRIP, SHOWN_JOBS, SEE_OTHER = 5, 20, 303
 Text = Annotated[str, Query(max_length=200)]
 router = page_router()
 
@@ -92,8 +96,37 @@ def data_set(
 
 
 @router.get("/data-sets/{name}/rows/{row_id}")
-def row(request: Request, service: ServiceOf, name: DataSetName, row_id: RowId) -> Response:
-    """One image, with what it was made from and what filters said."""
+def row(
+    request: Request, service: ServiceOf, name: DataSetName, row_id: RowId,
+    job: Annotated[str, Query(pattern="^[0-9a-z]{0,26}$")] = "",
+) -> Response:
+    """One image, with what it was made from, what filters said, and the real image that a job found nearest to it."""
+    found = service.store.get(job) if job else None
+    if found is not None and (found.kind, found.data_set) != ("nearest", name):
+        raise Problem(404, "unknown_job", f"job {job} looks for nothing in data set {name!r}")
+    return _row(request, service, name, row_id, found)
+
+
+@router.post("/data-sets/{name}/rows/{row_id}")
+def look_for_nearest(
+    request: Request, service: ServiceOf, name: DataSetName, row_id: RowId, form: Annotated[Typed, Depends(typed_form)],
+) -> Response:
+    """Look for the real image that it is most like."""
+    given = {key: form.get(key, ("",))[0].strip() for key in ("real", "split", "key")}
+    asked = indexed_row(service.data_sets, name, row_id)
+    try:
+        spec = parse_spec({"kind": "nearest", "data_set": name, "label": asked.label, "k": asked.k,
+                           "real": given["real"], "split": given["split"] or "train"})
+        check_job(spec, service.places, service.data_sets)
+        job, _ = service.store.create(spec, priority=2, key=given["key"][:64] or None)
+    except UserError as error:
+        return _row(request, service, name, row_id, None, one_line(error))
+    return RedirectResponse(f"/data-sets/{quote(name, safe='')}/rows/{row_id}?job={job.id}", SEE_OTHER)
+
+
+def _row(
+    request: Request, service: Service, name: str, row_id: str, job: Job | None, mistake: str = "",
+) -> Response:
     made, recipe = provenance_of(service.data_sets, name, row_id), service.data_sets.recipe(name)
     known = thresholds(service.data_sets.folder(name))
     values = {each.filter: (each, threshold_of(known, each.filter, made.row.label)) for each in bounds(recipe)}
@@ -102,7 +135,8 @@ def row(request: Request, service: ServiceOf, name: DataSetName, row_id: RowId) 
         request, "row.html.j2", data_set=name, row=made.row, made=made, settings=_settings(recipe),
         passing={key: bound.in_words(value) for key, (bound, value) in values.items() if value is not None},
         nearest=made.row.scores.get("near_copy"), nearest_among=near_copy.describe() if near_copy else "",
-        try_query=_try(recipe, made),
+        try_query=_try(recipe, made), job=job, looking=job is not None and job.state not in ENDED, mistake=mistake,
+        has_data=service.settings.data is not None,
     )
 
 

@@ -24,7 +24,7 @@ from terrasynth.synthesis.service.specs import JobSpec
 from terrasynth.synthesis.service.states import ENDED, State
 
 LONGEST_LOG, LARGEST_IMAGE = 2**20, 64 * 2**20
-Kind = Literal["run", "evaluate", "export", "push", "plan", "draw", "expand"]
+Kind = Literal["run", "evaluate", "export", "push", "plan", "draw", "expand", "nearest"]
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 _EXAMPLES = {
     "run": {"summary": "Make a data set", "value": {"kind": "run", "data_set": "coast", "recipe": {

@@ -18,6 +18,7 @@ from terrasynth.synthesis.service.specs import (
     EvaluateSpec,
     ExpandSpec,
     ExportSpec,
+    NearestSpec,
     PlanSpec,
     PushSpec,
     RunSpec,
@@ -107,6 +108,8 @@ def _outcome(work: Work, studio: Studio) -> Outcome:
                 return studio.draw(spec, work)
             case ExpandSpec():
                 return studio.expand(spec, work)
+            case NearestSpec():
+                return studio.nearest(spec, work)
 
 
 def _print_into(log: Path) -> None:

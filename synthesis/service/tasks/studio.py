@@ -1,4 +1,4 @@
-"""The short jobs "plan", "draw" and "expand"; the models that drew last stay loaded."""
+"""The short jobs "plan", "draw", "expand" and "nearest"; the models that drew last stay loaded."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.recipe import Recipe
 from terrasynth.synthesis.service.places import draws_folder, run_folder
 from terrasynth.synthesis.service.references import expander_options, placed
-from terrasynth.synthesis.service.specs import DrawSpec, ExpandSpec, PlanSpec
+from terrasynth.synthesis.service.specs import DrawSpec, ExpandSpec, NearestSpec, PlanSpec
 from terrasynth.synthesis.service.states import State
 from terrasynth.synthesis.service.tasks.base import Outcome, Work, plain
 
 if TYPE_CHECKING:
     from terrasynth.synthesis.generators.base import Generator
+    from terrasynth.synthesis.studies.copies import RealNeighbors
 
 KEPT = 2  # generators that stay loaded
 
@@ -27,6 +29,7 @@ class Studio:
 
     def __init__(self) -> None:
         self._generators: OrderedDict[str, Generator] = OrderedDict()
+        self._neighbors: tuple[tuple[str, str, tuple[int, int]], RealNeighbors] | None = None
 
     def plan(self, spec: PlanSpec, work: Work) -> Outcome:
         """Say what a recipe would make and cost.
@@ -106,6 +109,42 @@ class Studio:
             {"label": prompt.label, "text": prompt.text, "captions": list(prompt.captions),
              "scene": json.loads(prompt.scene), "source": prompt.source} for prompt in turns
         ]})
+
+    def nearest(self, spec: NearestSpec, work: Work) -> Outcome:
+        """Find the real image that an image is most like, and leave it in a folder of the job.
+
+        Raises:
+            InputError: No such data set, image or data.
+            RunError: A file of the data set is damaged.
+        """
+        from pathlib import Path
+
+        from terrasynth.synthesis.core.files import write_file
+        from terrasynth.synthesis.core.images import decode, encode
+        from terrasynth.synthesis.ledger.directory import RunDirectory
+        from terrasynth.synthesis.ledger.one_attempt import read_attempt
+        from terrasynth.synthesis.studies.copies import RealNeighbors
+
+        run = RunDirectory.open(work.folder(spec.data_set))
+        blocks = run.blocks
+        labels = [folder.name for folder in layout.block_folders(run.root)]  # which a request cannot lead elsewhere
+        if spec.label not in labels or not blocks.exists(spec.label, spec.k // blocks.block_size):
+            raise InputError(f"data set {spec.data_set!r} has no attempt {spec.k} of {spec.label[:60]!r}; "
+                             f"{'its classes are ' + ', '.join(labels) if labels else 'nothing was drawn yet'}")
+        read = read_attempt(blocks, run.frozen.identity, spec.label, spec.k, ["image"])
+        image = decode(read["image"]["bytes"])
+        size = (image.shape[1], image.shape[0])
+        key = (spec.real, spec.split, size)
+        if self._neighbors is None or self._neighbors[0] != key:
+            self._neighbors = None  # before the next ones ask for memory
+            real = work.tools.pictures(Path(work.order.places.file(spec.real)), spec.split, None, size)
+            self._neighbors = key, RealNeighbors(real)
+        found = self._neighbors[1]
+        row, correlation, view = found.nearest(image)
+        write_file(draws_folder(work.order.runs, work.order.job) / "0.png", encode(found.real.images[row], "png"))
+        return Outcome(State.SUCCEEDED, {
+            "images": ["0.png"], "text": found.real.texts[row], "label": (found.real.labels or {row: ""})[row],
+            "correlation": correlation, "view": view, "among": len(found.real.images)})
 
     def _generator(self, spec: DrawSpec, work: Work) -> Generator:
         from terrasynth.synthesis.generators.finding import load_generator

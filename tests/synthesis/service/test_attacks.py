@@ -200,6 +200,7 @@ def test_paths_that_climb_lead_nowhere(settings, job_store, written, runs, path)
     {"kind": "export", "data_set": "tiny", "format": "coco", "out": "x", "options": {"path": "/etc/passwd"}},
     {"kind": "evaluate", "data_set": "tiny", "real": "/etc"},
     {"kind": "evaluate", "data_set": "tiny", "encoder": "/etc"},
+    {"kind": "nearest", "data_set": "tiny", "label": "beach", "k": 0, "real": "../up"},
     {"kind": "evaluate", "data_set": "tiny", "reference": "../../x"},
     {"kind": "push", "data_set": "tiny", "export": "../x", "repo": "me/x"},
     {"kind": "draw", "model": "/etc", "prompts": ["a"], "seeds": [1]},

@@ -2,19 +2,22 @@
 
 import shutil
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 import yaml
+from fastapi.testclient import TestClient
 from markupsafe import escape
 
 from terrasynth.prompts import load_expander
 from terrasynth.synthesis.recipe import Recipe
+from terrasynth.synthesis.service.app import create_app
 from terrasynth.synthesis.service.page import recipe_form
 from terrasynth.synthesis.service.page.markdown import card_html
 from terrasynth.synthesis.service.page.words import reading
 from terrasynth.synthesis.service.references import Places
-from terrasynth.synthesis.service.specs import LONG
+from terrasynth.synthesis.service.specs import LONG, SHORT
 from terrasynth.synthesis.service.states import State
 from terrasynth.synthesis.studies.review.looking import Review
 from tests.synthesis.helpers import decisions
@@ -229,6 +232,26 @@ def test_a_review_without_javascript(client, data_set):
     assert (said.reviewer, said.verdict, said.reason, said.blind) == ("ada", "reject", "blurred", True)
     client.post("/data-sets/tiny/review", data=form.with_("undo"), headers=HTML)
     assert Review(data_set).standing.verdicts.get(row, {}) == {}
+
+
+def test_the_nearest_real_image_is_beside_the_image(settings, data_set, job_store, tmp_path):
+    (tmp_path / "data" / "folder").mkdir(parents=True)
+    app = create_app(replace(settings, data=tmp_path / "data"), job_store)
+    with TestClient(app, base_url="http://127.0.0.1:8765") as client:
+        row = client.get("/v1/data-sets/tiny/rows").json()["rows"][0]
+        address = f"/data-sets/tiny/rows/{row['id']}"
+        assert 'name="real"' in client.get(address, headers=HTML).text
+        assert "has no such data" in client.post(address, data={"real": "../up"}, headers=HTML).text
+        looking = client.post(address, data={"real": "folder"}, headers=HTML)
+        (job,) = job_store.list()
+        assert (job.spec["label"], job.spec["k"], job.spec["split"]) == (row["label"], row["k"], "train")
+        assert f'data-follow="/v1/jobs/{job.id}/events"' in looking.text
+        job_store.finish(job_store.lease("w", 600, SHORT), State.SUCCEEDED, {
+            "text": "a <b> pier", "label": "harbor", "correlation": 0.75, "view": 0, "among": 27, "images": ["0.png"]})
+        shown = client.get(f"{address}?job={job.id}", headers=HTML).text
+        assert "a &lt;b&gt; pier" in shown
+        assert f"/v1/jobs/{job.id}/images/0" in shown
+        assert client.get(f"{address}?job={'0' * 26}", headers=HTML).status_code == 404
 
 
 def test_publish_makes_jobs_that_do_what_was_asked(client, data_set, job_store):

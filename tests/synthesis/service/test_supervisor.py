@@ -6,11 +6,14 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from terrasynth.synthesis import Recipe, run
 from terrasynth.synthesis.core.files import locked
+from terrasynth.synthesis.core.images import decode
+from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.service.places import draws_folder, export_folder, log_file
 from terrasynth.synthesis.service.specs import parse_spec
 from terrasynth.synthesis.service.states import State
@@ -104,6 +107,25 @@ def test_a_data_set_is_judged(job_store, runs, models):
     assert json.loads((runs / "coast" / "evaluation.json").read_text()).keys() == found.result["figures"].keys()
     printed = log_file(runs, judged).read_text().splitlines()
     assert found.result["lines"] == [line for line in printed if line in found.result["lines"]] != []
+
+
+def test_the_nearest_real_image_is_found_and_shown(job_store, runs):
+    with supervised(work_settings(runs, data=runs / "exports"), job_store):
+        job = submit(job_store, kind="run", data_set="coast", recipe=RECIPE)
+        assert wait_for(job_store, job).error is None
+        out = submit(job_store, kind="export", data_set="coast", format="imagefolder", out="folder")
+        assert wait_for(job_store, out).error is None
+        run = RunDirectory.open(runs / "coast")
+        wanted = run.blocks.read("forest", 0, ["text", "image"]).to_pylist()[1]
+        found = [wait_for(job_store, submit(job_store, kind="nearest", data_set="coast", real="folder", label=label,
+                                            k=k)) for label, k in (("forest", 1), ("../coast", 0), ("forest", 99))]
+    assert [each.state for each in found] == [State.SUCCEEDED, State.FAILED, State.FAILED]
+    assert (found[0].result["text"], found[0].result["among"]) == (wanted["text"], 27)
+    assert found[0].result["correlation"] == pytest.approx(1, abs=1e-3)
+    shown = (draws_folder(runs, found[0].id) / "0.png").read_bytes()
+    assert np.array_equal(decode(shown), decode(wanted["image"]["bytes"]))
+    assert found[1].error == "data set 'coast' has no attempt 0 of '../coast'; its classes are beach, forest, river"
+    assert found[2].error.startswith("data set 'coast' has no attempt 99 of 'forest'")
 
 
 def test_cancel_ends_between_blocks_and_retry_goes_on(job_store, work, runs):

@@ -177,7 +177,7 @@ document.addEventListener("click", (event) => {
 });
 large.addEventListener("keydown", (event) => {
   const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-  if (!step || !opened) return;
+  if (!step || !opened || event.target.matches("input, textarea, select")) return;
   const links = $$("a[data-large]"), here = links.findIndex((each) => each.href === opened.href);
   const next = links[here + step];
   if (next) { event.preventDefault(); open(next); }
