@@ -1,0 +1,81 @@
+"""Every shipped recipe is planned, with tiny stand-ins for models of the Hub; the small ones are run."""
+
+import json
+
+import pytest
+
+from terrasynth.prompts.expanders.endpoint import OpenAIExpander
+from terrasynth.synthesis import Recipe, plan, run
+from terrasynth.synthesis.recipe import SHIPPED
+from tests import tiny_pipelines
+from tests.prompts import chat_server
+from tests.prompts.asking_server import KEY
+from tests.synthesis.generators.test_generators_lora import save_lora
+from tests.tiny_pipelines import PIPELINES
+
+FAMILIES = {"sd15-lora": "sd", "openai": "sd", "sdxl": "sdxl", "pixart": "pixart"}
+CLASSES = ("beach", "forest")
+WORDS = {"beach": "beside a calm sea", "forest": "of green trees"}
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory):
+    root = tmp_path_factory.mktemp("bases")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiny_pipelines, "TEXT_LENGTH", 77)  # as that of the models that they stand for
+        return {family: PIPELINES[family](root / family) for family in set(FAMILIES.values())}
+
+
+@pytest.fixture
+def stand_ins(bases, models, tmp_path, monkeypatch):
+    """Overrides that put tiny models of the same kind in the place of those of the Hub, and make the run short."""
+    (tmp_path / "captions.jsonl").write_text("".join(
+        json.dumps({"label": label, "captions": [f"There is a {label} {WORDS[label]} .", f"It is a {label} ."]}) + "\n"
+        for label in CLASSES))
+
+    def overrides(name, server=None):
+        found = {"runtime.device": "cpu", "runtime.dtype": "float32", "runtime.offload": "none",
+                 "target": "{per_class: 1, max_attempts: 4}"}
+        found |= {"generator.steps": 1} if name not in ("demo", "captions") else {}
+        if name in FAMILIES:
+            found |= {"generator.model": bases[FAMILIES[name]], "generator.height": "null", "generator.width": "null"}
+        if name == "sd15-lora":
+            found["generator.lora"] = save_lora(bases["sd"], tmp_path / "lora")
+        if name == "captions":
+            found["prompts.path"] = tmp_path / "captions.jsonl"
+        if name == "openai":
+            found |= {"prompts.base_url": server.url, "prompts.cache": tmp_path / "answers", "prompts.model": "m"}
+        if Recipe.load(name).prompts.classes == "all":
+            found["prompts.classes"] = json.dumps(CLASSES)
+        for place, each in enumerate(Recipe.load(name).filters):
+            if getattr(each, "encoder", "").startswith("openai/"):
+                found[f"filters.{place}.encoder"] = models.encoder
+            if getattr(each, "calibrate_on", None):
+                found[f"filters.{place}.calibrate_on"] = 2
+        return [f"{key}={value}" for key, value in found.items()]
+
+    return overrides
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("NO_PROXY", "*")
+    with chat_server.serving() as running:
+        yield running
+
+
+def test_names_say_what_they_are_for():
+    assert {path.stem for path in SHIPPED.glob("*.yaml")} == {"demo", "captions", *FAMILIES}
+    assert OpenAIExpander.name == "openai"
+    assert all(path.read_text("utf-8").startswith("# ") for path in SHIPPED.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in SHIPPED.glob("*.yaml")))
+def test_a_shipped_recipe_can_be_planned_and_run(name, stand_ins, server, tmp_path):
+    recipe = Recipe.load(name, stand_ins(name, server))
+    planned = plan(recipe)
+    assert set(planned.prompts) == set(recipe.class_names)
+    result = run(recipe, tmp_path / "run")
+    assert result.drawn > 0
+    assert len(result.counts) == len(recipe.class_names)
