@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from terrasynth.eval.table import Table
+
 
 @dataclass(frozen=True)
 class ClassCount:
@@ -59,6 +61,15 @@ class RunResult:
         blocks = ", ".join(f"block {each.index} of {each.label} ({each.reasons[-1]})" for each in self.failed)
         return blocks and (f"{blocks} failed {len(self.failed[0].reasons)} times and was left out with the rest of its "
                            "class; run it again, with runtime.executor local to see more of it")
+
+    def _repr_html_(self) -> str:
+        rows = tuple((each.label, f"{each.accepted:,}", f"{each.target:,}", f"{each.attempted:,}")
+                     for each in self.counts)
+        state = "stopped before the targets were reached" if self.stopped else self.failure or f"{self.drawn:,} drawn"
+        where = {"data set": self.root, "card": self.root / "README.md", "report": self.root / "report" / "index.html",
+                 "images": f"{self.accepted:,} of {len(self.counts)} classes; {state}"}
+        return (Table.of_settings(where).html()
+                + Table(("class", "accepted", "target", "judged"), rows).html())
 
     def shortfall(self, max_attempts: int, look: str = "") -> str:
         """Which classes are short of their targets, and what helps, on one line; "" where none is.

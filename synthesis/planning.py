@@ -6,8 +6,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
+from terrasynth.eval.table import Table
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.files import free_bytes
 from terrasynth.synthesis.core.images import encode_all
@@ -57,15 +59,25 @@ class Plan:
 
     def lines(self) -> list[str]:
         """The plan for people, without notes and prompts; a line each."""
+        return [f"{name:<15} {value}" for name, value in self.said().items()]
+
+    def said(self) -> dict[str, str]:
+        """The plan in words, without notes and prompts."""
         least, most = (size / 2**20 for size in self.bytes)
-        return [
-            f"identity        {self.identity}",
-            f"computed on     {self.runtime.device}, {self.runtime.dtype}, micro-batches of {self.runtime.micro_batch}",
-            f"there already   {self.present} images",
-            f"to be drawn     {self.at_least} to {self.at_most} images of {len(self.prompts)} classes",
-            "time            {:.0f} to {:.0f} s at {:.2f} s an image".format(*self.seconds, self.seconds_per_picture),
-            f"disk            {least:.1f} to {most:.1f} MiB, {self.free_bytes / 2**20:.0f} MiB free",
-        ]
+        return {
+            "identity": self.identity,
+            "computed on": f"{self.runtime.device}, {self.runtime.dtype}, micro-batches of {self.runtime.micro_batch}",
+            "there already": f"{self.present} images",
+            "to be drawn": f"{self.at_least} to {self.at_most} images of {len(self.prompts)} classes",
+            "time": "{:.0f} to {:.0f} s at {:.2f} s an image".format(*self.seconds, self.seconds_per_picture),
+            "disk": f"{least:.1f} to {most:.1f} MiB, {self.free_bytes / 2**20:.0f} MiB free",
+        }
+
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<p>note: {escape(note)}</p>" for note in self.notes)
+        prompts = Table(("class", "first prompts"), tuple((label, " / ".join(texts))
+                                                          for label, texts in self.prompts.items()))
+        return Table.of_settings(self.said()).html() + notes + prompts.html()
 
 
 def plan(recipe: Recipe, out: str | Path | None = None) -> Plan:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
@@ -317,6 +319,10 @@ class Recipe(_Settings):
         if not tree["target"]["kept"]:
             del tree["target"]["kept"]
         return tree
+
+    def _repr_html_(self) -> str:
+        tree = self.model_dump(exclude_none=True, exclude_unset=True)
+        return f"<pre>{escape(yaml.safe_dump(tree, sort_keys=False))}</pre>"
 
     @property
     def class_names(self) -> list[str] | None:

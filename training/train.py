@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from terrasynth.training.data import PairSet
+    from terrasynth.training.data.reading import DataSource
     from terrasynth.training.data.views import Pictures
     from terrasynth.training.running.loop import Outcome, Task
     from terrasynth.training.running.settings import LoopSettings
@@ -41,7 +42,7 @@ KNOWING = (*READING, "scene")  # and that know classes: what they met is written
 LEARN_CLASSES = ("scene", "chain")
 
 
-def run_preset(preset: str, data: str | Path | Sequence[str | Path], out: Path, minutes: float | None = None,
+def run_preset(preset: str, data: DataSource | Sequence[DataSource], out: Path, minutes: float | None = None,
                resume: bool = True, overrides: Mapping[str, Any] | None = None, base: str | None = None,
                teacher: str | None = None) -> Training:
     """Train what a preset names and write it to `out`; the same call resumes.
@@ -69,7 +70,8 @@ def run_preset(preset: str, data: str | Path | Sequence[str | Path], out: Path, 
     report_skipped(pairs)
     check_classes(preset, chosen.family, pairs)
     caption = caption_of(text for pair in pairs.split("train") for text in pair.captions)
-    sources = tuple(map(str, [data] if isinstance(data, str | Path) else data))
+    given = data if isinstance(data, list | tuple) else [data]
+    sources = tuple(str(each) if isinstance(each, str | Path) else "DATA" for each in given)
 
     def trained(name: str, of: Preset, folder: Path, outcome: Outcome) -> TrainedModel:
         base = of.needs[BASE] if of.family in FROM_A_BASE else ""

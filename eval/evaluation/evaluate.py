@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from terrasynth.eval.evaluation.figures import (
 from terrasynth.eval.evaluation.judged import Judged, check_pictures, judge
 from terrasynth.eval.evaluation.realism import CodedImages, RealismFigures, realism_figures
 from terrasynth.eval.evaluation.record import Evaluation
+from terrasynth.eval.images import as_images
 from terrasynth.eval.metrics.diversity import mean_distance_within, mean_pairwise_distance, vendi_score
 from terrasynth.eval.metrics.figure import bootstrap_mean, derangement, per_class_accuracy, share_of
 from terrasynth.eval.metrics.floors import as_many_real
@@ -31,13 +32,17 @@ from terrasynth.eval.metrics.inception_score import inception_score, inception_s
 from terrasynth.eval.metrics.retrieval import Retrieval, measure_retrieval
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from terrasynth.eval.models.classifiers import SceneClassifier
     from terrasynth.eval.models.dual_encoders import Encoder, PictureEncoder
 
+    Images: TypeAlias = NDArray[np.uint8] | Iterable[Image.Image | NDArray[np.uint8]]
+
 
 def evaluate(
-    images: NDArray[np.uint8], texts: Sequence[str], labels: Sequence[str], *, encoder: Encoder,
-    classifier: SceneClassifier, reference_images: NDArray[np.uint8] | None = None,
+    images: Images, texts: Sequence[str], labels: Sequence[str], *, encoder: Encoder,
+    classifier: SceneClassifier, reference_images: Images | None = None,
     reference_texts: Sequence[str] | None = None, reference_labels: Sequence[str] | None = None,
     reference_statistics: FeatureStatistics | None = None, reference_floor: FrechetFloor | None = None,
     picture_encoders: Sequence[PictureEncoder] = (), coded: CodedImages | None = None, seed: int = 0,
@@ -50,12 +55,12 @@ def evaluate(
     extrapolation), in no other figure.
 
     Args:
-        images: `uint8` (N, H, W, 3).
+        images: `uint8` (N, H, W, 3), or PIL images of one size, such as a column of `datasets`.
         texts: The text of each image.
         labels: The class of each image, as the classifier names them.
         encoder: Gives alignment, retrieval and CMMD.
         classifier: Gives recognition, inception score, and the features of Frechet distance, KID and coverage.
-        reference_images: Real images `uint8` (M, H, W, 3), M >= 4; without them there are no distances.
+        reference_images: Real images in the same way, at least 4; without them there are no distances.
         reference_texts: A caption of each, for the ceilings of alignment and retrieval.
         reference_labels: The class of each, for the ceiling of the recognition.
         reference_statistics: In place of reference images: statistics of the classifier's features of such, which
@@ -79,6 +84,8 @@ def evaluate(
         >>> found.n, round(found.scene.chance, 3), found.frechet
         (2, 0.048, None)
     """
+    images = as_images(images)
+    reference_images = None if reference_images is None else as_images(reference_images)
     check_pictures("images", images, texts, labels, classifier.labels)
     if reference_images is not None:
         check_pictures("reference images", reference_images, reference_texts, reference_labels, classifier.labels)

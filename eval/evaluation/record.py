@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import TYPE_CHECKING
 
 from terrasynth.eval.evaluation.figures import (
@@ -345,6 +346,12 @@ class Evaluation:
     def lines(self) -> list[str]:
         """The figures for people, a line each; what was not measured comes last, with the reason."""
         return [row.line() for row in rows_of(self)]
+
+    def _repr_html_(self) -> str:
+        rows = rows_of(self)
+        notes = "".join(f"<li>{escape(note)}</li>" for note in notes_of(rows))
+        table = figures_table(rows).html().replace("<small>", "<br><small>")
+        return f"{table}<p>Seed {self.seed}.</p><ul>{notes}</ul>"
 
     def table(self) -> str:
         """The same as a Markdown table, a row each."""

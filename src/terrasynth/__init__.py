@@ -10,26 +10,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from terrasynth.synthesis.export.exporting import export
+    from terrasynth.api import evaluate, export, push, train, verify
     from terrasynth.synthesis.generators.finding import load_generator
-    from terrasynth.synthesis.hub.pushing import push
     from terrasynth.synthesis.ledger.directory import RunDirectory
     from terrasynth.synthesis.pipeline import run
     from terrasynth.synthesis.planning import plan
     from terrasynth.synthesis.recipe import Recipe
-    from terrasynth.synthesis.verify.verifying import verify
 
-__all__ = ["Recipe", "RunDirectory", "export", "load_generator", "plan", "push", "run", "verify"]
+__all__ = ["Recipe", "RunDirectory", "evaluate", "export", "load_generator", "plan", "push", "run", "train", "verify"]
 
 _PLACES = {
-    "Recipe": "recipe",
-    "RunDirectory": "ledger.directory",
-    "export": "export.exporting",
-    "load_generator": "generators.finding",
-    "plan": "planning",
-    "push": "hub.pushing",
-    "run": "pipeline",
-    "verify": "verify.verifying",
+    "Recipe": "synthesis.recipe",
+    "RunDirectory": "synthesis.ledger.directory",
+    "evaluate": "api",
+    "export": "api",
+    "load_generator": "synthesis.generators.finding",
+    "plan": "synthesis.planning",
+    "push": "api",
+    "run": "synthesis.pipeline",
+    "train": "api",
+    "verify": "api",
 }
 
 
@@ -37,4 +37,4 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562: whatever the name 
     """Import a public name when it is first used: `import terrasynth` stays cheap."""
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"terrasynth.synthesis.{_PLACES[name]}"), name)
+    return getattr(import_module(f"terrasynth.{_PLACES[name]}"), name)

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from terrasynth.eval.table import Table
 from terrasynth.synthesis.cards.licence_sources import save_licence
 from terrasynth.synthesis.cards.licences import Licence, Statement
 from terrasynth.synthesis.core.drawn_texts import RULE
@@ -46,6 +47,13 @@ class Exported:
     changed: bool
     licence: Licence
     notes: Sequence[str] = ()
+
+    def _repr_html_(self) -> str:
+        found = {"folder": self.folder, **{f"rows of {split}": f"{count:,}" for split, count in self.rows.items()},
+                 **{f"left out, {reason}": f"{count:,}" for reason, count in self.left_out.items()},
+                 "licence": self.licence.licence_name or self.licence.licence or f"not stated: {self.licence.missing}",
+                 **{f"note {number}": note for number, note in enumerate(self.notes, 1)}}
+        return Table.of_settings(found).html()
 
 
 def export(

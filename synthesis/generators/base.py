@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from terrasynth.eval.images import images_html
 from terrasynth.synthesis.generators.autoencoders import Autoencoder
 from terrasynth.synthesis.generators.conditions.caption import CAPTION_ALONE, Conditioning
 from terrasynth.synthesis.generators.lora import Lora
@@ -33,6 +34,11 @@ class Drawn:
 
     pictures: NDArray[np.uint8]
     withheld: tuple[int, ...] = ()
+
+    def _repr_html_(self) -> str:
+        texts = ["withheld by the safety checker" if number in self.withheld else ""
+                 for number in range(len(self.pictures))]
+        return images_html(self.pictures, texts)
 
 
 class Generator(Protocol):

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from terrasynth.eval.table import Table
 from terrasynth.prompts.addresses import shown
 from terrasynth.synthesis.cards.licences import Licence, Statement
 from terrasynth.synthesis.core.errors import InputError, RunError, one_line
@@ -84,6 +85,15 @@ class PushResult:
     commit: str = ""
     compared: int = 0
     what: str = ""
+
+    def _repr_html_(self) -> str:
+        plan = self.plan
+        found = {"data set": self.url, "rows": f"{plan.rows:,}", "sent" if self.commit else "to send":
+                 f"{len(plan.send)} files, {size_text(plan.bytes)}", "there already": f"{len(plan.keep)} files",
+                 "to remove" if not self.commit else "removed": f"{len(plan.remove)} files",
+                 "licence": plan.licence.licence_name or plan.licence.licence, "commit": self.commit or "none",
+                 **{f"note {number}": note for number, note in enumerate(plan.notes, 1)}}
+        return Table.of_settings(found).html()
 
 
 @dataclass(frozen=True)

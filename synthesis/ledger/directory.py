@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from terrasynth.synthesis.ledger.attempts import Attempts
     from terrasynth.synthesis.ledger.pictures import RunPictures
     from terrasynth.synthesis.recipe import Recipe
+
+SHOWN = 12
+"""Images that a notebook shows."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,13 @@ class RunDirectory:
         from terrasynth.synthesis.ledger.pictures import RunPictures
 
         return RunPictures.read(self.root, limit)
+
+    def _repr_html_(self) -> str:
+        from terrasynth.eval.images import images_html
+
+        shown = self.pictures(SHOWN)
+        texts = [f"{label}: {text}" for label, text in zip(shown.labels, shown.texts, strict=True)]
+        return f"<p>{escape(str(self.root))}, identity {self.identity}</p>{images_html(shown.images, texts)}"
 
     def shards(self) -> list[Path]:
         """The shards of the data set, in order.

@@ -117,8 +117,22 @@ def read_hub(source: Source) -> Iterator[Row]:
     yield from _tables(loaded, source.place, Root(downloads, [Path(HF_HUB_CACHE)]), source)
 
 
+def read_table(source: Source) -> Iterator[Row]:
+    """The rows of `source.table`; whoever holds it has let `datasets` open its files, wherever they lie.
+
+    Raises:
+        InputError: It is a stream, or a column is missing.
+    """
+    from datasets import Dataset, DatasetDict
+
+    if not isinstance(source.table, Dataset | DatasetDict):
+        raise InputError(f"data of type {type(source.table).__name__} cannot be read; give a folder, a Hub id, or a "
+                         "Dataset or DatasetDict of datasets")
+    yield from _tables(source.table, source.place, Root(Path(Path.cwd().anchor)), source)
+
+
 def _tables(loaded: Any, name: str, root: Root, source: Source) -> Iterator[Row]:  # noqa: ANN401 - Dataset or DatasetDict
-    parts = loaded if isinstance(loaded, dict) else {str(loaded.split or "train"): loaded}
+    parts = loaded if isinstance(loaded, dict) else {str(loaded.split or "train").partition("[")[0]: loaded}
     for split, part in parts.items():
         yield from _rows(part.with_format(None), str(split), name, root, source)
 

@@ -34,6 +34,8 @@ def rows_of(source: Source, notes: list[str]) -> tuple[str, Iterator[Row]]:
     Raises:
         InputError: It does not exist, or has none of the known layouts.
     """
+    if source.table is not None:
+        return source.place, hub.read_table(source)
     path = Path(source.place)
     try:
         if path.is_dir():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from PIL import Image
 
@@ -15,10 +16,15 @@ from terrasynth.training.data.rows import Row, captions_of, gsd_of, label_of, sp
 from terrasynth.training.data.settings import Source, sources_of
 from terrasynth.training.errors import InputError
 
+if TYPE_CHECKING:
+    from terrasynth.training.data.settings import Table
+
+    DataSource: TypeAlias = str | Path | Table
+
 NO_FILE, EMPTY = "the image file does not exist", "no caption"
 
 
-def read_pairs(source: str | Path | Sequence[str | Path], columns: Mapping[str, str | None] | None = None) -> PairSet:
+def read_pairs(source: DataSource | Sequence[DataSource], columns: Mapping[str, str | None] | None = None) -> PairSet:
     """Read image-caption data.
 
     Images are not opened. Of several sources, classes that the open ontology knows under several names get one name,
@@ -27,7 +33,8 @@ def read_pairs(source: str | Path | Sequence[str | Path], columns: Mapping[str, 
     Args:
         source: One data set or several: a folder with `pairs.jsonl`, captions in JSON (Karpathy-style, LEVIR-CC,
             NWPU-Captions), an imagefolder with `metadata.jsonl`, `.csv` or `.parquet`, Parquet files, WebDataset tar
-            files or what `save_to_disk` leaves; one such file; a Hub id; or a data YAML (docs/data.md).
+            files or what `save_to_disk` leaves; one such file; a Hub id; a data YAML (docs/data.md); or a `Dataset` or
+            `DatasetDict` of `datasets`.
         columns: Role -> column: which one is the `image`, the `captions`, the `label`, the `gsd`; None says that there
             is none.
 
@@ -45,7 +52,7 @@ def read_pairs(source: str | Path | Sequence[str | Path], columns: Mapping[str, 
         ...
         terrasynth.training.errors.InputError: data 'no/../such/folder' does not exist; give a folder, ...
     """
-    named = [source] if isinstance(source, str | Path) else list(source)
+    named = list(source) if isinstance(source, list | tuple) else [source]
     sources = [found for one in named for found in sources_of(one, columns or {})]
     if not sources:
         raise InputError("no data is named; give a folder, a file or a Hub id")
@@ -68,7 +75,7 @@ def _joined(sources: Sequence[Source]) -> PairSet:
     """Several data sets as one."""
     places = [str(Path(source.place).resolve()) if Path(source.place).exists() else source.place for source in sources]
     for place, source in zip(places, sources, strict=True):
-        if places.count(place) > 1:
+        if source.table is None and places.count(place) > 1:
             raise InputError(f"data {source.place!r} is named twice; name it once")
     parts = []
     for source in sources:

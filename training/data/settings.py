@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -14,6 +14,11 @@ from terrasynth.training.data.image_rules import ImageRule
 from terrasynth.training.data.rows import Columns
 from terrasynth.training.data.text_files import parse_yaml, read_text
 from terrasynth.training.errors import InputError
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+    Table: TypeAlias = Dataset | DatasetDict
 
 SUFFIXES = (".yaml", ".yml")
 UNSTATED = ImageRule()
@@ -66,6 +71,7 @@ class Source:
         config: Configuration of a data set that has several; None for its only or default one.
         folders: Further folders that images may lie in.
         gsd: Ground sampling distance in meters per pixel of rows that name none; None for unknown.
+        table: The data itself, where it is an object of `datasets`; None where it has to be read.
     """
 
     place: str
@@ -75,18 +81,22 @@ class Source:
     folders: Sequence[Path] = ()
     rule: ImageRule = UNSTATED
     gsd: float | None = None
+    table: Table | None = field(default=None, repr=False, compare=False)
 
 
-def sources_of(source: str | Path, columns: Columns) -> list[Source]:
+def sources_of(source: str | Path | Table, columns: Columns) -> list[Source]:
     """The data sets that a user names: a place, or a data YAML, which holds one description or a list of them.
 
     Args:
-        source: Folder, file, Hub id, or the path of a YAML file.
+        source: Folder, file, Hub id, the path of a YAML file, or an object of `datasets`.
         columns: Role -> column, for what is no YAML file.
 
     Raises:
         InputError: The YAML file is wrong.
     """
+    if not isinstance(source, str | Path):
+        info = getattr(source, "info", None)  # a `DatasetDict` has none
+        return [Source(getattr(info, "dataset_name", None) or "data", columns, {}, table=source)]
     path = Path(source)
     if path.suffix not in SUFFIXES or not path.is_file():
         return [Source(str(source), columns, {})]
