@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from terrasynth.eval.table import Table
 from terrasynth.synthesis.core import layout
+from terrasynth.synthesis.core.caches import find_caches, said
 from terrasynth.synthesis.core.files import free_bytes
 from terrasynth.synthesis.core.images import encode_all
 from terrasynth.synthesis.execution.job import Job
 from terrasynth.synthesis.generators.runtime import Runtime
 from terrasynth.synthesis.recipe import Recipe
+
+if TYPE_CHECKING:
+    from terrasynth.prompts.language_models.prices import Forecast
 
 SHOWN_PROMPTS = 3
 
@@ -34,6 +40,8 @@ class Plan:
         bytes_per_picture: Measured: one stored image.
         free_bytes: Free on the disk of the run directory.
         notes: What a user should know before the first image, a sentence each.
+        api: What prompts of an endpoint will cost, in words; "" where the expander asks none.
+        caches: How large the user's caches are, in words.
     """
 
     identity: str
@@ -46,6 +54,8 @@ class Plan:
     free_bytes: int
     runtime: Runtime
     notes: tuple[str, ...] = ()
+    api: str = ""
+    caches: str = ""
 
     @property
     def seconds(self) -> tuple[float, float]:
@@ -71,6 +81,8 @@ class Plan:
             "to be drawn": f"{self.at_least} to {self.at_most} images of {len(self.prompts)} classes",
             "time": "{:.0f} to {:.0f} s at {:.2f} s an image".format(*self.seconds, self.seconds_per_picture),
             "disk": f"{least:.1f} to {most:.1f} MiB, {self.free_bytes / 2**20:.0f} MiB free",
+            **({"API prompts": self.api} if self.api else {}),
+            "caches": f"{self.caches}; `terrasynth cache` clears them",
         }
 
     def _repr_html_(self) -> str:
@@ -102,11 +114,12 @@ def plan(recipe: Recipe, out: str | Path | None = None) -> Plan:
         with job.runtime.threads_set():
             seconds, size = _warm_up(job)
         missing = [_missing(job, label) for label in job.classes]
+        prompts = {
+            label: tuple(prompt.text for prompt in job.prompts(label, 0, SHOWN_PROMPTS)) for label in job.classes
+        }
         return Plan(
             identity=job.identity.hash,
-            prompts={
-                label: tuple(prompt.text for prompt in job.prompts(label, 0, SHOWN_PROMPTS)) for label in job.classes
-            },
+            prompts=prompts,
             present=sum(present for present, _, _ in missing),
             at_least=sum(least for _, least, _ in missing),
             at_most=sum(most for _, _, most in missing),
@@ -115,7 +128,29 @@ def plan(recipe: Recipe, out: str | Path | None = None) -> Plan:
             free_bytes=free_bytes(job.root),
             runtime=job.runtime,
             notes=tuple(line for one in job.unread for line in one.lines()),
+            api=_forecast(job),
+            caches=said(find_caches()),
         )
+
+
+def _forecast(job: Job) -> str:
+    """What prompts that are still to be asked for will cost, after the first ones of each class were asked for."""
+    from terrasynth.prompts.checks.checked import CheckedExpander
+
+    expander, candidates = job.expander, 1.0
+    if isinstance(expander, CheckedExpander):  # as many more as it drops
+        seen = sum(expander.seen(label, job.recipe.seed, SHOWN_PROMPTS) for label in job.classes)
+        candidates, expander = seen / (SHOWN_PROMPTS * len(job.classes)), expander.inner
+    forecast = getattr(expander, "forecast", None)
+    if forecast is None:
+        return ""
+    size, most, least = job.blocks.block_size, {}, {}
+    for label in job.classes:
+        wanted, attempts, _ = job.target_of(label)
+        for counts, number in ((least, min(wanted, attempts)), (most, attempts if wanted else 0)):
+            counts[label] = math.ceil(-(-number // size) * size * candidates)  # blocks are whole
+    found: Forecast = forecast(job.recipe.seed, least, most)
+    return found.text()
 
 
 def _warm_up(job: Job) -> tuple[float, int]:

@@ -26,7 +26,8 @@ class CheckedExpander:
     nothing had been said before. In memory stay one byte a candidate, eight a prompt, and what duplicates are found by.
 
     Attributes:
-        costly: The other expander's, False where it does not say.
+        inner: The other expander.
+        costly: What that says, False where it does not say.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class CheckedExpander:
         self.name = inner.name
         self.classes = inner.classes
         self.costly = bool(getattr(inner, "costly", False))
-        self._inner = inner
+        self.inner = inner
         self._settings = settings
         self._judge = Judge(settings, inner.classes, count_tokens)
         self._streams: dict[tuple[str, int], Candidates] = {}
@@ -61,7 +62,7 @@ class CheckedExpander:
             checks["near"] = settings.near
         if settings.balance is not None:
             checks["balance"] = {"t": settings.balance, "pool": POOL}
-        return self._inner.identity() | ({"checks": {"revision": REVISION, **checks}} if checks else {})
+        return self.inner.identity() | ({"checks": {"revision": REVISION, **checks}} if checks else {})
 
     def expand(self, label: str, seed: int, start: int, count: int) -> list[Prompt]:
         """See `Expander.expand`.
@@ -86,7 +87,7 @@ class CheckedExpander:
         counts: Counter[str] = Counter()
         for stream in self._of(label, seed):
             counts.update(stream.drops(attempts))
-        inner_drops = getattr(self._inner, "drops", None)
+        inner_drops = getattr(self.inner, "drops", None)
         if callable(inner_drops):
             counts.update(inner_drops(label))
         return dict(counts)
@@ -109,5 +110,5 @@ class CheckedExpander:
             if self._judge.unchecked(label) and not self._of(label, None):
                 log.warning("class %r is none of profile %r: that prompts name it is not checked; switch it off with "
                             "keep_class: false", label, self._settings.profile)
-            self._streams[label, seed] = Candidates(self._inner, label, seed, self._judge, self._settings)
+            self._streams[label, seed] = Candidates(self.inner, label, seed, self._judge, self._settings)
         return self._streams[label, seed]

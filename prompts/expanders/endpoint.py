@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -13,11 +12,12 @@ from typing import Any, NamedTuple
 
 from terrasynth.prompts.addresses import is_secret
 from terrasynth.prompts.errors import InputError
-from terrasynth.prompts.language_models.answer_cache import AnswerCache
+from terrasynth.prompts.language_models.answer_cache import AnswerCache, default_folder
 from terrasynth.prompts.language_models.answer_json import READING, captions_in
-from terrasynth.prompts.language_models.chat import DEFAULT_KEY, Backoff, Chat
+from terrasynth.prompts.language_models.chat import DEFAULT_KEY, DEFAULT_URL, Backoff, Chat
+from terrasynth.prompts.language_models.prices import Forecast, Price, mean_usage, price_of
 from terrasynth.prompts.language_models.request import WORDS, CaptionRequests, number
-from terrasynth.prompts.language_models.spending import Spending, usage_of, worst_case
+from terrasynth.prompts.language_models.spending import Spending, Usage, usage_of, worst_case
 from terrasynth.prompts.scenes.draws import Draws
 from terrasynth.prompts.types import Prompt, check_request
 
@@ -133,6 +133,7 @@ class OpenAIExpander:
             raise InputError(f"option request {request!r} of the openai expander leaves no limit of tokens; keep one")
         self._max_tokens = max(limits)
         self._cache = AnswerCache(_folder(cache), "chat")
+        self._price = None if price_in is None or price_out is None else Price(price_in, price_out, "as set")
         self._spending = _spending(self._cache, token_budget, cost_budget, price_in, price_out)
         self._group = lru_cache(GROUPS_IN_MEMORY)(self._make)
         self._seen: set[tuple[str, int, int]] = set()
@@ -167,6 +168,29 @@ class OpenAIExpander:
         """Answers of a class seen so far, refused ones included."""
         groups = sum(one == label for one, _, _ in self._seen)
         return groups * self._per_request + sum(self.drops(label).values())
+
+    def forecast(self, seed: int, least: Mapping[str, int], most: Mapping[str, int]) -> Forecast:
+        """What the first prompts of each class will cost; asks for nothing.
+
+        Args:
+            seed: As of `expand`.
+            least: Prompts of each class, at the least.
+            most: At the most.
+        """
+        used, unpaid = list[Usage](), []
+        for wanted in (least, most):
+            missing = 0
+            for label, count in wanted.items():
+                for group in range(-(-count // self._per_request)):
+                    request, _ = self._request(label, seed, group, 0, self._per_request)
+                    missing += not self._cache.path(request).is_file()
+            unpaid.append(missing)
+        for label in most:
+            request, _ = self._request(label, seed, 0, 0, self._per_request)
+            if (known := usage_of((self._cache.read(request) or {}).get("usage"))) is not None:
+                used.append(known)
+        price = self._price or (price_of(self._model) if self._chat.endpoint == DEFAULT_URL else None)
+        return Forecast(*unpaid, mean_usage(used), len(used), f"{self._model} at {self._chat.endpoint}", price)
 
     def _checked_fields(
         self, temperature: float | None, max_tokens: int, request: Mapping[str, Any] | None
@@ -225,6 +249,17 @@ class OpenAIExpander:
 
     def _answer(self, label: str, seed: int, group: int, attempt: int, count: int) -> Mapping[str, Any]:
         """The record of a request, from the cache or paid for."""
+        request, body = self._request(label, seed, group, attempt, count)
+        record = self._cache.read(request)
+        if record is not None:
+            return record
+        with self._cache.locked(request):  # another process may have paid for it in the meantime
+            return self._cache.read(request) or self._pay(request, body)
+
+    def _request(
+        self, label: str, seed: int, group: int, attempt: int, count: int
+    ) -> tuple[dict[str, object], dict[str, Any]]:
+        """What decides an answer, and what is sent."""
         places = range(group * self._per_request, group * self._per_request + count)
         draws = [Draws(self.name, label, seed, k, attempt) for k in places]
         body = {
@@ -237,11 +272,7 @@ class OpenAIExpander:
         body = {name: value for name, value in body.items() if value is not None}
         request = {"endpoint": self._chat.endpoint, "body": body, "class": label, "seed": seed, "group": group,
                    "try": attempt}
-        record = self._cache.read(request)
-        if record is not None:
-            return record
-        with self._cache.locked(request):  # another process may have paid for it in the meantime
-            return self._cache.read(request) or self._pay(request, body)
+        return request, body
 
     def _pay(self, request: Mapping[str, object], body: Mapping[str, Any]) -> Mapping[str, Any]:
         if not self._announced:
@@ -294,8 +325,7 @@ def _is_json(value: object) -> bool:
 
 def _folder(cache: object) -> Path:
     if cache is None:
-        home = os.environ.get("XDG_CACHE_HOME")
-        return (Path(home) if home else Path.home() / ".cache") / "terrasynth" / "answers"
+        return default_folder()
     if not isinstance(cache, str | Path) or not str(cache):
         raise InputError(f"option cache {cache!r} of the openai expander must be a folder")
     return Path(cache).expanduser()

@@ -17,6 +17,12 @@ from terrasynth.prompts.errors import InputError
 LOCKS = 256
 
 
+def default_folder() -> Path:
+    """`$XDG_CACHE_HOME/terrasynth/answers`, where that is not set under `~/.cache`."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "terrasynth" / "answers"
+
+
 class AnswerCache:
     """A folder of answers, each under the hash of what was asked.
 

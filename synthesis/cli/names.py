@@ -100,12 +100,19 @@ def _filters() -> Sequence[str]:
     return list(FILTERS)
 
 
+def _caches() -> dict[str, str]:
+    from terrasynth.synthesis.core.caches import KINDS
+
+    return {kind.name: kind.holds for kind in KINDS}
+
+
 def _presets() -> dict[str, str]:
     from terrasynth.training.presets import presets
 
     return presets()
 
 
+CACHES = Names("Caches", lambda: list(_caches()), about=_caches)
 RECIPES = Names("Shipped recipes", _yaml_files("synthesis/recipes"), or_file=True)
 PRESETS = Names("Presets", _yaml_files("training/presets"), or_file=True, about=_presets)
 EXPANDERS = Names("Expanders", Plugins("terrasynth.expanders", "expander", InputError).names)

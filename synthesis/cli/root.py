@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import click
 
+from terrasynth.synthesis.cli.cache import cache
 from terrasynth.synthesis.cli.errors import FAILED, ending
 from terrasynth.synthesis.cli.evaluate import eval_group
 from terrasynth.synthesis.cli.expand import expand
@@ -38,7 +39,7 @@ def cli() -> None:
     """
 
 for command in (models, expand, generate, plan, run, export, push, verify, train, eval_group, review, serve, worker,
-                jobs, work):
+                jobs, cache, work):
     cli.add_command(command)
 
 
