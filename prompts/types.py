@@ -94,7 +94,7 @@ def check_request(expander: Expander, label: str, start: int, count: int) -> Non
     if label not in expander.classes:
         raise InputError(
             f"class {label!r} is unknown to the {expander.name} expander{nearest(label, expander.classes)}; "
-            f"it has {', '.join(expander.classes)}"
+            f"`terrasynth init` makes a recipe for classes of your own; it has {', '.join(expander.classes)}"
         )
     if start < 0 or count < 0:
         raise ValueError(f"start {start} and count {count} must be 0 or more")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import chain, compress
 from math import gcd
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from terrasynth.prompts.scenes.drawer import Phrases, SceneDrawer, Scenes, blank
 from terrasynth.prompts.scenes.draws import below, random_words
 from terrasynth.prompts.scenes.entailment import DrawnPrompt
 from terrasynth.prompts.scenes.ontology import PROFILES, Ontology, content_hash, load_ontology, load_sentences
+from terrasynth.prompts.scenes.own_ontology import BASE, read_ontology
 from terrasynth.prompts.scenes.paraphrases import Paraphrases
 from terrasynth.prompts.scenes.scene import as_json
 from terrasynth.prompts.scenes.sentences import Layout, Template, TemplateVariant, capital
@@ -43,42 +45,64 @@ class GrammarExpander:
 
     name = "grammar"
 
-    def __init__(self, profile: str = "ucm") -> None:
-        """Load the ontology of a profile.
+    def __init__(self, profile: str | None = None, ontology: str | Path | None = None) -> None:
+        """Load the ontology of a profile, or a user's own.
 
         Args:
             profile: Whose vocabulary is spoken; `ucm` for models trained on UCM-Captions, `open` for models that know
-                any word.
+                any word; None for `ucm`, or `open` where there is an ontology.
+            ontology: A YAML file with classes of the user's own (docs/own-classes.md); its words and sentences are
+                those of the profile `open`.
 
         Raises:
-            InputError: The profile is unknown.
+            InputError: The profile is unknown, or the file is wrong.
         """
+        if profile is None:
+            profile = "ucm" if ontology is None else BASE
         if profile not in PROFILES:
             raise InputError(
                 f"profile {profile!r} is unknown to the grammar expander{nearest(str(profile), PROFILES)}; "
                 f"it has {', '.join(PROFILES)}"
             )
+        if ontology is not None and profile != BASE:
+            raise InputError(f"profile {profile!r} has sentences for its own classes alone; with an ontology of yours "
+                             f"leave the profile out, or set it to {BASE}")
         self.profile = profile
-        self._ontology = load_ontology(profile)
+        own = None if ontology is None else read_ontology(ontology)
+        self._own_hash = None if own is None else own.hash
+        self._ontology = load_ontology(profile) if own is None else own.ontology
         self.classes = tuple(self._ontology.classes)
         self._grammars: dict[str, ClassGrammar] = {}
+        if own is not None:
+            self._check(str(ontology))
 
     def identity(self) -> dict[str, object]:
-        """Expander, revision of the code, profile and hash of its YAML."""
+        """Expander, revision of the code, profile and hash of its YAML, and of the user's ontology if there is one."""
+        own = {} if self._own_hash is None else {"own_ontology": self._own_hash}
         return {"expander": self.name, "revision": REVISION, "profile": self.profile,
-                "ontology": content_hash(self.profile)}
+                "ontology": content_hash(self.profile), **own}
 
     def expand(self, label: str, seed: int, start: int, count: int) -> list[Prompt]:
         """See `Expander.expand`; `Prompt.scene` is a `prompts.scenes.scene.Scene` as JSON."""
         check_request(self, label, start, count)
+        grammar, key, prompts = self._grammar(label), (self.name, self.profile, label, seed), []
+        for first in range(start, start + count, AT_ONCE):
+            prompts += grammar.prompts(key, first, min(AT_ONCE, start + count - first))
+        return prompts
+
+    def _grammar(self, label: str) -> ClassGrammar:
         if label not in self._grammars:
             sentences = load_sentences(self.profile)
             shared = {length: sentences[length] for length in (SHORT, DENSE) if length in sentences}
             self._grammars[label] = ClassGrammar(label, self._ontology, shared or {DENSE: sentences[label]})
-        grammar, key, prompts = self._grammars[label], (self.name, self.profile, label, seed), []
-        for first in range(start, start + count, AT_ONCE):
-            prompts += grammar.prompts(key, first, min(AT_ONCE, start + count - first))
-        return prompts
+        return self._grammars[label]
+
+    def _check(self, file: str) -> None:
+        for label in self.classes:
+            try:
+                self._grammar(label)
+            except ValueError as error:  # a resolution that no sensor has
+                raise InputError(f"{Path(file).name}: {label}: {error}") from error
 
 
 class _Group(NamedTuple):

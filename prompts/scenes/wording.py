@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.scenes.ontology import PROFILES, Ontology, load_ontology
 
 _TOKEN = re.compile(r"[^\W_]+|[.,;:!?()\n]")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _WORD = re.compile(r"[^\W_]+")
 _POSSESSIVE = re.compile("['\u2019]s\\b")
 _FILE = Path(__file__).parent / "wording.yaml"
@@ -204,8 +206,28 @@ def resolve_label(wanted: str, classes: Iterable[str], ontology: Ontology) -> st
     known = list(classes)
     found = find_label(wanted, known, ontology)
     if found is None:
-        raise InputError(f"class {wanted!r} does not exist{nearest(wanted, known)}; classes: {', '.join(known)}")
+        raise InputError(no_such_class(wanted, known))
     return found
+
+
+def spoken_name(label: str) -> str:
+    """How people call a class: by the open ontology, or by the words of its label in lower case.
+
+    Example:
+        >>> from terrasynth.prompts.scenes.wording import spoken_name
+        >>> spoken_name("storagetanks"), spoken_name("SolarFarm"), spoken_name("WIND_TURBINE")
+        ('storage tanks', 'solar farm', 'wind turbine')
+    """
+    ontology = load_ontology("open")
+    known = find_label(label, ontology.classes, ontology)
+    return ontology.classes[known].name if known else " ".join(words(_CAMEL.sub(" ", label))) or label
+
+
+def no_such_class(wanted: str, known: Sequence[str]) -> str:
+    """What is said of a class that an expander does not know, with the way out."""
+    start = f"terrasynth init --classes {shlex.quote(wanted)} --out FOLDER"
+    return (f"class {wanted!r} does not exist{nearest(wanted, known)}; `{start}` writes a recipe for your own classes "
+            f"(with your images: `terrasynth init DIR`); classes that are there: {', '.join(known)}")
 
 
 def _tokens(text: str) -> list[str]:

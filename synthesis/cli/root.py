@@ -16,6 +16,7 @@ from terrasynth.synthesis.cli.evaluate import eval_group
 from terrasynth.synthesis.cli.expand import expand
 from terrasynth.synthesis.cli.export import export
 from terrasynth.synthesis.cli.generate import generate
+from terrasynth.synthesis.cli.init import init
 from terrasynth.synthesis.cli.jobs import jobs
 from terrasynth.synthesis.cli.models import models
 from terrasynth.synthesis.cli.push import push
@@ -38,8 +39,8 @@ def cli() -> None:
     Try `terrasynth run demo --out RUN`.
     """
 
-for command in (models, expand, generate, plan, run, export, push, verify, train, eval_group, review, serve, worker,
-                jobs, cache, work):
+for command in (init, models, expand, generate, plan, run, export, push, verify, train, eval_group, review, serve,
+                worker, jobs, cache, work):
     cli.add_command(command)
 
 

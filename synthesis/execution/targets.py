@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from terrasynth.errors import nearest
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.ledger.keeping import recorded_recipe
 from terrasynth.synthesis.recipe import Recipe
@@ -63,7 +62,9 @@ def _named(wanted: Sequence[str], known: Sequence[str]) -> dict[str, str]:
     for name in wanted:
         label = name if name in known else _meant(name, known)
         if label is None:
-            raise InputError(f"class {name!r} does not exist{nearest(name, known)}; classes: {', '.join(known)}")
+            from terrasynth.prompts.scenes.wording import no_such_class
+
+            raise InputError(no_such_class(name, known))
         if label in found:
             raise InputError(f"classes {found[label]!r} and {name!r} are the same class {label!r}; name it once")
         found[label] = name

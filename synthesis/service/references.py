@@ -30,7 +30,7 @@ MOST_DEPTH, MOST_VALUES, LONGEST = 32, 200_000, 512
 # Options of our expanders by what they name; those under SERVERS would read or write, or pay, where a client says.
 MODELS, DATA, SERVERS = "model", "data", "the server"
 _EXPANDERS: Mapping[str, Mapping[str, str]] = {
-    "grammar": {},
+    "grammar": {"ontology": DATA},
     "captions": {"path": DATA},
     "file": {"path": DATA},
     "lm": {"model": MODELS, "cache": SERVERS},

@@ -6,4 +6,4 @@ from terrasynth.training.data.pairs import Pair, PairSet, Skipped, report_skippe
 from terrasynth.training.data.reading import read_pairs
 
 __all__ = ["Pair", "PairSet", "Skipped", "latent_cache", "latent_views", "pictures", "read_pairs", "reading",
-           "report_skipped", "view_texts", "views"]
+           "report_skipped", "settings", "split_list", "text_files", "view_texts", "views"]

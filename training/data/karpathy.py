@@ -49,7 +49,8 @@ def read_captions_json(root: Root, file: str, content: object, source: Source, n
 
 
 def _is_karpathy(content: object) -> bool:
-    return isinstance(content, Mapping) and isinstance(content.get("images"), Sequence | Mapping | str)
+    return (isinstance(content, Mapping) and isinstance(content.get("images"), Sequence | Mapping | str)
+            and not isinstance(content.get("annotations"), list))  # that is COCO
 
 
 def _is_nwpu(content: object) -> bool:

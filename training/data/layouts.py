@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from terrasynth.training.data import hub, imagefolder, karpathy, parquet, webdataset
+from terrasynth.training.data import class_folders, coco, hub, imagefolder, karpathy, parquet, webdataset
 from terrasynth.training.data.parquet import NAMES, split_of_words
 from terrasynth.training.data.places import Root
 from terrasynth.training.data.rows import Row, folder_split
@@ -17,15 +17,16 @@ from terrasynth.training.data.settings import Source
 from terrasynth.training.data.text_files import header_of
 from terrasynth.training.errors import InputError
 
-KNOWN = ("pairs.jsonl, dataset*.json, metadata.jsonl, metadata.csv, Parquet files, WebDataset .tar files, or what "
-         "save_to_disk of datasets leaves")
+KNOWN = ("pairs.jsonl, dataset*.json, metadata.jsonl, metadata.csv, Parquet files, WebDataset .tar files, COCO's "
+         "annotations, what save_to_disk of datasets leaves, or images in folders")
 LISTS = (".jsonl", ".csv", ".tsv")
+SAVED, COCO = "what save_to_disk leaves", "COCO"
 OTHER_JSON = frozenset({"dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state.json", "index.json"})
 CARD = "README.md"
 
 
-def rows_of(source: Source, notes: list[str]) -> tuple[str, Iterator[Row]]:
-    """The name of a data set and its rows.
+def rows_of(source: Source, notes: list[str]) -> tuple[str, str, Iterator[Row]]:
+    """The name of a data set, its layout and its rows.
 
     Args:
         source: Where it is, and what the user states of it.
@@ -35,23 +36,25 @@ def rows_of(source: Source, notes: list[str]) -> tuple[str, Iterator[Row]]:
         InputError: It does not exist, or has none of the known layouts.
     """
     if source.table is not None:
-        return source.place, hub.read_table(source)
+        return source.place, "a data set of datasets", hub.read_table(source)
     path = Path(source.place)
     try:
         if path.is_dir():
             root = Root(path, source.folders)
-            return root.name, _with_links(_folder(root, source, notes), root, notes)
+            layout, rows = _folder(root, source, notes)
+            return root.name, layout, _with_links(rows, root, notes)
         if path.is_file():
             path = Path(os.path.realpath(path))  # a link that the user names is followed; those in the data are not
-            root = Root(path.parent, source.folders)
-            return path.resolve().stem, _with_links(_file(root, path, source, notes), root, notes)
+            root = _root_of(path, source)
+            layout, rows = _file(root, path, source, notes)
+            return path.resolve().stem, layout, _with_links(rows, root, notes)
         exists = path.exists() or path.is_symlink()
     except OSError as error:  # a name that is too long
         raise InputError(f"data {source.place!r:.80} cannot be read ({error.strerror})") from error
     if exists:
         raise InputError(f"data {source.place!r} is neither a folder nor a file, or a link to nothing")
     if hub.HUB_ID.fullmatch(source.place):
-        return source.place, hub.read_hub(source)
+        return source.place, "a data set of the Hub", hub.read_hub(source)
     raise InputError(f"data {source.place!r:.200} does not exist; give a folder, a file of a known layout, or a Hub id "
                      "as user/name")
 
@@ -63,10 +66,10 @@ def _with_links(rows: Iterator[Row], root: Root, notes: list[str]) -> Iterator[R
               for link, target in root.links.items()]
 
 
-def _folder(root: Root, source: Source, notes: list[str]) -> Iterator[Row]:
+def _folder(root: Root, source: Source, notes: list[str]) -> tuple[str, Iterator[Row]]:
     folder = root.folder
     if hub.is_saved(folder) and not (folder / imagefolder.PAIRS).is_file():
-        return hub.read_saved(root, source)
+        return SAVED, hub.read_saved(root, source)
     places = list(root.walk())
     lists = [place for place in places if PurePosixPath(place).name in imagefolder.METADATA]
     captions, wrong = _captions_json(root, places)
@@ -78,8 +81,12 @@ def _folder(root: Root, source: Source, notes: list[str]) -> Iterator[Row]:
         "tar files": [place for place in places if place.endswith((".tar", ".tar.gz", ".tgz"))],
     }
     layouts = [name for name, members in found.items() if members]
+    if not layouts and (annotated := coco.annotation_files(root, places)):
+        return COCO, _coco(root, annotated, source)
     if not layouts and wrong is not None:
         raise wrong
+    if not layouts and class_folders.images_of(places):
+        return "folders of images", class_folders.read_class_folders(root, places, source, notes)
     if not layouts:
         raise InputError(f"data folder {str(folder)!r} has no {KNOWN}; add one of them (docs/data.md says what each "
                          "holds)")
@@ -87,27 +94,43 @@ def _folder(root: Root, source: Source, notes: list[str]) -> Iterator[Row]:
         notes.append(f"{root.name} is read as {layouts[0]}; it also has {', '.join(layouts[1:])}, which is left alone")
     chosen = found[layouts[0]]
     if layouts[0] == "captions in JSON":
-        return _json(root, chosen, source, notes)
-    if layouts[0] == "Parquet files":
-        return _parquet(root, chosen, header_of(folder / CARD, CARD), source, notes)
-    if layouts[0] == "tar files":
-        return _tars(root, chosen, source, notes)
-    return (row for place in chosen for row in imagefolder.read_list(root, place, source))
+        rows = _json(root, chosen, source, notes)
+    elif layouts[0] == "Parquet files":
+        rows = _parquet(root, chosen, header_of(folder / CARD, CARD), source, notes)
+    elif layouts[0] == "tar files":
+        rows = _tars(root, chosen, source, notes)
+    else:
+        rows = (row for place in chosen for row in imagefolder.read_list(root, place, source))
+    return layouts[0], rows
 
 
-def _file(root: Root, path: Path, source: Source, notes: list[str]) -> Iterator[Row]:
+def _coco(root: Root, files: Mapping[str, Mapping[str, Any]], source: Source) -> Iterator[Row]:
+    return (row for place, content in files.items() for row in coco.read_coco(root, place, content, source))
+
+
+def _root_of(path: Path, source: Source) -> Root:
+    """The folder of the data set that a file belongs to: COCO keeps its files in a folder of their own."""
+    root, above = Root(path.parent, source.folders), Root(path.parent.parent, source.folders)
+    is_below = path.parent.name == coco.FOLDER and coco.annotation_files(above, [f"{coco.FOLDER}/{path.name}"])
+    return above if is_below else root
+
+
+def _file(root: Root, path: Path, source: Source, notes: list[str]) -> tuple[str, Iterator[Row]]:
+    place = path.relative_to(root.folder).as_posix()
+    if path.suffix == ".json" and (annotated := coco.annotation_files(root, [place])):
+        return COCO, _coco(root, annotated, source)
     name, above = path.name, folder_split([root.name])
     if name in OTHER_JSON and hub.is_saved(path.parent):
-        return hub.read_saved(root, source)
+        return SAVED, hub.read_saved(root, source)
     if path.suffix == ".json":
-        return _json(root, [name], source, notes)
+        return "captions in JSON", _json(root, [name], source, notes)
     if path.suffix in LISTS or name in imagefolder.METADATA:
-        return _in_split(imagefolder.read_list(root, name, source), above)
+        return "a list of images", _in_split(imagefolder.read_list(root, name, source), above)
     if path.suffix == ".parquet":
         header = header_of(path.parent / CARD, CARD)
-        return parquet.read_shard(root, name, split_of_words(path.stem) or above, 0, header, source)
+        return "a Parquet file", parquet.read_shard(root, name, split_of_words(path.stem) or above, 0, header, source)
     if path.suffix in (".tar", ".tgz") or name.endswith(".tar.gz"):
-        return webdataset.read_shard(root, name, split_of_words(path.stem) or above, source)
+        return "a tar file", webdataset.read_shard(root, name, split_of_words(path.stem) or above, source)
     raise InputError(f"data {str(path)!r} is a file of no layout that is read; give a folder, or a file that is one of "
                      f"{KNOWN}")
 

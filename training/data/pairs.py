@@ -22,7 +22,7 @@ class Pair:
         name: File name or row number, unique in its `PairSet`; a report of a broken image calls it so.
         label: Scene class, or "" if the data names none.
         split: "train", "val" or "test".
-        captions: At least one caption, white space trimmed.
+        captions: At least one caption, white space trimmed; none only where `read_pairs` was asked for `captionless`.
         open: Opens the image as an RGB `PIL.Image`, upright, transparent pixels black; raises `OSError` if it is
             broken.
         source: Index of its data set in `PairSet.sources`.
@@ -57,12 +57,14 @@ class PairSet:
         skipped: Rows and captions that were left out, each once.
         notes: What a user should know of how the data was read, one sentence each.
         sources: Names of the data sets, without a path of this machine.
+        layouts: What each of them was read as, in words.
     """
 
     pairs: list[Pair]
     skipped: list[Skipped]
     notes: list[str] = field(default_factory=list)
     sources: tuple[str, ...] = ()
+    layouts: tuple[str, ...] = ()
     _said: tuple[int, int] = field(default=(0, 0), repr=False, compare=False)
 
     def split(self, name: str) -> list[Pair]:
@@ -78,7 +80,7 @@ class PairSet:
         """The pairs that name a class; the others are listed as left out."""
         pairs = [pair for pair in self.pairs if pair.label]
         rest = [Skipped(pair.name, "names no class") for pair in self.pairs if not pair.label]
-        return PairSet(pairs, merged(self.skipped, rest), self.notes, self.sources, self._said)
+        return PairSet(pairs, merged(self.skipped, rest), self.notes, self.sources, self.layouts, self._said)
 
     def news(self) -> list[str]:
         """Lines on notes and left-out rows that no earlier call gave: the first twenty rows by name, then a count."""

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from PIL import Image
 
+from terrasynth.prompts.scenes.wording import spoken_name
 from terrasynth.training.data.class_names import one_name, renamed
 from terrasynth.training.data.layouts import rows_of
 from terrasynth.training.data.pairs import Pair, PairSet, Skipped, merged
 from terrasynth.training.data.rows import Row, captions_of, gsd_of, label_of, split_of, text_of
-from terrasynth.training.data.settings import Source, sources_of
+from terrasynth.training.data.settings import LABEL, Source, sources_of
+from terrasynth.training.data.split_list import with_listed_splits
 from terrasynth.training.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
     DataSource: TypeAlias = str | Path | Table
 
 NO_FILE, EMPTY = "the image file does not exist", "no caption"
+NAMELESS = ("; say what an image is called under `caption` of a data YAML (docs/data.md), or let `terrasynth init` "
+            "write one")
 
 
-def read_pairs(source: DataSource | Sequence[DataSource], columns: Mapping[str, str | None] | None = None) -> PairSet:
+def read_pairs(source: DataSource | Sequence[DataSource], columns: Mapping[str, str | None] | None = None,
+               captionless: bool = False) -> PairSet:
     """Read image-caption data.
 
     Images are not opened. Of several sources, classes that the open ontology knows under several names get one name,
@@ -33,10 +38,11 @@ def read_pairs(source: DataSource | Sequence[DataSource], columns: Mapping[str, 
     Args:
         source: One data set or several: a folder with `pairs.jsonl`, captions in JSON (Karpathy-style, LEVIR-CC,
             NWPU-Captions), an imagefolder with `metadata.jsonl`, `.csv` or `.parquet`, Parquet files, WebDataset tar
-            files or what `save_to_disk` leaves; one such file; a Hub id; a data YAML (docs/data.md); or a `Dataset` or
-            `DatasetDict` of `datasets`.
+            files, what `save_to_disk` leaves, COCO, or a folder of images for each class; one such file; a Hub id; a
+            data YAML (docs/data.md); or a `Dataset` or `DatasetDict` of `datasets`.
         columns: Role -> column: which one is the `image`, the `captions`, the `label`, the `gsd`; None says that there
             is none.
+        captionless: Keep images without a caption, with no captions: for whoever looks at images and classes alone.
 
     Returns:
         The pairs, and the rows left out (no caption, no such file) with the reason.
@@ -57,21 +63,25 @@ def read_pairs(source: DataSource | Sequence[DataSource], columns: Mapping[str, 
     if not sources:
         raise InputError("no data is named; give a folder, a file or a Hub id")
     if len(sources) == 1:
-        return _read(sources[0])
-    return _joined(sources)
+        return _read(sources[0], captionless)
+    return _joined(sources, captionless)
 
 
-def _read(source: Source) -> PairSet:
+def _read(source: Source, captionless: bool) -> PairSet:
     notes: list[str] = []
-    name, rows = rows_of(source, notes)
-    pairs, skipped = _collect(rows, source)
+    name, layout, rows = rows_of(source, notes)
+    pairs, skipped = _collect(rows, source, captionless, notes)
     if not pairs:
         first = f" (first: {skipped[0].name}: {skipped[0].reason})" if skipped else ""
-        raise InputError(f"the data has no usable image-caption pair; {len(skipped)} rows were left out{first}")
-    return PairSet(pairs, merged(skipped, ()), notes, (name,))
+        nameless = NAMELESS if skipped and all(row.reason == EMPTY for row in skipped) else ""
+        raise InputError(f"the data has no usable image-caption pair; {len(skipped)} rows were left out{first}"
+                         f"{nameless}")
+    if source.split_list is not None:
+        pairs = with_listed_splits(pairs, source.split_list, skipped, notes)
+    return PairSet(pairs, merged(skipped, ()), notes, (name,), (layout,))
 
 
-def _joined(sources: Sequence[Source]) -> PairSet:
+def _joined(sources: Sequence[Source], captionless: bool) -> PairSet:
     """Several data sets as one."""
     places = [str(Path(source.place).resolve()) if Path(source.place).exists() else source.place for source in sources]
     for place, source in zip(places, sources, strict=True):
@@ -80,12 +90,13 @@ def _joined(sources: Sequence[Source]) -> PairSet:
     parts = []
     for source in sources:
         try:
-            parts.append(_read(source))
+            parts.append(_read(source, captionless))
         except InputError as error:
             raise InputError(f"data {source.place!r}: {error}") from error
     names = _distinct([part.sources[0] for part in parts])
     common, said = one_name([part.labels for part in parts])
-    whole = PairSet([], [], [note for part in parts for note in part.notes], names)
+    whole = PairSet([], [], [note for part in parts for note in part.notes], names,
+                    tuple(part.layouts[0] for part in parts))
     if said:
         whole.notes.append(f"classes of one meaning go under one name: {said}")
     for index, (name, part, own) in enumerate(zip(names, parts, common, strict=True)):
@@ -95,8 +106,10 @@ def _joined(sources: Sequence[Source]) -> PairSet:
     return whole
 
 
-def _collect(rows: Iterable[Row], source: Source) -> tuple[list[Pair], list[Skipped]]:
+def _collect(rows: Iterable[Row], source: Source, captionless: bool, notes: list[str]
+             ) -> tuple[list[Pair], list[Skipped]]:
     """Check rows and put those of one image together."""
+    called = 0
     pairs: list[Pair] = []
     paths: list[str] = []
     skipped: list[Skipped] = []
@@ -106,15 +119,20 @@ def _collect(rows: Iterable[Row], source: Source) -> tuple[list[Pair], list[Skip
         split = split_of(row.split, row.folder_split, source.splits, row.where)
         captions, empty = captions_of(row.captions, row.where)
         name = text_of(row.name, "the file name", row.where)
-        pair = Pair(name, label_of(row.label, row.where), split or "", tuple(captions), row.open or _nothing,
+        label = label_of(row.label, row.where)
+        if not captions and source.caption is not None and row.open is not None and split is not None and (
+                label or LABEL not in source.caption):
+            captions = [source.caption.replace(LABEL, spoken_name(label))]
+            called += 1
+        pair = Pair(name, label, split or "", tuple(captions), row.open or _nothing,
                     gsd=gsd_of(row.gsd, row.where) or source.gsd, before=row.before)
         if split is None:
             unused[str(row.split)] = unused.get(str(row.split), 0) + 1
         elif row.open is None:
             skipped.append(Skipped(name, NO_FILE))
-        elif empty or not captions:
+        elif (empty or not captions) and not (captionless and not captions):
             skipped.append(Skipped(name, f"{empty} of {empty + len(captions)} captions empty" if empty else EMPTY))
-        if split is None or row.open is None or not captions:
+        if split is None or row.open is None or not (captions or captionless):
             continue
         first = known.setdefault(row.path, len(pairs)) if row.path else len(pairs)
         if first == len(pairs):
@@ -124,6 +142,8 @@ def _collect(rows: Iterable[Row], source: Source) -> tuple[list[Pair], list[Skip
             skipped.append(Skipped(name, why))
         else:  # lists with one caption a row
             pairs[first] = replace(pairs[first], captions=tuple(dict.fromkeys([*pairs[first].captions, *captions])))
+    if called:
+        notes.append(f"{called} images without a caption are called {source.caption!r}, as the data YAML says")
     skipped += [Skipped(f"split {name}", f"{count} rows left out as asked") for name, count in unused.items()]
     return _with_unique_names(pairs, paths), skipped
 

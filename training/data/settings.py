@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".yaml", ".yml")
 UNSTATED = ImageRule()
+LABEL = "{label}"
 Role = Literal["image", "captions", "label", "gsd"]
 Band = Annotated[int, Field(ge=1, strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -39,6 +40,9 @@ class DataSettings(BaseModel):
         bands: The bands, from 1, that are red, green and blue, or the one that is gray.
         range: The values of deep samples that become 0 and 255.
         gsd: Ground sampling distance in meters per pixel of rows that name none.
+        caption: What an image without a caption is called; "{label}" stands for the name of its class.
+        split_list: A CSV file with the columns `name` and `split`, which decides alone; a path is relative to the
+            YAML file.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,6 +55,15 @@ class DataSettings(BaseModel):
     bands: tuple[Band] | tuple[Band, Band, Band] | None = None
     range: tuple[Number, Number] | None = None
     gsd: Number | None = Field(default=None, gt=0)
+    caption: str | None = None
+    split_list: str | None = None
+
+    @field_validator("caption")
+    @classmethod
+    def _says(cls, value: str | None) -> str | None:
+        if value is not None and (not value.strip() or set(value.replace(LABEL, "")) & set("{}")):
+            raise ValueError(f"a text is needed in which {LABEL} may stand for the class")
+        return value
 
     @field_validator("range")
     @classmethod
@@ -72,6 +85,8 @@ class Source:
         folders: Further folders that images may lie in.
         gsd: Ground sampling distance in meters per pixel of rows that name none; None for unknown.
         table: The data itself, where it is an object of `datasets`; None where it has to be read.
+        caption: What an image without a caption is called, with `LABEL` for its class; None for nothing.
+        split_list: The file that says the split of each image; None where the data says it.
     """
 
     place: str
@@ -82,6 +97,8 @@ class Source:
     rule: ImageRule = UNSTATED
     gsd: float | None = None
     table: Table | None = field(default=None, repr=False, compare=False)
+    caption: str | None = None
+    split_list: Path | None = None
 
 
 def sources_of(source: str | Path | Table, columns: Columns) -> list[Source]:
@@ -120,6 +137,11 @@ def _source(entry: object, path: Path, number: int | None) -> Source:
     for folder in found.folders:
         if not (path.parent / folder).is_dir():
             raise InputError(f"{where}: folders: {folder!r:.80} is no folder; a path is relative to the YAML file")
+    if found.split_list is not None and not (path.parent / found.split_list).is_file():
+        raise InputError(f"{where}: split_list: {found.split_list!r:.80} is no file; a path is relative to the YAML "
+                         "file")
     columns = {str(role): column for role, column in found.columns.items()}
     return Source(str(below) if below.exists() else found.data, columns, found.splits, found.config,
-                  [path.parent / folder for folder in found.folders], ImageRule(found.bands, found.range), found.gsd)
+                  [path.parent / folder for folder in found.folders], ImageRule(found.bands, found.range), found.gsd,
+                  caption=found.caption,
+                  split_list=None if found.split_list is None else path.parent / found.split_list)

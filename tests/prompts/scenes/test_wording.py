@@ -142,7 +142,8 @@ def test_labels_by_synonym_and_by_the_name_of_a_data_set():
     assert resolve_label("AnnualCrop", SMALL.classes, SMALL) == "farm"
     assert resolve_label("Farmland", ["annual_crop", "river"], SMALL) == "annual_crop"
     assert find_label("farmland", ["AnnualCrop", "field"], SMALL) is None
-    with pytest.raises(InputError, match=r"class 'harbr' does not exist \(did you mean 'harbor'\?\); classes: agricul"):
+    with pytest.raises(InputError, match=r"class 'harbr' does not exist \(did you mean 'harbor'\?\); `terrasynth init "
+                                         r"--classes harbr --out FOLDER` writes .*there: agricul"):
         resolve_label("harbr", UCM.classes, UCM)
 
 

@@ -184,11 +184,37 @@ def geotiff(folder: Path) -> Path:
     return folder / "data.yaml"
 
 
+def coco(folder: Path) -> Path:
+    """As COCO's own: a file of captions for each split, images in folders of the splits."""
+    for split in HF:
+        own = [(number, item) for number, item in enumerate(items()) if item.split == split]
+        for _, item in own:
+            save(folder / f"{split}2017" / f"{item.label}_{item.number}.png", item)
+        annotations = [{"id": 10 * number + place, "image_id": number, "caption": caption}
+                       for number, item in own for place, caption in enumerate(item.captions)]
+        images = [{"id": number, "file_name": f"{item.label}_{item.number}.png", "width": 24, "height": 24,
+                   "label": item.label} for number, item in own]
+        path = folder / "annotations" / f"captions_{split}2017.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"info": {}, "images": images, "annotations": annotations, "licenses": []}))
+    return folder
+
+
+def class_folders(folder: Path, captions: bool = True, splits: bool = True) -> Path:
+    for item in items():
+        path = folder / (HF[item.split] if splits else "") / item.label / f"{item.number}.png"
+        save(path, item)
+        if captions:
+            path.with_suffix(".txt").write_text("\n".join(item.captions) + "\n")
+    return folder
+
+
 FORMATS = {
     "pairs": pairs_jsonl, "imagefolder": imagefolder, "csv": lambda folder: imagefolder(folder, "csv"),
     "metadata-parquet": lambda folder: imagefolder(folder, "parquet"),
     "root-metadata": lambda folder: imagefolder(folder, at_root=True), "karpathy": karpathy, "nwpu": nwpu,
     "levir": levir, "parquet": parquet, "saved": saved, "webdataset": webdataset, "geotiff": geotiff,
+    "coco": coco, "class-folders": class_folders,
 }
 
 

@@ -112,7 +112,7 @@ def test_wrong_rows_are_named_by_line(tmp_path, content, message):
 
 
 def test_unknown_layouts_say_what_is_needed(tmp_path):
-    with pytest.raises(InputError, match=r"has no pairs\.jsonl, dataset\*\.json, metadata\.jsonl, .* or what save"):
+    with pytest.raises(InputError, match=r"has no pairs\.jsonl, dataset\*\.json, metadata\.jsonl, .* what save"):
         read_pairs(tmp_path)
     with pytest.raises(InputError, match="does not exist; give a folder"):
         read_pairs(tmp_path / "nothing")

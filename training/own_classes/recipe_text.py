@@ -1,0 +1,46 @@
+"""The recipe that a start writes, with comments for whoever edits it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import jinja2
+
+from terrasynth.training.own_classes.look import some
+from terrasynth.training.own_classes.start import EMBEDDED, Start
+
+TEMPLATES = Path(__file__).parent / "templates"
+HUB = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+
+
+def recipe_text(start: Start) -> str:
+    """The YAML of the recipe."""
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined,
+                                     keep_trailing_newline=True, autoescape=False)  # YAML, not HTML
+    environment.filters |= {"json": _json, "shell": lambda value: shlex.quote(str(value))}
+    return environment.get_template("recipe.yaml.jinja").render(
+        start=start, hub=HUB, model=start.wishes.model, embedded=start.wishes.model == EMBEDDED,
+        names=some(start.labels), classes=_json(list(start.labels)), images=start.look is not None,
+        known_judge=start.embedded_suffices, ontology="" if start.embedded_suffices else str(start.ontology),
+        recipe=start.recipe, data=start.data_file,
+        lora=start.recipe.with_name("lora"), judge=start.recipe.with_name("judge"), unjudged=_why_not(start),
+        licence=_licence(start))
+
+
+def _why_not(start: Start) -> str:
+    if start.look is None:
+        return "there are no images"
+    return "there is one class alone" if len(start.labels) < 2 else "not every class has images in train and in val"
+
+
+def _licence(start: Start) -> str:
+    if start.look is None:
+        return "There are no images of yours in it."
+    return f"Your images are under {start.licence}." if start.licence else "Nothing says what your images are under."
+
+
+def _json(value: object) -> str:
+    """A text, a path or a list as YAML reads it: JSON."""
+    return json.dumps(value if isinstance(value, list) else str(value), ensure_ascii=False)

@@ -1,0 +1,113 @@
+"""What a start consists of: the files and where they lie, and what is known of the classes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from terrasynth.prompts.scenes.ontology import load_ontology
+from terrasynth.prompts.scenes.wording import find_label
+from terrasynth.training.own_classes.look import Look
+
+EMBEDDED = "ldm-ucm"
+RECIPE = "recipe.yaml"
+CAPTION = "an aerial image of {label}"
+_UNFIT = re.compile(r"[^\w.-]+")
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user states.
+
+    Attributes:
+        seed: Of the splits and of the recipe.
+        model: The generator.
+        gsd: Meters a pixel of images whose data say nothing; None for unknown.
+        licence: Of the images; "" for what their card says.
+    """
+
+    seed: int = 0
+    model: str = EMBEDDED
+    gsd: float | None = None
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Everything that files and lines are made of.
+
+    Attributes:
+        name: What the data set will be called.
+        recipe: Where the recipe will lie.
+        source: The data as the user named them; "" without images.
+        look: What they hold; None without images.
+        labels: The classes.
+        splits: The split of each image by its name, where splits were made; None where the data have them.
+        data_file: Where the data YAML will lie; it is `source` itself if that is one and lacks nothing.
+        wishes: What the user states.
+        licence: Of the images, as stated or as their card says; "" for unknown.
+    """
+
+    name: str
+    recipe: Path
+    source: str
+    look: Look | None
+    labels: tuple[str, ...]
+    splits: Mapping[str, str] | None
+    data_file: Path
+    wishes: Wishes
+    licence: str
+
+    @property
+    def ontology(self) -> Path:
+        """Where the ontology will lie."""
+        return self.recipe.with_name("classes.yaml")
+
+    @property
+    def split_list(self) -> Path:
+        """Where the list of splits will lie."""
+        return self.recipe.with_name("splits.csv")
+
+    @property
+    def run(self) -> str:
+        """The run directory of the commands that are printed."""
+        return f"runs/{self.name}"
+
+    @property
+    def embedded_knows(self) -> bool:
+        """Whether the embedded generator and judges met every class."""
+        known = load_ontology("ucm").classes
+        return all(find_label(label, known, load_ontology("open")) for label in self.labels)
+
+    @property
+    def embedded_suffices(self) -> bool:
+        """Whether the embedded models draw and judge, in their own words."""
+        return self.embedded_knows and self.wishes.model == EMBEDDED
+
+    @property
+    def judged(self) -> bool:
+        """Whether a judge of the classes can be made: of two classes at least, with images for training and for val."""
+        if self.look is None or len(self.labels) < 2:
+            return False
+        return all(self.has(label, split) for label in self.labels for split in ("train", "val"))
+
+    def has(self, label: str, split: str) -> bool:
+        """Whether a class has an image in a split."""
+        return any(pair.label == label and self.split_of(pair.name, pair.split) == split
+                   for pair in (self.look.pairs if self.look else ()))
+
+    def split_of(self, name: str, own: str) -> str:
+        """The split of an image."""
+        return own if self.splits is None else self.splits.get(name, "")
+
+    def beside(self, name: str) -> str:
+        """A path beside the recipe, as a shell reads it."""
+        return shlex.quote(str(self.recipe.with_name(name)))
+
+
+def plain(name: str) -> str:
+    """A name as a recipe takes it."""
+    return _UNFIT.sub("-", name).strip("-.")[:64] or "own"
