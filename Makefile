@@ -7,7 +7,7 @@ SET    ?=
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint minimum clean
+.PHONY: help demo test lint docs minimum clean
 
 help:  ## show this
 	@sed -n 's/^\([a-z]*\):.*  ## /make \1: /p' Makefile
@@ -24,6 +24,9 @@ lint: $(VENV)/.installed-test  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed-docs  ## build the site in site/, with reference pages made from the code; a broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -37,8 +40,12 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP) -e '.[test]'
 	touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) -e '.[docs]'
+	touch $@
+
 minimum:  ## try the lowest versions that pyproject.toml allows, in an environment of their own (minutes)
 	.ci/minimum
 
 clean:  ## remove what can be made again; runs, data sets and trained models stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache

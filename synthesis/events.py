@@ -14,7 +14,10 @@ class ClassCount:
     """How far a class is.
 
     Attributes:
+        label: The class.
         attempted: Attempts judged; those after the last one needed do not count.
+        accepted: Attempts that every filter passed.
+        target: Accepted attempts that are asked for.
     """
 
     label: str
@@ -28,6 +31,7 @@ class RunResult:
     """How a run ended.
 
     Attributes:
+        root: The run directory.
         identity: Hash of what decides its images.
         counts: One per class, in the order of the data set.
         drawn: Images drawn by this call; 0 when everything was there.
@@ -152,6 +156,7 @@ class BlockDone:
         count: How far its class is now.
         index: The block's place in its class, from 0.
         drawn: Images drawn for it; 0 when it was there.
+        seconds: How long that took.
         verdicts: One per attempt of the block, in order: None for accepted, else the reason (`Decision.reason`).
         worker: Number of the process that made it, from 0; None for this process.
     """
@@ -198,21 +203,33 @@ class BlockAhead:
 
 @dataclass(frozen=True)
 class ClassDone:
-    """A class reached its target, or its last attempt."""
+    """A class reached its target, or its last attempt.
+
+    Attributes:
+        count: How far it is.
+    """
 
     count: ClassCount
 
 
 @dataclass(frozen=True)
 class Writing:
-    """Everything is judged; a part of the result is being written ("decisions", "data", "report", "card")."""
+    """Everything is judged; a part of the result is being written.
+
+    Attributes:
+        part: "decisions", "data", "report" or "card".
+    """
 
     part: str
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The run ended and its files are written."""
+    """The run ended and its files are written.
+
+    Attributes:
+        result: How it ended.
+    """
 
     result: RunResult
 

@@ -135,6 +135,7 @@ class KeptRows(_Settings):
     """What a run has of a class and keeps.
 
     Attributes:
+        rows: Rows of the data set.
         attempts: Attempts up to the last of them, that one included.
     """
 

@@ -19,7 +19,16 @@ Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class Stage(BaseModel):
-    """One training of a chain: a preset with what is set otherwise."""
+    """One training of a chain: a preset with what is set otherwise.
+
+    Attributes:
+        preset: Name of the preset.
+        minutes: Time budget, and the share of one that is given for the whole chain.
+        load_size: In place of the preset's own.
+        needs: Added to the preset's own.
+        model: Added to the preset's own.
+        loop: Added to the preset's own.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -35,7 +44,9 @@ class FinishSettings(BaseModel):
     """How much is measured at the end of a chain.
 
     Attributes:
+        guidance: Guidance scales at which the generator is measured.
         zero_shot_per_class: Generated images of each class that a classifier is trained on.
+        zero_shot_steps: Steps of that classifier.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,9 +60,13 @@ class Preset(BaseModel):
     """What to train.
 
     Attributes:
+        description: What it trains, on one line.
+        family: Kind of model.
         load_size: Side in pixels at which images are kept in memory; of no meaning to a family that reads views of
             them from disk.
         needs: Role -> model that must exist before: a stage of the same chain, an embedded name, or a folder.
+        model: Settings of the family.
+        loop: Settings of the loop.
         stages: For a chain: the trainings, in order.
         finish: For a chain: what is measured at its end.
     """

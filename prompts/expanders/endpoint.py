@@ -90,6 +90,7 @@ class OpenAIExpander:
         """Check the options; the endpoint is contacted when a prompt is needed that is not in the cache.
 
         Args:
+            model: What the endpoint calls the model.
             base_url: Address up to /v1; None for $OPENAI_BASE_URL or OpenAI's own.
             api_key_env: Name of the environment variable that holds the key; the key itself is stored nowhere.
             classes: Labels to serve, of the profile's ontology or any others; None for all of the ontology.

@@ -65,6 +65,7 @@ class LMExpander:
 
         Args:
             model: A folder as `save_pretrained` wrote it, or a Hub id with optional @revision; a Hub model is fetched.
+            revision: Branch, tag or commit of a Hub model, where `model` has no @revision.
             classes: Labels to serve, of the profile's ontology or any others; None for all of the ontology.
             profile: Ontology that says how classes are called and which words are another class's.
             words: Longest prompt, in words.

@@ -25,6 +25,7 @@ class AlignmentFilter(FilterSettings):
     """Keeps images whose cosine with their text is high enough.
 
     Attributes:
+        encoder: Model reference of a dual encoder.
         min_score: Absolute threshold, -1 .. 1.
         pass_real: Or: the score that this share (0 .. 1) of real pairs reaches, from the calibration shipped with the
             encoder: of those of the class where they are many (`terrasynth.eval.models.calibration`), else of all.

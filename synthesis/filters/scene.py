@@ -26,6 +26,7 @@ class SceneFilter(FilterSettings):
     """Keeps images in which a scene classifier sees their class.
 
     Attributes:
+        classifier: Model reference of a scene classifier that knows the classes.
         min_probability: Lowest probability of the class, 0 .. 1; the score is that probability.
         pass_real: Or: the probability that this share (0 .. 1) of real images reaches, from the calibration shipped
             with the classifier; of those of the class where they are many (`terrasynth.eval.models.calibration`), else

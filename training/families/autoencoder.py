@@ -28,7 +28,22 @@ INITIAL_LOG_VARIANCE = -6.0
 
 
 class AutoencoderSettings(BaseModel):
-    """What a preset may set about the autoencoder; `decoder_only` keeps the encoder of `needs.initial`."""
+    """What a preset may set about the autoencoder.
+
+    Attributes:
+        size: Side of the images that it is for, in pixels.
+        crop: Side in pixels of what one step looks at.
+        decoder_only: Keep the encoder of `needs.initial` as it is, so that latents stay valid.
+        latent_channels: Channels of a latent.
+        channels: Width at each resolution, each half the one before.
+        layers_per_block: Residual blocks of each resolution.
+        groups: Groups of the normalization.
+        kl_weight: Weight of the distance of the latents to a standard normal distribution.
+        perceptual_weight: Weight of the difference in the features of `needs.classifier`.
+        adversarial_weight: Weight of the discriminator's verdict; 0 for none.
+        adversarial_start: Share of the budget after which it counts.
+        shrink_share: Share of steps that ask for the image at half its size from latents at half theirs.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -29,7 +29,16 @@ MAX_LOGIT_SCALE = 4.6052  # ln 100, CLIP section 2.5
 
 
 class ClipSettings(TowerSettings):
-    """What a preset may set about the dual encoder."""
+    """What a preset may set about the dual encoder.
+
+    Attributes:
+        text_width: Width of the text network.
+        text_layers: Layers of the text network.
+        text_heads: Attention heads of the text network.
+        projection: Width of the space in which images and texts are compared.
+        vocabulary: Tokens that the tokenizer may use.
+        tokens: Longest text in tokens, start and end included.
+    """
 
     text_width: int = 192
     text_layers: int = 3

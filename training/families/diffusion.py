@@ -55,6 +55,7 @@ class DiffusionSettings(TextSettings):
         heads: Attention heads of the U-Net.
         groups: Groups of the U-Net's normalization.
         text_width: Width of the text encoder.
+        text_layers: Layers of the text encoder.
         vocabulary: Tokens that its tokenizer may use.
         tokens: Longest text in tokens, start and end included.
         snr_gamma: Largest signal-to-noise ratio that counts in the loss; None for equal weights.

@@ -41,13 +41,35 @@ TURNS = 8  # flips and quarter turns
 
 
 class HopfieldSettings(BaseModel):
-    """What a preset may set about the generator; the network's own are those of `HopfieldTransformer`.
+    """What a preset may set about the generator.
 
     Attributes:
+        size: Side of the images in pixels.
         crops: Random crops of each image in each of its eight flips and turns; the whole image comes on top.
         crop_scale: Smallest side of a crop, as a share of the image's.
+        width: Width of the network.
+        blocks: Its blocks, each a lookup in prototypes and an attention.
+        heads: Attention heads.
+        head_width: Width of a head.
+        prototypes: Prototypes of each lookup.
+        beta: Inverse temperature of the lookups at the start; None for 1 / sqrt(width).
+        learn_beta: Let training move it, for each lookup by itself.
+        retrieval_steps: How often a lookup is applied to what it found.
+        separate_values: Lookups read values of their own instead of the patterns.
+        attention_values: Attention reads values of its own instead of the keys.
+        positions: "axial" adds learned row and column embeddings; "rotary" turns queries and keys by row and column.
+        key_value_heads: Keys and values of their own, shared among the heads; None for one a head.
+        dropout: After lookups and attention, in training.
+        vocabulary: Text tokens that the tokenizer may use.
+        tokens: Longest text in tokens, start and end included.
+        caption_dropout: Share of captions replaced by the empty text, which guidance draws against.
         text_weight: Of the cross-entropy of text tokens; 0 leaves them out.
         start_from_codebook: Start the image embedding where like codes look alike.
+        guidance: Guidance scale that previews are drawn with, and that the model says it wants.
+        temperature: Of sampling; divides the logits.
+        top_k: Only so many most likely tokens are drawn; 0 for all.
+        top_p: Only the most likely tokens that together have this probability are drawn; 1 for all.
+        val_pictures: Captions of `val` that are drawn and judged; 0 draws none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

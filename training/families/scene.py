@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 
 class SceneSettings(TowerSettings):
-    """What a preset may set about the classifier."""
+    """What a preset may set about the classifier.
+
+    Attributes:
+        label_smoothing: Share of the target that is spread evenly over all classes.
+    """
 
     label_smoothing: float = 0.1
 

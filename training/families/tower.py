@@ -23,6 +23,10 @@ class TowerSettings(BaseModel):
         published: Start from this EfficientNet-Lite's ImageNet weights (`terrasynth.eval.models.efficientnet_lite`) in
             place of a residual network of random ones, whose settings then have to be left out.
         published_rate: Learning rate of published weights in units of the loop's.
+        embedding_size: Width of the first convolution.
+        hidden_sizes: Width of each stage.
+        depths: Layers of each stage.
+        layer_type: "basic" or "bottleneck".
         min_scale: Smallest share of an image's side that a view spans.
     """
 

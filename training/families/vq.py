@@ -33,8 +33,22 @@ class VQSettings(BaseModel):
     """What a preset may set about the tokenizer of images.
 
     Attributes:
+        size: Side of the images that it is for, in pixels.
+        crop: Side in pixels of what one step looks at.
+        codes: Size of the codebook.
+        code_width: Width of a code.
+        channels: Width at each resolution, each half the one before.
+        layers_per_block: Residual blocks of each resolution.
+        groups: Groups of the normalization.
         quantiser: How a latent becomes a code in training; both are nearest-neighbor in use.
         reconstruction: "mse" for a VQ-VAE, "l1" for a VQGAN.
+        codebook_weight: Weight of the codes' distance to the latents, of the quantiser "nearest".
+        commitment_weight: Weight of the latents' distance to the codes, of the quantiser "nearest".
+        prior_weight: Weight of the distance of the choice of codes to an even one, of the quantiser "gumbel".
+        temperature: Of the quantiser "gumbel", at the start and at the end.
+        perceptual_weight: Weight of the difference in the features of `needs.classifier`.
+        adversarial_weight: Weight of the discriminator's verdict; 0 for none.
+        adversarial_start: Share of the budget after which it counts.
         revive_below: A code used less often than this share of an even use is revived; 0 never revives.
         revive_until: Share of the budget after which codes stay where they are.
         decoder_only: Leave encoder and codebook as they are, so that tokens stay valid for who has learned them.

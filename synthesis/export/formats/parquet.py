@@ -17,7 +17,11 @@ from terrasynth.synthesis.ledger.shards import GROUP_BYTES, GROUP_ROWS
 
 
 class ParquetExporter:
-    """Shards of whole rows, as a run has them; row groups are small enough for the Hub's viewer."""
+    """Shards of whole rows, as a run has them; row groups are small enough for the Hub's viewer.
+
+    Args:
+        rows_per_shard: Rows of a file.
+    """
 
     name = "parquet"
     own: ClassVar[Sequence[str]] = (r"data/(train|validation|test)-\d{5,}\.parquet",)
