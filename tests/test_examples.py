@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from reference.api import FACES, public
 from tests.test_rooms import FILES
 
-FACES = ("terrasynth", "terrasynth.prompts", "terrasynth.eval")
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 MODULES = [f"terrasynth.{name}" for name, path in FILES.items() if ">>> " in path.read_text(encoding="utf-8")]
-PUBLIC = [(face, name) for face in FACES for name in importlib.import_module(face).__all__]
+PUBLIC = [(face, name) for face in FACES for name in public(face)]
 # Records of results, each with the function that makes it and shows it in its own example.
 MADE_BY = {
     "Evaluation": "terrasynth.eval.evaluation.evaluate.evaluate",

@@ -9,7 +9,7 @@ from types import ModuleType
 from reference.docstrings import read
 from reference.markdown import page, table
 
-FACES = ("terrasynth", "terrasynth.prompts", "terrasynth.eval", "terrasynth.training", "terrasynth.training.data")
+FACES = ("terrasynth", "terrasynth.prompts", "terrasynth.eval", "terrasynth.training.data")
 """The modules whose `__all__` is public."""
 
 

@@ -55,10 +55,10 @@ def read(thing: object) -> Docstring:
 
 
 def attributes(thing: type) -> dict[str, str]:
-    """What the attributes of a class mean, those of its bases included; the nearest says it."""
+    """What the attributes of a class mean, those of its bases of ours included; the nearest says it."""
     found: dict[str, str] = {}
     for each in reversed(thing.__mro__):
-        if "__doc__" in vars(each):
+        if each.__module__.startswith("terrasynth."):
             found |= read(each).named.get("Attributes", {})
     return found
 

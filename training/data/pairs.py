@@ -28,6 +28,13 @@ class Pair:
         source: Index of its data set in `PairSet.sources`.
         gsd: Ground sampling distance in meters per pixel; None if the data states none.
         before: For change captions: opens the earlier image of the same place, while `open` gives the later one.
+
+    Example:
+        >>> from PIL import Image
+        >>> from terrasynth.training.data import Pair
+        >>> pair = Pair("1.png", "beach", "train", ("waves at a beach",), lambda: Image.new("RGB", (64, 48)))
+        >>> pair.label, pair.open().size
+        ('beach', (64, 48))
     """
 
     name: str
@@ -42,7 +49,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A row that was left out, and why."""
+    """A row that was left out, and why.
+
+    Example:
+        >>> from terrasynth.training.data import PairSet, Skipped
+        >>> PairSet([], [Skipped("2.png", "no caption")]).news()
+        ['left out 2.png: no caption', '1 rows or captions left out, 0 pairs kept']
+    """
 
     name: str
     reason: str
@@ -58,6 +71,15 @@ class PairSet:
         notes: What a user should know of how the data was read, one sentence each.
         sources: Names of the data sets, without a path of this machine.
         layouts: What each of them was read as, in words.
+
+    Example:
+        >>> from PIL import Image
+        >>> from terrasynth.training.data import Pair, PairSet
+        >>> image = Image.new("RGB", (64, 64))
+        >>> pairs = PairSet([Pair("1.png", "beach", "train", ("waves at a beach",), lambda: image),
+        ...                  Pair("2.png", "", "val", ("some trees",), lambda: image)], [])
+        >>> pairs.labels, len(pairs.split("val")), pairs.with_class().skipped
+        (('beach',), 1, [Skipped(name='2.png', reason='names no class')])
     """
 
     pairs: list[Pair]
@@ -94,7 +116,15 @@ class PairSet:
 
 
 def report_skipped(pairs: PairSet) -> None:
-    """Say on standard error, once, how the data was read and what was left out."""
+    """Say on standard error, once, how the data was read and what was left out.
+
+    Example:
+        >>> from terrasynth.training.data import PairSet, Skipped, report_skipped
+        >>> pairs = PairSet([], [Skipped("2.png", "no caption")])
+        >>> report_skipped(pairs)
+        >>> pairs.news()   # all was said
+        []
+    """
     for line in pairs.news():
         print(line, file=sys.stderr)
 
