@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from terrasynth.eval.metrics.retrieval import measure_retrieval
     from terrasynth.eval.models.calibrating import calibrate
     from terrasynth.eval.models.calibration import Calibration
-    from terrasynth.eval.models.classifiers import SceneClassifier, load_classifier
-    from terrasynth.eval.models.dual_encoders import ClipEncoder, Encoder, PictureEncoder, load_encoder
+    from terrasynth.eval.models.classifiers import SceneClassifier
+    from terrasynth.eval.models.dual_encoders import ClipEncoder, Encoder, PictureEncoder
     from terrasynth.eval.models.feature_cache import CachedClassifier, CachedEncoder
-    from terrasynth.eval.models.picture_encoders import load_picture_encoder
+    from terrasynth.eval.models.loaders import load_classifier, load_encoder, load_picture_encoder
     from terrasynth.eval.models.references import ResolvedModel, content_hash, resolve
     from terrasynth.eval.models.thumbnail import ThumbnailEncoder
     from terrasynth.eval.pages.run_report import RunReport, write_report
@@ -50,9 +50,8 @@ __all__ = [
 _HOMES = {
     "Calibration": "models.calibration", "calibrate": "models.calibrating",
     "ClipEncoder": "models.dual_encoders", "Encoder": "models.dual_encoders", "PictureEncoder": "models.dual_encoders",
-    "load_encoder": "models.dual_encoders",
+    "load_classifier": "models.loaders", "load_encoder": "models.loaders", "load_picture_encoder": "models.loaders",
     "CachedClassifier": "models.feature_cache", "CachedEncoder": "models.feature_cache",
-    "load_picture_encoder": "models.picture_encoders",
     "Evaluation": "evaluation.record", "evaluate": "evaluation.evaluate",
     "FeatureStatistics": "metrics.frechet", "frechet_distance": "metrics.frechet", "frechet_floor": "metrics.frechet",
     "frechet_infinity": "metrics.frechet",
@@ -67,7 +66,7 @@ _HOMES = {
     "Reference": "evaluation.reference", "make_reference": "evaluation.reference",
     "ResolvedModel": "models.references", "content_hash": "models.references", "resolve": "models.references",
     "RunReport": "pages.run_report", "write_report": "pages.run_report",
-    "SceneClassifier": "models.classifiers", "load_classifier": "models.classifiers",
+    "SceneClassifier": "models.classifiers",
     "ThumbnailEncoder": "models.thumbnail",
 }
 

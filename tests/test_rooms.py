@@ -24,8 +24,8 @@ FLOORS = (
     "synthesis.pipeline", "synthesis", "synthesis.export", "synthesis.verify", "synthesis.hub", "synthesis.studies",
     "synthesis.service",
     "training.errors", "training.presets", "training.data", "training.own_classes", "training.running",
-    "training.families", "training.tuning", "training.studies", "training.release", "training.trained",
-    "training.train", "training", "synthesis.cli",
+    "training.families", "training.judges", "training.tuning", "training.studies", "training.release",
+    "training.trained", "training.train", "training", "synthesis.cli",
 )
 STANDS_ON = {"prompts": set(), "eval": set(), "synthesis": {"prompts", "eval"},
              "training": {"prompts", "eval", "synthesis"}}

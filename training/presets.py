@@ -75,7 +75,7 @@ class Preset(BaseModel):
 
     description: str
     family: Literal["scene", "clip", "autoencoder", "diffusion", "vq", "hopfield", "ablations", "finetune", "distil",
-                    "autoencoder-distil", "latent-vq", "chain"]
+                    "autoencoder-distil", "latent-vq", "judge", "chain"]
     load_size: int = Field(default=128, gt=0)
     needs: dict[str, str] = {}
     model: dict[str, Any] = {}

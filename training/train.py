@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from terrasynth.training.data import PairSet
     from terrasynth.training.data.reading import DataSource
     from terrasynth.training.data.views import Pictures
+    from terrasynth.training.judges.card import TrainedJudge
     from terrasynth.training.running.loop import Outcome, Task
     from terrasynth.training.running.settings import LoopSettings
 
@@ -39,12 +40,13 @@ ROLES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # family -> wh
 }
 READING = ("clip", "diffusion", "hopfield")  # families of models that read captions
 KNOWING = (*READING, "scene")  # and that know classes: what they met is written beside their weights
+JUDGE = "judge"
 LEARN_CLASSES = ("scene", "chain")
 
 
 def run_preset(preset: str, data: DataSource | Sequence[DataSource], out: Path, minutes: float | None = None,
                resume: bool = True, overrides: Mapping[str, Any] | None = None, base: str | None = None,
-               teacher: str | None = None) -> Training:
+               teacher: str | None = None, encoder: str | None = None) -> Training | TrainedJudge:
     """Train what a preset names and write it to `out`; the same call resumes.
 
     Args:
@@ -56,6 +58,7 @@ def run_preset(preset: str, data: DataSource | Sequence[DataSource], out: Path, 
         overrides: Dotted key -> value, for a single training.
         base: Model that the training starts from, for the presets that need one.
         teacher: Autoencoder that the training learns from, for the preset that needs one.
+        encoder: Network whose features a judge reads, for the preset that makes one.
 
     Returns:
         Where the models are, how good they are, and what to do with them.
@@ -66,6 +69,14 @@ def run_preset(preset: str, data: DataSource | Sequence[DataSource], out: Path, 
     from terrasynth.training.data import read_pairs, report_skipped
 
     chosen = with_teacher(preset, with_base(preset, load_preset(preset, overrides), base), teacher)
+    if chosen.family == JUDGE:
+        from terrasynth.training.judges.run import train_judge
+
+        if minutes is not None:
+            raise InputError(f"--minutes {minutes:g}: preset {preset!r} has no time budget; leave --minutes out")
+        return train_judge(chosen, data, out, encoder)
+    if encoder is not None:
+        raise InputError(f"--encoder {encoder!r}: preset {preset!r} makes no judge; leave --encoder out")
     pairs = read_pairs(data)
     report_skipped(pairs)
     check_classes(preset, chosen.family, pairs)

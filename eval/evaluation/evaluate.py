@@ -57,7 +57,8 @@ def evaluate(
     Args:
         images: `uint8` (N, H, W, 3), or PIL images of one size, such as a column of `datasets`.
         texts: The text of each image.
-        labels: The class of each image, as the classifier names them.
+        labels: The class of each image. Where the classifier does not know one, recognition and inception score are
+            left out, with the reason among what is missing.
         encoder: Gives alignment, retrieval and CMMD.
         classifier: Gives recognition, inception score, and the features of Frechet distance, KID and coverage.
         reference_images: Real images in the same way, at least 4; without them there are no distances.
@@ -71,7 +72,7 @@ def evaluate(
         seed: Of bootstrap, shuffling and splits.
 
     Raises:
-        InputError: Numbers that do not match, a class that the classifier does not know, or too few images.
+        InputError: Numbers that do not match, or too few images.
 
     Example:
         >>> import numpy as np
@@ -86,9 +87,9 @@ def evaluate(
     """
     images = as_images(images)
     reference_images = None if reference_images is None else as_images(reference_images)
-    check_pictures("images", images, texts, labels, classifier.labels)
+    check_pictures("images", images, texts, labels)
     if reference_images is not None:
-        check_pictures("reference images", reference_images, reference_texts, reference_labels, classifier.labels)
+        check_pictures("reference images", reference_images, reference_texts, reference_labels)
         if len(images) < 2 or len(reference_images) < 4:
             raise InputError(f"{len(images)} images against {len(reference_images)} reference images: "
                              "a Frechet distance needs 2 and 4 at the least")
@@ -148,15 +149,29 @@ def measure(
     else:
         missing += tuple(NotMeasured(metric, "a single picture", network) for metric, network in (
             ("retrieval", judged.encoder), ("Vendi score", judged.encoder), ("Vendi score", judged.classifier)))
+    scene, inception = None, None
+    if judged.strangers:
+        unknown = tuple(NotMeasured(metric, _stranger(judged), judged.classifier)
+                        for metric in ("scene accuracy", "inception score"))
+        missing = unknown + missing
+    else:
+        scene, inception = _scene(judged, real), _inception(judged, real, seed)
     return Evaluation(
-        len(judged), seed, _scene(judged, real), _alignment(judged, real, seed), distances.frechet, diversity,
-        retrieval, _inception(judged, real, seed), distances.kid, cmmd, distances.coverage, further,
+        len(judged), seed, scene, _alignment(judged, real, seed), distances.frechet, diversity,
+        retrieval, inception, distances.kid, cmmd, distances.coverage, further,
         missing + texture.missing, texture.generated, texture.coded,
     )
 
 
+def _stranger(judged: Judged) -> str:
+    first, *more = judged.strangers
+    others = f" and {len(more)} more of the {len(set(judged.labels or ()))}" if more else ""
+    return (f"the classifier does not know the class {first!r}{others}; `terrasynth train judge` makes one that does, "
+            "from images of yours")
+
+
 def _scene(judged: Judged, real: Judged | None) -> SceneFigures:
-    ceiling = None if real is None or real.labels is None else share_of(real.hits)
+    ceiling = None if real is None or real.labels is None or real.strangers else share_of(real.hits)
     return SceneFigures(
         share_of(judged.hits), per_class_accuracy(judged.hits, judged.labels or ()),
         1 / len(judged.known), ceiling, judged.classifier,

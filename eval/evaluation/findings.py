@@ -92,6 +92,8 @@ def weighed(kind: Kind, text: str, n: int, *intervals: tuple[float, float]) -> F
 
 
 def _recognition(evaluation: Evaluation) -> Iterator[Finding]:
+    if evaluation.scene is None:
+        return
     own, real, chance = evaluation.scene.accuracy, evaluation.scene.ceiling, evaluation.scene.chance
     if own.low <= chance:
         yield weighed("worse", f"Scene accuracy {own} is not above a guess, {chance:.3f}.", own.n, (own.low, own.high))
@@ -238,7 +240,10 @@ def _copies(found: Memorisation) -> Iterator[Finding]:
 
 
 def _circular(evaluation: Evaluation, filtered_by: tuple[Network, ...]) -> Iterator[Finding]:
-    for name, network in (("CLIP score", evaluation.alignment.network), ("scene accuracy", evaluation.scene.network)):
+    named = [("CLIP score", evaluation.alignment.network)]
+    if evaluation.scene is not None:
+        named.append(("scene accuracy", evaluation.scene.network))
+    for name, network in named:
         if any(_same(network, other) for other in filtered_by):
             yield Finding("caution", f"{network_name(network)} chose these images and gives the {name} too: a filter "
                           "raises its own score whether or not images get better. Report with another network.")

@@ -21,7 +21,7 @@ class SweepPoint:
     Attributes:
         identity: Hash of what decided its images.
         score: CLIP score.
-        accuracy: Scene accuracy.
+        accuracy: Scene accuracy; None where the classifier does not know every class.
         frechet: Distance to real images; None without.
     """
 
@@ -30,14 +30,14 @@ class SweepPoint:
     identity: str
     n: int
     score: Figure
-    accuracy: Figure
+    accuracy: Figure | None
     frechet: FrechetFigures | None
 
     @classmethod
     def of(cls, guidance: float, run: str, identity: str, evaluation: Evaluation) -> SweepPoint:
         """The figures of one run."""
-        return cls(guidance, run, identity, evaluation.n, evaluation.alignment.score, evaluation.scene.accuracy,
-                   evaluation.frechet)
+        accuracy = None if evaluation.scene is None else evaluation.scene.accuracy
+        return cls(guidance, run, identity, evaluation.n, evaluation.alignment.score, accuracy, evaluation.frechet)
 
     def to_json(self) -> dict[str, object]:
         """Nested plain data."""

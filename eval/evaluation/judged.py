@@ -30,7 +30,7 @@ class Judged:
         further: Of each further network, its features float32 (N, G).
         texts: The text of each image; None where there is none.
         sentences: float32 (N, D), of unit length, what the encoder makes of these texts.
-        labels: The class of each image, one of `known`; None where the data names none.
+        labels: The class of each image; None where the data names none.
     """
 
     encoder: Network
@@ -61,14 +61,21 @@ class Judged:
         return found
 
     @property
+    def strangers(self) -> tuple[str, ...]:
+        """Classes of the images that the classifier does not know, sorted; with any, nothing is said of recognition."""
+        return tuple(sorted(set(self.labels or ()) - set(self.known)))
+
+    @property
     def places(self) -> NDArray[np.intp]:
         """Column of each image's own class (N,).
 
         Raises:
-            ValueError: There are no labels.
+            ValueError: There are no labels, or the classifier does not know one.
         """
         if self.labels is None:
             raise ValueError("classes of images without labels: give labels")
+        if self.strangers:
+            raise ValueError(f"class {self.strangers[0]!r} is unknown to the classifier; ask for `strangers` first")
         index = {label: number for number, label in enumerate(self.known)}
         return np.array([index[label] for label in self.labels], np.intp)
 
@@ -94,15 +101,15 @@ def judge(
     Args:
         images: `uint8` (N, H, W, 3).
         texts: The text of each image.
-        labels: The class of each image, as the classifier names them.
+        labels: The class of each image; what the classifier knows, it names in these words.
         encoder: A dual encoder.
         classifier: A scene classifier.
         picture_encoders: Further networks.
 
     Raises:
-        InputError: No images, numbers that do not match, or a class that the classifier does not know.
+        InputError: No images, or numbers that do not match.
     """
-    check_pictures(what, images, texts, labels, classifier.labels)
+    check_pictures(what, images, texts, labels)
     seen = classifier.classify(images)
     return Judged(
         encoder.identity(), classifier.identity(), tuple(network.identity() for network in picture_encoders),
@@ -113,18 +120,15 @@ def judge(
 
 
 def check_pictures(
-    what: str, images: NDArray[np.uint8], texts: Sequence[str] | None, labels: Sequence[str] | None,
-    known: Sequence[str],
+    what: str, images: NDArray[np.uint8], texts: Sequence[str] | None, labels: Sequence[str] | None
 ) -> None:
     """Check what `judge` needs, before any network sees an image.
 
     Raises:
-        InputError: No images, numbers that do not match, or a class that is not among the `known` ones.
+        InputError: No images, or numbers that do not match.
     """
     if not len(images):
         raise InputError(f"no {what}: give at least one")
     for name, values in (("texts", texts), ("labels", labels)):
         if values is not None and len(values) != len(images):
             raise InputError(f"{len(images)} {what} and {len(values)} {name}: give one for each")
-    if unknown := sorted(set(labels or ()) - set(known)):
-        raise InputError(f"class {unknown[0]!r} is unknown to the classifier; it knows {', '.join(known)}")

@@ -96,9 +96,11 @@ def notes_of(rows: Sequence[Row]) -> list[str]:
 def rows_of(evaluation: Evaluation) -> list[Row]:
     """All figures of an evaluation in the order to show; what was not measured comes last."""
     seed, scene, alignment = evaluation.seed, evaluation.scene, evaluation.alignment
-    rows = [
+    rows = [] if scene is None else [
         Row("scene accuracy", network_name(scene.network), f"n = {scene.accuracy.n}", _value(scene.accuracy),
             _range(scene.accuracy), f"{scene.chance:.3f} (a guess)", _optional(scene.ceiling), seed=seed),
+    ]
+    rows += [
         Row("CLIP score", network_name(alignment.network), f"n = {alignment.score.n}", _value(alignment.score),
             _range(alignment.score), f"{_optional(alignment.null)} ({alignment.null_kind})",
             _optional(alignment.ceiling), seed=seed),
@@ -308,7 +310,7 @@ class Evaluation:
     Attributes:
         n: Images judged.
         seed: Seed of bootstrap, shuffling and splits.
-        scene: Recognition of the class.
+        scene: Recognition of the class; None where the classifier does not know every class.
         alignment: Agreement with the text.
         frechet: Distance to real images on features of the classifier, where reference images were given.
         diversity: On embeddings of the encoder and on features of the classifier; empty for a single image.
@@ -325,7 +327,7 @@ class Evaluation:
 
     n: int
     seed: int
-    scene: SceneFigures
+    scene: SceneFigures | None
     alignment: AlignmentFigures
     frechet: FrechetFigures | None
     diversity: tuple[DiversityFigures, ...] = ()
@@ -338,6 +340,17 @@ class Evaluation:
     missing: tuple[NotMeasured, ...] = ()
     realism: Realism | None = None
     coded: Realism | None = None
+
+    @property
+    def recognition(self) -> SceneFigures:
+        """`scene`, for whoever knows that the classifier knows the classes.
+
+        Raises:
+            ValueError: It does not.
+        """
+        if self.scene is None:
+            raise ValueError("the classifier does not know every class, so that nothing is said of recognition")
+        return self.scene
 
     def to_json(self) -> dict[str, object]:
         """Nested plain data, ready for `json.dump`."""

@@ -2,6 +2,6 @@
 
 __all__ = [
     "calibrating", "calibration", "classifiers", "dual_encoders", "efficientnet_lite", "feature_cache",
-    "inception", "knowledge", "loading", "openclip", "openclip_files", "picture_encoders", "references",
+    "inception", "inference", "judges", "knowledge", "loaders", "loading", "openclip", "openclip_files", "references",
     "residual_tower", "thumbnail",
 ]

@@ -105,23 +105,13 @@ class SceneClassifier:
         return Classification(probabilities, kept[0].flatten(1).float().cpu().numpy())
 
 
-def load_classifier(
+def load_image_classifier(
     reference: str | Path, device: str = "cpu", roots: Sequence[Path] = (EMBEDDED_ROOT,)
 ) -> SceneClassifier:
-    """Load a scene classifier: an embedded name (`scene-ucm`), a folder, or a Hub id with an optional `@revision`.
-
-    Args:
-        reference: A model that `AutoModelForImageClassification` reads and whose backbone pools its features
-            (ResNet, ConvNext, ...), weights in `safetensors`.
+    """Load what `AutoModelForImageClassification` reads; `loaders.load_classifier` takes judges, too.
 
     Raises:
         InputError: Unknown reference, another kind of model, or weights that are missing, pickled or incomplete.
-
-    Example:
-        >>> from terrasynth.eval import load_classifier
-        >>> classifier = load_classifier("scene-ucm")
-        >>> len(classifier.labels), classifier.labels[:2]
-        (21, ('agricultural', 'airplane'))
     """
     from transformers import AutoModelForImageClassification
 

@@ -216,27 +216,20 @@ class ClipEncoder:
         return rows
 
 
-def load_encoder(
+def load_dual_encoder(
     reference: str | Path, device: str = "cpu", dtype: str | torch.dtype | None = None,
     roots: Sequence[Path] = (EMBEDDED_ROOT,),
 ) -> ClipEncoder:
-    """Load a dual encoder: an embedded name (`clip-ucm`), a folder, or a Hub id with an optional `@revision`.
+    """Load what `transformers` and OpenCLIP save; `terrasynth.eval.models.loaders.load_encoder` takes judges, too.
 
     Args:
         reference: The model, weights in `safetensors`: a `CLIPModel`, a `VisionTextDualEncoderModel`, a `SiglipModel`
             (SigLIP 2 too, of fixed and of variable resolution), or a vision transformer as OpenCLIP saves it, with its
             `open_clip_config.json`.
-        dtype: "float32" (the default, also for None), "bfloat16" or "float16": the type of the matrix products,
-            under autocast. The weights stay in `float32`.
+        dtype: Type of the matrix products, under autocast. The weights stay in `float32`.
 
     Raises:
         InputError: Unknown reference, another kind of model, or weights that are missing, pickled or incomplete.
-
-    Example:
-        >>> from terrasynth.eval import load_encoder
-        >>> encoder = load_encoder("clip-ucm")
-        >>> encoder.encode_texts(["a beach", "a forest"]).shape == (2, encoder.dim)
-        True
     """
     from transformers import AutoModel, AutoTokenizer, CLIPTokenizer
 

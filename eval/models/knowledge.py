@@ -62,7 +62,7 @@ class Knowledge:
         """The words of a text that the model never read, in order, each once; numbers count as read."""
         if self.words is None:
             return ()
-        return tuple(dict.fromkeys(word for word in words_of(text) if not self.words & _forms(word)))
+        return tuple(dict.fromkeys(word for word in words_of(text) if not self.words & forms_of(word)))
 
     def save(self, folder: Path) -> Path:
         """Write it beside a model's weights; the same knowledge always gives the same bytes."""
@@ -119,7 +119,7 @@ def knowledge_of(model: ResolvedModel, folder: Path | None = None) -> Knowledge 
     return load_knowledge(Path(path).parent)
 
 
-def _forms(word: str) -> set[str]:
+def forms_of(word: str) -> set[str]:
     """A word in the singular and the plural, by the simple rules."""
     found = {word, f"{word}s", f"{word}es"}
     if word.endswith("s"):

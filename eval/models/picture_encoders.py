@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from terrasynth.eval.errors import InputError
 from terrasynth.eval.models.calibration import Calibration
-from terrasynth.eval.models.dual_encoders import DUAL_ENCODERS, PictureEncoder, load_encoder
+from terrasynth.eval.models.dual_encoders import DUAL_ENCODERS, PictureEncoder, load_dual_encoder
 from terrasynth.eval.models.inference import in_batches, inference, precision_name, read_precision, unit_length
 from terrasynth.eval.models.loading import commit_of, load_config, load_weights
 from terrasynth.eval.models.openclip_files import find_open_clip
@@ -111,44 +111,29 @@ class PictureNetwork:
         return rows
 
 
-def load_picture_encoder(
+def load_network(
     reference: str | Path, device: str = "cpu", dtype: str | torch.dtype | None = None,
     roots: Sequence[Path] = (EMBEDDED_ROOT,), size: int | None = None,
 ) -> PictureEncoder:
-    """Load whatever gives features of images: a backbone, a classifier's backbone, a dual encoder, "thumbnail".
+    """Load a backbone, a classifier's backbone, a dual encoder or "thumbnail".
 
-    Args:
-        reference: "thumbnail", "efficientnet-lite0" to "-lite2" (weights from their packages), an embedded name
-            (`scene-ucm`, `clip-ucm`), a folder, or a Hub id with an optional `@revision`; weights in `safetensors`. The
-            Inception network of FID is a folder that
-            `terrasynth.eval.models.inception.convert_inception` wrote.
-        dtype: "float32" (the default, also for None), "bfloat16" or "float16": the type of the matrix products.
-        size: Of backbones: resize whole images to this square, in place of the resizing and cropping that the model's
-            own preprocessing asks for. Stein et al. give DINOv2 224 px; its own preprocessing cuts off the border.
+    `terrasynth.eval.models.loaders.load_picture_encoder`, whose arguments these are, takes judges, too.
 
     Raises:
         InputError: Unknown reference, another kind of model, or weights that are missing, pickled or incomplete; a
             size for what is no backbone.
-
-    Example:
-        >>> import numpy as np
-        >>> from terrasynth.eval import load_picture_encoder
-        >>> images = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
-        >>> encoder = load_picture_encoder("scene-ucm")
-        >>> encoder.features(images).shape == (2, encoder.dim), encoder.reads_text
-        (True, False)
     """
     from transformers import AutoModel
 
     if str(reference) == THUMBNAIL:
-        _refuse_size(size, THUMBNAIL)
+        refuse_size(size, THUMBNAIL)
         return ThumbnailEncoder()
     if (variant := str(reference).removeprefix(PACKAGED)) in PACKAGED_SIZES and variant != str(reference):
         return _packaged(variant, device, dtype, size)
     resolved = resolve(reference, roots)
     if find_open_clip(resolved) is not None or (config := load_config(resolved)).model_type in DUAL_ENCODERS:
-        _refuse_size(size, resolved.reference)
-        return load_encoder(reference, device, dtype, roots)
+        refuse_size(size, resolved.reference)
+        return load_dual_encoder(reference, device, dtype, roots)
     if config.model_type not in BACKBONES:
         raise InputError(
             f"model {resolved.reference!r}: the features of a {config.model_type!r} model are not known here; use one "
@@ -194,7 +179,12 @@ def _packaged(variant: str, device: str, dtype: str | torch.dtype | None, size: 
     return PictureNetwork(model, preprocessor, identity, False, read_precision(dtype))
 
 
-def _refuse_size(size: int | None, reference: str) -> None:
+def refuse_size(size: int | None, reference: str) -> None:
+    """Refuse a size for a model that has its own.
+
+    Raises:
+        InputError: One is given.
+    """
     if size is not None:
         raise InputError(f"size {size}: {reference!r} has a size of its own; leave it out")
 

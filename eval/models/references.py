@@ -15,14 +15,19 @@ EMBEDDED_ROOT = Path(__file__).parents[1] / "weights"
 """Where the embedded evaluators live; the embedded generators have a root of their own."""
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
+JUDGE_FILE = "judge.json"
 
-MODEL_FILES = ("config.json", "model_index.json", OPEN_CLIP_CONFIG)
-"""What makes a folder a model: a `transformers` configuration, the index of a `diffusers` pipeline, or OpenCLIP's."""
+MODEL_FILES = ("config.json", "model_index.json", OPEN_CLIP_CONFIG, JUDGE_FILE)
+"""What makes a folder a model: a configuration of `transformers` or OpenCLIP, the index of a `diffusers` pipeline, or
+what `terrasynth train judge` writes."""
 
 DECIDING_SUFFIXES = frozenset({".json", ".txt", ".model", ".safetensors"})
 KNOWLEDGE_FILE = "knowledge.json"
 SAMPLING_FILE = "sampling.json"
-NOT_DECIDING = frozenset({"calibration.json", KNOWLEDGE_FILE, SAMPLING_FILE})  # they only speak of the weights
+SCENE_CALIBRATION_FILE = "scene-calibration.json"
+FIGURES_FILE = "judge-figures.json"
+NOT_DECIDING = frozenset({  # they only speak of the weights
+    "calibration.json", SCENE_CALIBRATION_FILE, FIGURES_FILE, KNOWLEDGE_FILE, SAMPLING_FILE})
 PICKLED_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
@@ -133,8 +138,8 @@ def resolve(reference: str | Path, embedded_roots: Sequence[Path]) -> ResolvedMo
 def content_hash(folder: Path) -> str:
     """SHA-256 over the names and bytes of the files that decide a model's outputs; the first 16 hex digits.
 
-    Configuration, vocabulary and weights count. Cards, hidden files, `calibration.json`, `knowledge.json` and
-    `sampling.json` do not, so that a better model card never changes the identity of a run.
+    Configuration, vocabulary and weights count. Cards, hidden files, calibrations, `knowledge.json`,
+    `sampling.json` and a judge's figures do not, so that a better model card never changes the identity of a run.
 
     Example:
         >>> from pathlib import Path
@@ -149,7 +154,7 @@ def content_hash(folder: Path) -> str:
         True
         False
     """
-    return files_hash(sorted(_deciding_files(folder)))
+    return files_hash(sorted(deciding_files(folder)))
 
 
 def check_safetensors(folder: Path, reference: str) -> None:
@@ -176,7 +181,8 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
             yield name.as_posix(), path
 
 
-def _deciding_files(folder: Path) -> Iterator[tuple[str, Path]]:
+def deciding_files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The files that decide a model's outputs, with their names below its folder."""
     for name, path in _files(folder):
         if path.suffix in DECIDING_SUFFIXES and path.name not in NOT_DECIDING:
             yield name, path

@@ -77,9 +77,10 @@ def page_of(report: EvaluationReport) -> Page:
 
 def _tiles(report: EvaluationReport) -> Iterator[tuple[str, str, str]]:
     e = report.evaluation
-    accuracy, score = e.scene.accuracy, e.alignment.score
-    yield (_value(accuracy), "scene accuracy",
-           f"{_range(accuracy)}; guess {e.scene.chance:.3f}{_beside('real', e.scene.ceiling)}")
+    score = e.alignment.score
+    if e.scene is not None:
+        yield (_value(e.scene.accuracy), "scene accuracy",
+               f"{_range(e.scene.accuracy)}; guess {e.scene.chance:.3f}{_beside('real', e.scene.ceiling)}")
     yield (_value(score), "CLIP score", f"{_range(score)}{_beside('shuffled', e.alignment.null)}"
                                         f"{_beside('real', e.alignment.ceiling)}")
     if (f := e.frechet) is not None:
@@ -153,6 +154,8 @@ def _texture(evaluation: Evaluation) -> Section:
 
 
 def _classes(report: EvaluationReport) -> Section:
+    if report.confusion is None:
+        return Section("", ())
     own = report.confusion.accuracy()
     real = {} if report.real_confusion is None else report.real_confusion.accuracy()
     rows = []
@@ -214,18 +217,20 @@ def _scores(report: EvaluationReport) -> Section:
 def _pictures(report: EvaluationReport) -> Section:
     e = report.evaluation
     galleries = (Gallery(tuple(map(_figure, each.pictures)), each.title) for each in report.galleries)
+    classes = "" if e.scene is None else (f", “class” the probability that {e.scene.network.get('model')} gives to the "
+                                          "class asked for")
     return Section("Best and worst images", (
         *galleries,
-        f"“CLIP” is the score with its own text by {e.alignment.network.get('model')}, “class” the probability that "
-        f"{e.scene.network.get('model')} gives to the class asked for. No contrast or color was changed. The id is "
-        "that of the row in `data/`.",
+        f"“CLIP” is the score with its own text by {e.alignment.network.get('model')}{classes}. No contrast or color "
+        "was changed. The id is that of the row in `data/`.",
     ))
 
 
 def _figure(one: Shown) -> Picture:
-    seen = "" if one.seen == one.label else f", seen as {one.seen}"
+    seen = "" if one.probability is None or one.seen == one.label else f", seen as {one.seen}"
+    sure = "" if one.probability is None else f", class {one.probability:.3f}"
     return Picture(((image_uri(one.image, SIDE), f"{one.label}: {one.text}"),), (
-        f"**{verbatim(one.label)}**{verbatim(seen)}", f"CLIP {one.score:.3f}, class {one.probability:.3f}",
+        f"**{verbatim(one.label)}**{verbatim(seen)}", f"CLIP {one.score:.3f}{sure}",
         verbatim(one.text), _place(one)))
 
 
@@ -273,7 +278,8 @@ def _sweep(points: Sequence[SweepPoint]) -> Section:
         return Section("", ())
     rows = tuple(
         (f"{each.guidance:g}", Cell(each.run, each.identity), str(each.n), Cell(_value(each.score), _range(each.score)),
-         Cell(_value(each.accuracy), _range(each.accuracy)), *_frechet_cells(each.frechet)) for each in points
+         "not measured" if each.accuracy is None else Cell(_value(each.accuracy), _range(each.accuracy)),
+         *_frechet_cells(each.frechet)) for each in points
     )
     return Section("Guidance", (
         tuple(sweep_charts(points)),
@@ -296,7 +302,9 @@ def sweep_charts(points: Sequence[SweepPoint]) -> list[Chart]:
     """A chart a figure against guidance, with intervals; there is none of a figure that a run lacks."""
     named: dict[str, list[tuple[float, float | None, float | None, str]]] = {
         name: [(each.value, each.low, each.high, str(each)) for each in figures] for name, figures in (
-            ("CLIP score", [each.score for each in points]), ("scene accuracy", [each.accuracy for each in points]))
+            ("CLIP score", [each.score for each in points]),
+            ("scene accuracy", [each.accuracy for each in points if each.accuracy is not None]))
+        if len(figures) == len(points)
     }
     distances = [each.frechet for each in points if each.frechet is not None]
     if len(distances) == len(points):

@@ -31,7 +31,7 @@ class Shown:
         label: Class that was asked for.
         text: What was asked for.
         score: CLIP score.
-        probability: What the classifier gives to its class.
+        probability: What the classifier gives to its class; None where it does not know every class.
         seen: What the classifier sees.
     """
 
@@ -41,7 +41,7 @@ class Shown:
     label: str
     text: str
     score: float
-    probability: float
+    probability: float | None
     seen: str
 
 
@@ -95,7 +95,7 @@ class EvaluationReport:
         about: Name -> value of what was judged and with what, in the order to show.
         evaluation: The figures.
         findings: What to know first.
-        confusion: Of these images.
+        confusion: Of these images; None where the classifier does not know their classes.
         real_confusion: Of real images; None without.
         histograms: Scores of accepted and rejected attempts, one for each filter.
         galleries: Best and worst images.
@@ -111,7 +111,7 @@ class EvaluationReport:
     about: Mapping[str, object]
     evaluation: Evaluation
     findings: tuple[Finding, ...]
-    confusion: Confusion
+    confusion: Confusion | None
     real_confusion: Confusion | None = None
     histograms: tuple[ScoreHistogram, ...] = ()
     galleries: tuple[Gallery, ...] = ()

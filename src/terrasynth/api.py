@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from terrasynth.synthesis.ledger.pictures import RunPictures
     from terrasynth.synthesis.verify.faults import Fault
     from terrasynth.training.data.pairs import Pair, PairSet
+    from terrasynth.training.judges.card import TrainedJudge
     from terrasynth.training.trained import Training
 
     Data: TypeAlias = str | Path | Dataset | DatasetDict
@@ -84,7 +85,8 @@ def evaluate(
         data: A run; a data set of `datasets` with columns of images, captions and classes; or images of one size (PIL
             images, or `uint8` (N, H, W, 3)), with `texts` and `labels`.
         texts: A text of each image; only with images.
-        labels: The class of each image, as the classifier names it; only with images.
+        labels: The class of each image, as the classifier names it; only with images. Where it does not know one,
+            recognition is left out.
         real: Real image-caption data, as a place or of `datasets`; adds distances and ceilings.
         split: Split of the real data.
         encoder: Scores images against texts: embedded name, folder or Hub id.
@@ -95,7 +97,7 @@ def evaluate(
         cache: Folder that keeps features, or "none"; None for the user's cache.
 
     Raises:
-        InputError: Data without texts or classes, too few images, or a class that the classifier does not know.
+        InputError: Data without texts or classes, or too few images.
         RunError: The run is damaged.
 
     Example:
@@ -220,7 +222,8 @@ def push(
 def train(
     preset: str, data: Data | Sequence[Data], out: str | Path, minutes: float | None = None, *, resume: bool = True,
     overrides: Mapping[str, Any] | None = None, base: str | None = None, teacher: str | None = None,
-) -> Training:
+    encoder: str | None = None,
+) -> Training | TrainedJudge:
     """Train what a preset names and write it to a folder; the same call resumes.
 
     Args:
@@ -232,6 +235,7 @@ def train(
         overrides: Dotted key -> value, such as {"loop.max_steps": 100}.
         base: What the presets `lora`, `full` and `distil` start from.
         teacher: What the preset `autoencoder-distil` learns from.
+        encoder: The network whose features the preset `judge` reads; None for the best of our own.
 
     Returns:
         Where the models are, how good they are, and what to do with them.
@@ -248,7 +252,7 @@ def train(
     """
     from terrasynth.training import run_preset
 
-    return run_preset(preset, data, Path(out), minutes, resume, overrides, base, teacher)
+    return run_preset(preset, data, Path(out), minutes, resume, overrides, base, teacher, encoder)
 
 
 def verify(run: Run, fast: bool = False) -> Verified:

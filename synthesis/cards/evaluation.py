@@ -50,7 +50,9 @@ def _tables(found: Evaluation) -> str:
     from terrasynth.eval.table import Table
 
     rows = [row for row in rows_of(found) if row.value != "not measured"]
+    by_class = {} if found.scene is None else found.scene.per_class
     classes = Table(("class", "scene accuracy", "n"), tuple(
-        (label, f"{share:.2f}", str(n)) for label, (share, n) in sorted(found.scene.per_class.items())))
+        (label, f"{share:.2f}", str(n)) for label, (share, n) in sorted(by_class.items())))
     notes = "".join(f"- {note}\n" for note in notes_of(rows))
-    return "\n\n".join(part for part in (figures_table(rows).markdown(), notes.rstrip(), classes.markdown()) if part)
+    parts = (figures_table(rows).markdown(), notes.rstrip(), classes.markdown() if by_class else "")
+    return "\n\n".join(part for part in parts if part)

@@ -97,7 +97,7 @@ def reference(
     import numpy as np
 
     from terrasynth.eval.evaluation.reference import make_reference
-    from terrasynth.eval.models.picture_encoders import load_picture_encoder
+    from terrasynth.eval.models.loaders import load_picture_encoder
     from terrasynth.synthesis.core.quiet import quiet
     from terrasynth.synthesis.core.real_pictures import opened, real_pictures
     from terrasynth.synthesis.studies.copies import pixel_hashes

@@ -110,6 +110,8 @@ def calibrate(
     from terrasynth.eval import calibrate as calibrate_encoder
     from terrasynth.eval import load_encoder
     from terrasynth.eval.metrics.quality_calibration import QualityCalibration
+    from terrasynth.eval.models.loaders import judge_folder
+    from terrasynth.eval.models.references import SCENE_CALIBRATION_FILE
     from terrasynth.synthesis.core.quiet import quiet
     from terrasynth.synthesis.core.real_pictures import real_pictures
     from terrasynth.synthesis.studies.calibration import calibrate_scene
@@ -129,8 +131,10 @@ def calibrate(
         found = calibrate_encoder(model, pictures[sizes[0]].images, captions, labels, split)
     else:
         return
-    found.save(out / "calibration.json")
-    click.echo(f"{out / 'calibration.json'}   {found.overall.n} pairs of {found.pictures} pictures at {sizes[0]} px")
+    # A judge is both, and has a file for each.
+    name = SCENE_CALIBRATION_FILE if classifier is not None and judge_folder(classifier) else "calibration.json"
+    found.save(out / name)
+    click.echo(f"{out / name}   {found.overall.n} pairs of {found.pictures} pictures at {sizes[0]} px")
 
 
 COMMANDS: tuple[click.Command, ...] = (filters, features, calibrate)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from terrasynth.eval.evaluation.judge_figures import JudgeFigures
     from terrasynth.eval.models.knowledge import Knowledge
 
 
@@ -16,6 +17,15 @@ def known_by(reference: str, folder: Path | None = None) -> Knowledge | None:
     from terrasynth.synthesis.core.embedded import WEIGHTS
 
     return knowledge_of(resolve(reference, [EMBEDDED_ROOT, WEIGHTS]), folder)
+
+
+def judge_figures_of(reference: str) -> JudgeFigures | None:
+    """What a judge of one's own classes can do, by its reference; None for any other model."""
+    from terrasynth.eval.evaluation.judge_figures import load_judge_figures
+    from terrasynth.eval.models.loaders import judge_folder
+
+    found = judge_folder(reference)
+    return None if found is None else load_judge_figures(found.folder)
 
 
 def knows_class(knowledge: Knowledge, label: str) -> bool:

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from terrasynth.synthesis.core.errors import InputError
-from terrasynth.synthesis.core.knowledge import known_by, knows_class
+from terrasynth.synthesis.core.knowledge import judge_figures_of, known_by, knows_class
 
 if TYPE_CHECKING:
+    from terrasynth.eval.evaluation.judge_figures import JudgeFigures
     from terrasynth.eval.models.knowledge import Knowledge
     from terrasynth.synthesis.generators.base import GeneratorSource
     from terrasynth.synthesis.recipe import Recipe
 
+COIN = 0.5  # the area under a curve that tells nothing
 SHOWN = 8  # words or classes that a line names
 
 
@@ -31,11 +33,27 @@ class Reader:
         name: What it is called.
         role: "generator", "encoder" or "classifier".
         knowledge: What it met in training; None where nothing says.
+        figures: What a judge of one's own classes can do on real images; None for any other model.
     """
 
     name: str
     role: str
     knowledge: Knowledge | None
+    figures: JudgeFigures | None = None
+
+    def blind(self, label: str) -> str:
+        """Why a filter by this judge says nothing of a class that it knows; "" where it tells it from others."""
+        if self.figures is None or (own := self.figures.classes.get(label)) is None:
+            return ""
+        what, figure = ("images", own.scene) if self.role == "classifier" else ("texts", own.alignment)
+        helps = "; more images of it for `terrasynth train judge` help, or another --encoder there"
+        if figure is None:
+            return (f"{self.role} {self.name}: how well it tells the class {label} from others is not measured, with "
+                    f"{own.n} held-out real images{helps}")
+        if figure.low > COIN:
+            return ""
+        return (f"{self.role} {self.name} is useless for the class {label}: on held-out real images it tells its "
+                f"{what} from those of other classes no better than a coin toss, {figure}{helps}")
 
 
 @dataclass
@@ -47,12 +65,14 @@ class Unread:
         texts: Texts that were looked at.
         words: Words that it never read, with the number of texts that have them.
         classes: Classes that it does not know.
+        blind: What is to be said of classes that it knows, and cannot be shown to tell from others.
     """
 
     reader: Reader
     texts: int = 0
     words: Counter[str] = field(default_factory=Counter)
     classes: list[str] = field(default_factory=list)
+    blind: list[str] = field(default_factory=list)
 
     def look(self, texts: Iterable[str]) -> None:
         """Take in further texts."""
@@ -63,8 +83,8 @@ class Unread:
 
     @property
     def found(self) -> bool:
-        """Whether there is anything that it never met."""
-        return bool(self.words or self.classes)
+        """Whether there is anything that it never met, or cannot tell apart."""
+        return bool(self.words or self.classes or self.blind)
 
     def lines(self) -> list[str]:
         """What is to be said, a sentence each; nothing where it knows everything."""
@@ -76,13 +96,19 @@ class Unread:
         if self.words:
             named = ", ".join(f"{word} ({count})" for word, count in self.words.most_common(SHOWN))
             more = f" and {len(self.words) - SHOWN} more" if len(self.words) > SHOWN else ""
-            lines.append(f"{role} {name} never read: {named}{more}, in so many of {self.texts} texts; what it makes of "
-                         "them is chance")
+            chance = "what it makes of them is chance" if self.reader.figures is None else "it leaves them out"
+            lines.append(f"{role} {name} never read: {named}{more}, in so many of {self.texts} texts; {chance}")
         if self.classes:
             named = ", ".join(self.classes[:SHOWN])
             more = f" and {len(self.classes) - SHOWN} more" if len(self.classes) > SHOWN else ""
-            lines.append(f"{role} {name} does not know the class {named}{more}")
-        return lines
+            lines.append(f"{role} {name} does not know the class {named}{more}{_way_out(role)}")
+        return lines + self.blind
+
+
+def _way_out(role: str) -> str:
+    """What helps where a filter's model does not know a class; a generator is tuned instead."""
+    return "" if role == "generator" else (", so its filter is useless there; `terrasynth train judge` makes one that "
+                                           "knows it, from images of yours")
 
 
 def readers_of(recipe: Recipe, source: GeneratorSource) -> list[Reader]:
@@ -96,7 +122,7 @@ def readers_of(recipe: Recipe, source: GeneratorSource) -> list[Reader]:
     for each in recipe.filters:
         if each.asks:
             reference = each.source.reference
-            found.append(Reader(_called(reference), each.asks, known_by(reference)))
+            found.append(Reader(_called(reference), each.asks, known_by(reference), judge_figures_of(reference)))
     return list({(one.role, one.name): one for one in found}.values())
 
 
@@ -127,11 +153,13 @@ def unread_by(readers: Sequence[Reader], texts: Mapping[str, Iterable[str]]) -> 
                 one.look(every)
             if one.reader.knowledge is not None and not knows_class(one.reader.knowledge, label):
                 one.classes.append(label)
+            elif blind := one.reader.blind(label):
+                one.blind.append(blind)
     return found
 
 
 def refuse(found: Sequence[Unread]) -> None:
-    """Stop where a model never met a word or a class.
+    """Stop where a model never met a word or a class, or a judge cannot tell a class from others.
 
     Raises:
         InputError: One did not; the message names it.

@@ -107,7 +107,7 @@ class AlignmentFilter(FilterSettings):
             raise InputError(
                 f"pass_real {self.pass_real}: encoder {self.encoder!r} of the alignment filter never met the class "
                 f"{strangers[0]!r}{more} and cannot read its name, so scores of other classes say nothing about it; "
-                "name another encoder, or use min_score or quantile"
+                "make a judge of your classes with `terrasynth train judge`, or use min_score or quantile"
             )
 
     @override

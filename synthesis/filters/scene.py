@@ -86,22 +86,22 @@ class SceneFilter(FilterSettings):
         if place is None:
             raise InputError(
                 f"class {label!r} is unknown to classifier {self.classifier!r} of the scene filter, which knows "
-                f"{', '.join(model.labels)}; name another classifier, or leave the filter or the class out"
+                f"{', '.join(model.labels)}; make a judge of your classes with `terrasynth train judge`, or leave the "
+                "filter or the class out"
             )
         return place
 
     def _calibration(self, model: SceneClassifier) -> Calibration:
         from terrasynth.eval.models.calibration import Calibration
-        from terrasynth.eval.models.dual_encoders import CALIBRATION_FILE
-        from terrasynth.eval.models.references import EMBEDDED_ROOT, resolve
+        from terrasynth.eval.models.loaders import scene_calibration_of
 
-        resolved = resolve(self.classifier, (EMBEDDED_ROOT,))
-        if not resolved.local or not (resolved.folder / CALIBRATION_FILE).is_file():
+        path = scene_calibration_of(self.classifier)
+        if path is None:
             raise InputError(
                 f"pass_real {self.pass_real}: classifier {self.classifier!r} has no calibration.json beside its "
                 "weights; use min_probability or top instead, or make one with `terrasynth eval calibrate`"
             )
-        calibration = Calibration.load(resolved.folder / CALIBRATION_FILE)
+        calibration = Calibration.load(path)
         measured, loaded = calibration.encoder.get("content"), model.identity().get("content")
         if measured != loaded:
             raise InputError(

@@ -40,7 +40,7 @@ def load_measures(references: Sequence[str], cache: Path | None = None) -> list[
     from terrasynth.eval.copies.measures import FeatureMeasure, HashMeasure, RegisteredMeasure
     from terrasynth.eval.copies.registration import REGISTERED
     from terrasynth.eval.models.feature_cache import CachedEncoder
-    from terrasynth.eval.models.picture_encoders import load_picture_encoder
+    from terrasynth.eval.models.loaders import load_picture_encoder
     from terrasynth.eval.models.thumbnail import DETAIL, DetailEncoder
 
     def load(reference: str) -> Measure:

@@ -99,7 +99,7 @@ def judge_run(pictures: RunPictures, judges: Judges, seed: int, real: Judged | N
         realism: What texture and spectrum say beside them.
 
     Raises:
-        InputError: Too few images, or a class that the classifier does not know.
+        InputError: Too few images.
     """
     from terrasynth.eval.evaluation.evaluate import measure
 

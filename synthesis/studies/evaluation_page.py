@@ -55,12 +55,16 @@ def collect(
     from terrasynth.eval.pages.evaluation_report import EvaluationReport
 
     shown = _shown(run)
-    own = confusion(run.judged)
-    real = None if run.real is None or run.real.labels is None else confusion(run.real)
+    own = None if run.judged.strangers else confusion(run.judged)
+    real = None if run.real is None or run.real.labels is None or run.real.strangers else confusion(run.real)
     histograms, reason = _histograms(record.root)
     missing = dict(absent or {}) | ({"Score histograms": reason} if reason else {})
+    if own is None:
+        missing["Classes"] = (f"the classifier does not know the class {run.judged.strangers[0]!r}; `terrasynth train "
+                              "judge` makes one that does")
     if run.real is not None and real is None:
-        missing["Classes of real pictures"] = "the data name none"
+        missing["Classes of real images"] = "the classifier does not know all of them" if run.real.strangers else \
+            "the data name none"
     return EvaluationReport(
         record.recipe.name, record.identity, _about(record, run) | dict(about), run.evaluation,
         findings(run.evaluation, own, real, None if copies is None else copies.found, record.filter_networks()),
@@ -174,12 +178,12 @@ def _shown(run: JudgedRun) -> list[Shown]:
     from terrasynth.eval.pages.evaluation_report import Shown
 
     pictures, judged = run.pictures, run.judged
-    scores, probabilities = judged.scores, judged.own_probability
+    scores, probabilities = judged.scores, None if judged.strangers else judged.own_probability
     seen = [judged.known[place] for place in judged.probabilities.argmax(1)]
     return [
         Shown(pictures.images[row], pictures.ids[row], pictures.seeds[row] if pictures.seeds else None,
               pictures.labels[row], pictures.texts[row], float(scores[row]),
-              float(probabilities[row]), seen[row])
+              None if probabilities is None else float(probabilities[row]), seen[row])
         for row in range(len(judged))
     ]
 
@@ -188,7 +192,10 @@ def _galleries(run: JudgedRun, shown: Sequence[Shown]) -> tuple[Gallery, ...]:
     from terrasynth.eval.pages.evaluation_report import Gallery, extremes
 
     found = []
-    for name, values in (("CLIP score", run.judged.scores), ("probability of the class", run.judged.own_probability)):
+    named = [("CLIP score", run.judged.scores)]
+    if not run.judged.strangers:
+        named.append(("probability of the class", run.judged.own_probability))
+    for name, values in named:
         best, worst = extremes(values, SHOWN)
         found += [Gallery(f"{end} {name}", tuple(shown[row] for row in rows))
                   for end, rows in (("Lowest", worst), ("Highest", best))]

@@ -65,7 +65,7 @@ def against_reference(
     """
     from terrasynth.eval.evaluation.reference import Reference, reference_features
     from terrasynth.eval.metrics.frechet import FeatureStatistics, frechet_distance
-    from terrasynth.eval.models.picture_encoders import load_picture_encoder
+    from terrasynth.eval.models.loaders import load_picture_encoder
 
     known = Reference.load(reference)
     with quiet():

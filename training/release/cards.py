@@ -237,7 +237,7 @@ def card(name: str, made: Mapping[str, Path], figures: Mapping[str, Any], evalua
                  f"choice of {chosen} used a scene classifier of the kind that gives the scene accuracy above, "
                  "trained on the same pictures, so that figure flatters:\n",
                  *rows_by_split(figures[part[0]])]
-    classes = evaluation.scene.per_class
+    classes = evaluation.recognition.per_class
     sections += ["\nScene accuracy by class: " + ", ".join(f"{k} {v[0]:.1f}" for k, v in classes.items()) + "."]
     if name == "mhn-ucm":
         from terrasynth.training.release.mhn_card import mhn_sections

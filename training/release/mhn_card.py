@@ -27,8 +27,8 @@ def _side_by_side(figures: Mapping[str, Any], evaluations: Mapping[str, Evaluati
     zero_shot = figures["zero_shot"]
     real = zero_shot["real train pictures"]
     rows: list[tuple[str, list[str], str]] = [
-        ("scene accuracy (`scene-ucm`)", [str(evaluations[n].scene.accuracy) for n in names],
-         f"real {evaluations[names[0]].scene.ceiling}"),
+        ("scene accuracy (`scene-ucm`)", [str(evaluations[n].recognition.accuracy) for n in names],
+         f"real {evaluations[names[0]].recognition.ceiling}"),
         ("CLIP score (`clip-ucm-b`)", [str(evaluations[n].alignment.score) for n in names],
          f"real {evaluations[names[0]].alignment.ceiling}"),
         ("CLIP score, texts of other classes", [str(evaluations[n].alignment.null) for n in names], ""),

@@ -62,7 +62,8 @@ def measure_guidance(folder: Path, scales: Sequence[float], judge: Callable[[NDA
     rows = []
     for scale in scales:
         found = judge(load_generator(str(folder), guidance=scale).generate(texts, list(range(len(texts)))))
-        row = {"scale": scale, "clip_score": vars(found.alignment.score), "scene_accuracy": vars(found.scene.accuracy)}
+        row = {"scale": scale, "clip_score": vars(found.alignment.score),
+               "scene_accuracy": vars(found.recognition.accuracy)}
         rows.append(row | {"null": vars(found.alignment.null) if found.alignment.null else None,
                            "frechet": found.frechet.distance if found.frechet else None})
     _plot(rows, folder / PLOT)

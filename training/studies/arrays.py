@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from terrasynth.eval.models.classifiers import SceneClassifier, load_classifier
-from terrasynth.eval.models.dual_encoders import Encoder, load_encoder
+from terrasynth.eval.models.classifiers import SceneClassifier
+from terrasynth.eval.models.dual_encoders import Encoder
+from terrasynth.eval.models.loaders import load_classifier, load_encoder
 from terrasynth.training.data.pictures import PictureSet, square
 from terrasynth.training.families.clip import ClipSettings, ClipTask
 from terrasynth.training.families.scene import SceneSettings, SceneTask

@@ -211,7 +211,7 @@ def _like(pairs: Sequence[RealPair], labels: Sequence[str], seed: int) -> list[R
 
 
 def _run_settings(run: Path, judges: Mapping[str, dict[str, object]]) -> dict[str, object]:
-    from terrasynth.eval.models.picture_encoders import load_picture_encoder
+    from terrasynth.eval.models.loaders import load_picture_encoder
 
     try:
         recipe = RunDirectory(run).recipe

@@ -121,7 +121,7 @@ def test_a_turned_original_is_found_with_the_way_it_was_turned(measure):
 
 
 def test_a_dual_encoder_measures_too(clip_folder):
-    from terrasynth.eval.models.dual_encoders import load_encoder
+    from terrasynth.eval.models.loaders import load_encoder
 
     encoder = load_encoder(clip_folder)
     found = memorisation(TRAIN[:5], TRAIN[:50], HELD_OUT[:20], [FeatureMeasure("tiny", encoder)])

@@ -206,12 +206,24 @@ def test_what_cannot_be_measured_is_named_with_the_reason(models, reference):
     assert (small.frechet.low, small.frechet.infinity) == (None, None)
 
 
+def test_without_a_classifier_that_knows_the_classes_the_rest_is_measured(models):
+    known = evaluate(tiny_pictures(N), TEXT, LABEL, **models)
+    found = evaluate(tiny_pictures(N), TEXT, ["desert", *LABEL[1:]], **models)
+    assert (found.scene, found.inception) == (None, None)
+    assert (found.alignment.score, found.retrieval) == (known.alignment.score, known.retrieval)
+    missing = {each.metric: each.reason for each in found.missing}
+    for metric in ("scene accuracy", "inception score"):
+        assert missing[metric].startswith("the classifier does not know the class 'desert'; `terrasynth train judge`")
+    assert "scene accuracy   not measured" in "\n".join(found.lines())
+    with pytest.raises(ValueError, match="nothing is said of recognition"):
+        _ = found.recognition
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"texts": TEXT[:3]}, "18 images and 3 texts: give one for each"),
         ({"labels": LABEL[:3]}, "18 images and 3 labels"),
-        ({"labels": ["desert", *LABEL[1:]]}, "class 'desert' is unknown to the classifier; it knows beach, forest"),
         ({"images": tiny_pictures(0), "texts": [], "labels": []}, "no images"),
         ({"reference_labels": LABEL}, "without reference_images"),
         ({"reference_images": tiny_pictures(4), "reference_statistics": FeatureStatistics(16)}, "give the images"),

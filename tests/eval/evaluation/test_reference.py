@@ -14,7 +14,7 @@ from terrasynth.eval.evaluation.reference import (
     shipped_references,
 )
 from terrasynth.eval.metrics.frechet import FeatureStatistics, frechet_distance
-from terrasynth.eval.models.picture_encoders import load_picture_encoder
+from terrasynth.eval.models.loaders import load_picture_encoder
 from tests.tiny import tiny_pictures
 
 PICTURES = tiny_pictures(60, 32)

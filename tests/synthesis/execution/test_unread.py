@@ -70,7 +70,8 @@ def test_plan_run_report_and_card_say_it(knowing, tmp_path):
                 "is chance", "generator own-sd does not know the class forest"]
     notes = plan(recipe).notes
     assert list(notes[:2]) == expected
-    assert "encoder own-clip does not know the class forest" in notes
+    assert ("encoder own-clip does not know the class forest, so its filter is useless there; `terrasynth train judge` "
+            "makes one that knows it, from images of yours") in notes
     told = []
     run(recipe, tmp_path / "run", on_event=told.append)
     assert next(event.notes for event in told if isinstance(event, Planned)) == notes
