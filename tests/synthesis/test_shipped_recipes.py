@@ -5,6 +5,7 @@ import json
 import pytest
 
 from terrasynth.prompts.expanders.endpoint import OpenAIExpander
+from terrasynth.prompts.scenes.draft_text import ClassData, drafted_file
 from terrasynth.synthesis import Recipe, plan, run
 from terrasynth.synthesis.recipe import SHIPPED
 from tests import tiny_pipelines
@@ -43,6 +44,12 @@ def stand_ins(bases, models, tmp_path, monkeypatch):
             found["generator.lora"] = save_lora(bases["sd"], tmp_path / "lora")
         if name == "captions":
             found["prompts.path"] = tmp_path / "captions.jsonl"
+        if name == "own-classes":
+            (tmp_path / "classes.yaml").write_text(drafted_file({label: ClassData() for label in CLASSES}).text)
+            found |= {"prompts.ontology": tmp_path / "classes.yaml", "generator.model": bases["sd"],
+                      "generator.lora": save_lora(bases["sd"], tmp_path / "lora"), "filters.1.pass_real": "null",
+                      "filters.0.encoder": models.calibrated_encoder, "filters.1.classifier": models.classifier,
+                      "filters.1.min_probability": 0.01}
         if name == "openai":
             found |= {"prompts.base_url": server.url, "prompts.cache": tmp_path / "answers", "prompts.model": "m"}
         if Recipe.load(name).prompts.classes == "all":
@@ -66,7 +73,7 @@ def server(monkeypatch):
 
 
 def test_names_say_what_they_are_for():
-    assert {path.stem for path in SHIPPED.glob("*.yaml")} == {"demo", "captions", *FAMILIES}
+    assert {path.stem for path in SHIPPED.glob("*.yaml")} == {"demo", "captions", "own-classes", *FAMILIES}
     assert OpenAIExpander.name == "openai"
     assert all(path.read_text("utf-8").startswith("# ") for path in SHIPPED.glob("*.yaml"))
 
