@@ -1,6 +1,7 @@
 """The whole way in a real Chromium: a data set is made, watched, reviewed by keys, exported, and a push is tried."""
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,28 @@ def _publish(page, runs):
     told.wait_for()
     assert "36 rows in all" in told.inner_text()
     is_accessible(page)
+
+
+def test_keys_that_are_quicker_than_the_server_are_heard_once_each(chromium, data_set, settings, job_store):
+    with web_server(settings, job_store) as address:
+        context = chromium.new_context(base_url=address)
+        context.set_default_timeout(PATIENCE_MS)
+        page = context.new_page()
+        page.route("**/reviews/next*", lambda route: (time.sleep(0.5), route.continue_()))
+        page.goto("/data-sets/tiny/review?reviewer=ada")
+        page.locator("#skip").wait_for()
+        shown = page.locator("#row_id").input_value()
+        page.keyboard.press("a")  # before the queue is here
+        page.locator("#done").filter(has_text="1").wait_for()
+        coming = page.locator("#row_id").input_value()
+        left = int(page.locator("#left").inner_text())
+        while page.locator("#finished").is_hidden():  # what is pressed while no image is there means none
+            page.keyboard.press("r")
+        page.wait_for_function("() => document.querySelector('#unsent').textContent === ''")
+        context.close()
+    said = [(each.subject.row, each.verdict) for each in Review(data_set).file.read()]
+    assert said[:2] == [(shown, "accept"), (coming, "reject")]
+    assert len({row for row, _ in said}) == len(said) == 1 + left
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
