@@ -49,6 +49,7 @@ class Studio:
             "bytes_per_image": found.bytes_per_picture, "free_bytes": found.free_bytes,
             "runtime": {"device": found.runtime.device, "dtype": found.runtime.dtype,
                         "micro_batch": found.runtime.micro_batch}, "notes": list(found.notes),
+            "costs": {"API prompts": found.api} if found.api else {},
         })
 
     def draw(self, spec: DrawSpec, work: Work) -> Outcome:

@@ -83,7 +83,7 @@ def test_jobs_of_every_kind_in_one_go(job_store, work, runs, tmp_path):
     assert ended[made].progress["accepted"] == ended[made].progress["target"] == 27
     assert "27 pictures of 3 classes" in log_file(runs, made).read_text()
 
-    assert (ended[plan].result["present"], ended[plan].result["at_least"]) == (0, 30)
+    assert (ended[plan].result["present"], ended[plan].result["at_least"], ended[plan].result["costs"]) == (0, 30, {})
     assert set(ended[plan].result["prompts"]) == {"beach", "forest", "river"}
     shown = ended[draw].result
     assert (shown["images"], shown["seeds"], shown["withheld"]) == (["0.png", "1.png"], [3, 4], [])
