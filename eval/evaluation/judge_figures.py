@@ -137,8 +137,9 @@ def measure_judge(
     likelihood = np.maximum(probabilities[np.arange(len(place)), place].astype(np.float64), 1e-12)
     return JudgeFigures(
         split, side, by_class, share_of(seen == place), share_of(halved.argmax(1) == place), 1 / len(known),
-        float(-np.log(likelihood).mean()), math.log(len(known)), _mean(np.concatenate(scenes)) if scenes else None,
-        _mean(np.concatenate(alignments)) if alignments else None, tuple(mistakes),
+        max(0.0, float(-np.log(likelihood).mean())), math.log(len(known)),
+        _mean(np.concatenate(scenes)) if scenes else None, _mean(np.concatenate(alignments)) if alignments else None,
+        tuple(mistakes),
     )
 
 

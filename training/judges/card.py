@@ -80,7 +80,6 @@ class TrainedJudge:
         data: The data that it learned from, as it was given.
         train: Images that it was fitted to.
         drafted: Images whose text was drafted from the name of their class.
-        scale: Images that give `pass_real` its scale.
         figures: What it can do.
         minutes: How long it took.
     """
@@ -90,7 +89,6 @@ class TrainedJudge:
     data: tuple[str, ...]
     train: int
     drafted: int
-    scale: int
     figures: JudgeFigures
     minutes: float
 
@@ -105,7 +103,7 @@ class TrainedJudge:
             *(f"confused   {one.asked} taken for {one.seen}: {one.count} of {one.n}" for one in f.mistakes[:SHOWN]),
             *(f"limit      {text}" for text in _weak(f)),
             f"card       {self.out / 'README.md'}",
-            f"recipe     filters: [{', '.join(filters_of(self.out, self.scale))}]",
+            f"recipe     filters: [{', '.join(filters_of(self.out, f.accuracy.n))}]",
         ]
         return lines + [f"next       {command}" for command in self._next()]
 
@@ -152,7 +150,7 @@ def write_card(judge: TrainedJudge, sources: Sequence[str], words: int, seed: in
         held=f.accuracy.n, split=f.split, words=words, side=f.side, seed=seed, coin=COIN,
         texts=f"of {judge.drafted} images drafted from the names of their classes" if judge.drafted
         else "captions of the data",
-        recipe="\n".join(["filters:", *(f"  - {each}" for each in filters_of(Path(judge.out.name), judge.scale))]),
+        recipe="\n".join(["filters:", *(f"  - {each}" for each in filters_of(Path(judge.out.name), f.accuracy.n))]),
         figures="\n".join(f"- {word}: {line}" for word, line in _overall(f)),
         table=Table(COLUMNS, tuple(rows)).markdown(),
         mistakes="\n".join(["Most frequent mistakes:", "", *mistakes[:SHOWN]]) if mistakes else
@@ -185,7 +183,8 @@ def _weak(f: JudgeFigures) -> Iterator[str]:
 
 
 def _limits(judge: TrainedJudge) -> Iterator[str]:
-    share = pass_real(judge.scale)
+    images = judge.figures.accuracy.n
+    share = pass_real(images)
     yield "It knows these classes alone: an image of anything else is given to one of them"
     yield ("A text is the sum of its words. It tells classes apart, and hardly which of two captions of a class is "
            "whose; order, numbers and negation count for nothing, and words that it does not read are left out")
@@ -195,8 +194,8 @@ def _limits(judge: TrainedJudge) -> Iterator[str]:
            "tuned on the same images, its own figures flatter. Report with another judge, on another network")
     yield ("Near-duplicates between fitted and held-out images were not looked for, and flatter the figures; "
            "`terrasynth init` makes splits that keep them on one side")
-    yield (f"`pass_real` rests on {judge.scale} images, so it can be {share:g} at the most" if share is not None and
-           share < LIKELY else f"`pass_real` rests on {judge.scale} images")
+    most = f", so it can be {share:g} at the most" if share is not None and share < LIKELY else ""
+    yield f"`pass_real` rests on the same {images} held-out images as the figures{most}"
 
 
 def _figure(figure: Figure | None) -> str:

@@ -41,18 +41,14 @@ class Parts:
     Attributes:
         labels: The classes, sorted.
         train: Images to fit to.
-        scale: Held-out images that give `pass_real` its scale, and on which figures are measured.
-        more: Further held-out images, on which figures are measured.
-        split: Where all these came from, in words.
-        scale_split: Where those of `scale` came from.
+        held_out: Images on which figures are measured, and which give `pass_real` its scale.
+        split: Where these came from, in words.
     """
 
     labels: tuple[str, ...]
     train: list[Pair]
-    scale: list[Pair]
-    more: list[Pair]
+    held_out: list[Pair]
     split: str
-    scale_split: str
 
 
 def divide(pairs: PairSet, share: float, seed: int) -> Parts:
@@ -83,8 +79,7 @@ def divide(pairs: PairSet, share: float, seed: int) -> Parts:
     if not named:
         raise InputError("nothing is held out, so that nothing could be said of the judge; give the data a split val "
                          "with images of the classes of train, or more images a class")
-    scale, *more = named.values()
-    return Parts(labels, train, scale, [pair for own in more for pair in own], " and ".join(named), next(iter(named)))
+    return Parts(labels, train, [pair for own in named.values() for pair in own], " and ".join(named))
 
 
 def _sample(train: Sequence[Pair], share: float, seed: int) -> set[str]:

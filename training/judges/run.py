@@ -28,7 +28,7 @@ from terrasynth.training.errors import InputError
 from terrasynth.training.judges.card import TrainedJudge, write_card
 from terrasynth.training.judges.features import candidates, halved, keep_network, load_frozen, see, views_each
 from terrasynth.training.judges.heads import ContrastSettings, SceneHead, fit_scene, fit_words
-from terrasynth.training.judges.reading import Parts, divide, read_classes
+from terrasynth.training.judges.reading import divide, read_classes
 from terrasynth.training.judges.settings import JudgeLoop, JudgeSettings
 from terrasynth.training.presets import Preset, checked
 
@@ -79,8 +79,7 @@ def train_judge(preset: Preset, data: DataSource | Sequence[DataSource], out: Pa
     pairs, drafted = read_classes(data)
     parts = divide(pairs, settings.held_out, seed)
     train = load_pictures(parts.train, preset.load_size, parts.labels, pairs.skipped)
-    held = [load_pictures(own, preset.load_size, parts.labels, pairs.skipped)
-            for own in (parts.scale, parts.more) if own]
+    held = load_pictures(parts.held_out, preset.load_size, parts.labels, pairs.skipped)
     report_skipped(pairs)
     best = min((_look(name, network, train, seed) for name, network in loaded.items()),
                key=lambda each: each.scene.loss)
@@ -92,10 +91,10 @@ def train_judge(preset: Preset, data: DataSource | Sequence[DataSource], out: Pa
     head = fit_words(best.views, train.labels.numpy(), texts, names, len(words), seed, contrast)
     heads = Heads(best.mean, best.scale, best.scene.weight, best.scene.bias, head.image, head.words)
     _write(out, heads, best, parts.labels, words)
-    found = _measure(out, heads, best.network, held, places, parts)
+    found = _measure(out, heads, best.network, held, places, parts.split)
     given = data if isinstance(data, list | tuple) else [data]
     sources = tuple(str(each) if isinstance(each, str | Path) else "DATA" for each in given)
-    judge = TrainedJudge(out, best.reference, sources, len(train), drafted, len(held[0]), found,
+    judge = TrainedJudge(out, best.reference, sources, len(train), drafted, found,
                          (time.monotonic() - started) / 60)
     write_card(judge, pairs.sources, len(words), seed)
     return judge
@@ -130,31 +129,22 @@ def _write(out: Path, heads: Heads, best: _Frozen, labels: tuple[str, ...], word
 
 
 def _measure(
-    out: Path, heads: Heads, network: PictureEncoder, held: Sequence[PictureSet], places: dict[str, int], parts: Parts
+    out: Path, heads: Heads, network: PictureEncoder, held: PictureSet, places: dict[str, int], split: str
 ) -> JudgeFigures:
-    """Calibrations of both heads and figures, written beside them.
-
-    Args:
-        held: Images whose scores are the scale of `pass_real`, then further ones.
-    """
-    pixels = np.concatenate([each.arrays() for each in held])
-    labels = [label for each in held for label in each.class_names()]
-    captions = [own for each in held for own in each.captions]
-    known = held[0].label_names
+    """Calibrations of both heads and figures, written beside them."""
+    pixels, labels, captions, known = held.arrays(), held.class_names(), held.captions, held.label_names
     features = network.features(pixels)
     probabilities, seen = heads.probabilities(features), unit_length(heads.embeddings(features))
     image_of = np.repeat(np.arange(len(labels)), [len(own) for own in captions])
     read = heads.read([word_rows(text, places) for own in captions for text in own])
     with quiet():
         identity = load_encoder(out).identity()
-    scale = labels[:len(held[0])]
-    rows, name = image_of[image_of < len(scale)], parts.scale_split
-    aligned = np.einsum("nd,nd->n", seen[rows], read[:len(rows)])
-    own = probabilities[np.arange(len(scale)), [known.index(label) for label in scale]]
-    Calibration.of(identity, name, aligned, rows, scale).save(out / CALIBRATION_FILE)
-    Calibration.of(identity, name, own, np.arange(len(scale)), scale).save(out / SCENE_CALIBRATION_FILE)
+    aligned = np.einsum("nd,nd->n", seen[image_of], read)
+    own = probabilities[np.arange(len(labels)), held.labels.numpy()]
+    Calibration.of(identity, split, aligned, image_of, labels).save(out / CALIBRATION_FILE)
+    Calibration.of(identity, split, own, np.arange(len(labels)), labels).save(out / SCENE_CALIBRATION_FILE)
     smaller = heads.probabilities(network.features(halved(pixels)))
-    found = measure_judge(probabilities, smaller, seen, read, image_of, labels, known, split=parts.split,
+    found = measure_judge(probabilities, smaller, seen, read, image_of, labels, known, split=split,
                           side=pixels.shape[1])
     found.save(out)
     return found

@@ -13,7 +13,7 @@ from terrasynth.eval.models.knowledge import load_knowledge
 from terrasynth.training import run_preset
 from terrasynth.training.judges.card import pass_real
 from tests.tiny import tiny_scene
-from tests.training.judges.conftest import CLASSES, FAST, class_folders, images
+from tests.training.judges.conftest import CLASSES, FAST, SIDE, class_folders, images
 
 SENTENCES = [f"an aerial image of {name}" for name in ("a flooded village", "a solar farm", "wind turbines")]
 
@@ -96,6 +96,18 @@ def test_a_network_of_files_is_copied_and_has_to_stay(data, tmp_path):
     (made.out / "backbone" / "preprocessor_config.json").write_text("{}")
     with pytest.raises(EvalInputError, match=r"its heads were trained on backbone .*make it again"):
         load_encoder(made.out)
+
+
+def test_each_head_is_calibrated_in_a_file_of_its_own(judge, data, terrasynth, tmp_path):
+    out = shutil.copytree(judge.out, tmp_path / "J")
+    before = files(out)
+    (tmp_path / "d.yaml").write_text(f"data: {data}\ncaption: 'an aerial image of {{label}}'\n")
+    code, _, err = terrasynth("eval", "calibrate", tmp_path / "d.yaml", "--split", "train", "--size", SIDE,
+                              "--classifier", out, "--out", out)
+    assert code == 0, err
+    after = files(out)
+    assert after["calibration.json"] == before["calibration.json"]
+    assert Calibration.load(out / "scene-calibration.json").pictures == 72
 
 
 @pytest.mark.parametrize(("name", "content", "said"), [
