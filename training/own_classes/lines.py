@@ -18,19 +18,20 @@ FEW = 20
 SHOWN_CLASSES = 12
 
 
-def found_lines(start: Start, nameless: tuple[str, ...], near: int) -> list[str]:
+def found_lines(start: Start, nameless: tuple[str, ...], near: int, apart: int) -> list[str]:
     """What was found, a line for each thing.
 
     Args:
         nameless: Classes of which nothing says what they show.
         near: Images that are near copies of others.
+        apart: Those of them that lie in another split.
     """
     if start.look is None:
         lines = [("classes", f"{some(start.labels, SHOWN_CLASSES)}; there are no images"),
                  ("unjudged", "without images nothing says whether a drawn image shows its class, how real it looks, "
                               "or whether it is a copy of one")]
     else:
-        lines = [*_of_images(start, start.look), *_of_classes(start, start.look, near)]
+        lines = [*_of_images(start, start.look), *_of_classes(start, start.look, near, apart)]
     if nameless:
         lines.append(("nameless", f"nothing says what {some(nameless)} is called; write it into {start.ontology}"))
     return [f"{name:<11}{text}" for name, text in lines]
@@ -44,7 +45,8 @@ def next_lines(start: Start) -> list[str]:
         steps.append((f"edit {start.ontology.name}, and look at the texts that come of it",
                       f"terrasynth expand --option ontology={start.beside(start.ontology.name)} --text-only"))
     if start.judged:
-        steps.append(("make a judge of your classes, then take the # from its filters in the recipe",
+        then = "name it in the recipe" if start.embedded_suffices else "take the # from its filters in the recipe"
+        steps.append((f"make a judge of your classes, then {then}",
                       f"terrasynth train judge --data {data} --out {start.beside('judge')}"))
     if start.look is not None:
         steps.append(("teach the generator your images, then name the LoRA in the recipe",
@@ -76,7 +78,7 @@ def _of_images(start: Start, look: Look) -> Iterator[tuple[str, str]]:
         yield "note", note
 
 
-def _of_classes(start: Start, look: Look, near: int) -> Iterator[tuple[str, str]]:
+def _of_classes(start: Start, look: Look, near: int, apart: int) -> Iterator[tuple[str, str]]:
     counts = look.counts
     ordered = [f"{label} {count:,}" for label, count in counts.items()]
     yield "classes", some(ordered, SHOWN_CLASSES) + (
@@ -88,7 +90,7 @@ def _of_classes(start: Start, look: Look, near: int) -> Iterator[tuple[str, str]
         yield "doubtful", f"one image under several classes: {' = '.join(look.pairs[row].name for row in rows)}"
     captioned = [len(pair.captions) for pair in look.pairs if pair.captions]
     missing = len(look.pairs) - len(captioned)
-    said = f"{sum(captioned):,} of {len(captioned):,} images" if captioned else "none"
+    said = f"{sum(captioned):,} for {len(captioned):,} images" if captioned else "none"
     yield "captions", said + (f"; an image without one is called \"{CAPTION}\" ({start.data_file})" if missing
                               else ", and no image is without")
     splits = Counter(start.split_of(pair.name, pair.split) for pair in look.pairs)
@@ -97,6 +99,7 @@ def _of_classes(start: Start, look: Look, near: int) -> Iterator[tuple[str, str]
                              else ", as the data say")
     if near:
         yield "near", f"{near:,} images are near copies of others" + (
+            f"; {apart:,} of them lie in another split than these" if apart else
             "; these stay on one side" if start.splits is not None else "")
     if len(start.labels) == 1:
         yield "one class", "a judge cannot be asked which class an image is of; add images of others to tell it from"

@@ -106,7 +106,8 @@ def project_of_data(source: str, out: Path | None, wishes: Wishes) -> Project:
                   Path(source) if suffices else recipe.with_name("data.yaml"), wishes,
                   wishes.licence or _licence_of(Path(source)))
     near = len(groups) - len(set(groups.tolist()))
-    return _project(start, {} if suffices else _data_files(start, given), near)
+    sides = set(zip(groups.tolist(), (start.split_of(pair.name, pair.split) for pair in look.pairs), strict=True))
+    return _project(start, {} if suffices else _data_files(start, given), near, len(sides) - len(groups) + near)
 
 
 def project_of_names(labels: Sequence[str], out: Path | None, wishes: Wishes) -> Project:
@@ -122,16 +123,16 @@ def project_of_names(labels: Sequence[str], out: Path | None, wishes: Wishes) ->
     recipe = _recipe_place(out, "own")
     start = Start(plain(recipe.parent.name), recipe, "", None, tuple(labels), None, recipe, wishes,
                   wishes.licence)
-    return _project(start, {}, 0)
+    return _project(start, {}, 0, 0)
 
 
-def _project(start: Start, files: dict[Path, str], near: int) -> Project:
+def _project(start: Start, files: dict[Path, str], near: int, apart: int) -> Project:
     if start.embedded_suffices:
         drafted = DraftedFile("", start.labels, ())
     else:
         drafted = drafted_file(_class_data(start))
         files = {start.ontology: drafted.text, **files}
-    return Project({start.recipe: recipe_text(start), **files}, found_lines(start, drafted.nameless, near),
+    return Project({start.recipe: recipe_text(start), **files}, found_lines(start, drafted.nameless, near, apart),
                    next_lines(start))
 
 

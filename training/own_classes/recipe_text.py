@@ -12,6 +12,7 @@ from terrasynth.training.own_classes.look import some
 from terrasynth.training.own_classes.start import EMBEDDED, Start
 
 TEMPLATES = Path(__file__).parent / "templates"
+PAIRS = "pairs.jsonl"
 HUB = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
 
@@ -22,11 +23,20 @@ def recipe_text(start: Start) -> str:
     environment.filters |= {"json": _json, "shell": lambda value: shlex.quote(str(value))}
     return environment.get_template("recipe.yaml.jinja").render(
         start=start, hub=HUB, model=start.wishes.model, embedded=start.wishes.model == EMBEDDED,
-        names=some(start.labels), classes=_json(list(start.labels)), images=start.look is not None,
+        names=some(start.strangers), images=start.look is not None,
         known_judge=start.embedded_suffices, ontology="" if start.embedded_suffices else str(start.ontology),
         recipe=start.recipe, data=start.data_file,
-        lora=start.recipe.with_name("lora"), judge=start.recipe.with_name("judge"), unjudged=_why_not(start),
+        captions=_captions(start), lora=start.recipe.with_name("lora"), hub_lora=start.recipe.with_name("lora-sd15"),
+        judge=start.recipe.with_name("judge"), unjudged=_why_not(start),
         licence=_licence(start))
+
+
+def _captions(start: Start) -> str:
+    """The file of captions that the expander of that name reads as it is; "" where there is none."""
+    if start.look is None or start.look.data.layouts[0] != PAIRS or start.splits is not None:
+        return ""
+    file = Path(start.source) / PAIRS
+    return str(file) if file.is_file() else ""
 
 
 def _why_not(start: Start) -> str:
@@ -42,5 +52,5 @@ def _licence(start: Start) -> str:
 
 
 def _json(value: object) -> str:
-    """A text, a path or a list as YAML reads it: JSON."""
-    return json.dumps(value if isinstance(value, list) else str(value), ensure_ascii=False)
+    """A text or a path as YAML reads it: JSON."""
+    return json.dumps(str(value), ensure_ascii=False)

@@ -79,8 +79,13 @@ class Start:
     @property
     def embedded_knows(self) -> bool:
         """Whether the embedded generator and judges met every class."""
+        return not self.strangers
+
+    @property
+    def strangers(self) -> list[str]:
+        """The classes that the embedded models never met."""
         known = load_ontology("ucm").classes
-        return all(find_label(label, known, load_ontology("open")) for label in self.labels)
+        return [label for label in self.labels if not find_label(label, known, load_ontology("open"))]
 
     @property
     def embedded_suffices(self) -> bool:

@@ -1,6 +1,7 @@
 """`terrasynth init`: from images as people have them, or from names, to a recipe that `plan` takes."""
 
 import csv
+import re
 import shutil
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 from terrasynth.prompts import load_expander
 from terrasynth.synthesis import Recipe
 from terrasynth.training.data import read_pairs
-from tests.training.data.builders import FORMATS, class_folders
+from tests.training.data.builders import FORMATS, class_folders, pairs_jsonl
 
 
 def picture(seed):
@@ -61,6 +62,7 @@ def test_class_folders_become_a_recipe_that_is_planned(begin, tmp_path, terrasyn
         "classes.yaml", "data.yaml", "recipe.yaml", "splits.csv"]
     recipe = Recipe.load("own/recipe.yaml")
     assert recipe.prompts.options == {"ontology": "own/classes.yaml"}
+    assert recipe.prompts.classes == ["SolarFarm", "flooded_village", "wind turbine"]
     assert [each.kind for each in recipe.filters] == ["duplicate"]
     data = read_pairs("own/data.yaml")
     assert {pair.captions for pair in data.pairs} == {
@@ -192,6 +194,7 @@ def test_val_is_made_where_train_and_test_are_there(begin, tmp_path):
     folders(tmp_path / "d" / "test", a=2, b=2)
     _, lines, _ = begin("d", "--out", "own")
     assert said(lines, "splits")[0].startswith("train 18, val 2, test 4; made")
+    assert said(lines, "near") == ["4 images are near copies of others; 4 of them lie in another split than these"]
     found = splits(tmp_path / "own" / "splits.csv")
     # images of a and b in test are those of train with the same number
     assert {name for name, split in found.items() if split == "test"} == {
@@ -206,7 +209,7 @@ def test_an_ontology_is_drafted_from_captions(begin, tmp_path):
             "Two white wind turbines with some green trees beside them.\n"
             + ("A blinking wind turbine on a brown field.\n" if k % 2 else ""))
     _, lines, _ = begin("d", "--out", "own", "--gsd", "0.3")
-    assert said(lines, "captions") == ["15 of 10 images, and no image is without"]
+    assert said(lines, "captions") == ["15 for 10 images, and no image is without"]
     tree = yaml.safe_load((tmp_path / "own" / "classes.yaml").read_text())
     objects = tree["classes"]["wind turbine"]["objects"]
     assert list(objects) == ["main", "tree", "field"]
@@ -258,3 +261,24 @@ def test_expand_names_the_way_out(terrasynth):
     code, _, errors = terrasynth("expand", "--classes", "wind turbine")
     assert code == 2
     assert "class 'wind turbine' does not exist; `terrasynth init --classes 'wind turbine' --out FOLDER`" in errors[0]
+
+
+@pytest.mark.parametrize("data", ["known", "own", "names"])
+def test_every_alternative_of_a_recipe_is_a_recipe(begin, tmp_path, data):
+    """Whoever takes the # from a line, in the place of the line that it stands for, has a recipe."""
+    pairs_jsonl(tmp_path / "known")
+    folders(tmp_path / "own", **{"wind turbine": 8, "#2: odd": 8})
+    begin(*(["--classes", "wind turbine"] if data == "names" else [data]), "--out", "r")
+    text = (tmp_path / "r" / "recipe.yaml").read_text()
+    generator, = re.findall(r"^generator: .*$", text, re.M)
+    for line in re.findall(r"^#   (generator: .*)$", text, re.M):
+        Recipe.parse(yaml.safe_load(text.replace(generator, line)))
+    Recipe.parse(yaml.safe_load(text.replace("#  - {kind", "  - {kind")))
+    writers = re.findall(r"^  #   expander: (\w+)", text, re.M)
+    assert writers == (["captions"] if data == "known" else []) + ["lm", "openai"]
+    for name in writers:
+        lines = re.search(rf"^  #   (expander: {name}.*\n(?:  #   (?!expander).*\n)*)", text, re.M)[1]
+        tree = yaml.safe_load(text) | {"prompts": yaml.safe_load(re.sub(r"^  #   ", "", lines, flags=re.M))}
+        assert Recipe.parse(tree).prompts.expander == name
+        if name == "captions":
+            assert load_expander(name, **Recipe.parse(tree).prompts.options).classes == ("forest", "harbor")
