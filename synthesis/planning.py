@@ -144,7 +144,7 @@ def _forecast(job: Job) -> str:
     forecast = getattr(expander, "forecast", None)
     if forecast is None:
         return ""
-    size, most, least = job.blocks.block_size, {}, {}
+    size, most, least = job.blocks.block_size, dict[str, int](), dict[str, int]()
     for label in job.classes:
         wanted, attempts, _ = job.target_of(label)
         for counts, number in ((least, min(wanted, attempts)), (most, attempts if wanted else 0)):

@@ -28,7 +28,7 @@ def wheel(tmp_path_factory):
     for name in (*PACKAGES, "src"):
         shutil.copytree(ROOT / name, source / name, symlinks=True,
                         ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "LICENSE-weights.md"):
         shutil.copy(ROOT / name, source)
     _pip("wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", work, source)
     return next(work.glob("*.whl"))
@@ -106,3 +106,20 @@ def test_a_pipeline_that_was_saved_under_the_old_name_loads(run, tmp_path):
     assert run("-c", code, tmp_path / "again").split() == ["True", "False"]
     saved = (tmp_path / "again" / "model_index.json").read_text()
     assert '"terrasynth.synthesis.generators.hopfield.transformer"' in saved
+
+
+def test_the_licence_of_the_weights_is_stated_apart_from_that_of_the_code(wheel):
+    from email.parser import Parser
+
+    from terrasynth.eval.models.references import EMBEDDED_ROOT, embedded_models
+    from terrasynth.synthesis.core.embedded import WEIGHTS
+
+    with zipfile.ZipFile(wheel) as file:
+        info = next(name.split("/")[0] for name in file.namelist() if ".dist-info/" in name)
+        about = Parser().parsestr(file.read(f"{info}/METADATA").decode())
+        stated = file.read(f"{info}/licenses/LICENSE-weights.md").decode()
+    assert about["License-Expression"] == "Apache-2.0 AND LicenseRef-research-captions"
+    assert about.get_all("License-File") == ["LICENSE", "LICENSE-weights.md"]
+    for name, folder in embedded_models([EMBEDDED_ROOT, WEIGHTS]).items():
+        assert f"`{name}`" in stated
+        assert "license_name: research-captions" in (folder / "README.md").read_text()

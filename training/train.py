@@ -6,9 +6,11 @@ import json
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from terrasynth.errors import not_installed
 from terrasynth.training.errors import InputError
 from terrasynth.training.presets import Preset, checked, load_preset
 from terrasynth.training.running.knowledge import write_knowledge
@@ -93,6 +95,8 @@ def run_preset(preset: str, data: DataSource | Sequence[DataSource], out: Path, 
         loop = {**chosen.loop, **({"minutes": minutes} if minutes else {})}
         outcome = train_one(chosen.model_copy(update={"loop": loop}), pairs, out, {}, resume)
         return Training(out, (trained(preset, chosen, out, outcome),), sources, caption, chosen.model.get("size"))
+    if find_spec("matplotlib") is None:  # known now, and not after hours
+        raise InputError(not_installed(f"preset {preset!r}", "matplotlib", "plots"))
     models = []
     shares = [stage.minutes or 1.0 for stage in chosen.stages]
     made: dict[str, Path] = {}

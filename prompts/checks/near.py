@@ -8,6 +8,8 @@ from collections.abc import Collection
 from hashlib import blake2b
 from typing import Any
 
+from terrasynth.errors import not_installed
+from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.scenes.wording import normalised, words
 
 SHINGLE = 3  # words
@@ -71,8 +73,14 @@ class NearIndex:
 
         Args:
             threshold: Similarity from which on texts are near, over 0 to 1.
+
+        Raises:
+            InputError: The package `datasketch` is missing.
         """
-        from datasketch import MinHash, MinHashLSH
+        try:
+            from datasketch import MinHash, MinHashLSH
+        except ImportError as error:
+            raise InputError(not_installed("a search for near texts", "datasketch", "near")) from error
 
         self._threshold = threshold
         self._rows = _rows(threshold)

@@ -178,20 +178,20 @@ class OpenAIExpander:
             least: Prompts of each class, at the least.
             most: At the most.
         """
-        used, unpaid = list[Usage](), []
-        for wanted in (least, most):
-            missing = 0
-            for label, count in wanted.items():
-                for group in range(-(-count // self._per_request)):
-                    request, _ = self._request(label, seed, group, 0, self._per_request)
-                    missing += not self._cache.path(request).is_file()
-            unpaid.append(missing)
+        used = list[Usage]()
         for label in most:
             request, _ = self._request(label, seed, 0, 0, self._per_request)
             if (known := usage_of((self._cache.read(request) or {}).get("usage"))) is not None:
                 used.append(known)
         price = self._price or (price_of(self._model) if self._chat.endpoint == DEFAULT_URL else None)
-        return Forecast(*unpaid, mean_usage(used), len(used), f"{self._model} at {self._chat.endpoint}", price)
+        return Forecast(self._unpaid(seed, least), self._unpaid(seed, most), mean_usage(used), len(used),
+                        f"{self._model} at {self._chat.endpoint}", price)
+
+    def _unpaid(self, seed: int, wanted: Mapping[str, int]) -> int:
+        """How many requests for so many prompts of each class are not answered in the cache."""
+        requests = (self._request(label, seed, group, 0, self._per_request)[0] for label, count in wanted.items()
+                    for group in range(-(-count // self._per_request)))
+        return sum(not self._cache.path(request).is_file() for request in requests)
 
     def _checked_fields(
         self, temperature: float | None, max_tokens: int, request: Mapping[str, Any] | None

@@ -32,3 +32,14 @@ def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
 def one_line(error: BaseException) -> str:
     """The message of any exception, on one line."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def not_installed(what: str, package: str, extra: str) -> str:
+    """What to say where a package of an extra is missing, on one line.
+
+    Args:
+        what: What needs it.
+        package: Its name.
+        extra: The extra of TerraSynth that brings it.
+    """
+    return f"{what} needs {package}, which is not installed; run pip install 'terrasynth[{extra}]'"

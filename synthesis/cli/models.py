@@ -94,9 +94,11 @@ def inspect(
     """
     from terrasynth.eval.pages.folder import check_report_folder
     from terrasynth.synthesis.core.errors import InputError
+    from terrasynth.synthesis.studies.prototypes.figures import check_plots
     from terrasynth.synthesis.studies.prototypes.inspection import inspect_prototypes
     from terrasynth.synthesis.studies.prototypes.report import KIND, RECORD, write_prototypes
 
+    check_plots()
     if labels and texts:
         raise InputError("--class and --prompt exclude each other; give one of them")
     prompts = [(text, text) for text in dict.fromkeys(texts)] or _prompts(dict.fromkeys(labels), seed, per_class)

@@ -16,6 +16,7 @@ from terrasynth.synthesis.cli.evaluate import eval_group
 from terrasynth.synthesis.cli.expand import expand
 from terrasynth.synthesis.cli.export import export
 from terrasynth.synthesis.cli.generate import generate
+from terrasynth.synthesis.cli.hub_remarks import say_retries_once
 from terrasynth.synthesis.cli.init import init
 from terrasynth.synthesis.cli.jobs import jobs
 from terrasynth.synthesis.cli.models import models
@@ -46,6 +47,7 @@ for command in (init, models, expand, generate, plan, run, export, push, verify,
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: exit 0 when done, 1 when it failed, 2 when the input is wrong, with one line on stderr."""
+    say_retries_once()
     with clean_output():
         _main(sys.argv[1:] if arguments is None else list(arguments))
 

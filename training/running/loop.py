@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from terrasynth.errors import not_installed
 from terrasynth.synthesis.core.files import locked
 from terrasynth.training.errors import InputError
 from terrasynth.training.running.place import these_processes
@@ -156,6 +159,15 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True, wo
         return _train(task, settings, out, resume, work, more or {})
 
 
+def _trackers() -> str | None:
+    """What keeps the losses of all steps as events; None, which is said, where it is not installed."""
+    if find_spec("tensorboard") is not None:
+        return "tensorboard"
+    if these_processes().is_main_process:
+        print("no events of the losses are written: " + not_installed("logs/", "tensorboard", "train"), file=sys.stderr)
+    return None
+
+
 def _train(task: Task, settings: LoopSettings, out: Path, resume: bool, work: Path,
            more: Mapping[str, object]) -> Outcome:
     from accelerate import Accelerator
@@ -167,7 +179,7 @@ def _train(task: Task, settings: LoopSettings, out: Path, resume: bool, work: Pa
     AcceleratorState._reset_state()  # the library keeps the precision of a process's first training for all others
     accelerator = Accelerator(
         mixed_precision=settings.mixed_precision,
-        log_with="tensorboard",
+        log_with=_trackers(),
         project_config=ProjectConfiguration(project_dir=str(work), logging_dir=str(work / "logs")),
     )
     set_seed(settings.seed)  # dropout inside library modules has no generator argument

@@ -1,3 +1,3 @@
 """What the prototypes of a Hopfield generator stand for, and whether they are used."""
 
-__all__ = ["inspection", "report"]
+__all__ = ["figures", "inspection", "report"]

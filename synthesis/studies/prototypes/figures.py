@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from terrasynth.errors import not_installed
 from terrasynth.eval.pages.page import png_uri
 from terrasynth.eval.pages.sheets import GROUND, INK, MARGIN, SOFT_INK
+from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.images import encode
 from terrasynth.synthesis.studies.prototypes.counters import LookupFigures
 
@@ -152,6 +154,18 @@ def _describe(draw: ImageDraw.ImageDraw, each: ShownPrototype, left: int, top: i
     words = ", ".join(f"{word} {share:.2f}" for word, share in each.words)
     for number, line in enumerate(wrap(words, 30)[:3]):
         draw.text((left, top + 49 + number * (SMALL_SIZE + 3)), line, SOFT_INK, small)
+
+
+def check_plots() -> None:
+    """Check that figures can be drawn, before anything else is.
+
+    Raises:
+        InputError: The package `matplotlib` is missing.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise InputError(not_installed("the figure of the prototypes' answers", "matplotlib", "plots")) from error
 
 
 def entropy_figure(lookups: Sequence[LookupFigures]) -> bytes:
