@@ -18,6 +18,7 @@ from terrasynth.training.families.hopfield import HopfieldSettings
 from terrasynth.training.families.latent_vq import LatentVQSettings
 from terrasynth.training.families.scene import SceneSettings
 from terrasynth.training.families.vq import VQSettings
+from terrasynth.training.judges.settings import JudgeLoop, JudgeSettings
 from terrasynth.training.presets import FOLDER, Preset, load_preset, presets
 from terrasynth.training.running.settings import LoopSettings
 from terrasynth.training.tuning.distil import WITHOUT_MEANING, DistilSettings
@@ -27,6 +28,7 @@ FAMILIES: Mapping[str, type[BaseModel]] = {
     "finetune": FinetuneSettings, "distil": DistilSettings, "scene": SceneSettings, "clip": ClipSettings,
     "autoencoder": AutoencoderSettings, "autoencoder-distil": AutoencoderDistilSettings, "diffusion": DiffusionSettings,
     "vq": VQSettings, "latent-vq": LatentVQSettings, "hopfield": HopfieldSettings, "ablations": HopfieldSettings,
+    "judge": JudgeSettings,
 }
 """Family -> what a preset of it may set under `model`; a chain sets nothing of its own there."""
 
@@ -42,6 +44,7 @@ def preset_page() -> str:
         "fine-tuning](../fine-tuning.md).", table(("preset", "family", "what it trains"), rows),
         "## Keys of a preset", read(Preset).text, _table(Preset, ""),
         "## loop", read(LoopSettings).text, _table(LoopSettings, "loop."),
+        "## loop of judge", read(JudgeLoop).text, _table(JudgeLoop, "loop."),
     ]
     seen: dict[Any, str] = {}
     for family, model in FAMILIES.items():

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MOST_VIEWS = 8
-
 
 class JudgeSettings(BaseModel):
     """What a preset may set about the heads.
