@@ -79,8 +79,10 @@ def drafted_file(classes: Mapping[str, ClassData]) -> DraftedFile:
     drafts = {label: draft(label, data.captions) for label, data in classes.items() if label not in known}
     gsd = sorted({round(each, 3) for data in classes.values() for each in data.gsd})
     captions = sum(one.captions for one in drafts.values())
-    source = f"{captions:,} captions of {sum(len(data.captions) for data in classes.values()):,} images" if captions \
-        else "the names of your classes, since there are no captions"
+    images = sum(len(classes[label].captions) for label in drafts)
+    source = (f"{captions:,} captions of {images:,} images" if captions else
+              "the names of your classes, since there are no captions" if drafts else
+              "the entries that TerraSynth has for your classes")
     parts = [HEAD.format(source=source), "".join(_common(drafts.values(), base, gsd))]
     if known:
         parts.append(f"{KNOWN}{TAKEN}: {flow(known)}\n")
