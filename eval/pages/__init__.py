@@ -1,3 +1,5 @@
-"""Charts, contact sheets, Markdown and HTML pages."""
+"""Charts, contact sheets, tiles, Markdown and HTML pages."""
 
-__all__ = ["charts", "evaluation_page", "evaluation_report", "folder", "page", "run_report", "sheets"]
+__all__ = [
+    "charts", "evaluation_page", "evaluation_report", "folder", "page", "run_images", "run_report", "sheets", "tiles",
+]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from terrasynth.eval.pages.charts import Chart
+from terrasynth.eval.pages.run_images import RunImages
 from terrasynth.eval.table import Table, badge, prose
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -43,10 +44,12 @@ class Picture:
     Attributes:
         images: Address, relative or a data URI, and what it says to those who do not see it.
         caption: Lines below, in which `code` and **strong** are marked up.
+        dark: Address of the same image for dark pages; "" where one suits both.
     """
 
     images: tuple[tuple[str, str], ...]
     caption: tuple[str, ...] = ()
+    dark: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,14 +60,29 @@ class Gallery:
         pictures: In the order to show.
         title: What they have in common, or "".
         width: Least width of one in pixels.
+        fold: Whether a reader opens them by their title.
     """
 
     pictures: tuple[Picture, ...]
     title: str = ""
     width: int = 150
+    fold: bool = False
 
 
-Part = str | Table | Chart | Notes | Gallery | tuple["Part", ...]
+@dataclass(frozen=True)
+class Links:
+    """Files beside the page.
+
+    Attributes:
+        items: Address and words of each.
+        title: What they are, or "".
+    """
+
+    items: tuple[tuple[str, str], ...]
+    title: str = ""
+
+
+Part = str | Table | Chart | Notes | Gallery | Links | RunImages | tuple["Part", ...]
 """What a section is made of; a text is a paragraph, and parts in a tuple stand side by side."""
 
 
@@ -96,6 +114,7 @@ class Page:
         lead: Sentences below the heading.
         tiles: Figures to see at a glance: the figure, its name, and what stands beside it in small print.
         warning: What makes the figures worth less, or "".
+        script: What runs on the page, or "" for a page without scripts; see `terrasynth.eval.pages.run_images.script`.
 
     Example:
         >>> from terrasynth.eval.pages.page import Notes, Page, Section
@@ -114,6 +133,7 @@ class Page:
     lead: tuple[str, ...] = ()
     tiles: tuple[tuple[str, str, str], ...] = ()
     warning: str = ""
+    script: str = ""
 
     def html(self) -> str:
         """The page in one file; nothing is loaded from elsewhere but the images of its galleries."""
@@ -148,6 +168,11 @@ def part_html(part: Part) -> str:
         case Gallery():
             items = (f'<div class="gallery" style="--width:{part.width}px">'
                      f"{''.join(map(_picture, part.pictures))}</div>\n")
+            if part.fold:
+                return f"<details><summary>{escape(part.title)}</summary>{items}</details>\n"
+        case Links():
+            items = f"""<p class="links">{' '.join(f'<a href="{escape(address)}">{escape(words)}</a>'
+                                                   for address, words in part.items)}</p>\n"""
         case _:
             items = part.html()
     return (f"<h3>{escape(part.title)}</h3>\n" if part.title else "") + items
@@ -160,8 +185,10 @@ def part_markdown(part: Part) -> str:
             return part
         case tuple():
             return "\n\n".join(filter(None, map(part_markdown, part)))
-        case Chart() | Gallery():
+        case Chart() | Gallery() | RunImages():
             return ""
+        case Links():
+            text = "\n".join(f"- {words}: `{address}`" for address, words in part.items)
         case Notes():
             text = "\n".join(f"- {each}" for each in part.items)
         case _:
@@ -191,5 +218,8 @@ def png_uri(png: bytes) -> str:
 
 def _picture(one: Picture) -> str:
     images = "".join(f'<img src="{escape(source)}" alt="{escape(words)}">' for source, words in one.images)
+    if one.dark:
+        images = (f'<picture><source srcset="{escape(one.dark)}" media="(prefers-color-scheme: dark)">'
+                  f"{images}</picture>")
     caption = f"<figcaption>{'<br>'.join(map(prose, one.caption))}</figcaption>" if one.caption else ""
     return f'<figure><div class="images">{images}</div>{caption}</figure>'

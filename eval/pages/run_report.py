@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 from terrasynth.eval.pages.charts import ScoreHistogram
-from terrasynth.eval.pages.page import Gallery, Notes, Page, Part, Picture, Section, settings_section
+from terrasynth.eval.pages.page import Gallery, Links, Notes, Page, Part, Picture, Section, settings_section
+from terrasynth.eval.pages.run_images import RunImages, page_name, pages_of, script
 from terrasynth.eval.pages.sheets import SheetItem, contact_sheet
 from terrasynth.eval.table import Cell, Table, bar, verbatim
 
@@ -66,7 +69,7 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class RunReport:
-    """What the page shows: plain data, so that anything can fill it.
+    """What the page shows beside all images: plain data, so that anything can fill it.
 
     Attributes:
         name: Of the run.
@@ -81,6 +84,8 @@ class RunReport:
         prompts_seen: Prompts that checks judged before anything was drawn; 0 for no checks.
         prompt_drops: How many of them were dropped, by reason.
         prompt_notes: What else is to be said of them, and of how many.
+        files: Address and words of what lies beside the report.
+        steps: What can be done next -> the command for it.
 
     Example:
         >>> from terrasynth.eval import RunReport
@@ -103,6 +108,28 @@ class RunReport:
     prompts_seen: int = 0
     prompt_drops: Mapping[str, int] = field(default_factory=dict)
     prompt_notes: Mapping[str, int] = field(default_factory=dict)
+    files: tuple[tuple[str, str], ...] = ()
+    steps: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, tree: Mapping[str, Any]) -> RunReport:
+        """The figures in a `report.json`; what it says of samples has no images and is left out.
+
+        Raises:
+            KeyError: Something is missing.
+            TypeError: Something is of another kind.
+            ValueError: Figures contradict each other.
+        """
+        prompts = tree["prompts"]
+        return cls(
+            tree["name"], tree["identity"], tree["generator"], tree["settings"],
+            tuple(ClassRow(each["label"], each["accepted"], each["attempted"], each["target"], each["reasons"],
+                           each.get("waiting", 0)) for each in tree["classes"]),
+            tuple(ScoreHistogram(each["name"], tuple(each["edges"]), tuple(each["accepted"]), tuple(each["rejected"]),
+                                 each["thresholds"]) for each in tree["histograms"]),
+            figures=tuple(tree["figures"]), prompts_seen=prompts["seen"], prompt_drops=prompts["dropped"],
+            prompt_notes=prompts["notes"],
+        )
 
     @property
     def totals(self) -> ClassRow:
@@ -126,15 +153,18 @@ class RunReport:
         return tuple(row for row in self.classes if row.missed)
 
 
-def write_report(folder: Path, report: RunReport) -> Path:
-    """Write `report.json`, `accepted.png`, `rejected.png` and, last, `index.html`.
+def write_report(folder: Path, report: RunReport, images: Iterable[RunImages] = ()) -> Path:
+    """Write `report.json`, the contact sheets and, last, `index.html`.
 
-    The same report always gives the same bytes. A sheet without samples is not written, and one that an earlier
-    report left is removed.
+    The same report always gives the same bytes. A contact sheet is `accepted.png` or `rejected.png`, and the same for a
+    dark page with `-dark` in its name; one without samples is not written, and one that an earlier report left is
+    removed.
 
     Args:
         folder: Made if it does not exist.
         report: What to show.
+        images: All images, a page each; the first is on `index.html`, and only one is in memory. Their tiles are the
+            caller's to write; see `terrasynth.eval.pages.tiles`.
 
     Returns:
         The path of the page.
@@ -154,21 +184,36 @@ def write_report(folder: Path, report: RunReport) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, items in (("accepted", report.accepted), ("rejected", report.rejected)):
-        path = folder / f"{name}.png"
-        if items:
-            picture = io.BytesIO()
-            contact_sheet(items).save(picture, "png", optimize=True)
-            _write(path, picture.getvalue())
-        else:
-            path.unlink(missing_ok=True)
+        for dark in (False, True):
+            path = folder / sheet_file(name, dark)
+            if items:
+                sheet = io.BytesIO()
+                contact_sheet(items, dark=dark).save(sheet, "png")
+                _write(path, sheet.getvalue())
+            else:
+                path.unlink(missing_ok=True)
     _write(folder / "report.json", (json.dumps(to_json(report), indent=1, ensure_ascii=False) + "\n").encode())
+    pages = iter(images)
+    first = next(pages, None)
+    written = {page_name(number) for number in range(pages_of(first.total if first else 0))}
+    html = page_of(report, first).html().encode()
+    for number, further in enumerate(pages, 1):
+        _write(folder / page_name(number), images_page(report, further).html().encode())
+    for old in folder.glob("images-*.html"):
+        if old.name not in written:
+            old.unlink()
     index = folder / "index.html"
-    _write(index, page_of(report).html().encode())
+    _write(index, html)
     return index
 
 
-def page_of(report: RunReport) -> Page:
-    """The page: how many were accepted, of which classes, by which scores, and what they look like."""
+def sheet_file(name: str, dark: bool = False) -> str:
+    """The file of a contact sheet."""
+    return f"{name}-dark.png" if dark else f"{name}.png"
+
+
+def page_of(report: RunReport, images: RunImages | None = None) -> Page:
+    """The page: how many were accepted, of which classes, what they look like, and by which scores."""
     total, classes = report.totals, report.classes
     tiles = (
         (f"{100 * total.rate:.1f} %", "acceptance rate", ""),
@@ -179,16 +224,30 @@ def page_of(report: RunReport) -> Page:
     missed = ", ".join(f"{verbatim(row.label)} ({row.accepted} of {row.target})" for row in report.missed)
     return Page(
         f"{report.name}: {total.accepted} of {total.attempted} accepted",
-        f"{total.accepted:,} of {total.attempted:,} pictures accepted", report.name,
-        (*_sections(report), settings_section(report.settings)), identity=report.identity, lead=(report.generator,),
-        tiles=tiles, warning=f"**Target missed:** {missed}" if missed else "",
+        f"{total.accepted:,} of {total.attempted:,} images accepted", report.name,
+        (*_sections(report, images), settings_section(report.settings)), identity=report.identity,
+        lead=(report.generator,), tiles=tiles, warning=f"**Target missed:** {missed}" if missed else "",
+        script=script() if images is not None else "",
     )
 
 
-def _sections(report: RunReport) -> Iterator[Section]:
+def images_page(report: RunReport, images: RunImages) -> Page:
+    """A further page of images, where one of all would be too large."""
+    last = images.first + len(images.images)
+    return Page(f"{report.name}: images {images.first + 1:,} to {last:,}",
+                f"Images {images.first + 1:,} to {last:,} of {images.total:,}", report.name,
+                (Section("Images", (images,)), Section("More", (Links(((page_name(0), "The report"),)),))),
+                identity=report.identity, lead=(report.generator,), script=script())
+
+
+def _sections(report: RunReport, images: RunImages | None) -> Iterator[Section]:
     if report.figures:
         yield Section("Quality of the whole", report.figures)
-    yield Section("Acceptance by class", _classes(report))
+    yield Section("Acceptance by class", _classes(report, linked=images is not None))
+    if images is not None:
+        beyond = images.total + images.left_out - report.totals.attempted
+        more = [f"{beyond:,} images that nothing judged are among these: they were drawn beyond the target."]
+        yield Section("Images", (*(more if beyond > 0 else []), images))
     if report.prompt_drops or report.prompt_notes:
         notes = {f"not dropped: {note}": count for note, count in report.prompt_notes.items()}
         yield Section("Prompts dropped, by reason", (
@@ -198,24 +257,35 @@ def _sections(report: RunReport) -> Iterator[Section]:
         ))
     if report.histograms:
         yield Section("Scores", (tuple(each.chart() for each in report.histograms),))
+    if report.accepted or report.rejected:
+        yield Section("Contact sheets", tuple(_sheets(report)))
+    if report.files or report.steps:
+        files: list[Part] = [Links(report.files)] if report.files else []
+        steps: list[Part] = [Table.of_settings(report.steps), "RUN is the folder that holds `report/`."]
+        yield Section("Files and next steps", (*files, *(steps if report.steps else [])))
+
+
+def _sheets(report: RunReport) -> Iterator[Part]:
+    """The sheets, each with what was asked for."""
+    yield "The first of each kind, as files to put into a paper or a talk."
     for name, items in (("accepted", report.accepted), ("rejected", report.rejected)):
         if items:
-            words = f"{len(items)} {name} pictures, each with class and scores"
-            yield Section(name.capitalize(), (
-                Gallery((Picture(((f"{name}.png", words),)),), width=1000),
-                Notes(tuple(f"**{verbatim(each.label)}** {verbatim(each.text)}" for each in items),
-                      "What was asked for", True, True),
-            ))
+            words = f"{len(items)} {name} images, each with class and scores"
+            yield Gallery((Picture(((sheet_file(name), words),), dark=sheet_file(name, dark=True)),),
+                          name.capitalize(), width=1000, fold=True)
+            yield Notes(tuple(f"**{verbatim(each.label)}** {verbatim(each.text)}" for each in items),
+                        f"{name.capitalize()}: what was asked for", True, True)
 
 
-def _classes(report: RunReport) -> tuple[Part, ...]:
+def _classes(report: RunReport, linked: bool) -> tuple[Part, ...]:
     total = report.totals
     key = {"accepted": "accepted", "rejected": "rejected"}
     key |= {"waiting": "waiting for a review"} if total.waiting else {}
     key |= {"beyond": "beyond the target"} if total.beyond else {}
     most = max((row.attempted for row in report.classes), default=1) or 1
     table = Table(("class", "attempts", "accepted", "target", "attempted", "rate", "rejected for"), tuple(
-        (Cell(row.label, kind="missed" * row.missed), Cell("", kind="wide", picture=_bar(row, most)),
+        (Cell(row.label, kind="missed" * row.missed, link=urlencode({"class": row.label}) if linked else ""),
+         Cell("", kind="wide", picture=_bar(row, most)),
          Cell(str(row.accepted), kind="missed" * row.missed), str(row.target), str(row.attempted),
          f"{100 * row.rate:.0f} %", _reasons(row)) for row in report.classes), key=key)
     return (table, *([f"Rejected in all: {_reasons(total)}"] if total.reasons else []))

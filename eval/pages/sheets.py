@@ -15,8 +15,10 @@ THUMB = 128
 COLUMNS = 8
 GAP = 12
 TITLE_SIZES, SMALL_SIZE = (14, 13, 12, 11), 12
-# No one grey is readable on both a light and a dark page (4.1:1 at best), so the sheet has its own ground.
-GROUND, INK, SOFT_INK = (255, 255, 255), (29, 33, 39), (92, 99, 109)
+# No one gray is readable on both a light and a dark page (4.1:1 at best), so a sheet has its own ground, ink and soft
+# ink: those of the panels of a page.
+GROUND, INK, SOFT_INK = LIGHT = (255, 255, 255), (29, 33, 39), (92, 99, 109)
+DARK = (28, 31, 36), (232, 234, 237), (160, 167, 177)
 MARGIN = 16
 PAIRS_A_ROW = 3
 
@@ -61,7 +63,9 @@ class PairItem:
     scores: dict[str, float]
 
 
-def contact_sheet(items: Sequence[SheetItem], columns: int = COLUMNS, thumb: int = THUMB) -> Image.Image:
+def contact_sheet(
+    items: Sequence[SheetItem], columns: int = COLUMNS, thumb: int = THUMB, dark: bool = False
+) -> Image.Image:
     """Draw a sheet, numbered from 1 row by row.
 
     Images are only resized: no contrast, color or crop is changed, so what is dull in the data looks dull here.
@@ -70,15 +74,16 @@ def contact_sheet(items: Sequence[SheetItem], columns: int = COLUMNS, thumb: int
         items: What to show, in order; at least one.
         columns: Images a row.
         thumb: Side of the square an image fits in, in pixels.
+        dark: Whether it is for a dark page.
 
     Returns:
-        An RGB image on a white ground.
+        An RGB image on a white ground, or on a dark one.
 
     Raises:
         ValueError: There is nothing to show, or an image is not `uint8` (H, W, 3).
     """
     if not items:
-        raise ValueError("a contact sheet of no pictures: give at least one")
+        raise ValueError("a contact sheet of no images: give at least one")
     captions = [_caption(number, item) for number, item in enumerate(items, start=1)]
     small_font, title_font = ImageFont.load_default(SMALL_SIZE), _title_font([title for title, _ in captions], thumb)
     lines = max(len(small) for _, small in captions)
@@ -86,17 +91,18 @@ def contact_sheet(items: Sequence[SheetItem], columns: int = COLUMNS, thumb: int
     cell = thumb + GAP, thumb + 6 + TITLE_SIZES[0] + 4 + lines * line_height + GAP
     rows = -(-len(items) // columns)
     size = min(columns, len(items)) * cell[0] - GAP + 2 * MARGIN, rows * cell[1] - GAP + 2 * MARGIN
-    sheet = Image.new("RGB", size, GROUND)
+    ground, ink, soft_ink = DARK if dark else LIGHT
+    sheet = Image.new("RGB", size, ground)
     draw = ImageDraw.Draw(sheet)
     for number, (item, (title, small)) in enumerate(zip(items, captions, strict=True)):
         left, top = MARGIN + number % columns * cell[0], MARGIN + number // columns * cell[1]
         picture = _thumbnail(item.image, thumb)
         sheet.paste(picture, (left + (thumb - picture.width) // 2, top + (thumb - picture.height) // 2))
         y = top + thumb + 6
-        draw.text((left, y), _fit(title, title_font, thumb), INK, title_font)
+        draw.text((left, y), _fit(title, title_font, thumb), ink, title_font)
         y += TITLE_SIZES[0] + 4
         for line in small:
-            draw.text((left, y), _fit(line, small_font, thumb), SOFT_INK, small_font)
+            draw.text((left, y), _fit(line, small_font, thumb), soft_ink, small_font)
             y += line_height
     return sheet
 
@@ -127,11 +133,11 @@ def _title_font(titles: Sequence[str], width: int) -> ImageFont.FreeTypeFont | I
 
 def _thumbnail(image: NDArray[np.uint8], side: int) -> Image.Image:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"a picture of dtype {image.dtype}, shape {image.shape}, where uint8 (H, W, 3) is needed")
+        raise ValueError(f"an image of dtype {image.dtype}, shape {image.shape}, where uint8 (H, W, 3) is needed")
     picture = Image.fromarray(image)
     scale = side / max(picture.size)
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    # Enlarged pixels stay squares: a small picture must not look smoother than it is.
+    # Enlarged pixels stay squares: a small image must not look smoother than it is.
     return picture.resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from math import isnan
 from pathlib import Path
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from terrasynth.synthesis.cards.redraw import redraw_of
+from terrasynth.synthesis.cards.run_images import pages
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.drawn_texts import LeftOut
 from terrasynth.synthesis.core.errors import disk_errors
@@ -24,13 +26,17 @@ from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, UNREVIEWED, ClassD
 
 if TYPE_CHECKING:
     from terrasynth.eval.pages.charts import ScoreHistogram
-    from terrasynth.eval.pages.run_report import ClassRow
+    from terrasynth.eval.pages.run_report import ClassRow, RunReport
     from terrasynth.eval.pages.sheets import SheetItem
     from terrasynth.prompts.checks.settings import CheckSettings
     from terrasynth.synthesis.execution.job import Job
     from terrasynth.synthesis.execution.prompts import PromptDrops
+    from terrasynth.synthesis.recipe import Recipe
 
 CONTACT_SHEET = "report/one-of-each.png"
+FILES = tuple((f"../{name}", words) for name, words in (
+    (layout.CARD, "Card of the data set"), (layout.RECIPE, "Recipe"),
+    (layout.REPORT, "Figures of this report, as JSON")))
 SHOWN, COLUMNS = 42, 7
 ITS_FILE = ", its file"
 
@@ -38,7 +44,7 @@ ITS_FILE = ", its file"
 def write_run_report(
     job: Job, classes: Sequence[ClassDecisions], left_out: LeftOut, unread: Sequence[Unread]
 ) -> None:
-    """Write `report/`: the page, its figures and contact sheets, and the card's image of each class."""
+    """Write `report/`: the page with all images, its figures, contact sheets, and the card's image of each class."""
     from terrasynth.eval import RunReport, write_report
 
     recipe = job.recipe
@@ -56,14 +62,41 @@ def write_run_report(
         prompts_seen=prompts.seen if prompts else 0,
         prompt_drops=prompts.drops if prompts else {},
         prompt_notes=prompts.notes if prompts else {},
+        files=FILES,
+        steps=next_steps(recipe),
     )
+    images = pages(job.blocks, classes, recipe.filter_names, thresholds_of(report),
+                   redraw_of(recipe, job.identity.parts, anywhere=True))
     with disk_errors(str(layout.report_folder(job.root))):
-        write_report(layout.report_folder(job.root), report)
+        write_report(layout.report_folder(job.root), report, images)
     one_of_each = [each.image for each in accepted[:len(classes)]]
     if one_of_each:
         write_file(job.root / CONTACT_SHEET, encode(contact_sheet(one_of_each, COLUMNS), "png"))
     else:
         (job.root / CONTACT_SHEET).unlink(missing_ok=True)
+
+
+def thresholds_of(report: RunReport) -> dict[str, Mapping[str, float]]:
+    """Filter -> class -> the score that decides; the class is "" where it is the same for all."""
+    return {each.name: each.thresholds for each in report.histograms}
+
+
+def next_steps(recipe: Recipe) -> dict[str, str]:
+    """What can be done with a run -> the command for it."""
+    target = recipe.target
+    more = ""
+    if isinstance(target.per_class, int):
+        more = f" --set target.per_class={2 * target.per_class} --set target.max_attempts={2 * target.max_attempts}"
+    return {
+        "look at the images one by one": "terrasynth review RUN",
+        "judge them by models that chose none": "terrasynth eval RUN --report EVALUATION",
+        "see what each filter is good for": "terrasynth eval filters RUN",
+        "let the run grow" if more else "let the run grow, with larger numbers in target.per_class":
+            f"terrasynth run RUN/recipe.yaml --out RUN{more}",
+        "send this report": "terrasynth report RUN --out report.html",
+        "take it to another format": "terrasynth export RUN --format imagefolder --out EXPORT",
+        "publish it": "terrasynth push RUN --repo USER/NAME --dry-run",
+    }
 
 
 def prompt_drops(job: Job, classes: Sequence[ClassDecisions]) -> PromptDrops | None:

@@ -22,6 +22,7 @@ from terrasynth.synthesis.cli.jobs import jobs
 from terrasynth.synthesis.cli.models import models
 from terrasynth.synthesis.cli.push import push
 from terrasynth.synthesis.cli.recipes import plan, run
+from terrasynth.synthesis.cli.report import report
 from terrasynth.synthesis.cli.review import review
 from terrasynth.synthesis.cli.serve import serve, worker
 from terrasynth.synthesis.cli.train import train
@@ -40,8 +41,8 @@ def cli() -> None:
     Try `terrasynth run demo --out RUN`.
     """
 
-for command in (init, models, expand, generate, plan, run, export, push, verify, train, eval_group, review, serve,
-                worker, jobs, cache, work):
+for command in (init, models, expand, generate, plan, run, export, push, verify, train, eval_group, report, review,
+                serve, worker, jobs, cache, work):
     cli.add_command(command)
 
 

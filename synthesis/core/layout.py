@@ -90,6 +90,11 @@ def report_folder(run: Path) -> Path:
     return (run / REPORT).parent
 
 
+def report_sheets(run: Path) -> list[Path]:
+    """The sheets of all images beside the report, by name."""
+    return sorted(report_folder(run).glob("images-*.jpg"))
+
+
 def report_pictures(run: Path) -> list[Path]:
     """The contact sheets of the report, by name."""
     return sorted(report_folder(run).glob("*.png"))

@@ -46,8 +46,8 @@ class Finished:
 
     Attributes:
         asked: Hash of what it was asked for, `asked_for`.
-        ledger: Hash of the names, sizes, times and inodes of the files that decide and of those that were written; in a
-            note of a version that wrote no hash of the note, of names and sizes of the first.
+        ledger: Hash of the names, sizes, times and inodes of the files that decide and of those that were written, and
+            of the names of the report's images.
         written: SHA-256 of each file of the data set, by name.
     """
 
@@ -164,7 +164,7 @@ def _fits(run: OpenRun, counts: Sequence[ClassCount]) -> bool:
 
 
 def _ledger(root: Path, noted_at: int | None = None) -> str:
-    """Hash of the names, sizes, times and inodes of all files that a note speaks of.
+    """Hash of the names, sizes, times and inodes of all files that a note speaks of, and of names in the report.
 
     Args:
         noted_at: Time of the note in ns. A file of the very same time may have been changed since without showing it,
@@ -182,6 +182,8 @@ def _ledger(root: Path, noted_at: int | None = None) -> str:
         stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
         fresh = " fresh" if stat.st_ctime_ns == noted_at else ""
         found.update(f"{path.relative_to(root)}\0{stamp}{fresh}\0".encode("utf-8", "surrogateescape"))
+    for path in [*layout.report_pictures(root), *layout.report_sheets(root)]:  # that none of them is gone
+        found.update(f"{path.name}\0".encode("utf-8", "surrogateescape"))
     return found.hexdigest()[:16]
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from terrasynth.synthesis.cards.redraw import redraw_of
 from terrasynth.synthesis.core.drawn_texts import what_holds
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.ledger.blocks import Blocks, drawn_of
@@ -97,7 +97,7 @@ def provenance_of(data_sets: DataSets, name: str, row: str) -> Provenance:
         tuple(read["captions"]), json.loads(read["scene"]), read["prompt_source"], read["seed"], frozen.identity.hash,
         dict(generator) if isinstance(generator, Mapping) else {},
         drawn_of(blocks.path(found.label, found.k // frozen.block_size)) or {},
-        _command(data_sets, name, found.label, read["text"], read["seed"]),
+        redraw_of(data_sets.recipe(name), frozen.identity.parts).line(found.label, read["text"], read["seed"]),
     )
 
 
@@ -116,25 +116,3 @@ def texts_of(data_sets: DataSets, name: str, rows: tuple[IndexedRow, ...]) -> di
 
 def _blocks(data_sets: DataSets, name: str, frozen: Frozen) -> Blocks:
     return Blocks(data_sets.folder(name), frozen.block_size, frozen.image_format, frozen.identity)
-
-
-def _command(data_sets: DataSets, name: str, label: str, text: str, seed: int) -> str:
-    """What draws an image again: a command, or Python where the command has no option for what the recipe says."""
-    recipe = data_sets.recipe(name)
-    settings, runtime = recipe.generator, recipe.runtime
-    parts = data_sets.frozen(name).identity.parts["generator"]
-    taken = parts if isinstance(parts, Mapping) else {}
-    given = {"lora": settings.lora, "lora_scale": settings.lora_scale if settings.lora else None, "vae": settings.vae,
-             "gsd": settings.conditioning.gsd, "steps": taken.get("steps"), "guidance": taken.get("guidance")}
-    given = {key: value for key, value in given.items() if value is not None}
-    further = {"scheduler": settings.scheduler, "height": settings.height,
-               "width": settings.width, "options": dict(settings.options) or None, "dtype": runtime.dtype,
-               "device": runtime.device, "exact": runtime.exact}
-    further = {key: value for key, value in further.items() if value not in (None, "auto")}
-    if further.keys() - {"options"}:
-        named = "".join(f", {key}={value!r}" for key, value in (given | further).items())
-        return f"load_generator({settings.model!r}{named}).generate([{text!r}], seeds=[{seed}])"
-    options = [f"--{key.replace('_', '-')}={value}" for key, value in given.items()]
-    options += [f"--option={key}={json.dumps(value)}" for key, value in settings.options.items()]
-    said = [f"--model={settings.model}", f"--class={label}", f"--seed={seed}", *options, "--out=again"]
-    return shlex.join(["terrasynth", "generate", *said, "--", text])

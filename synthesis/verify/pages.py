@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from terrasynth.eval.pages.tiles import PER_SHEET, sheet_name
 from terrasynth.synthesis.cards.card import content_note
 from terrasynth.synthesis.cards.header import split_card
 from terrasynth.synthesis.cards.licence_sources import FILE as LICENCE
@@ -23,6 +24,7 @@ from terrasynth.synthesis.verify.record import CheckedRun
 
 STATE_AGAIN = "restore it, or remove it, run again and state the licence again"
 CARD, REPORT, PAGE = "README.md", "report/report.json", "report/index.html"
+SHOWS_ALL = '<div class="run-images" id="images"'
 
 
 def card_faults(run: CheckedRun, decisions: Decisions, fast: bool) -> Iterator[Fault]:
@@ -56,11 +58,15 @@ def _hashes(run: CheckedRun) -> dict[str, str]:
         return {path.name: run.hash_of(path) for path in layout.shard_files(run.root)}
 
 
-def report_faults(run: CheckedRun, decisions: Decisions) -> Iterator[Fault]:
-    """The report's page, figures and images."""
+def report_faults(run: CheckedRun, decisions: Decisions, fast: bool) -> Iterator[Fault]:
+    """The report's page, figures, contact sheets and, decoded unless `fast`, its sheets of all images."""
+    sheets: list[Path] = []
     try:
-        if not _text(run.root / PAGE).rstrip().endswith("</html>"):
+        page = _text(run.root / PAGE)
+        if not page.rstrip().endswith("</html>"):
             yield Fault(PAGE, "ends in the middle", Remedy.WRITE)
+        if SHOWS_ALL in page:  # which those of earlier versions do not
+            sheets = _sheets(run, decisions)
     except FileNotFoundError:
         yield Fault(PAGE, "missing", Remedy.WRITE)
     except RefusedError as error:
@@ -68,16 +74,27 @@ def report_faults(run: CheckedRun, decisions: Decisions) -> Iterator[Fault]:
     except DamagedError as error:
         yield Fault(PAGE, one_line(error), Remedy.WRITE)
     yield from _report_figures(run, decisions)
-    for path in layout.report_pictures(run.root):
+    for path in [*layout.report_pictures(run.root), *sheets]:
+        name = run.relative(path)
+        if not path.is_file():
+            yield Fault(name, "missing", Remedy.WRITE)
+            continue
         try:
-            with Image.open(path) as picture:
-                picture.load()
+            with Image.open(path) as image:
+                if not (fast and path in sheets):
+                    image.load()
         except NO_PICTURE as error:
             found = unreadable(path, error)
             if isinstance(found, RefusedError):
-                yield refused(run.relative(path), found)
+                yield refused(name, found)
             else:
-                yield Fault(run.relative(path), f"is no picture ({one_line(error)[:80]})", Remedy.WRITE)
+                yield Fault(name, f"is no image ({one_line(error)[:80]})", Remedy.WRITE)
+
+
+def _sheets(run: CheckedRun, decisions: Decisions) -> list[Path]:
+    """Where the tiles of all attempts should lie."""
+    return [layout.report_folder(run.root) / sheet_name(label, number)
+            for label, decided in decisions.classes.items() for number in range(-(-decided.attempts // PER_SHEET))]
 
 
 def _report_figures(run: CheckedRun, decisions: Decisions) -> Iterator[Fault]:

@@ -93,7 +93,7 @@ def _all_faults(run: CheckedRun, fast: bool, named: Collection[str]) -> Iterator
     if decisions is not None:
         yield from data_faults(run, decisions, fast)
         yield from card_faults(run, decisions, fast)
-        yield from report_faults(run, decisions)
+        yield from report_faults(run, decisions, fast)
     yield from run.later
     # a file that differs from its hash was most likely named with a better reason before
     yield from (fault for fault in hash_faults(run, decisions, fast) if fault.file not in named)

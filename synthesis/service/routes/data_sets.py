@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from fastapi import APIRouter, Query, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 from pydantic import BaseModel, Field
 
+from terrasynth.eval.pages.run_images import script_source
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.files import locked
 from terrasynth.synthesis.service.context import ServiceOf
@@ -22,10 +23,12 @@ from terrasynth.synthesis.service.references import named
 from terrasynth.synthesis.service.routes.parameters import DataSetName
 
 LARGEST = 32 * 2**20
-# A page of a run has its style in itself, and needs nothing else.
-REPORT_POLICY = ("default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; base-uri 'none'; "
-                 "form-action 'none'; frame-ancestors 'none'")
-REPORT_TYPES = {".html": "text/html; charset=utf-8", ".json": "application/json", ".png": "image/png"}
+# A page of a run has style and script in itself, and needs nothing else but its images. Of all scripts that a report
+# may hold, the one that this version writes runs, and no other.
+REPORT_POLICY = ("default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; script-src {script}; "
+                 "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+REPORT_TYPES = {".html": "text/html; charset=utf-8", ".json": "application/json", ".png": "image/png",
+                ".jpg": "image/jpeg"}
 router = APIRouter(prefix="/v1/data-sets", tags=["data sets"])
 
 
@@ -114,4 +117,19 @@ def report_file(service: ServiceOf, name: DataSetName, file: str) -> Response:
     if found is None:
         raise Problem(404, "unknown_file", f"the report of data set {name!r} has no file {file[:80]!r}; "
                       f"/v1/data-sets/{name}/report lists those that it has")
-    return Response(found, media_type=kind, headers={"Content-Security-Policy": REPORT_POLICY})
+    policy = REPORT_POLICY.format(script=script_source())
+    return Response(found, media_type=kind, headers={"Content-Security-Policy": policy})
+
+
+@router.get("/{name}/README.md", include_in_schema=False)
+def beside_the_report_card(service: ServiceOf, name: DataSetName) -> Response:
+    """Where a link of its report leads, which is made for the files of a run."""
+    service.data_sets.folder(name)
+    return RedirectResponse("card")
+
+
+@router.get("/{name}/recipe.yaml", include_in_schema=False)
+def beside_the_report_recipe(service: ServiceOf, name: DataSetName) -> Response:
+    """As `beside_the_report_card`."""
+    service.data_sets.folder(name)
+    return RedirectResponse("recipe?format=yaml")

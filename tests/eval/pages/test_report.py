@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from terrasynth.eval.pages.charts import ScoreHistogram, nice_ticks
 from terrasynth.eval.pages.run_report import ClassRow, RunReport, to_json, write_report
@@ -37,11 +38,12 @@ def report():
 class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
-        self.text, self.links, self.tags = [], [], []
+        self.text, self.links, self.tags, self.names = [], [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
+        self.names += [name for name, _ in attrs]
         self.links += [value for name, value in attrs if name in ("src", "href")]
 
     def handle_data(self, data):
@@ -58,7 +60,7 @@ def test_the_page_says_the_numbers_and_names_missed_targets(tmp_path):
     assert write_report(tmp_path / "report", report()) == tmp_path / "report" / "index.html"
     page, text = read(tmp_path / "report")
     expected = (
-        "13 of 49 pictures accepted", "26.5 %", "1 / 2", "Target missed: harbor (3 of 10)", "threshold 0.300",
+        "13 of 49 images accepted", "26.5 %", "1 / 2", "Target missed: harbor (3 of 10)", "threshold 0.300",
         "alignment 34, duplicate 1", "scene accuracy 0.5", "harbours & <beaches>", "a <beach>", "tiny, 4 steps",
     )
     assert [words for words in expected if words not in text] == []
@@ -83,7 +85,8 @@ def test_the_same_report_gives_the_same_bytes(tmp_path):
     for name in ("one", "two"):
         write_report(tmp_path / name, report())
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert names == ["accepted.png", "index.html", "rejected.png", "report.json"]
+    assert names == [
+        "accepted-dark.png", "accepted.png", "index.html", "rejected-dark.png", "rejected.png", "report.json"]
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -93,7 +96,7 @@ def test_an_empty_report_is_a_page_and_clears_old_sheets(tmp_path):
     write_report(tmp_path, RunReport("nothing", "0", "tiny", {}, ()))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["index.html", "report.json"]
     page, text = read(tmp_path)
-    assert "0 of 0 pictures accepted" in text
+    assert "0 of 0 images accepted" in text
     assert "img" not in page.tags
     assert "Target missed" not in text
 
@@ -140,7 +143,7 @@ def test_a_sheet_fits_other_shapes_and_long_names_inside_their_cell():
 
 
 def test_sheets_of_nothing_or_of_floats_are_refused():
-    with pytest.raises(ValueError, match="no pictures"):
+    with pytest.raises(ValueError, match="no images"):
         contact_sheet([])
     with pytest.raises(ValueError, match="float64"):
         contact_sheet([SheetItem(np.zeros((4, 4, 3)), "a", "", {})])
@@ -181,3 +184,26 @@ def test_equal_scores_make_a_chart_too():
 )
 def test_ticks_are_round_numbers(low, high, expected):
     assert nice_ticks(low, high, 3) == pytest.approx(expected)
+
+
+def test_a_dark_page_has_dark_sheets(tmp_path):
+    write_report(tmp_path, report())
+    light, dark = (np.asarray(Image.open(tmp_path / f"accepted{end}.png")) for end in ("", "-dark"))
+    assert (light[0, 0] == 255).all()
+    assert dark[0, 0].max() < 50
+    inside = np.s_[MARGIN : MARGIN + 128, MARGIN : MARGIN + 128]
+    np.testing.assert_array_equal(light[inside], dark[inside])  # the images are what they are
+    assert dark.max(2)[MARGIN + 128 + 6 :].max() > 150  # and the words can be read
+    page = (tmp_path / "index.html").read_text("utf-8")
+    assert '<source srcset="accepted-dark.png" media="(prefers-color-scheme: dark)">' in page
+
+
+def test_figures_come_back_from_the_json(tmp_path):
+    full = report()
+    write_report(tmp_path, full)
+    tree = json.loads((tmp_path / "report.json").read_text())
+    back = RunReport.from_json(tree)
+    assert back == replace(full, accepted=(), rejected=())
+    for missing in ("classes", "prompts", "histograms"):
+        with pytest.raises((KeyError, TypeError, ValueError)):
+            RunReport.from_json({name: value for name, value in tree.items() if name != missing})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shlex
 import shutil
 
@@ -13,6 +14,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from terrasynth.eval.pages.run_images import script_source
 from terrasynth.synthesis import Recipe
 from terrasynth.synthesis.service.specs import parse_spec
 from tests.synthesis.helpers import decisions
@@ -288,7 +290,14 @@ def test_card_and_report_are_the_files(client, data_set):
     assert set(names) == {path.name for path in (data_set / "report").iterdir()}
     page = client.get("/v1/data-sets/tiny/report/index.html")
     assert page.content == (data_set / "report" / "index.html").read_bytes()
-    assert "script" not in page.headers["content-security-policy"]
+    assert f"script-src {script_source()};" in page.headers["content-security-policy"]
+    sheet = client.get("/v1/data-sets/tiny/report/images-beach-00000.jpg")
+    assert (sheet.headers["content-type"], sheet.content) == (
+        "image/jpeg", (data_set / "report" / "images-beach-00000.jpg").read_bytes())
+    for link in re.findall(r'href="\.\./([^"]*)"', page.text):  # those of the page lead somewhere
+        assert client.get(f"/v1/data-sets/tiny/{link}").status_code == 200, link
+    assert yaml.safe_load(client.get("/v1/data-sets/tiny/recipe.yaml").text)["name"] == "tiny"
+    assert client.get("/v1/data-sets/nothing/recipe.yaml").status_code == 404
     assert client.get("/v1/data-sets/tiny/report/nothing.html").status_code == 404
 
 

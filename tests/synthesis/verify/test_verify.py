@@ -147,7 +147,9 @@ FAULTS = [
     (say_less, "README.md", "speaks of 11 rows where 12 were accepted", "write"),
     (cut, "report/index.html", "ends in the middle", "write"),
     (deny_one, "report/report.json", "says that 5 of 'beach' were accepted where 6 were", "write"),
-    (cut, "report/one-of-each.png", "is no picture", "write"),
+    (cut, "report/one-of-each.png", "is no image", "write"),
+    (cut, "report/images-beach-00000.jpg", "is no image", "write"),
+    (lambda path: path.unlink(), "report/images-river-00000.jpg", "missing", "write"),
     (empty, "identity.json", "cannot be trusted", "write"),
     (empty, "runtime.json", "cannot be believed", "write"),
     (lambda path: path.unlink(), "runtime.json", "missing", "write"),
@@ -233,6 +235,17 @@ def test_everything_at_once_is_mended_bit_by_bit(small, kept, copy):
             assert made[name] == wanted[name], name
     flip_in_a_picture(copy / BLOCK)
     assert set_aside(copy, list(verify(copy)))[0].name == "00000.parquet.2"
+
+
+def test_images_of_the_report_come_back(small, kept, copy):
+    wanted = {path.name: path.read_bytes() for path in (kept / "report").iterdir()}
+    cut(copy / "report/images-beach-00000.jpg")
+    (copy / "report/images-river-00000.jpg").unlink()
+    cut(copy / "report/one-of-each.png")
+    assert [path.name for path in set_aside(copy, list(verify(copy)))] == ["one-of-each.png", "images-beach-00000.jpg"]
+    assert run(small, copy).drawn == 0
+    assert {path.name: path.read_bytes() for path in (copy / "report").iterdir()} == wanted
+    assert list(verify(copy)) == []
 
 
 def test_the_command_names_faults_and_repairs(copy, terrasynth):

@@ -1,0 +1,115 @@
+"""Small images of many, in JPEG files of a few: what a page without a server can load as it is scrolled."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+ACROSS, PER_SHEET = 4, 16
+MOST_SIDE = 256
+MARGIN, GRAIN = 4, 8
+"""Pixels round a tile, and those of which a block of JPEG has 8: no tile shows the edge of its neighbor."""
+
+ENCODED: dict[str, object] = {"format": "JPEG", "quality": 90, "subsampling": 0}
+"""Full resolution of color: at half of it, single pixels of a small image lose theirs."""
+
+
+@dataclass(frozen=True)
+class TileSize:
+    """How large tiles are and how they lie.
+
+    Attributes:
+        width: Of a tile in pixels.
+        height: Of a tile in pixels.
+
+    Example:
+        >>> from terrasynth.eval.pages.tiles import TileSize
+        >>> TileSize.of((512, 384)), TileSize(100, 128).pitch
+        (TileSize(width=256, height=192), (112, 136))
+    """
+
+    width: int
+    height: int
+
+    @classmethod
+    def of(cls, size: tuple[int, int]) -> TileSize:
+        """The tiles of images of (width, height) pixels: as large, or smaller to have `MOST_SIDE` at the most."""
+        scale = min(1.0, MOST_SIDE / max(size))
+        return cls(max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
+
+    @property
+    def pitch(self) -> tuple[int, int]:
+        """From one tile to the next in pixels, across and down."""
+        return tuple(-(-(side + 2 * MARGIN) // GRAIN) * GRAIN for side in (self.width, self.height))  # type: ignore[return-value]
+
+
+def tile_of(image: NDArray[np.uint8], size: TileSize) -> NDArray[np.uint8]:
+    """An image `uint8` (H, W, 3) in the size of a tile; one of that size is taken as it is."""
+    if image.shape[:2] == (size.height, size.width):
+        return image
+    return np.asarray(Image.fromarray(image).resize((size.width, size.height), Image.Resampling.LANCZOS))
+
+
+def tile_jpeg(image: NDArray[np.uint8], size: TileSize) -> bytes:
+    """One tile as a file of its own."""
+    return _jpeg(tile_of(image, size))
+
+
+def tile_sheet(images: Sequence[NDArray[np.uint8]], size: TileSize, note: str = "") -> bytes:
+    """A sheet of tiles, `ACROSS` a row and a column, as a JPEG file; equal images give equal bytes.
+
+    One of fewer tiles is as large and ends in black: a page knows where a tile lies before the sheet is loaded.
+
+    Args:
+        images: At most `PER_SHEET`, each `uint8` (H, W, 3).
+        size: Of the tiles.
+        note: Is kept in the file as its comment.
+
+    Raises:
+        ValueError: There is none, or there are too many.
+
+    Example:
+        >>> import io
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from terrasynth.eval.pages.tiles import TileSize, note_of, tile_sheet
+        >>> sheet = tile_sheet([np.zeros((32, 32, 3), np.uint8)] * 5, TileSize(32, 32), "five black ones")
+        >>> Image.open(io.BytesIO(sheet)).size, note_of(sheet)
+        ((160, 160), 'five black ones')
+    """
+    if not 0 < len(images) <= PER_SHEET:
+        raise ValueError(f"a sheet of {len(images)} tiles: give 1 to {PER_SHEET}")
+    across, down = size.pitch
+    sheet = np.zeros((ACROSS * down, ACROSS * across, 3), np.uint8)
+    below, right = down - size.height - MARGIN, across - size.width - MARGIN
+    for place, image in enumerate(images):
+        row, column = divmod(place, ACROSS)
+        sheet[row * down : (row + 1) * down, column * across : (column + 1) * across] = np.pad(
+            tile_of(image, size), ((MARGIN, below), (MARGIN, right), (0, 0)), mode="edge")
+    return _jpeg(sheet, note)
+
+
+def note_of(jpeg: bytes) -> str | None:
+    """The note in the beginning of a sheet, of which 1024 bytes are enough; None where it is none of ours."""
+    try:
+        with Image.open(io.BytesIO(jpeg)) as sheet:
+            comment = sheet.info.get("comment")
+    except (OSError, ValueError, SyntaxError):
+        return None
+    return comment.decode("ascii", "replace") if isinstance(comment, bytes) else None
+
+
+def sheet_name(label: str, number: int) -> str:
+    """The file of the tiles of attempts `PER_SHEET * number` and so on of a class."""
+    return f"images-{label}-{number:05d}.jpg"
+
+
+def _jpeg(pixels: NDArray[np.uint8], note: str = "") -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, **ENCODED, **({"comment": note.encode("ascii")} if note else {}))  # type: ignore[arg-type]
+    return buffer.getvalue()

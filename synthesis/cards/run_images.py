@@ -1,0 +1,208 @@
+"""All images of a run for its report: a row of each, and sheets of their tiles beside the page.
+
+A sheet holds `PER_SHEET` consecutive attempts of one class and notes a hash of their images. So a run that is resumed
+or grown makes the sheets that are new, and the last of each class; the others stay as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
+
+from terrasynth.eval.pages.run_images import (
+    ACCEPTED,
+    BEYOND,
+    PER_PAGE,
+    REJECTED,
+    UNDECIDED,
+    WAITING,
+    Redraw,
+    RunImage,
+    RunImages,
+)
+from terrasynth.eval.pages.tiles import PER_SHEET, TileSize, note_of, sheet_name, tile_jpeg, tile_sheet
+from terrasynth.synthesis.core import layout
+from terrasynth.synthesis.core.files import write_file
+from terrasynth.synthesis.core.images import decode
+from terrasynth.synthesis.ledger import decisions as known
+from terrasynth.synthesis.ledger.blocks import Blocks
+from terrasynth.synthesis.ledger.decisions import Decision
+
+COLUMNS = ["id", "text", "seed", "image"]
+HEAD = 1024  # bytes of a sheet in which its note stands
+THREADS, WAITING_SHEETS = 4, 8
+VERDICT_OF = {None: ACCEPTED, known.UNREVIEWED: WAITING, known.BEYOND_TARGET: BEYOND, known.BEYOND_MAX_ATTEMPTS: BEYOND,
+              known.UNDECIDED: UNDECIDED}
+
+
+class Decided(Protocol):
+    """What became of the attempts of one class."""
+
+    @property
+    def label(self) -> str:
+        """The class."""
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks of it there are."""
+
+    def block(self, index: int) -> list[Decision]:
+        """The decisions on the attempts of a block, in order of k."""
+
+
+def attempts(blocks: Blocks, classes: Sequence[Decided]) -> Iterator[tuple[RunImage, bytes]]:
+    """All attempts with their stored images: the first block of each class, then the second of each, and so on."""
+    for index in range(max((each.blocks for each in classes), default=0)):
+        for each in classes:
+            if index >= each.blocks:
+                continue
+            rows = blocks.read(each.label, index, COLUMNS).to_pylist()
+            for decision, row in zip(each.block(index), rows, strict=True):
+                verdict = VERDICT_OF.get(decision.reason, REJECTED)
+                scores = {name: score for name, score in decision.scores.items() if score is not None}
+                yield RunImage(row["id"], each.label, decision.k, row["seed"], row["text"], verdict,
+                               decision.reason or "" if verdict == REJECTED else "", scores), row["image"]["bytes"]
+
+
+def size_of(blocks: Blocks, classes: Sequence[Decided]) -> tuple[int, int] | None:
+    """Width and height of the images; None where there is none."""
+    for _, stored in attempts(blocks, [each for each in classes if each.blocks][:1]):
+        with Image.open(io.BytesIO(stored)) as image:
+            return image.size
+    return None
+
+
+def pages(
+    blocks: Blocks, classes: Sequence[Decided], filters: Sequence[str], thresholds: Mapping[str, Mapping[str, float]],
+    redraw: Redraw,
+) -> Iterator[RunImages]:
+    """The images of a run, a page each, and their sheets, written as the pages are taken; old ones go at the end.
+
+    Args:
+        blocks: The ledger.
+        classes: What was decided.
+        filters: Names, in order.
+        thresholds: Filter -> class -> the score that decides.
+        redraw: What draws one again.
+
+    Raises:
+        RunError: A block is damaged, or the disk is full.
+    """
+    size = size_of(blocks, classes)
+    total = sum(each.blocks for each in classes) * blocks.block_size
+    labels = tuple(each.label for each in classes)
+    with Sheets(blocks.root, TileSize.of(size or (1, 1))) as sheets:
+        found = attempts(blocks, classes)
+        for first in range(0, total, PER_PAGE):
+            images = []
+            for image, stored in islice(found, PER_PAGE):
+                sheets.add(image, stored)
+                images.append(image)
+            yield RunImages(images, size or (1, 1), redraw, labels, tuple(filters), thresholds, total, first)
+
+
+def embedded(
+    blocks: Blocks, classes: Sequence[Decided], filters: Sequence[str], thresholds: Mapping[str, Mapping[str, float]],
+    redraw: Redraw, most: int,
+) -> RunImages | None:
+    """The first images of a run with their tiles, for a page that needs no other file; None where there are none.
+
+    Args:
+        blocks: The ledger.
+        classes: What was decided.
+        filters: Names, in order.
+        thresholds: Filter -> class -> the score that decides.
+        redraw: What draws one again.
+        most: Images at the most; of each class the same number, where it has as many.
+    """
+    size = size_of(blocks, classes)
+    if size is None:
+        return None
+    tile, images, tiles = TileSize.of(size), list[RunImage](), dict[str, bytes]()
+    made = [each.blocks * blocks.block_size for each in classes]
+    of_each = max(range(max(made) + 1), key=lambda count: (sum(min(count, each) for each in made) <= most, count))
+    for image, stored in attempts(blocks, classes):
+        if image.k < of_each:
+            images.append(image)
+            tiles[image.id] = tile_jpeg(decode(stored), tile)
+    return RunImages(images, size, redraw, tuple(each.label for each in classes), tuple(filters), thresholds,
+                     len(images), embedded=tiles, left_out=sum(made) - len(images))
+
+
+class Sheets:
+    """The sheets of tiles of one report, written as images come; those that are there already are left alone."""
+
+    def __init__(self, run: Path, size: TileSize) -> None:
+        """Begin.
+
+        Args:
+            run: Its directory.
+            size: Of the tiles.
+        """
+        self._run, self._size = run, size
+        self._open: dict[str, list[bytes]] = {}
+        self._number: dict[str, int] = {}
+        self._kept: set[str] = set()
+        self._pool = ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1))  # Pillow works without Python's lock
+        self._working: list[Future[None]] = []
+
+    def __enter__(self) -> Sheets:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                for label in [label for label, images in self._open.items() if images]:
+                    self._close(label)
+                self._wait(0)
+                for path in layout.report_sheets(self._run):
+                    if path.name not in self._kept:
+                        path.unlink()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+
+    def add(self, image: RunImage, stored: bytes) -> None:
+        """Take the next image of its class."""
+        images = self._open.setdefault(image.label, [])
+        images.append(stored)
+        if len(images) == PER_SHEET:
+            self._close(image.label)
+
+    def _close(self, label: str) -> None:
+        number = self._number.get(label, 0)
+        self._number[label] = number + 1
+        name = sheet_name(label, number)
+        self._kept.add(name)
+        place = layout.report_folder(self._run) / name
+        self._working.append(self._pool.submit(self._write, place, self._open.pop(label)))
+        self._wait(WAITING_SHEETS)
+
+    def _wait(self, most: int) -> None:
+        while len(self._working) > most:
+            self._working.pop(0).result()
+
+    def _write(self, path: Path, stored: Iterable[bytes]) -> None:
+        images = list(stored)
+        note = _note(images, self._size)
+        if not path.is_symlink() and path.is_file():
+            with path.open("rb") as file:
+                if note_of(file.read(HEAD)) == note:
+                    return
+        write_file(path, tile_sheet([decode(each) for each in images], self._size, note))
+
+
+def _note(images: Sequence[bytes], size: TileSize) -> str:
+    """What a sheet was made of."""
+    found = hashlib.sha256(repr(size).encode())
+    for each in images:
+        found.update(len(each).to_bytes(8))
+        found.update(each)
+    return f"terrasynth {found.hexdigest()}"
