@@ -23,6 +23,8 @@ SELDOM = 2
 LARGEST = 16 * 2**20
 """Bytes of the file."""
 
+_SAY_NOTHING = frozenset({"the", "an", "of", "in", "on", "at", "to", "with", "and", "or", "by", "from", "for", "as",
+                          "is", "are", "it", "its", "this", "that", "there"})
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _POSSESSIVE = re.compile("['\u2019]s\\b")
 
@@ -59,10 +61,14 @@ class Knowledge:
         return Knowledge(frozenset().union(*read) if read else None, tuple(sorted({*self.classes, *other.classes})))
 
     def unread(self, text: str) -> tuple[str, ...]:
-        """The words of a text that the model never read, in order, each once; numbers count as read."""
+        """The words of a text that the model never read, in order, each once.
+
+        Numbers, articles, prepositions and the like count as read.
+        """
         if self.words is None:
             return ()
-        return tuple(dict.fromkeys(word for word in words_of(text) if not self.words & forms_of(word)))
+        return tuple(dict.fromkeys(word for word in words_of(text)
+                                   if word not in _SAY_NOTHING and not self.words & forms_of(word)))
 
     def save(self, folder: Path) -> Path:
         """Write it beside a model's weights; the same knowledge always gives the same bytes."""
