@@ -52,5 +52,6 @@ def test_what_needs_one_names_its_extra(tmp_path, arguments, extra):
     done = _without(*(str(tmp_path / "out") if each == "OUT" else each for each in arguments))
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert f"needs {LEFT_OUT[extra]}, which is not installed; run pip install 'terrasynth[{extra}]'" in line
+    assert f"needs {LEFT_OUT[extra]}, which is not installed; in a checkout of TerraSynth: pip install -c " in line
+    assert f"'.[{extra}]'" in line
     assert not (tmp_path / "out").exists()

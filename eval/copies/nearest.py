@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terrasynth.errors import how_to_install
 from terrasynth.eval.errors import InputError
 
 EXACT_BELOW = 50_000
@@ -121,7 +122,7 @@ def _by_index(
     except ImportError as error:
         raise InputError(
             f"{len(candidates)} candidates are searched by an index, and the package usearch is not installed; "
-            "install terrasynth[index], or compare fewer"
+            f"compare fewer, or {how_to_install('index')}"
         ) from error
     bits = metric == "hamming"
     index = Index(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from terrasynth.errors import one_line
+from terrasynth.errors import how_to_install, one_line
 from terrasynth.eval.errors import InputError
 from terrasynth.eval.models.calibration import Calibration
 from terrasynth.eval.models.inference import in_batches, inference, precision_name, read_precision, unit_length
@@ -271,7 +271,7 @@ def _load_tokenizer(resolved: ResolvedModel, auto: Any, needed: int) -> PreTrain
         )
     except ImportError as error:  # SigLIP's first version needs sentencepiece
         raise InputError(f"model {resolved.reference!r}: its tokenizer needs a package that is missing: "
-                         f"{one_line(error)[:200]}; pip install 'terrasynth[siglip]'") from error
+                         f"{one_line(error)[:200]}; {how_to_install('siglip')}") from error
     except (OSError, ValueError) as error:
         raise InputError(f"model {resolved.reference!r}: no readable tokenizer; save it beside the model") from error
     # Where the files are missing, transformers goes on with an empty vocabulary.

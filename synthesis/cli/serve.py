@@ -105,11 +105,12 @@ def _check_extra() -> None:
     Raises:
         InputError: One is missing.
     """
+    from terrasynth.errors import how_to_install
     from terrasynth.synthesis.core.errors import InputError
 
     for name in EXTRA:
         if find_spec(name) is None:
-            raise InputError(f"the service needs {name}, which is not installed: pip install 'terrasynth[service]'")
+            raise InputError(f"the service needs {name}, which is not installed; {how_to_install('service')}")
 
 
 def _settings(runs: Path, work: dict[str, Any]) -> WorkSettings:

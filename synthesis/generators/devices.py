@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from terrasynth.errors import how_to_install
 from terrasynth.synthesis.core.errors import InputError, one_line
 from terrasynth.synthesis.core.machine import computes_bfloat16
 
@@ -53,7 +54,7 @@ def check_attention(attention: str, device: str) -> None:
     if not device.startswith("cuda"):
         lacking.append(f"images are drawn on {device!r}, and it needs a CUDA device")
     if find_spec("xformers") is None:
-        lacking.append("the package is not installed; pip install 'terrasynth[gpu]'")
+        lacking.append(f"the package is not installed ({how_to_install('gpu')})")
     if lacking:
         raise InputError(f"runtime.attention 'xformers' cannot be had: {'; '.join(lacking)}; or set it to auto")
 

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from terrasynth.errors import how_to_install
 from terrasynth.prompts.addresses import shown
 from terrasynth.synthesis.core.errors import InputError, one_line
 
@@ -93,8 +94,8 @@ class Database:
             with self._alone(url):
                 self._set_up()
         except ModuleNotFoundError as error:
-            raise InputError(f"database {shown(address)!r} needs {error.name}: "
-                             "pip install 'terrasynth[postgres]'") from error
+            raise InputError(f"database {shown(address)!r} needs {error.name}, which is not installed; "
+                             f"{how_to_install('postgres')}") from error
         except (sa.exc.OperationalError, OSError) as error:
             raise InputError(f"database {shown(address)!r} cannot be opened: {one_line(error)[:200]}; "
                              "check that it is there and may be written to") from error

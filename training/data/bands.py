@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from terrasynth.errors import how_to_install
 from terrasynth.training.data.image_rules import HOW, ImageRule, check_size
 from terrasynth.training.errors import ImageError
 
@@ -27,7 +28,7 @@ def read_bands(data: bytes, rule: ImageRule, stated: tuple[int, ...] | None) -> 
     try:
         import rasterio
     except ImportError:
-        raise ImageError("its bands take rasterio, which is not installed; run pip install terrasynth[geo]") from None
+        raise ImageError(f"its bands take rasterio, which is not installed; {how_to_install('geo')}") from None
     with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_PAM_ENABLED="NO"), \
             rasterio.MemoryFile(data) as memory, memory.open(driver=DRIVERS) as file:
         check_size(file.width, file.height)

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from terrasynth.errors import not_installed
+from terrasynth.errors import how_to_install, not_installed
 from terrasynth.synthesis.core.files import locked
 from terrasynth.training.errors import InputError
 from terrasynth.training.running.place import these_processes
@@ -328,8 +328,8 @@ def _optimiser(task: Task, player: str, settings: LoopSettings) -> torch.optim.O
     try:
         from bitsandbytes.optim import AdamW8bit
     except ImportError as error:
-        raise InputError("loop.optimiser adamw8bit needs bitsandbytes; pip install 'terrasynth[8bit]', or use adamw"
-                         ) from error
+        raise InputError("loop.optimiser adamw8bit needs bitsandbytes; use adamw, or install it "
+                         f"{how_to_install('8bit')}") from error
     optimiser: torch.optim.Optimizer = AdamW8bit(groups, lr=settings.learning_rate, betas=settings.betas)
     return optimiser
 

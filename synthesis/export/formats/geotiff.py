@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from terrasynth.errors import how_to_install
 from terrasynth.synthesis.core.errors import InputError, RunError, one_line
 from terrasynth.synthesis.core.images import decode
 from terrasynth.synthesis.export.formats.imagefolder import PICTURES
@@ -39,8 +40,7 @@ class GeotiffExporter:
 
     def __init__(self, gsd: float | None = None) -> None:
         if find_spec("rasterio") is None:
-            raise InputError("the format geotiff needs rasterio, which is not installed; run pip install "
-                             "terrasynth[geo]")
+            raise InputError(f"the format geotiff needs rasterio, which is not installed; {how_to_install('geo')}")
         if gsd is not None and (isinstance(gsd, bool) or not isinstance(gsd, int | float) or not 0 < gsd < 1e6):
             raise InputError(f"option gsd {gsd!r} is no number of metres a pixel; write gsd=0.3")
         self._gsd = None if gsd is None else float(gsd)

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import nn
 from typing_extensions import override
 
+from terrasynth.errors import how_to_install
+
 Backend = Literal["native", "hflayers"]
 PATTERN_STD, VALUE_STD = 0.125, 0.05  # small against what an optimizer's step moves: prototypes specialize early
 
@@ -110,7 +112,7 @@ class HopfieldLookup(nn.Module):
             return
         if importlib.util.find_spec("hflayers") is None:
             raise ImportError("the backend 'hflayers' needs the package hopfield-layers, which is not on the "
-                              "package index: install the extra terrasynth[hopfield], or it from its repository")
+                              f"package index; {how_to_install('hopfield')}")
         from hflayers import HopfieldLayer
 
         prototypes, width = self.patterns.shape

@@ -86,7 +86,7 @@ def test_many_candidates_ask_the_index(monkeypatch):
 
 def test_without_the_package_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "usearch.index", None)
-    with pytest.raises(InputError, match=r"terrasynth\[index\]"):
+    with pytest.raises(InputError, match=r"compare fewer, or .*'\.\[index\]'"):
         nearest_by_cosine(_features(3, 0), _features(9, 1), approximate=True)
 
 

@@ -277,7 +277,7 @@ def test_without_rasterio_the_extra_is_named(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "rasterio", None)
-    with pytest.raises(ImageError, match=r"pip install terrasynth\[geo\]"):
+    with pytest.raises(ImageError, match=r"pip install -c constraints\.txt '\.\[geo\]'"):
         image_in(DEEP["16-bit RGB TIFF"](), RANGE)
 
 
