@@ -60,7 +60,12 @@ def run(recipe: str, out: Path, repair: bool, shrink: bool, overrides: Sequence[
     if repair and out.is_dir():
         _set_damaged_aside(out)
     with _stop_on_signal() as should_stop:
-        result = run_recipe(loaded, out, on_event=Progress(), should_stop=should_stop, shrink=shrink)
+        progress = Progress()
+        progress.begin(f"checking the recipe and loading {loaded.generator.model}")
+        try:
+            result = run_recipe(loaded, out, on_event=progress, should_stop=should_stop, shrink=shrink)
+        finally:
+            progress.clear()
     click.echo(f"data set   {result.root}   ({result.accepted} pictures of {len(result.counts)} classes)")
     click.echo(f"card       {result.root / 'README.md'}")
     click.echo(f"report     {result.root / 'report' / 'index.html'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import TextIO
 
@@ -23,6 +24,12 @@ from terrasynth.synthesis.events import (
 ERASED = "\r\x1b[2K"  # a terminal's line, to be written anew
 
 
+def fitted(text: str) -> str:
+    """A text that is shorter than the terminal is wide: a longer live line would be left behind when it is erased."""
+    width = shutil.get_terminal_size().columns - 1
+    return text if len(text) <= width else text[: max(0, width - 3)] + "..."
+
+
 class Progress:
     """Listens to a run and prints accepted, attempted, rate and time left, by class and in all."""
 
@@ -34,6 +41,16 @@ class Progress:
         self._drawn = 0
         self._most = 0
         self._blocks: dict[int, int] = {}  # made by each worker
+
+    def begin(self, text: str) -> None:
+        """Say on a terminal what happens before the first event, such as loading models."""
+        if self._live:
+            self._update(text)
+
+    def clear(self) -> None:
+        """Take the live line away, so that whatever is printed next begins a line."""
+        if self._live:
+            control(self._stream, ERASED)
 
     def __call__(self, event: Event) -> None:
         """Print what an event says."""
@@ -111,7 +128,7 @@ class Progress:
     def _update(self, text: str) -> None:
         if self._live:
             control(self._stream, ERASED)
-            print(text, end="", file=self._stream, flush=True)
+            print(fitted(text), end="", file=self._stream, flush=True)
         else:
             self._line(text)
 

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 
-from terrasynth.synthesis.core.progress import ERASED
+from terrasynth.synthesis.core.progress import ERASED, fitted
 from terrasynth.synthesis.core.terminal import control
 
 
@@ -39,7 +39,7 @@ class Progress:
         line = f"{self.name}: step {step} ({fraction:.0%}) {rate:.2f} steps/s, {left / 60:.1f} min left, {values}"
         if self.live:
             control(sys.stderr, ERASED)
-        print(line, end="" if self.live else "\n", file=sys.stderr, flush=True)
+        print(fitted(line) if self.live else line, end="" if self.live else "\n", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """End the live line."""
