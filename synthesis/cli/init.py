@@ -22,7 +22,9 @@ from terrasynth.synthesis.cli.options import PATH, seed_option
 @click.option("--overwrite", is_flag=True, help="Replace files that are there and say something else.")
 def init(data: str | None, classes: str | None, out: Path | None, model: str, gsd: float | None, licence: str,
          seed: int, overwrite: bool) -> None:
-    """Begin with classes of your own: look at DIR, make splits if it has none, and write a commented recipe.
+    """Begin with images or classes of your own: write a recipe.
+
+    It looks at every image, makes splits if there are none, and writes what to do next as comments of the recipe.
 
     DIR holds images as people have them: a folder for each class, an imagefolder, captions in JSON, COCO, Parquet,
     WebDataset; or name a file, a Hub id or a data YAML. No image is copied or changed.
