@@ -2,6 +2,9 @@
 
 A sheet holds `PER_SHEET` consecutive attempts of one class and notes a hash of their images. So a run that is resumed
 or grown makes the sheets that are new, and the last of each class; the others stay as they are.
+
+The report is published with the data set. So what was rejected as a near copy of a training image is a gray tile here;
+the block has the image.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 from PIL import Image
 
 from terrasynth.eval.pages.run_images import (
@@ -31,7 +35,8 @@ from terrasynth.eval.pages.run_images import (
 from terrasynth.eval.pages.tiles import PER_SHEET, TileSize, note_of, sheet_name, tile_jpeg, tile_sheet
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.files import write_file
-from terrasynth.synthesis.core.images import decode
+from terrasynth.synthesis.core.images import decode, encode
+from terrasynth.synthesis.filters import NearCopyFilter
 from terrasynth.synthesis.ledger import decisions as known
 from terrasynth.synthesis.ledger.blocks import Blocks
 from terrasynth.synthesis.ledger.decisions import Decision
@@ -68,8 +73,21 @@ def attempts(blocks: Blocks, classes: Sequence[Decided]) -> Iterator[tuple[RunIm
             for decision, row in zip(each.block(index), rows, strict=True):
                 verdict = VERDICT_OF.get(decision.reason, REJECTED)
                 scores = {name: score for name, score in decision.scores.items() if score is not None}
+                stored = row["image"]["bytes"]
                 yield RunImage(row["id"], each.label, decision.k, row["seed"], row["text"], verdict,
-                               decision.reason or "" if verdict == REJECTED else "", scores), row["image"]["bytes"]
+                               decision.reason or "" if verdict == REJECTED else "", scores
+                               ), _gray(stored) if is_near_copy(decision) else stored
+
+
+def is_near_copy(decision: Decision) -> bool:
+    """Whether an attempt was rejected because it is too near to a training image."""
+    return (decision.reason or "").startswith(NearCopyFilter.model_fields["kind"].default)
+
+
+def _gray(stored: bytes) -> bytes:
+    """An image of the same size that shows nothing."""
+    with Image.open(io.BytesIO(stored)) as image:
+        return encode(np.full((image.height, image.width, 3), 128, np.uint8), "png")
 
 
 def size_of(blocks: Blocks, classes: Sequence[Decided]) -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from terrasynth.synthesis.cards.redraw import redraw_of
-from terrasynth.synthesis.cards.run_images import pages
+from terrasynth.synthesis.cards.run_images import is_near_copy, pages
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.drawn_texts import LeftOut
 from terrasynth.synthesis.core.errors import disk_errors
@@ -232,5 +232,6 @@ def examples(
 def _judged(decided: ClassDecisions, accepted: bool) -> Iterator[tuple[str, Decision]]:
     for index in range(decided.blocks):
         for decision in decided.block(index):
-            if decision.accepted is accepted and decision.reason not in (*NOT_JUDGED, UNREVIEWED):
+            if (decision.accepted is accepted and decision.reason not in (*NOT_JUDGED, UNREVIEWED)
+                    and not is_near_copy(decision)):
                 yield decided.label, decision

@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,6 +15,9 @@ from PIL import Image
 from terrasynth.eval.pages.run_images import script
 from terrasynth.eval.pages.tiles import ACROSS, MARGIN, PER_SHEET, TileSize, sheet_name
 from terrasynth.synthesis import run
+from terrasynth.synthesis.cards.run_images import attempts
+from terrasynth.synthesis.core.images import decode
+from terrasynth.synthesis.ledger.decisions import Decision
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.recipe import Recipe
 
@@ -175,3 +179,16 @@ def test_what_is_no_run_or_holds_no_figures_is_said(finished, tmp_path, terrasyn
     code, _, errors = terrasynth("report", finished, "--out", out)
     assert (code, "run its recipe first" in errors[0]) == (2, True)
     assert not out.exists()
+
+
+def test_what_may_show_a_training_image_is_a_gray_tile(run_once):
+    blocks = RunDirectory(run_once).blocks
+    reasons = ["near_copy", None, "near_copy-2", "duplicate"]
+    decided = [Decision(k, reason is None, reason, {}) for k, reason in enumerate(reasons)]
+    found = list(attempts(blocks, [SimpleNamespace(label="beach", blocks=1, block=lambda index: decided)]))
+    assert [image.reason for image, _ in found] == ["near_copy", "", "near_copy-2", "duplicate"]
+    stored = blocks.read("beach", 0, ["image"]).to_pylist()
+    assert [each == row["image"]["bytes"] for (_, each), row in zip(found, stored, strict=True)] == [
+        False, True, False, True]
+    assert np.unique(decode(found[0][1])).tolist() == [128]
+    assert decode(found[0][1]).shape == decode(found[1][1]).shape
