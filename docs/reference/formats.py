@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 from reference.docstrings import attributes, read
 from reference.markdown import block, code, page, table
 from reference.plugins import options_table, own
 from reference.settings import HEAD, keys
 from terrasynth.synthesis.export.registry import EXPORTERS
-from terrasynth.training.data import Pair, hub, imagefolder, karpathy, layouts, parquet, webdataset
+from terrasynth.training.data import Pair, layouts
 from terrasynth.training.data.settings import DataSettings
 
-READERS = (imagefolder, karpathy, parquet, webdataset, hub)
+READERS = tuple(each for each in vars(layouts).values() if isinstance(each, ModuleType)
+                and each.__name__.startswith("terrasynth.training.data."))  # one file a format
 
 
 def format_page() -> str:
