@@ -134,6 +134,8 @@ def _sources_of_run(root: Path) -> tuple[Source, ...]:
 
 
 def _prompts(expander: str, options: Mapping[str, Any]) -> Source:
+    if expander in MADE_BY_US and options.get("ontology"):  # whose words are the user's
+        return Source("prompts", f"{expander} with {Path(str(options['ontology'])).name}")
     if expander in MADE_BY_US:
         return Source("prompts", expander, OURS, found="this package")
     if expander in FROM_A_MODEL:

@@ -11,7 +11,7 @@ from terrasynth.synthesis.cli.options import PATH, run_argument
 MEGABYTE = 10**6
 
 
-@click.command()
+@click.command(short_help="Write the report of RUN into one file.")
 @run_argument
 @click.option("--out", type=PATH, required=True, metavar="FILE.html", help="The file; one that is there is replaced.")
 @click.option("--images", "most", default=1000, show_default=True, type=click.IntRange(1),

@@ -193,6 +193,11 @@ def test_captions_are_their_owners_to_speak_for(tmp_path):
     assert (prompts.name, prompts.described) == ("captions mine.csv", "not stated")
 
 
+def test_an_ontology_is_its_writers_to_speak_for():
+    tree = {"generator": {"model": "ldm-ucm"}, "prompts": {"expander": "grammar", "ontology": "/home/me/classes.yaml"}}
+    assert sources_of(Recipe.parse(tree))[-1] == Source("prompts", "grammar with classes.yaml")
+
+
 def test_a_run_remembers_what_was_stated(tmp_path):
     sources = _sources("mit", "")
     save_licence(tmp_path, inherit(sources, Statement("cc-by-4.0", by="somebody")))

@@ -41,7 +41,7 @@ def test_wrong_input_is_one_line_and_exit_2(terrasynth, recipe_file, tmp_path, m
         (["run", "demo"], "Missing option '--out'"),
         (["runn"], "No such command 'runn'"),
         (["eval", "nowhere"], "no data/train-*.parquet"),
-        (["run", "nowhere.yaml", "--out", "x"], "no shipped recipe; shipped: demo"),
+        (["run", "nowhere.yaml", "--out", "x"], "no shipped recipe; shipped: captions, demo, openai"),
     ],
 )
 def test_usage_errors_are_one_line_and_exit_2(terrasynth, arguments, message):
