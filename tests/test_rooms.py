@@ -23,9 +23,9 @@ FLOORS = (
     "synthesis.generators", "synthesis.ledger", "synthesis.execution", "synthesis.cards", "synthesis.planning",
     "synthesis.pipeline", "synthesis", "synthesis.export", "synthesis.verify", "synthesis.hub", "synthesis.studies",
     "synthesis.service",
-    "training.errors", "training.presets", "training.data", "training.own_classes", "training.running",
-    "training.families", "training.judges", "training.tuning", "training.studies", "training.release",
-    "training.trained", "training.train", "training", "synthesis.cli",
+    "training.errors", "training.presets", "training.data", "training.running",
+    "training.families", "training.judges", "training.own_classes", "training.tuning", "training.studies",
+    "training.release", "training.trained", "training.train", "training", "synthesis.cli",
 )
 STANDS_ON = {"prompts": set(), "eval": set(), "synthesis": {"prompts", "eval"},
              "training": {"prompts", "eval", "synthesis"}}

@@ -54,7 +54,11 @@ def next_lines(start: Start) -> list[str]:
                       f"{start.beside('lora')}"))
     steps += [("see what would be made", f"terrasynth plan {recipe}"),
               ("make it", f"terrasynth run {recipe} --out {shlex.quote(start.run)}"),
-              ("look through it", f"terrasynth review {shlex.quote(start.run)}")]
+              ("look through it", f"terrasynth review {shlex.quote(start.run)}"),
+              ("let that decide: take the # from `kind: review` in the recipe, and run it again",
+               f"terrasynth run {recipe} --out {shlex.quote(start.run)}"),
+              ("see what publishing would send", f"terrasynth push {shlex.quote(start.run)} --repo USER/NAME --licence "
+               f"{shlex.quote(start.licence or 'LICENCE')} --dry-run")]
     return ["next", *(line for number, (why, command) in enumerate(steps, 1)
                       for line in (f"  # {number}. {why}", f"  {command}"))]
 

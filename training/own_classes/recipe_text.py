@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jinja2
 
+from terrasynth.training.judges.card import filters_of
 from terrasynth.training.own_classes.look import some
 from terrasynth.training.own_classes.start import EMBEDDED, Start
 
@@ -27,7 +28,7 @@ def recipe_text(start: Start) -> str:
         known_judge=start.embedded_suffices, ontology="" if start.embedded_suffices else str(start.ontology),
         recipe=start.recipe, data=start.data_file,
         captions=_captions(start), lora=start.recipe.with_name("lora"), hub_lora=start.recipe.with_name("lora-sd15"),
-        judge=start.recipe.with_name("judge"), unjudged=_why_not(start),
+        judge=start.recipe.with_name("judge"), judge_filters=_judge_filters(start), unjudged=_why_not(start),
         licence=_licence(start))
 
 
@@ -37,6 +38,14 @@ def _captions(start: Start) -> str:
         return ""
     file = Path(start.source) / PAIRS
     return str(file) if file.is_file() else ""
+
+
+def _judge_filters(start: Start) -> list[tuple[str, str]]:
+    """The filters that a judge will serve, as it will say itself, and what each asks."""
+    if not start.judged:
+        return []
+    lines = filters_of(start.recipe.with_name("judge"), start.held_out)
+    return list(zip(lines, ("the text is true of the image", "the image shows its class"), strict=True))
 
 
 def _why_not(start: Start) -> str:

@@ -99,6 +99,12 @@ class Start:
             return False
         return all(self.has(label, split) for label in self.labels for split in ("train", "val"))
 
+    @property
+    def held_out(self) -> int:
+        """Images in `val` and `test`."""
+        return sum(self.split_of(pair.name, pair.split) in ("val", "test")
+                   for pair in (self.look.pairs if self.look else ()))
+
     def has(self, label: str, split: str) -> bool:
         """Whether a class has an image in a split."""
         return any(pair.label == label and self.split_of(pair.name, pair.split) == split

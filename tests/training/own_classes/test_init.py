@@ -85,10 +85,24 @@ def test_commands_that_follow_are_those_of_this_data(begin, tmp_path, terrasynth
         "terrasynth plan my-images-recipe/recipe.yaml",
         "terrasynth run my-images-recipe/recipe.yaml --out runs/my-images",
         "terrasynth review runs/my-images",
+        "terrasynth run my-images-recipe/recipe.yaml --out runs/my-images",
+        "terrasynth push runs/my-images --repo USER/NAME --licence LICENCE --dry-run",
     ]
     code, out, _ = terrasynth(*commands[0].split()[1:])
     assert code == 0
     assert len(out.splitlines()) == 10
+
+
+@pytest.mark.parametrize(("each", "share"), [(10, "0.87"), (100, "0.95")])
+def test_what_a_judge_will_serve_works_as_it_is_written(each, share, begin, tmp_path):
+    folders(tmp_path / "d", a=each, b=each)
+    begin("d", "--out", "own")
+    text = (tmp_path / "own" / "recipe.yaml").read_text()
+    found = re.findall(r"^#(  - {kind: (?:alignment|scene|review).*)$", text, re.M)
+    filters = yaml.safe_load("\n".join(found))
+    assert [(one["kind"], str(one.get("pass_real"))) for one in filters] == [
+        ("alignment", share), ("scene", share), ("review", "None")]
+    Recipe.parse({"generator": {"model": "ldm-ucm"}, "filters": filters})
 
 
 def test_the_same_again_writes_the_same_bytes_and_nothing_else_is_overwritten(begin, tmp_path):
