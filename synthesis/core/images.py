@@ -46,8 +46,9 @@ def decode_all(encoded: Iterable[bytes]) -> NDArray[np.uint8]:
 
 
 def contact_sheet(pictures: Sequence[NDArray[np.uint8]], columns: int, gap: int = 4) -> NDArray[np.uint8]:
-    """Images of one size, uint8 (H, W, 3), side by side on white; row by row."""
+    """Images of one size, uint8 (H, W, 3), side by side on white, row by row; no wider than its first row."""
     height, width, _ = pictures[0].shape
+    columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
     sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
     for place, picture in enumerate(pictures):

@@ -101,14 +101,15 @@ class Unread:
         if self.classes:
             named = ", ".join(self.classes[:SHOWN])
             more = f" and {len(self.classes) - SHOWN} more" if len(self.classes) > SHOWN else ""
-            lines.append(f"{role} {name} does not know the class {named}{more}{_way_out(role)}")
+            noun = "class" if len(self.classes) == 1 else "classes"
+            lines.append(f"{role} {name} does not know the {noun} {named}{more}{_way_out(role, noun)}")
         return lines + self.blind
 
 
-def _way_out(role: str) -> str:
+def _way_out(role: str, noun: str) -> str:
     """What helps where a filter's model does not know a class; a generator is tuned instead."""
     return "" if role == "generator" else (", so its filter is useless there; `terrasynth train judge` makes one that "
-                                           "knows it, from images of yours")
+                                           f"knows {'it' if noun == 'class' else 'them'}, from images of yours")
 
 
 def readers_of(recipe: Recipe, source: GeneratorSource) -> list[Reader]:

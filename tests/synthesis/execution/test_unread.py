@@ -12,7 +12,7 @@ from terrasynth.synthesis import Recipe, plan, run
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.knowledge import known_by, knows_class
 from terrasynth.synthesis.events import Planned
-from terrasynth.synthesis.execution.unread import Unread, generator_reader
+from terrasynth.synthesis.execution.unread import Reader, Unread, generator_reader
 from tests.synthesis.conftest import CLASSES
 from tests.synthesis.helpers import find
 from tests.tiny import tiny_clip
@@ -80,6 +80,14 @@ def test_plan_run_report_and_card_say_it(knowing, tmp_path):
     for place in (card, report):
         assert re.search(r"own-sd never read: forest \((\d+)\), zeppelin \(\1\), in so many of \d+ texts", place)
         assert "encoder own-clip does not know the class forest" in place
+
+
+def test_several_classes_are_classes():
+    one, more = (Unread(Reader("tiny", role, KNOWN), classes=classes) for role, classes in (
+        ("encoder", ["forest"]), ("generator", ["forest", "dam"])))
+    assert one.lines() == ["encoder tiny does not know the class forest, so its filter is useless there; `terrasynth "
+                           "train judge` makes one that knows it, from images of yours"]
+    assert more.lines() == ["generator tiny does not know the classes forest, dam"]
 
 
 def test_a_recipe_can_refuse_it(knowing, tmp_path, terrasynth):

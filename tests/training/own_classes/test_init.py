@@ -71,7 +71,7 @@ def test_class_folders_become_a_recipe_that_is_planned(begin, tmp_path, terrasyn
     code, out, _ = terrasynth("plan", "own/recipe.yaml")
     assert code == 0
     assert "of 3 classes" in out
-    assert "does not know the class SolarFarm, flooded_village, wind turbine" in out
+    assert "does not know the classes SolarFarm, flooded_village, wind turbine" in out
 
 
 def test_commands_that_follow_are_those_of_this_data(begin, tmp_path, terrasynth):

@@ -19,4 +19,4 @@ def test_the_commands_of_the_page_do_what_it_says(tmp_path):
     assert done.returncode == 0, done.stderr
     assert shown in done.stdout
     assert "wind turbine" in done.stdout
-    assert "does not know the class wind turbine, SolarFarm, flooded_village" in done.stdout
+    assert "does not know the classes wind turbine, SolarFarm, flooded_village" in done.stdout
