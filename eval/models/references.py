@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from terrasynth.errors import nearest
 from terrasynth.eval.errors import InputError
 from terrasynth.hashing import files_hash
+from terrasynth.hub_ids import is_hub_id, missing_here
 
 EMBEDDED_ROOT = Path(__file__).parents[1] / "weights"
 """Where the embedded evaluators live; the embedded generators have a root of their own."""
@@ -28,9 +28,9 @@ SCENE_CALIBRATION_FILE = "scene-calibration.json"
 FIGURES_FILE = "judge-figures.json"
 NOT_DECIDING = frozenset({  # they only speak of the weights
     "calibration.json", SCENE_CALIBRATION_FILE, FIGURES_FILE, KNOWLEDGE_FILE, SAMPLING_FILE})
+UNFINISHED = "its training has not finished; run the same `terrasynth train` again"
+_OF_A_TRAINING = (".training", ".cache", "checkpoint", "logs")
 PICKLED_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,16 @@ def is_model(folder: Path) -> bool:
     return any((folder / name).is_file() for name in MODEL_FILES)
 
 
+def is_unfinished(folder: Path) -> bool:
+    """Whether `terrasynth train` has begun in a folder: its checkpoint, its events or its caches are there."""
+    return any((folder / name).is_dir() for name in _OF_A_TRAINING)
+
+
 def resolve(reference: str | Path, embedded_roots: Sequence[Path]) -> ResolvedModel:
     """Find out what a model reference means, without contacting anything.
 
     A name of an embedded model wins; then anything that exists as a folder; what is left is a Hub id
-    (`owner/name`, or `owner/name@revision`).
+    (`owner/name`, or `owner/name@revision`), but for one whose owner is a folder here: that is a path.
 
     Args:
         embedded_roots: Folders whose sub-folders are the embedded models.
@@ -119,13 +124,17 @@ def resolve(reference: str | Path, embedded_roots: Sequence[Path]) -> ResolvedMo
     folder = Path(text).expanduser()
     if text and folder.is_dir():
         if not is_model(folder):
+            if is_unfinished(folder):
+                raise InputError(f"model {text!r}: {UNFINISHED}")
             raise InputError(
                 f"model {text!r}: the folder has neither {' nor '.join(MODEL_FILES[:2])}; "
                 "give the folder that save_pretrained wrote"
             )
         return ResolvedModel(text, str(folder), None, embedded=False, local=True)
+    if missing := missing_here(text):
+        raise InputError(f"model {text!r} {missing}")
     location, _, revision = text.partition("@")
-    if _HUB_ID.fullmatch(location):
+    if is_hub_id(location):
         return ResolvedModel(text, location, revision or None, embedded=False, local=False)
     if "/" in text or "\\" in text:
         raise InputError(f"model {text!r}: no such folder, and not a Hub id; check the path, or write owner/name")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -12,12 +11,12 @@ from typing import Any
 
 from terrasynth.errors import nearest
 from terrasynth.hashing import files_hash
+from terrasynth.hub_ids import is_hub_id
 from terrasynth.prompts.addresses import shown
 from terrasynth.prompts.errors import InputError
 
 DTYPES = ("float32", "bfloat16", "float16")
 DECIDING_SUFFIXES = frozenset({".json", ".jinja", ".txt", ".model", ".safetensors"})
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
 
 log = logging.getLogger("terrasynth")
 
@@ -210,7 +209,7 @@ def _locate(reference: object, revision: object) -> tuple[str, str, Path | None]
     if written and revision:
         raise InputError(f"model {str(reference)!r} of the lm expander names a revision, and the option revision does "
                          "too; leave one out")
-    if not _HUB_ID.fullmatch(location):
+    if not is_hub_id(location):
         raise InputError(f"model {str(reference)!r} of the lm expander: no such folder, and not a Hub id; check the "
                          "path, or write owner/name")
     return location, written or revision or "main", None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from terrasynth.eval.models.references import PICKLED_SUFFIXES, embedded_models
+from terrasynth.eval.models.references import PICKLED_SUFFIXES, UNFINISHED, embedded_models, is_unfinished
 from terrasynth.hashing import files_hash
+from terrasynth.hub_ids import is_hub_id, missing_here
 from terrasynth.prompts.addresses import shown
 from terrasynth.synthesis.core.errors import InputError, one_line
 from terrasynth.synthesis.generators.components import variant_of, weight_files
@@ -22,7 +22,6 @@ WEIGHTS = "diffusion_pytorch_model"
 FETCHED = (CONFIG, CARD, f"{WEIGHTS}*.safetensors", f"{WEIGHTS}*.json")
 NAMES = ("vae", "vqvae", "movq")  # of a pipeline's autoencoder, as diffusers' pipelines and our own call it
 log = logging.getLogger("terrasynth")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def cached_autoencoder(reference: str) -> Autoencoder:
         from huggingface_hub import try_to_load_from_cache
 
         identifier, _, revision = reference.partition("@")
-        known = _is_hub_id(identifier)
+        known = is_hub_id(identifier)
         found = try_to_load_from_cache(identifier, CONFIG, revision=revision or None) if known else None
         if not isinstance(found, str):
             raise InputError(f"{what} is not on this machine")
@@ -93,7 +92,7 @@ def local_autoencoder(reference: str) -> tuple[Path | None, str]:
         return embedded, reference
     folder = Path(os.path.expanduser(reference))
     if not os.path.isdir(folder):
-        return None, reference if _is_hub_id(reference.partition("@")[0]) else folder.name
+        return None, reference if is_hub_id(reference.partition("@")[0]) else folder.name
     whole = folder.resolve()
     return folder, f"{whole.parent.name}/{whole.name}" if (whole.parent / INDEX).is_file() else whole.name
 
@@ -116,8 +115,11 @@ def autoencoder_folder(reference: str, what: str) -> tuple[Path, str]:
     """
     folder, name = local_autoencoder(reference)
     if folder is None:
+        exists = os.path.exists(os.path.expanduser(reference))
+        if not exists and (missing := missing_here(reference)):
+            raise InputError(f"{what} {missing}")
         identifier, _, revision = reference.partition("@")
-        if os.path.exists(os.path.expanduser(reference)) or not _is_hub_id(identifier):
+        if exists or not is_hub_id(identifier):
             raise InputError(f"{what} is no autoencoder of diffusers; give a folder with its {CONFIG} and weights, a "
                              "part of an embedded model such as ldm-ucm/vae, or a Hub id as owner/name")
         folder, name = _fetch(identifier, revision or None, what), identifier
@@ -137,6 +139,8 @@ def kind_of(folder: Path, what: str) -> str:
         parts = [part for part in NAMES if (folder / part / CONFIG).is_file()]
         if (folder / INDEX).is_file() and parts:
             raise InputError(f"{what} is a whole pipeline and no autoencoder of diffusers; give its folder {parts[0]}")
+        if is_unfinished(folder):
+            raise InputError(f"{what}: {UNFINISHED}")
         raise InputError(f"{what} has no {CONFIG}, so it is no autoencoder of diffusers; give the folder that "
                          "save_pretrained() of one wrote, or a Hub id as owner/name")
     try:
@@ -171,10 +175,6 @@ def _content_hash(folder: Path, names: Sequence[str], what: str) -> str:
     except OSError as error:
         which = Path(error.filename).name if error.filename else "a file"
         raise InputError(f"{what}: {which} cannot be read ({error.strerror}); check its rights") from error
-
-
-def _is_hub_id(text: str) -> bool:
-    return _HUB_ID.fullmatch(text) is not None
 
 
 def _fetch(identifier: str, revision: str | None, what: str) -> Path:

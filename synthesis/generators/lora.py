@@ -6,13 +6,13 @@ import json
 import logging
 import math
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from terrasynth.eval.models.references import PICKLED_SUFFIXES, SAMPLING_FILE
+from terrasynth.eval.models.references import PICKLED_SUFFIXES, SAMPLING_FILE, UNFINISHED, is_unfinished
 from terrasynth.hashing import files_hash
+from terrasynth.hub_ids import is_hub_id, missing_here
 from terrasynth.synthesis.core.errors import InputError, one_line
 from terrasynth.synthesis.core.plain_yaml import YamlError, parse_yaml
 from terrasynth.synthesis.generators.conditions.caption import FILE, Conditioning, read_conditioning
@@ -24,7 +24,6 @@ SCHEDULER_FILE = "scheduler/scheduler_config.json"
 DECIDING = (DIFFUSERS_FILE, PEFT_FILE, PEFT_CONFIG, FILE, f"{TEXT_ENCODER}/{PEFT_FILE}",
             f"{TEXT_ENCODER}/{PEFT_CONFIG}", SCHEDULER_FILE)
 log = logging.getLogger("terrasynth")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,10 @@ def find_lora(reference: str, scale: float = 1.0) -> Lora:
         folder, name = path, path.resolve().name
     else:
         name, _, revision = reference.partition("@")
-        if not _HUB_ID.fullmatch(name) or path.suffix in (".safetensors", *PICKLED_SUFFIXES):
+        file = path.suffix in (".safetensors", *PICKLED_SUFFIXES)
+        if not file and (missing := missing_here(reference)):
+            raise InputError(f"LoRA {reference!r} {missing}")
+        if file or not is_hub_id(name):
             raise InputError(f"LoRA {reference!r}: no such folder or file, and not a Hub id; give the folder that "
                              f"holds {DIFFUSERS_FILE}, the file itself, or write owner/name")
         folder = _fetch(name, revision or None)
@@ -146,6 +148,8 @@ def _weights_file(folder: Path, reference: str) -> str:
     pickled = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLED_SUFFIXES)
     if pickled:
         raise InputError(_pickled(reference, pickled[0]))
+    if is_unfinished(folder):
+        raise InputError(f"LoRA {reference!r}: {UNFINISHED}")
     raise InputError(f"LoRA {reference!r} has no {DIFFUSERS_FILE}; give the folder that save_lora_weights() wrote")
 
 

@@ -69,6 +69,24 @@ def test_unknown_references_say_what_there_is(roots, reference, words, tmp_path,
     assert [word for word in words if word not in message] == []
 
 
+@pytest.mark.parametrize("reference", ["own/judge", "./own/judge", "{here}/own/judge"])
+def test_what_is_not_yet_in_a_folder_that_is_here_is_no_hub_id(reference, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    reference = reference.format(here=tmp_path)
+    assert resolve("own/judge", []).local is False
+    (tmp_path / "own").mkdir()
+    with pytest.raises(InputError, match=r"judge' is no folder here, and .*own is: is its training finished\?"):
+        resolve(reference, [])
+    assert resolve("own/judge@main", []).location == "own/judge"
+
+
+@pytest.mark.parametrize("left", [".training", ".cache", "checkpoint", "logs"])
+def test_a_training_that_has_not_finished_is_called_so(left, tmp_path):
+    (tmp_path / left).mkdir()
+    with pytest.raises(InputError, match="its training has not finished; run the same `terrasynth train` again"):
+        resolve(tmp_path, [])
+
+
 def test_the_hash_depends_on_what_decides_outputs_and_on_nothing_else(clip_folder, tmp_path):
     copy = shutil.copytree(clip_folder, tmp_path / "elsewhere")
     original = content_hash(clip_folder)

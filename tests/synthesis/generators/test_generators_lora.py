@@ -167,9 +167,12 @@ def test_what_is_no_lora_is_named(models, bases, tmp_path):
     (tmp_path / "pickled").mkdir()
     (tmp_path / "pickled" / "pytorch_lora_weights.bin").write_bytes(b"x")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "begun" / ".training" / "checkpoint").mkdir(parents=True)
     for reference, message in (
         ("nowhere", "no such folder or file, and not a Hub id"),
         (str(tmp_path / "empty"), "has no pytorch_lora_weights.safetensors"),
+        (str(tmp_path / "begun"), "begun': its training has not finished; run the same `terrasynth train` again"),
+        (str(tmp_path / "not-yet"), "not-yet' is no folder here, and .* is: is its training finished?"),
         (str(tmp_path / "pickled"), "loading a pickle runs code"),
     ):
         with pytest.raises(InputError, match=message):

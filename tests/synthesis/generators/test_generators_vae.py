@@ -187,6 +187,11 @@ def unet(folder):
     return folder
 
 
+def begun(folder):
+    (folder / "checkpoint").mkdir(parents=True)
+    return folder
+
+
 @pytest.mark.parametrize(("make", "said"), [
     (lambda folder: tiny_autoencoder(folder, latent_channels=8), "decodes latents of 8 channels, .* of 4"),
     (lambda folder: tiny_autoencoder(folder, blocks=3), "of 16 x 16 px with autoencoder 'other': it draws 32 x 32 px"),
@@ -204,6 +209,8 @@ def unet(folder):
     (torn, "autoencoder 'other' cannot be loaded"),
     (not_finite, "it gives numbers that are not finite"),
     (lambda folder: PIPELINES["sd"](folder), "is a whole pipeline .* give its folder vae"),
+    (lambda folder: folder, "other' is no folder here, and .* is: is its training finished?"),
+    (begun, "its training has not finished; run the same `terrasynth train` again"),
     (lambda folder: "nowhere", "autoencoder 'nowhere' is no autoencoder of diffusers"),
     (lambda folder: str(torn(folder) / "diffusion_pytorch_model.safetensors"), "is no autoencoder of diffusers; give"),
 ])
