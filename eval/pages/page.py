@@ -113,7 +113,7 @@ class Page:
         identity: Hash of what decides an image; "" where there is none.
         lead: Sentences below the heading.
         tiles: Figures to see at a glance: the figure, its name, and what stands beside it in small print.
-        warning: What makes the figures worth less, or "".
+        warning: What makes the figures worth less, paragraphs with an empty line between them, or "".
         script: What runs on the page, or "" for a page without scripts; see `terrasynth.eval.pages.run_images.script`.
 
     Example:

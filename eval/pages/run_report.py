@@ -84,6 +84,7 @@ class RunReport:
         prompts_seen: Prompts that checks judged before anything was drawn; 0 for no checks.
         prompt_drops: How many of them were dropped, by reason.
         prompt_notes: What else is to be said of them, and of how many.
+        warnings: Why the figures may mean nothing, sentences in which `code` is marked up.
         files: Address and words of what lies beside the report.
         steps: What can be done next -> the command for it.
 
@@ -108,6 +109,7 @@ class RunReport:
     prompts_seen: int = 0
     prompt_drops: Mapping[str, int] = field(default_factory=dict)
     prompt_notes: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     files: tuple[tuple[str, str], ...] = ()
     steps: Mapping[str, str] = field(default_factory=dict)
 
@@ -128,7 +130,7 @@ class RunReport:
             tuple(ScoreHistogram(each["name"], tuple(each["edges"]), tuple(each["accepted"]), tuple(each["rejected"]),
                                  each["thresholds"]) for each in tree["histograms"]),
             figures=tuple(tree["figures"]), prompts_seen=prompts["seen"], prompt_drops=prompts["dropped"],
-            prompt_notes=prompts["notes"],
+            prompt_notes=prompts["notes"], warnings=tuple(tree.get("warnings", ())),
         )
 
     @property
@@ -222,11 +224,13 @@ def page_of(report: RunReport, images: RunImages | None = None) -> Page:
         (f"{len(classes) - len(report.missed)} / {len(classes)}", "classes that met their target", ""),
     )
     missed = ", ".join(f"{verbatim(row.label)} ({row.accepted} of {row.target})" for row in report.missed)
+    warnings = [f"**Warning:** {line}" for line in report.warnings]
+    warnings += [f"**Target missed:** {missed}"] if missed else []
     return Page(
         f"{report.name}: {total.accepted} of {total.attempted} accepted",
         f"{total.accepted:,} of {total.attempted:,} images accepted", report.name,
         (*_sections(report, images), settings_section(report.settings)), identity=report.identity,
-        lead=(report.generator,), tiles=tiles, warning=f"**Target missed:** {missed}" if missed else "",
+        lead=(report.generator,), tiles=tiles, warning="\n\n".join(warnings),
         script=script() if images is not None else "",
     )
 
@@ -326,6 +330,7 @@ def to_json(report: RunReport) -> dict[str, object]:
         "accepted_samples": [_sample(item) for item in report.accepted],
         "rejected_samples": [_sample(item) for item in report.rejected],
         "figures": list(report.figures),
+        "warnings": list(report.warnings),
     }
 
 

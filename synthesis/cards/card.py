@@ -23,7 +23,7 @@ from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.drawn_texts import LeftOut
 from terrasynth.synthesis.core.files import sha256, write_file
 from terrasynth.synthesis.core.identity import canonical
-from terrasynth.synthesis.execution.unread import Unread
+from terrasynth.synthesis.execution.unread import Unread, warnings_of
 from terrasynth.synthesis.ledger.decisions import ClassDecisions
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence, written:
         "card.md.j2",
         name=job.recipe.name,
         total=total,
+        drawn=sum(outcomes.values()),
         attempted=sum(count.attempted for count in counts),
         counts=counts,
         missed=", ".join(
@@ -69,7 +70,8 @@ def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence, written:
         outcomes=dict(sorted(outcomes.items())),
         prompts=prompt_drops(job, classes),
         left_out=left_out,
-        unread=[line for one in unread for line in one.lines()],
+        warnings=warnings_of(job.recipe, unread),
+        unread=[line for one in unread if not one.found for line in one.lines()],
         sheet=CONTACT_SHEET if total else "",
         generator=job.source.name,
         revision=job.source.revision,

@@ -19,7 +19,7 @@ from terrasynth.synthesis.core.errors import disk_errors
 from terrasynth.synthesis.core.files import write_file
 from terrasynth.synthesis.core.images import contact_sheet, decode, encode
 from terrasynth.synthesis.core.round_robin import round_robin
-from terrasynth.synthesis.execution.unread import Unread, readers_of, unread_by
+from terrasynth.synthesis.execution.unread import Unread, readers_of, unread_by, warnings_of
 from terrasynth.synthesis.filters import AnyFilter
 from terrasynth.synthesis.ledger.decision_table import files_read
 from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, UNREVIEWED, ClassDecisions, Decision
@@ -62,6 +62,7 @@ def write_run_report(
         prompts_seen=prompts.seen if prompts else 0,
         prompt_drops=prompts.drops if prompts else {},
         prompt_notes=prompts.notes if prompts else {},
+        warnings=tuple(warnings_of(recipe, unread)),
         files=FILES,
         steps=next_steps(recipe),
     )
@@ -138,7 +139,13 @@ def _texts(left_out: LeftOut) -> dict[str, object]:
 
 
 def _unread(found: Sequence[Unread]) -> dict[str, object]:
-    return {f"met by {one.reader.name}": "; ".join(one.lines()) for one in found if one.lines()}
+    return {f"{_heading(one)} {one.reader.name}": "; ".join(one.lines()) for one in found if one.lines()}
+
+
+def _heading(one: Unread) -> str:
+    if one.reader.knowledge is None:
+        return "met in training by"
+    return "never met by" if one.words or one.classes else "not told apart by"
 
 
 def drawn_unread(job: Job, classes: Sequence[ClassDecisions]) -> list[Unread]:

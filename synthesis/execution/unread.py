@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from terrasynth.synthesis.recipe import Recipe
 
 COIN = 0.5  # the area under a curve that tells nothing
+UNSEEN = "No filter looked at what the images show: accepted does not mean that an image shows its class."
 SHOWN = 8  # words or classes that a line names
 
 
@@ -157,6 +158,14 @@ def unread_by(readers: Sequence[Reader], texts: Mapping[str, Iterable[str]]) -> 
             elif blind := one.reader.blind(label):
                 one.blind.append(blind)
     return found
+
+
+def warnings_of(recipe: Recipe, found: Sequence[Unread]) -> list[str]:
+    """Why a high share of accepted images may mean nothing, a sentence each; see `Unread.found`."""
+    lines = [f"{line}." for one in found if one.found for line in one.lines()]
+    if not any(each.on_content for each in recipe.filters):
+        lines.append(UNSEEN)
+    return lines
 
 
 def refuse(found: Sequence[Unread]) -> None:

@@ -185,6 +185,7 @@ class FilterSettings(BaseModel, ABC):
         against_copies: The filter is there for variety, not for quality; its control looks at variety too.
         asks: Role of its model where texts or classes are given to it: "encoder" reads texts, "classifier" knows
             classes, "" does neither.
+        on_content: The filter judges what an image shows; False for one that looks at copies or at blur alone.
         last: It has to be the last filter of a recipe, and the only one of its kind.
     """
 
@@ -192,6 +193,7 @@ class FilterSettings(BaseModel, ABC):
     places: ClassVar[tuple[str, ...]] = ("encoder",)
     against_copies: ClassVar[bool] = False
     asks: ClassVar[Literal["", "encoder", "classifier"]] = ""
+    on_content: ClassVar[bool] = True
     last: ClassVar[bool] = False
 
     kind: str

@@ -37,6 +37,7 @@ class DuplicateFilter(FilterSettings):
     """
 
     against_copies: ClassVar[bool] = True
+    on_content: ClassVar[bool] = False
 
     kind: Literal["duplicate"] = "duplicate"
     encoder: str = THUMBNAIL

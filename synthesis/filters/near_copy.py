@@ -42,6 +42,7 @@ class NearCopyFilter(FilterSettings):
 
     places: ClassVar[tuple[str, ...]] = ("reference", "encoder")
     against_copies: ClassVar[bool] = True
+    on_content: ClassVar[bool] = False
 
     kind: Literal["near_copy"] = "near_copy"
     reference: str

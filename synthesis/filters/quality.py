@@ -33,6 +33,7 @@ class QualityFilter(FilterSettings):
     """
 
     places: ClassVar[tuple[str, ...]] = ("calibration",)
+    on_content: ClassVar[bool] = False
 
     kind: Literal["quality"] = "quality"
     measure: Literal["sharpness", "flatness", "clipping", "cast", "colour", "seams"]

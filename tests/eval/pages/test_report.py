@@ -125,6 +125,16 @@ def test_no_target_missed_no_warning(tmp_path):
     assert "Target missed" not in read(tmp_path)[1]
 
 
+def test_warnings_stand_at_the_top_each_by_itself_and_are_read_again(tmp_path):
+    warned = replace(report(), warnings=("It met no <dam>.", "No filter looked."))
+    page = write_report(tmp_path, warned).read_text("utf-8")
+    places = [page.index(f'<p class="warning"><b>{words}') for words in (
+        "Warning:</b> It met no &lt;dam&gt;.</p>", "Warning:</b> No filter looked.</p>", "Target missed:</b> harbor")]
+    assert places == sorted(places)
+    assert places[-1] < page.index("<h2 ")
+    assert RunReport.from_json(json.loads((tmp_path / "report.json").read_text())).warnings == warned.warnings
+
+
 def test_a_sheet_shows_the_very_pixels():
     dull = (100 + PICTURES[0] // 32).astype(np.uint8)  # low contrast has to stay low
     items = [SheetItem(picture, "beach", "", {"alignment": 0.3}) for picture in (dull, *PICTURES[1:3])]

@@ -80,6 +80,9 @@ def test_plan_run_report_and_card_say_it(knowing, tmp_path):
     for place in (card, report):
         assert re.search(r"own-sd never read: forest \((\d+)\), zeppelin \(\1\), in so many of \d+ texts", place)
         assert "encoder own-clip does not know the class forest" in place
+    assert '<p class="warning"><b>Warning:</b> generator own-sd does not know the class forest.</p>' in report
+    assert ("never met by own-sd" in report, "No filter looked" in report) == (True, False)
+    assert card.index("> **Warning:** generator own-sd does not know the class") < card.index("synthetic remote")
 
 
 def test_several_classes_are_classes():
