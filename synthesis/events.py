@@ -39,6 +39,7 @@ class RunResult:
         ahead: Images that this call drew before it was known that they are needed, and that are not: they are kept for
             a larger target, under `RUN/ahead/`.
         failed: Blocks that could not be made; their classes end before them.
+        unseen: Accepted images that nobody has looked at, where the recipe has the filter `review`.
     """
 
     root: Path
@@ -48,6 +49,7 @@ class RunResult:
     stopped: bool
     ahead: int = 0
     failed: tuple[BlockFailed, ...] = ()
+    unseen: int = 0
 
     @property
     def missed(self) -> tuple[ClassCount, ...]:

@@ -24,6 +24,7 @@ from terrasynth.synthesis.ledger.finished import (
     note_finished,
     written_hashes,
 )
+from terrasynth.synthesis.ledger.judged_rows import REVIEW, JudgedRows
 from terrasynth.synthesis.ledger.shards import write_shards
 from terrasynth.synthesis.recipe import Recipe
 
@@ -77,7 +78,8 @@ def run(
             counts = tuple(each.count for each in classes)
             if not stopped and not work.failed:
                 note_finished(job, asked, counts, written)
-    result = RunResult(job.root, job.identity.hash, counts, work.drawn, stopped, work.ahead, tuple(work.failed))
+        unseen = JudgedRows.read(job.root).unseen if REVIEW in recipe.filter_names else 0
+    result = RunResult(job.root, job.identity.hash, counts, work.drawn, stopped, work.ahead, tuple(work.failed), unseen)
     tell(Finished(result))
     return result
 

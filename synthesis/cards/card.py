@@ -25,6 +25,7 @@ from terrasynth.synthesis.core.files import sha256, write_file
 from terrasynth.synthesis.core.identity import canonical
 from terrasynth.synthesis.execution.unread import Unread, warnings_of
 from terrasynth.synthesis.ledger.decisions import ClassDecisions
+from terrasynth.synthesis.ledger.judged_rows import REVIEW, unseen_line
 
 if TYPE_CHECKING:
     from terrasynth.synthesis.execution.job import Job
@@ -53,10 +54,14 @@ def write_card(job: Job, classes: Sequence[ClassDecisions], written: Mapping[str
 def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence, written: Mapping[str, str], left_out: LeftOut,
          unread: Sequence[Unread]) -> str:
     """The card's text: YAML header, what made the data set, counts, columns, limits, evaluation, licence."""
+    from terrasynth.eval.markdown import Ready
+
     counts = [each.count for each in classes]
     files = describe_files(classes)
     outcomes = Counter(decision.reason or "accepted" for each in classes for decision in each)
     total = sum(count.accepted for count in counts)
+    unseen = sum(decision.accepted and decision.scores[REVIEW] is None for each in classes for decision in each
+                 ) if REVIEW in job.recipe.filter_names else 0
     text = _render(
         "card.md.j2",
         name=job.recipe.name,
@@ -67,6 +72,7 @@ def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence, written:
         missed=", ".join(
             f"{count.label} ({count.accepted} of {count.target})" for count in counts if count.accepted < count.target
         ),
+        unseen=Ready(unseen_line(unseen, total)),
         outcomes=dict(sorted(outcomes.items())),
         prompts=prompt_drops(job, classes),
         left_out=left_out,

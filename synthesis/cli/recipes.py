@@ -55,6 +55,7 @@ def run(recipe: str, out: Path, repair: bool, shrink: bool, overrides: Sequence[
     from terrasynth.synthesis import run as run_recipe
     from terrasynth.synthesis.core.errors import RunError
     from terrasynth.synthesis.core.progress import Progress
+    from terrasynth.synthesis.ledger.judged_rows import unseen_line
 
     loaded = Recipe.load(recipe, overrides)
     if repair and out.is_dir():
@@ -69,6 +70,8 @@ def run(recipe: str, out: Path, repair: bool, shrink: bool, overrides: Sequence[
     click.echo(f"data set   {result.root}   ({result.accepted} pictures of {len(result.counts)} classes)")
     click.echo(f"card       {result.root / 'README.md'}")
     click.echo(f"report     {result.root / 'report' / 'index.html'}")
+    if unseen := unseen_line(result.unseen, result.accepted, shlex.quote(str(out))):
+        click.echo(f"review     {unseen}")
     if result.stopped:
         raise RunError("stopped before the targets were reached; run the same command again to carry on")
     look = f"`terrasynth review {shlex.quote(str(out))}`" if loaded.waits_for_review else ""

@@ -22,6 +22,7 @@ from terrasynth.synthesis.hub.files import CARD, LocalFile, check_shard
 from terrasynth.synthesis.hub.read_back import read_back
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.ledger.finished import noted_hashes
+from terrasynth.synthesis.ledger.judged_rows import JudgedRows, unseen_line
 
 # Nothing else of a run is published: not blocks/, scores/, locks, caches, what was being written, or evaluation/, whose
 # page shows real images.
@@ -100,6 +101,9 @@ class RunFolder:
     def notes(self, new: bool) -> list[str]:
         """See `Folder`."""
         found = [f"recipe.yaml names a folder of this machine: {folder}" for folder in local_folders(self.root)]
+        if (self.root / layout.DECISIONS).is_file():
+            rows = JudgedRows.read(self.root)
+            found += filter(None, [unseen_line(rows.unseen, rows.reasons.count(None))])
         if new:
             found.append("nothing of blocks/ and scores/ is published: the run is needed to grow the data set")
         return found

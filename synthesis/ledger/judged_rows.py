@@ -32,6 +32,7 @@ class JudgedRows:
         reasons: Why each is not in the data set, as `terrasynth.synthesis.ledger.decisions.Decision` says; None
             where it is.
         scores: By name of a filter that scored any, float32 (N,), NaN where it was not asked.
+        reviewed: Whether the run's recipe has the filter `review`.
     """
 
     ids: Sequence[str]
@@ -39,6 +40,7 @@ class JudgedRows:
     ks: Sequence[int]
     reasons: Sequence[str | None]
     scores: Mapping[str, NDArray[np.float32]]
+    reviewed: bool
 
     @classmethod
     def read(cls, root: Path) -> JudgedRows:
@@ -72,6 +74,14 @@ class JudgedRows:
         """(N,): it was judged, and its image is there to be seen."""
         return np.array([reason not in (*NOT_JUDGED, WITHHELD) for reason in self.reasons], np.bool_)
 
+    @property
+    def unseen(self) -> int:
+        """Images of the data set that nobody had looked at when the run decided; 0 where its recipe has no review."""
+        if not self.reviewed:
+            return 0
+        accepted = np.array([reason is None for reason in self.reasons], np.bool_)
+        return int((accepted & np.isnan(self.scores[REVIEW])).sum() if REVIEW in self.scores else accepted.sum())
+
     def filter_says(self, name: str, names: Sequence[str]) -> NDArray[np.int64]:
         """What a filter said of each attempt: 1 to keep it, 0 not to, -1 where one before it had rejected it.
 
@@ -81,6 +91,24 @@ class JudgedRows:
         """
         later = {*names[names.index(name) + 1:], None, UNREVIEWED}
         return np.array([0 if reason == name else 1 if reason in later else -1 for reason in self.reasons], np.int64)
+
+
+def unseen_line(unseen: int, accepted: int, run: str = "RUN") -> str:
+    """That a run with the filter `review` holds images which nobody looked at, and what helps; "" where it holds none.
+
+    Args:
+        unseen: How many they are.
+        accepted: Of how many.
+        run: The run directory, as a shell takes it.
+
+    Example:
+        >>> unseen_line(1, 6)
+        '1 of 6 accepted images was not looked at: `terrasynth review RUN`'
+    """
+    if not unseen:
+        return ""
+    return f"{unseen} of {accepted} accepted images {'was' if unseen == 1 else 'were'} not looked at: " \
+           f"`terrasynth review {run}`"
 
 
 def count_pending(rows: JudgedRows, standing: Standing) -> int:
@@ -113,7 +141,7 @@ def _read(path: Path, stamp: tuple[int, ...]) -> JudgedRows:
         raise RunError(f"{path} cannot be read ({one_line(error)[:120]}); `terrasynth verify --repair` writes it again"
                        ) from error
     return JudgedRows(plain["id"], plain["label"], plain["k"], plain["reason"],
-                      {name: values for name, values in named.items() if not np.isnan(values).all()})
+                      {name: values for name, values in named.items() if not np.isnan(values).all()}, REVIEW in named)
 
 
 def _shared(column: pa.ChunkedArray) -> list[str | None]:

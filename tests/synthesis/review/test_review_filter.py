@@ -10,8 +10,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from terrasynth.synthesis import run
+from terrasynth.synthesis.cli.push import push
+from terrasynth.synthesis.cli.recipes import run as command
 from terrasynth.synthesis.core.errors import InputError, RunError
 from terrasynth.synthesis.recipe import Recipe
 from terrasynth.synthesis.review.standing import passes
@@ -244,3 +247,38 @@ def test_verdicts_of_another_run_stop_it_too(models, out, again, tmp_path):
     with pytest.raises(InputError, match=r"verdicts\.jsonl is the review of the run"):
         again()
     assert fingerprint(out) == before
+
+
+def test_images_that_nobody_looked_at_are_told(models, out, again, review):
+    """By the run at its end, by the card, and by a push, each time until somebody has looked."""
+    wanted = out.parent / "recipe.yaml"
+    wanted.write_text(yaml.safe_dump(recipe_of(models, filters=[{"kind": "review"}]).tree()))
+    assert f"{2 * N} of {2 * N} accepted images were not looked at: `terrasynth review " in told(wanted, out)
+    for row in ids(out)[1:]:
+        review.judge(row, "accept", "ada")
+    review.judge(ids(out)[0], "reject", "ada")
+    one = f"1 of {2 * N} accepted images was not looked at: `terrasynth review "
+    line, = (line for line in told(wanted, out).splitlines() if "looked at" in line)
+    assert line == f"review     {one}{out}`"
+    assert f"**{one}RUN`.**" in (out / "README.md").read_text()
+    assert f"note: {one}RUN`" in told_by_push(out)
+    assert line in told(wanted, out)  # a finished run that is only opened again
+    assert again().unseen == 1
+    assert again(undecided="drop").unseen == 0
+    for row in ids(out):
+        review.judge(row, "accept", "ada")
+    for text in (told(wanted, out), (out / "README.md").read_text(), told_by_push(out)):
+        assert "looked at" not in text
+
+
+def told(recipe, out):
+    result = CliRunner().invoke(command, [str(recipe), "--out", str(out)], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def told_by_push(out):
+    arguments = [str(out), "--repo", "ada/tiny", "--dry-run", "--offline", "--licence", "cc-by-4.0"]
+    result = CliRunner().invoke(push, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
