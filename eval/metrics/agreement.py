@@ -25,8 +25,8 @@ def cohen_kappa(table: ArrayLike) -> Figure | None:
         table: Counts (K, K): images that the first rater put into category i and the second into j.
 
     Returns:
-        Kappa, from -1 to 1, and how many images; None where both put all images into one and the same category, which
-        chance alone would give.
+        Kappa, from -1 to 1, and how many images; None where one of the two puts all images into one category: whatever
+        the other does, they then agree exactly as often as by chance.
 
     Raises:
         ValueError: It is not square, holds a negative count, or no image.
@@ -38,7 +38,7 @@ def cohen_kappa(table: ArrayLike) -> Figure | None:
     shares = counts / n
     first, second = shares.sum(1), shares.sum(0)
     agreed, chance = float(np.trace(shares)), float(first @ second)
-    if chance >= 1:
+    if not _both_tell_apart(counts):
         return None
     kappa = (agreed - chance) / (1 - chance)
     if np.trace(counts) in (0, n):
@@ -100,7 +100,7 @@ def mean_kappa(ratings: ArrayLike, categories: int = 2) -> Figure | None:
     if value is None:
         return None
     if value == 1:
-        chances = [_chance(table) for table in tables if table.sum() and _chance(table) < 1]
+        chances = [_chance(table) for table in tables if _both_tell_apart(table)]
         low = (wilson(1.0, n)[0] - float(np.mean(chances))) / (1 - float(np.mean(chances)))
         return Figure(value, max(low, -1.0), 1.0, n)
     without = []
@@ -118,8 +118,13 @@ def mean_kappa(ratings: ArrayLike, categories: int = 2) -> Figure | None:
 
 def _mean(tables: NDArray[np.int64]) -> float | None:
     kappas = [(np.trace(table) / table.sum() - chance) / (1 - chance)
-              for table in tables if table.sum() and (chance := _chance(table)) < 1]
+              for table in tables if _both_tell_apart(table) for chance in [_chance(table)]]
     return float(np.mean(kappas)) if kappas else None
+
+
+def _both_tell_apart(table: NDArray[np.int64] | NDArray[np.float64]) -> bool:
+    """Whether each of the two raters uses more than one category."""
+    return min(np.count_nonzero(table.sum(1)), np.count_nonzero(table.sum(0))) > 1
 
 
 def _chance(table: NDArray[np.int64]) -> float:

@@ -43,7 +43,7 @@ class Figure:
     n: int
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] (n = {self.n})"
+        return f"{self.value:z.3f} [{self.low:z.3f}, {self.high:z.3f}] (n = {self.n})"
 
 
 def bootstrap_mean(

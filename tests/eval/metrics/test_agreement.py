@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from terrasynth.eval.metrics.agreement import MISSING, agreement_table, cohen_kappa, mean_kappa
-from terrasynth.eval.metrics.figure import wilson
+from terrasynth.eval.metrics.figure import Figure, wilson
 
 # SAS/STAT user's guide, PROC FREQ, "Agreement Study": two dermatologists, 88 patients, four degrees.
 # Printed there: kappa 0.3449, ASE 0.0724, 95 % limits 0.2030 and 0.4868.
@@ -45,6 +45,19 @@ def test_one_category_alone_has_no_kappa():
     assert cohen_kappa([[7, 0], [0, 0]]) is None
     assert mean_kappa([[1, 1, 1], [1, 1, 1]]) is None
     assert mean_kappa([[1, MISSING], [MISSING, 0]]) is None
+
+
+def test_one_who_always_says_the_same_has_no_kappa():
+    assert cohen_kappa([[5, 1], [0, 0]]) is None
+    assert cohen_kappa([[5, 0], [1, 0]]) is None
+    assert mean_kappa([[1, 1], [1, 0], [1, 1]]) is None
+    others = [[1, 0], [0, 0], [1, 1], [0, 0]]
+    assert mean_kappa([[*each, 1] for each in others]).value == mean_kappa(others).value == 0.5
+
+
+def test_nothing_has_no_sign():
+    assert str(Figure(-0.0, -0.0004, 0.0, 6)) == "0.000 [0.000, 0.000] (n = 6)"
+    assert str(Figure(-0.0006, -1.0, 1.0, 6)) == "-0.001 [-1.000, 1.000] (n = 6)"
 
 
 @pytest.mark.parametrize("table", [[[0, 0], [0, 0]], [[1, 2]], [[1, -1], [0, 1]]])
