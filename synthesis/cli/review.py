@@ -10,7 +10,6 @@ from urllib.parse import quote
 import click
 
 if TYPE_CHECKING:
-    from terrasynth.eval.metrics.figure import Figure
     from terrasynth.synthesis.studies.review.summary import Agreement, ReviewSummary
 
 
@@ -69,10 +68,12 @@ def _lines(found: ReviewSummary) -> list[str]:
     else:
         lines.append(f"good images      {found.good}, in a random sample of the {found.accepted} that the filters let "
                      "pass")
-    if len(found.reviewers) > 1:
-        lines.append(f"all reviewers    kappa {_figure(found.together)}")
-    lines += [f"{each.one} and {each.other}   {_agreement(each)}" for each in found.pairs]
-    lines += [f"people and the filter {each.other}   {_agreement(each)}" for each in found.filters]
+    if found.gap:
+        lines.append(f"                 {found.gap}")
+    if found.together and len(found.pairs) > 1:
+        lines.append(f"all reviewers    mean kappa {found.together}")
+    lines += [f"{each.one} and {each.other} {_agreement(each)}" for each in found.pairs]
+    lines += [f"people and the filter {each.other} {_agreement(each)}" for each in found.filters]
     if found.captions:
         lines.append(f"captions         of {found.captions} images by hand")
     if not found.in_recipe:
@@ -84,8 +85,5 @@ def _lines(found: ReviewSummary) -> list[str]:
 
 
 def _agreement(found: Agreement) -> str:
-    return f"the same of {found.same} of {found.images} images, kappa {_figure(found.kappa)}"
-
-
-def _figure(found: Figure | None) -> str:
-    return "not defined: all say one and the same" if found is None else str(found)
+    kappa = found.kappa or "not defined: one of the two always says the same"
+    return f"agree on {found.same} of {found.images} images, kappa {kappa}"

@@ -33,3 +33,21 @@ def random_sample(ids: Sequence[str], seed: int, looked_at: Collection[str]) -> 
             break
         found.append(place)
     return found
+
+
+def sample_gap(ids: Sequence[str], seed: int, looked_at: Collection[str]) -> tuple[int, int]:
+    """What a random sample waits for: images that nobody looked at, between those that somebody did.
+
+    Args:
+        ids: Of all images.
+        seed: Of the order.
+        looked_at: Ids of those that somebody gave a verdict on.
+
+    Returns:
+        How many images have to be looked at until all verdicts count, and how many verdicts wait for these; twice 0
+        where the sample has no gap.
+    """
+    seen = [ids[place] in looked_at for place in in_random_order(ids, seed)]
+    count = sum(seen)
+    waiting = count - len(random_sample(ids, seed, looked_at))
+    return (len(seen) - seen[::-1].index(True) - count, waiting) if waiting else (0, 0)

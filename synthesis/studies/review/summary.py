@@ -14,7 +14,7 @@ from terrasynth.eval.metrics.agreement import MISSING, agreement_table, cohen_ka
 from terrasynth.eval.metrics.figure import Figure, share
 from terrasynth.synthesis.filters import ReviewFilter
 from terrasynth.synthesis.ledger.judged_rows import REVIEW, JudgedRows, count_pending
-from terrasynth.synthesis.review.sampling import random_sample
+from terrasynth.synthesis.review.sampling import random_sample, sample_gap
 from terrasynth.synthesis.review.standing import Rule, Standing, passes
 from terrasynth.synthesis.studies.review.looking import Review
 
@@ -28,7 +28,7 @@ class Agreement:
         other: Another reviewer, or a filter.
         images: That both judged.
         same: On which they agree.
-        kappa: Cohen's kappa with its 95 % interval; None where both always say one and the same thing.
+        kappa: Cohen's kappa with its 95 % interval; None where one of the two always says the same.
     """
 
     one: str
@@ -68,6 +68,9 @@ class ReviewSummary:
         accepted: Images that every filter but the review lets pass.
         good: Of a random sample of them, the share that the reviewers let stay, with its 95 % interval (Wilson); None
             where nobody looked at the first image of the sample.
+        unseen: Images that the sample waits for: nobody looked at them, and they come in the random order before others
+            that somebody did look at.
+        waiting: Images that somebody looked at, and that count in the sample once those are looked at.
         seed: Of the sample.
         captions: Images that a person described.
         pending: Images whose verdicts the run's decisions do not know yet; 0 where its recipe has no review.
@@ -81,10 +84,21 @@ class ReviewSummary:
     filters: tuple[Agreement, ...]
     accepted: int
     good: Figure | None
+    unseen: int
+    waiting: int
     seed: int
     captions: int
     pending: int
     in_recipe: bool
+
+    @property
+    def gap(self) -> str:
+        """What the random sample waits for, in words; "" where it waits for nothing."""
+        if not self.unseen:
+            return ""
+        images = "image" if self.unseen == 1 else "images"
+        return (f"the sample waits for {self.unseen} {images} that nobody has looked at; {self.waiting} more "
+                f"{'counts' if self.waiting == 1 else 'count'} after that")
 
 
 def summarize(root: Path, seed: int = 0) -> ReviewSummary:
@@ -108,7 +122,7 @@ def summarize(root: Path, seed: int = 0) -> ReviewSummary:
                       np.int64)
     asked = [name for name in recipe.filter_names if name != REVIEW]
     in_recipe = REVIEW in recipe.filter_names
-    good, accepted = _good(rows, people, seed)
+    good, gap, accepted = _good(rows, people, seed)
     return ReviewSummary(
         reviewers=tuple(_reviewer(standing, name) for name in names),
         reasons=_reasons(standing),
@@ -118,7 +132,7 @@ def summarize(root: Path, seed: int = 0) -> ReviewSummary:
         filters=tuple(found for name in asked
                       if (found := _agreement("people", name, people, rows.filter_says(name, recipe.filter_names))
                           ).images),
-        accepted=accepted, good=good, seed=seed, captions=len(standing.captions),
+        accepted=accepted, good=good, unseen=gap[0], waiting=gap[1], seed=seed, captions=len(standing.captions),
         pending=count_pending(rows, standing) if in_recipe else 0, in_recipe=in_recipe,
     )
 
@@ -139,13 +153,13 @@ def _agreement(one: str, other: str, first: NDArray[np.int64], second: NDArray[n
     return Agreement(one, other, images, int(np.trace(table)), cohen_kappa(table) if images else None)
 
 
-def _good(rows: JudgedRows, people: NDArray[np.int64], seed: int) -> tuple[Figure | None, int]:
+def _good(rows: JudgedRows, people: NDArray[np.int64], seed: int) -> tuple[Figure | None, tuple[int, int], int]:
     places = np.flatnonzero(rows.passed & rows.shown).tolist()
     ids = [rows.ids[place] for place in places]
     looked_at = {row for row, place in zip(ids, places, strict=True) if people[place] != MISSING}
     sample = random_sample(ids, seed, looked_at)
     good = sum(int(people[places[place]]) for place in sample)
-    return (share(good, len(sample)) if sample else None), len(ids)
+    return (share(good, len(sample)) if sample else None), sample_gap(ids, seed, looked_at), len(ids)
 
 
 def _reviewer(standing: Standing, name: str) -> Reviewer:

@@ -82,9 +82,12 @@ def test_good_images_are_counted_in_a_random_sample_alone(filtered):
     found = summarize(filtered)
     assert found.good == share(4, 5)
     assert found.good.n == 5
+    assert (found.unseen, found.waiting) == (2, len(order) - 7)
+    assert found.gap.startswith("the sample waits for 2 images that nobody has looked at; ")
     review.judge(order[5], "reject", "ada")
     review.judge(order[6], "accept", "ada")
     assert summarize(filtered).good == share(5, len(order))
+    assert summarize(filtered).gap == ""
     assert summarize(filtered, seed=1).good == share(5, len(order))
 
 
@@ -132,5 +135,21 @@ def test_the_command_prints_it(filtered):
     assert lines[0] == "ada              4 images, 4 accepted, 4 blind"
     assert lines[2] == "    1 x rejected  blurred"
     assert lines[3] == f"good images      {share(3, 4)}, in a random sample of the {waiting} that the filters let pass"
-    assert lines[4] == f"all reviewers    kappa {cohen_kappa([[0, 0], [1, 0]])}"
+    assert lines[4] == "ada and bob agree on 0 of 1 images, kappa not defined: one of the two always says the same"
+    assert lines[5].startswith("people and the filter alignment agree on 3 of 4 images, kappa not defined: one of the ")
     assert lines[-1].startswith("the recipe has no filter `review`")
+
+
+def test_the_command_says_what_a_grown_sample_waits_for(filtered):
+    review = Review(filtered)
+    passed = [row["id"] for row in decisions(filtered) if row["reason"] is None]
+    order = [passed[place] for place in in_random_order(passed, 0)]
+    for row in [*order[:1], *order[2:]]:
+        review.judge(row, "accept", "ada")
+    lines = CliRunner().invoke(command, [str(filtered), "--summary"]).output.splitlines()
+    assert lines[1] == (f"good images      {share(1, 1)}, in a random sample of the {len(order)} that the filters let "
+                        "pass")
+    assert lines[2].strip() == (f"the sample waits for 1 image that nobody has looked at; {len(order) - 2} more count "
+                                "after that")
+    review.judge(order[1], "accept", "ada")
+    assert "waits" not in CliRunner().invoke(command, [str(filtered), "--summary"]).output

@@ -19,7 +19,7 @@ from terrasynth.synthesis.service.page.words import reading
 from terrasynth.synthesis.service.references import Places
 from terrasynth.synthesis.service.specs import LONG, SHORT
 from terrasynth.synthesis.service.states import State
-from terrasynth.synthesis.studies.review.looking import Review
+from terrasynth.synthesis.studies.review.looking import Queue, Review
 from tests.synthesis.helpers import decisions
 
 HTML = {"accept": "text/html"}
@@ -222,6 +222,16 @@ def test_a_threshold_takes_the_place_of_what_gave_it(client, data_set):
     assert settings["min_score"] == 0.125
     assert "quantile" not in settings
     assert "calibrate_on" not in settings
+
+
+def test_a_review_says_what_its_sample_waits_for(client, data_set):
+    review, words = Review(data_set), "The sample waits for 1 image that nobody has looked at; 2 more count after that."
+    images = review.next("ada", Queue(sample=4), 4).images
+    for image in (images[0], *images[2:]):
+        review.judge(image.row, "accept", "ada")
+    assert words in client.get("/data-sets/tiny/review").text
+    review.judge(images[1].row, "accept", "ada")
+    assert "sample waits" not in client.get("/data-sets/tiny/review").text
 
 
 def test_a_review_without_javascript(client, data_set):
