@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from terrasynth.eval.metrics.retrieval import Recall
 
 NAME_WIDTH = 16
-HEAD = ("metric", "value", "95 % interval", "null", "real pictures", "at equal n", "n", "network")
+HEAD = ("metric", "value", "95 % interval", "null", "real images", "at equal n", "n", "network")
 SHARES = ("precision", "recall", "density", "coverage")
-NO_INTERVAL = "no interval, as a resample repeats pictures"
+NO_INTERVAL = "no interval, as a resample repeats images"
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _retrieval(figures: RetrievalFigures) -> Iterator[Row]:
 
 def _recall(way: str, own: Sequence[Recall], ceiling: Sequence[Recall], figures: RetrievalFigures) -> Row:
     found = figures.found
-    counts = f"n = {found.n_images} pictures, {found.n_texts} distinct texts"
+    counts = f"n = {found.n_images} images, {found.n_texts} distinct texts"
     real = "not measured"
     if figures.ceiling is not None:
         texts = figures.ceiling.n_texts
@@ -171,11 +171,11 @@ def _distances(distances: Distances, seed: int) -> Iterator[Row]:
 def _frechet(f: FrechetFigures, seed: int) -> Row:
     notes = [f"{f.dim} features"]
     if f.biased:
-        notes.append("fewer pictures than features, so biased upwards")
+        notes.append("fewer images than features, so biased upwards")
     if f.infinity is not None:
         i = f.infinity
         notes.append(f"extrapolated to endless samples {i.distance:.3f} ({i.points} samples of {i.smallest} to {i.n} "
-                     f"pictures, R^2 of the line {i.fit:.2f})")
+                     f"images, R^2 of the line {i.fit:.2f})")
     floor, equal = "not measured (only statistics are known)", ""
     if f.floor is not None:
         floor = f"{f.floor.mean:.3f} {_between(f.floor.low, f.floor.high)} (n = {f.floor.n} against {f.floor.n})"
@@ -240,19 +240,19 @@ def _told_apart(what: str, found: ToldApart, network: str) -> Row:
                _fixed(found.accuracy), _between(found.low, found.high), "0.500 (a guess)",
                f"{_fixed(found.null)} {_between(found.null_low, found.null_high)} (halves, n = {found.n_halves} "
                f"against {found.n_halves})",
-               note="accuracy of a logistic regression on texture, 5-fold: 1 where every picture gives itself away",
+               note="accuracy of a logistic regression on texture, 5-fold: 1 where every image gives itself away",
                seed=found.seed)
 
 
 def _spectrum(what: str, found: Spectrum, network: str, seed: int) -> Iterator[Row]:
     counts = f"n = {found.n} against {found.n_real} real"
     yield Row(f"{what}fine spectrum", network, counts, f"{found.fine:+.2f} dB", "", "", "0 dB",
-              note="power above a quarter of the sampling frequency less that of real pictures; below 0 is a blur",
+              note="power above a quarter of the sampling frequency less that of real images; below 0 is a blur",
               seed=seed)
     peaks = " / ".join(f"{value:+.2f}" for value in found.peaks.values())
     periods = "/".join(str(period) for period in found.peaks)
     yield Row(f"{what}grid peaks at {periods} px", network, counts, f"{peaks} dB", "", "", "0 dB",
-              note="above what real pictures have; a grid that is seen stands above 3", seed=seed)
+              note="above what real images have; a grid that is seen stands above 3", seed=seed)
 
 
 def _missing(each: NotMeasured, n: int, seed: int) -> Row:
@@ -369,6 +369,6 @@ class Evaluation:
     def table(self) -> str:
         """The same as a Markdown table, a row each."""
         rows = rows_of(self)
-        seed = f"Seed {self.seed}. \"Real pictures\" is the ceiling or floor: the same figure of real pictures; " \
-               "\"at equal n\" are these pictures in samples as large."
+        seed = f"Seed {self.seed}. \"Real images\" is the ceiling or floor: the same figure of real images; " \
+               "\"at equal n\" are these images in samples as large."
         return "\n".join([figures_table(rows).markdown(), "", seed, "", *(f"- {note}" for note in notes_of(rows))])

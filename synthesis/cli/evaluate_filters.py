@@ -80,11 +80,11 @@ def features(
     about = {"data": data.resolve().stem, "split": split, "size": size}
     found = TrainingFeatures.of(model, pictures, turned, about, others, held_out or "")
     found.save(out)
-    click.echo(f"{out}   {len(found.pictures):,} features of {len(pictures):,} pictures")
+    click.echo(f"{out}   {len(found.pictures):,} features of {len(pictures):,} images")
     if others is not None:
         for share in (0.5, 0.95, 0.99, 1.0):
-            click.echo(f"{share:.0%} of {len(others)} held-out pictures have a similarity of "
-                       f"{found.threshold(share):.3f} or less to the nearest training picture")
+            click.echo(f"{share:.0%} of {len(others)} held-out images have a similarity of "
+                       f"{found.threshold(share):.3f} or less to the nearest training image")
 
 
 @click.command()
@@ -121,7 +121,7 @@ def calibrate(
     out.mkdir(parents=True, exist_ok=True)
     measured = QualityCalibration.of({size: each.images for size, each in pictures.items()}, data.resolve().stem, split)
     measured.save(out / "quality.json")
-    click.echo(f"{out / 'quality.json'}   {len(pairs)} pictures at {', '.join(map(str, measured.sizes))} px")
+    click.echo(f"{out / 'quality.json'}   {len(pairs)} images at {', '.join(map(str, measured.sizes))} px")
     if classifier is not None:
         found = calibrate_scene(classifier, pictures[sizes[0]], split)
     elif encoder is not None:
@@ -134,7 +134,7 @@ def calibrate(
     # A judge is both, and has a file for each.
     name = SCENE_CALIBRATION_FILE if classifier is not None and judge_folder(classifier) else "calibration.json"
     found.save(out / name)
-    click.echo(f"{out / name}   {found.overall.n} pairs of {found.pictures} pictures at {sizes[0]} px")
+    click.echo(f"{out / name}   {found.overall.n} pairs of {found.pictures} images at {sizes[0]} px")
 
 
 COMMANDS: tuple[click.Command, ...] = (filters, features, calibrate)

@@ -79,7 +79,7 @@ def generate(
         )
     if rows:
         write_file(out / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    click.echo(f"{len(rows)} pictures in {out}")
+    click.echo(f"{len(rows)} images in {out}")
     if drawn.withheld:
         raise RunError(f"the safety checker of {generator.source.name} withheld {len(drawn.withheld)} of {len(texts)} "
                        f"images, as that of {texts[drawn.withheld[0]][:60]!r}; give other prompts or another --seed")

@@ -110,7 +110,7 @@ def inspect(
         if limit is not None and tokens > limit:
             raise InputError(f"the prompt has {tokens} tokens and {name!r} reads {limit}: {text[:60]!r}...; shorten it")
     check_report_folder(out, RECORD, KIND)
-    click.echo(f"drawing and reading {len(prompts)} pictures", err=True)
+    click.echo(f"drawing and reading {len(prompts)} images", err=True)
     inspection = inspect_prototypes(
         generator.pipeline, [text for text, _ in prompts], [label for _, label in prompts],
         range(seed, seed + len(prompts)), generator.source.guidance, seed,

@@ -67,7 +67,7 @@ def run(recipe: str, out: Path, repair: bool, shrink: bool, overrides: Sequence[
             result = run_recipe(loaded, out, on_event=progress, should_stop=should_stop, shrink=shrink)
         finally:
             progress.clear()
-    click.echo(f"data set   {result.root}   ({result.accepted} pictures of {len(result.counts)} classes)")
+    click.echo(f"data set   {result.root}   ({result.accepted} images of {len(result.counts)} classes)")
     click.echo(f"card       {result.root / 'README.md'}")
     click.echo(f"report     {result.root / 'report' / 'index.html'}")
     if unseen := unseen_line(result.unseen, result.accepted, shlex.quote(str(out))):

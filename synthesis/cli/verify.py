@@ -41,7 +41,7 @@ def verify(run: Path, fast: bool, repair: bool, as_json: bool) -> None:
         found = [fault.to_json() for fault in faults]
         click.echo(json.dumps({"whole": not faults, "counts": looked.counts, "faults": found}, indent=1))
     elif not faults:
-        how = "pictures were not decoded" if fast and not repair else "every picture was decoded"
+        how = "images were not decoded" if fast and not repair else "every image was decoded"
         click.echo(f"{run} is whole: {looked.summary}; {how}")
     if faults:
         _fail(run, len(faults), sum(fault.remedy in MENDED for fault in faults), repair)
@@ -59,7 +59,7 @@ def _repair(run: Path, faults: list[Fault], looked: Verification, quiet: bool) -
     result = run_recipe(RunDirectory(run).recipe, run, on_event=None if quiet else Progress())
     left = list(verify_run(run, into=looked))
     if not quiet:
-        click.echo(f"{len(moved)} files moved to {run / 'damaged'}, {result.drawn} pictures drawn again")
+        click.echo(f"{len(moved)} files moved to {run / 'damaged'}, {result.drawn} images drawn again")
         for fault in left:
             click.echo(fault.line)
     return left

@@ -59,7 +59,7 @@ class Progress:
                 self._counts, self._most = {count.label: count for count in counts}, most
                 wanted = sum(count.target for count in counts)
                 began = "continuing" if resumed else "starting"
-                self._line(f"{began}: {wanted} pictures of {len(counts)} classes, identity {identity}")
+                self._line(f"{began}: {wanted} images of {len(counts)} classes, identity {identity}")
                 for note in notes:
                     self._line(f"note: {note}")
             case WorkerReady(worker=worker, workers=workers, process=process, device=device):

@@ -216,7 +216,7 @@ class Job:
         free = free_bytes(self.root)
         if wanted > free:
             raise RunError(
-                f"disk full: {rows} pictures in {str(self.root)!r} need at least {wanted / 2**20:.0f} MiB and "
+                f"disk full: {rows} images in {str(self.root)!r} need at least {wanted / 2**20:.0f} MiB and "
                 f"{free / 2**20:.0f} MiB are free; free some space or lower target.per_class"
             )
 

@@ -56,7 +56,7 @@ class TestGuard:
         self._captions = {
             normalised(caption): caption for pair in pairs if pair.split == "test" for caption in pair.captions
         }
-        self._names = [f"{pair.split} picture {pair.name}" for pair in pairs]
+        self._names = [f"{pair.split} image {pair.name}" for pair in pairs]
         self._is_test = np.array([pair.split == "test" for pair in pairs])
         is_train = np.array([pair.split == "train" for pair in pairs])
         if not is_train.any():
@@ -73,7 +73,7 @@ class TestGuard:
         for caption in captions:
             found = self._captions.get(normalised(caption))
             if found is not None:
-                return LeftOut("caption of the real test split", f"{caption!r} is said of a test picture: {found!r}")
+                return LeftOut("caption of the real test split", f"{caption!r} is said of a test image: {found!r}")
         return None
 
     def describe(self) -> str:
@@ -81,10 +81,10 @@ class TestGuard:
         tests = int(self._is_test.sum())
         nearer = " or ".join(f"{limit:.6f} by {name}" for name, limit in self.thresholds.items())
         return (
-            f"The real test split ({tests} pictures, {len(self._captions)} captions of distinct wording) is guarded: a "
+            f"The real test split ({tests} images, {len(self._captions)} captions of distinct wording) is guarded: a "
             "synthetic row is refused when one of its captions is one of these, apart from case, marks and blanks, or "
-            f"when the nearest real picture is one of these and nearer than {nearer} (1 - similarity, eight flips and "
-            f"turns), which at most {LEVEL:.0%} of them are to a training picture."
+            f"when the nearest real image is one of these and nearer than {nearer} (1 - similarity, eight flips and "
+            f"turns), which at most {LEVEL:.0%} of them are to a training image."
         )
 
     def near(self, images: NDArray[np.uint8]) -> list[LeftOut | None]:

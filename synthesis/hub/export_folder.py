@@ -97,7 +97,7 @@ class ExportFolder:
             told = (f'{mark}from datasets import load_dataset\nrows = load_dataset({place}, split="{splits[0]}")\n```'
                     f"\n\n{told}")
         else:
-            told = f"`load_dataset` finds no more than the pictures here. {told}"
+            told = f"`load_dataset` finds no more than the images here. {told}"
         return _joined(fields, (before + told + mark + after if mark else body).rstrip())
 
     def files(self) -> list[LocalFile]:
@@ -128,7 +128,7 @@ class ExportFolder:
         """See `Folder`."""
         if self.rows_at:
             return []
-        return [f"the Hub's viewer and load_dataset find the pictures of a {self.kind} and not what is said of them; "
+        return [f"the Hub's viewer and load_dataset find the images of a {self.kind} and not what is said of them; "
                 "parquet, imagefolder, webdataset and geotiff they read wholly"]
 
     def _data_files(self) -> list[dict[str, Any]]:

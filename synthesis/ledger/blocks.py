@@ -186,7 +186,7 @@ class Blocks:
             RefusedError: It may be whole and cannot be read.
         """
         side = self._side(label, index, encoder)
-        for path, help_ in ((self.path(label, index), AGAIN), (side, "its pictures are measured again")):
+        for path, help_ in ((self.path(label, index), AGAIN), (side, "its images are measured again")):
             if path.is_file() and metadata_of(path, help_).get(ENCODER, b"").decode(errors="replace") == encoder:
                 table = read_file(path, ["id", "scores", "embedding"], help_)
                 self._check_ids(path, label, index, table, help_)

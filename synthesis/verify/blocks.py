@@ -178,7 +178,7 @@ def _wrong_with_rows(run: CheckedRun, table: pa.Table, label: str, index: int) -
             return
     paths = [value and value["path"] for value in table.column("image").to_pylist()]
     if paths != [f"{name}.{run.image_format}" for name in wanted["id"]]:
-        yield "names its pictures otherwise than by id"
+        yield "names its images otherwise than by id"
     for text, captions in zip(table.column("text").to_pylist(), table.column("captions").to_pylist(), strict=True):
         if not captions or captions[0] != text:
             yield f"has an attempt whose captions do not begin with its text {str(text)[:40]!r}"
@@ -206,7 +206,7 @@ def _wrong_with_pictures(run: CheckedRun, table: pa.Table) -> Iterator[str]:
         except NO_PICTURE as error:
             if isinstance(error, MemoryError):
                 raise
-            yield f"the picture of attempt {k} is no {run.image_format} ({one_line(error)[:80]})"
+            yield f"the image of attempt {k} is no {run.image_format} ({one_line(error)[:80]})"
             return
     if len(sizes) > 1:
-        yield f"has pictures of {len(sizes)} sizes"
+        yield f"has images of {len(sizes)} sizes"

@@ -208,7 +208,7 @@ def _wrong_with_shard(
             if file.metadata.num_rows != count:
                 return f"holds {file.metadata.num_rows} rows, not {count}"
             if b"huggingface" not in (file.schema_arrow.metadata or {}):
-                return "has lost the metadata that make `image` a picture"
+                return "has lost the metadata that make `image` an image"
             place = more = 0
             for batch in file.iter_batches(PART, columns=["id"] if fast else None):
                 for row in batch.to_pylist():

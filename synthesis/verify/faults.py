@@ -19,7 +19,7 @@ class Remedy(Enum):
     """What mends a fault; the value is how a line says it."""
 
     DRAW = "--repair draws its attempts again exactly as they were"
-    MEASURE = "--repair measures its pictures again"
+    MEASURE = "--repair measures its images again"
     WRITE = "--repair writes it again from the blocks"
     REMOVE = "--repair, or the same `terrasynth run`, removes it"
     MOVE = "--repair moves it away"

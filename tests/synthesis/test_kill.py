@@ -125,7 +125,7 @@ def test_too_small_disk_is_noticed_before_the_first_picture(tree, tmp_path):
     from terrasynth.synthesis.core.errors import RunError
 
     tree["target"] = {"per_class": 10**9, "max_attempts": 10**9}
-    with pytest.raises(RunError, match=r"disk full: 3000000000 pictures .* need at least"):
+    with pytest.raises(RunError, match=r"disk full: 3000000000 images .* need at least"):
         run(Recipe.parse(tree), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -139,7 +139,7 @@ def test_a_disk_that_holds_the_pictures_once_is_too_small(tree, tmp_path, monkey
     recipe = Recipe.parse(tree)
     once = 15 * Job(recipe, tmp_path / "run").attempt_bytes()
     monkeypatch.setattr(terrasynth.synthesis.execution.job, "free_bytes", lambda place: int(1.5 * once))
-    with pytest.raises(RunError, match="disk full: 15 pictures"):
+    with pytest.raises(RunError, match="disk full: 15 images"):
         run(recipe, tmp_path / "run")
     monkeypatch.setattr(terrasynth.synthesis.execution.job, "free_bytes", lambda place: int(2.5 * once))
     assert run(recipe, tmp_path / "run").accepted == 15

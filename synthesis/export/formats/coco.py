@@ -23,7 +23,7 @@ class CocoExporter:
     )
     data_files = None
     load = 'from pycocotools.coco import COCO\ncaptions = COCO("FOLDER/annotations/captions_train.json")'
-    loses = "scene, what draws a picture again, scores"
+    loses = "scene, what draws an image again, scores"
 
     def options(self) -> dict[str, object]:
         """Nothing."""
@@ -49,8 +49,8 @@ class _Captions:
     """One JSON file; its second list is gathered in another file meanwhile."""
 
     def __init__(self, file: BinaryIO, spool: BinaryIO, plan: Plan, split: str) -> None:
-        made = "synthetic pictures, drawn from their captions by a model"
-        described = f"{plan.run.name}, {split}: " + (f"real pictures and {made}" if plan.has_source else made)
+        made = "synthetic images, drawn from their captions by a model"
+        described = f"{plan.run.name}, {split}: " + (f"real images and {made}" if plan.has_source else made)
         info = {"description": described, "version": plan.run.identity, "contributor": "terrasynth"}
         licences = [{"id": 1, "name": "as README.md says", "url": ""}]  # it may be stated later than this is written
         file.write(f'{{"info": {as_json(info)},\n"licenses": {as_json(licences)},\n"images": '.encode())

@@ -19,7 +19,7 @@ class ImagefolderExporter:
     own: ClassVar[Sequence[str]] = (rf"(train|validation|test)/({PICTURES}|metadata\.jsonl)",)
     data_files = "{split}/**"
     load = 'from datasets import load_dataset\nrows = load_dataset("imagefolder", data_dir="FOLDER", split="train")'
-    loses = "nothing; what draws a picture again and the scores are one JSON text, `provenance`"
+    loses = "nothing; what draws an image again and the scores are one JSON text, `provenance`"
 
     def options(self) -> dict[str, object]:
         """Nothing."""

@@ -30,7 +30,7 @@ class KarpathyExporter:
     own: ClassVar[Sequence[str]] = (r"images/[^/]*_(real-)?[0-9a-f]{16}\.[a-z]+", r"dataset_[^/]+\.json")
     data_files = None
     load = 'import json\nimages = json.load(open("FOLDER/dataset_NAME.json"))["images"]'
-    loses = "scene, what draws a picture again, scores, `source` (the file name of a real picture has `real` in it)"
+    loses = "scene, what draws an image again, scores, `source` (the file name of a real image has `real` in it)"
 
     def options(self) -> dict[str, object]:
         """Nothing."""

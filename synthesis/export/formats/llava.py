@@ -34,8 +34,8 @@ class LlavaExporter:
         rf"images/(train|validation|test)/{PICTURES}", r"llava_(train|validation|test)\.json",
     )
     data_files = None
-    load = 'import json\nrows = json.load(open("FOLDER/llava_train.json"))   # pictures: FOLDER/images'
-    loses = "captions after the first, scene, what draws a picture again, scores"
+    load = 'import json\nrows = json.load(open("FOLDER/llava_train.json"))   # images: FOLDER/images'
+    loses = "captions after the first, scene, what draws an image again, scores"
 
     def options(self) -> dict[str, object]:
         """Nothing."""

@@ -27,7 +27,7 @@ class MessagesExporter(ParquetExporter):
         'from datasets import load_dataset\nrows = load_dataset("FOLDER", split="train")   # '
         "SFTTrainer(..., train_dataset=rows) of trl takes these"
     )
-    loses = "captions after the first, scene, what draws a picture again, scores"
+    loses = "captions after the first, scene, what draws an image again, scores"
 
     @override
     def _schema(self, plan: Plan) -> pa.Schema:

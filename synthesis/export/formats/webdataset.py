@@ -33,7 +33,7 @@ class WebdatasetExporter:
         'rows = webdataset.WebDataset([f"FOLDER/{shard[\'name\']}" for shard in shards], shardshuffle=False)'
         '.decode("pil")'
     )
-    loses = "nothing; what draws a picture again and the scores are one JSON text, `provenance`"
+    loses = "nothing; what draws an image again and the scores are one JSON text, `provenance`"
 
     def __init__(self, rows_per_shard: int = 1000) -> None:
         self._rows = whole_number("rows_per_shard", rows_per_shard)

@@ -125,7 +125,7 @@ def test_fewer_pictures_than_features_are_said_to_bias_the_distance(models, refe
     few = evaluate(tiny_pictures(10), TEXT[:10], LABEL[:10], **models, **reference)
     assert few.frechet.biased
     line = next(line for line in few.lines() if line.startswith("Frechet"))
-    assert "16 features, fewer pictures than features, so biased upwards, extrapolated to endless samples" in line
+    assert "16 features, fewer images than features, so biased upwards, extrapolated to endless samples" in line
 
 
 def test_the_same_pictures_give_the_same_figures_and_their_order_only_moves_what_is_drawn(models, reference):

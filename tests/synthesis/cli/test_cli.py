@@ -94,7 +94,7 @@ def test_run_plan_and_eval(terrasynth, recipe_file, models, tmp_path):
     assert not out.exists()
     code, printed, lines = terrasynth("run", recipe_file, "--out", out)
     assert code == 0
-    assert "15 pictures of 3 classes" in printed
+    assert "15 images of 3 classes" in printed
     assert any("accepted of" in line and "left" in line for line in lines)
     code, planned, _ = terrasynth("plan", recipe_file, "--out", out)
     assert code == 0

@@ -66,7 +66,7 @@ def test_from_real_data_to_filters_to_their_control(terrasynth, real, tree, mode
     features, made = tmp_path / "train.safetensors", tmp_path / "calibration"
     code, out, _ = terrasynth("eval", "features", real, "--held-out", "val", "--size", 32, "--out", features)
     assert code == 0
-    assert out.startswith(f"{features}   160 features of 20 pictures")
+    assert out.startswith(f"{features}   160 features of 20 images")
     code, _, _ = terrasynth("eval", "calibrate", real, "--size", 32, "--classifier", models.classifier, "--out", made)
     assert code == 0
     assert sorted(path.name for path in made.iterdir()) == ["calibration.json", "quality.json"]

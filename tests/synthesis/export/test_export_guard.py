@@ -62,7 +62,7 @@ def test_the_detail_finds_what_the_layout_misses(guard, test):
     by_layout = 1 - (found * known).sum(1) < guard.thresholds["layout"]
     assert not by_layout.all()
     said = [each.detail for each in guard.near(copies)]
-    assert all(f" from test picture test-{row}, threshold " in text for row, text in enumerate(said))
+    assert all(f" from test image test-{row}, threshold " in text for row, text in enumerate(said))
     assert {"(1 - similarity by layout)", "(1 - similarity by detail)"} == {text[text.index("(") :] for text in said}
 
 

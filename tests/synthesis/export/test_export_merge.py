@@ -119,7 +119,7 @@ def test_near_copies_of_test_pictures_are_refused_and_of_training_pictures_are_n
     assert done.left_out == {NEAR: 3}
     refused = listed(tmp_path / "out")
     assert set(refused) == {row["id"] for row in rows[:3]}
-    assert all("test picture images/8.png" in row["detail"] for row in refused.values())
+    assert all("test image images/8.png" in row["detail"] for row in refused.values())
     assert all("threshold" in row["detail"] for row in refused.values())
     assert f"3 {NEAR}" in (tmp_path / "out" / "README.md").read_text()
 

@@ -98,9 +98,9 @@ def test_the_command_shrinks_where_it_is_told_to(tree, copy, tmp_path, terrasynt
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(tree | {"target": {"per_class": 2, "max_attempts": 40}}))
     code, out, _ = terrasynth("run", path, "--out", copy)
-    assert (code, "(12 pictures of 2 classes)" in out) == (0, True)
+    assert (code, "(12 images of 2 classes)" in out) == (0, True)
     code, out, _ = terrasynth("run", path, "--out", copy, "--shrink")
-    assert (code, "(4 pictures of 2 classes)" in out) == (0, True)
+    assert (code, "(4 images of 2 classes)" in out) == (0, True)
 
 
 def test_a_class_that_is_named_no_more_keeps_its_rows_and_gets_no_new_ones(tree, grown, copy):

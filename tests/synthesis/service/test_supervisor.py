@@ -81,7 +81,7 @@ def test_jobs_of_every_kind_in_one_go(job_store, work, runs, tmp_path):
     assert written == ["decisions", "data", "report", "card"]
     assert [count["accepted"] for count in ended[made].result["counts"]] == [9, 9, 9]
     assert ended[made].progress["accepted"] == ended[made].progress["target"] == 27
-    assert "27 pictures of 3 classes" in log_file(runs, made).read_text()
+    assert "27 images of 3 classes" in log_file(runs, made).read_text()
 
     assert (ended[plan].result["present"], ended[plan].result["at_least"], ended[plan].result["costs"]) == (0, 30, {})
     assert set(ended[plan].result["prompts"]) == {"beach", "forest", "river"}

@@ -130,7 +130,7 @@ FAULTS = [
     (flip_in_the_footer, BLOCK, "is not what its content gives", "draw"),
     (swap, BLOCK, "holds other attempts than its place", "draw"),
     (change_a_seed, BLOCK, "column 'seed'", "draw"),
-    (spoil_a_picture, BLOCK, "the picture of attempt 0 is no png", "draw"),
+    (spoil_a_picture, BLOCK, "the image of attempt 0 is no png", "draw"),
     (lambda path: path.unlink(), BLOCK, "missing", "draw"),
     (lambda path: path.unlink(), NEXT, "missing", "draw"),
     (cut, "scores/*/beach/00000.parquet", "cannot be read", "measure"),
@@ -250,7 +250,7 @@ def test_images_of_the_report_come_back(small, kept, copy):
 
 def test_the_command_names_faults_and_repairs(copy, terrasynth):
     assert terrasynth("verify", copy)[:2] == (0, f"{copy} is whole: 4 blocks, 16 attempts, 16 decisions, 4 files of "
-                                              "scores, 3 shards, 12 rows, 4 hashes; every picture was decoded\n")
+                                              "scores, 3 shards, 12 rows, 4 hashes; every image was decoded\n")
     cut(copy / SHARD)
     code, out, errors = terrasynth("verify", copy)
     assert code == 1
@@ -262,7 +262,7 @@ def test_the_command_names_faults_and_repairs(copy, terrasynth):
     assert [fault["file"] for fault in json.loads(out)["faults"]] == [SHARD]
     code, out, _ = terrasynth("verify", copy, "--repair")
     assert code == 0
-    assert f"1 files moved to {copy / 'damaged'}, 0 pictures drawn again" in out
+    assert f"1 files moved to {copy / 'damaged'}, 0 images drawn again" in out
     assert "is whole" in out
 
 
