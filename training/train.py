@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terrasynth.errors import not_installed
+from terrasynth.synthesis.core.quiet import without_bars
 from terrasynth.training.errors import InputError
 from terrasynth.training.presets import Preset, checked, load_preset
 from terrasynth.training.running.knowledge import write_knowledge
@@ -155,6 +156,7 @@ def check_classes(name: str, family: str, pairs: PairSet) -> None:
                          "each row (or, for RSICD, its lists txtclasses_rsicd), or tune with the preset lora or full")
 
 
+@without_bars()
 def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path], resume: bool) -> Outcome:
     """Train one model; `training.json` beside it records preset, outcome, hardware and what was left out."""
     import torch

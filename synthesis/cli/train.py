@@ -21,7 +21,8 @@ from terrasynth.synthesis.cli.options import PATH
 @click.option("--teacher", help="What autoencoder-distil learns from: folder or Hub id of an autoencoder of diffusers.")
 @click.option("--encoder", help="What gives judge its features: embedded name, folder, or Hub id.  [default: the best "
                                 "of our own]")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time budget.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True),
+              help="Time budget of the steps; reading and encoding images before the first one does not count.")
 @click.option("--resume/--restart", default=True, show_default=True, help="Carry on from the last checkpoint.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the preset.")
 def train(preset: str, data: Sequence[str], out: Path, base: str | None, teacher: str | None, encoder: str | None,

@@ -31,6 +31,22 @@ class _Heard(logging.Handler):
 
 
 @contextmanager
+def without_bars() -> Iterator[None]:
+    """Keep the loading bars of diffusers and transformers off a user's screen; then they are as they were."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    shown = [library for library in (diffusers_logging, transformers_logging) if library.is_progress_bar_enabled()]
+    for library in shown:
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library in shown:
+            library.enable_progress_bar()
+
+
+@contextmanager
 def quiet() -> Iterator[list[str]]:
     """Keep the loading bars and remarks of diffusers and transformers off a user's screen.
 
@@ -38,27 +54,21 @@ def quiet() -> Iterator[list[str]]:
         The remarks so far, warnings and errors, each on one line: a library that goes on without part of what it was
         given says so there and nowhere else.
     """
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    heard = _Heard()
-    loggers = [logging.getLogger(name) for name in LIBRARIES]
-    before = [(logger.handlers, logger.level, logger.propagate) for logger in loggers]
-    for library in (diffusers_logging, transformers_logging):
-        library.disable_progress_bar()
-    for logger in loggers:
-        logger.handlers, logger.propagate = [heard], False
-        if logger.getEffectiveLevel() > logging.WARNING:  # every change of a level takes a walk over all loggers
-            logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("always")
-            warnings.showwarning = heard.warn
-            yield heard.remarks
-    finally:
-        for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
-            logger.handlers, logger.propagate = handlers, propagate
-            if logger.level != level:
-                logger.setLevel(level)
-        for library in (diffusers_logging, transformers_logging):
-            library.enable_progress_bar()
+    with without_bars():
+        heard = _Heard()
+        loggers = [logging.getLogger(name) for name in LIBRARIES]
+        before = [(logger.handlers, logger.level, logger.propagate) for logger in loggers]
+        for logger in loggers:
+            logger.handlers, logger.propagate = [heard], False
+            if logger.getEffectiveLevel() > logging.WARNING:  # every change of a level takes a walk over all loggers
+                logger.setLevel(logging.WARNING)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("always")
+                warnings.showwarning = heard.warn
+                yield heard.remarks
+        finally:
+            for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+                logger.handlers, logger.propagate = handlers, propagate
+                if logger.level != level:
+                    logger.setLevel(level)

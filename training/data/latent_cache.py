@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from terrasynth.hashing import text_hash
 from terrasynth.synthesis.core.real_pictures import opened
+from terrasynth.training.data.how_far import HowFar, encoding
 from terrasynth.training.data.pictures import to_float
 
 if TYPE_CHECKING:
@@ -80,14 +81,17 @@ class TensorCache:
     def _place(self, number: int) -> str:
         return f"{self.folder.name}/{number}"
 
-    def make(self, encode: Callable[[range], Rows], on_shard: Callable[[int], None] | None = None) -> None:
+    def make(self, encode: Callable[[range], Rows], far: HowFar | None = None) -> None:
         """Make what is missing, a shard at a time.
 
         Args:
             encode: Rows -> tensors by name, the first axis counts the rows.
-            on_shard: Told how many rows there are after each shard.
+            far: Told how many rows are to be made; `encode` tells it how many it made.
         """
-        for rows in self.missing():
+        missing = self.missing()
+        if far is not None:
+            far.begin(sum(map(len, missing)))
+        for rows in missing:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self._path(rows.start // self.shard)
             partial = path.with_suffix(f".{os.getpid()}.tmp")
@@ -95,8 +99,6 @@ class TensorCache:
             save_file({name: value.cpu().contiguous() for name, value in encode(rows).items()}, partial,
                       metadata={PLACE: self._place(rows.start // self.shard)})
             os.replace(partial, path)
-            if on_shard is not None:
-                on_shard(rows.stop)
 
     def all(self, name: str) -> torch.Tensor:
         """One tensor of every row, in memory: (rows, ...), the shards after one another."""
@@ -138,11 +140,16 @@ class TextCache:
         self.texts = sorted(set(texts))
         self._index = {text: row for row, text in enumerate(self.texts)}
         self._cache = TensorCache(folder / f"texts-{cache_key(texts=self.texts, **key)}", len(self.texts), self.SHARD)
-        self._cache.make(lambda rows: self._encode(rows, encode))
+        self._far = HowFar("encoding {} texts", "encoded")
+        self._cache.make(lambda rows: self._encode(rows, encode), self._far)
 
     @torch.no_grad()
     def _encode(self, rows: range, encode: Callable[[list[str]], Rows]) -> Rows:
-        parts = [encode(self.texts[first:min(first + BATCH, rows.stop)]) for first in rows[::BATCH]]
+        parts = []
+        for first in rows[::BATCH]:
+            texts = self.texts[first:min(first + BATCH, rows.stop)]
+            parts.append(encode(texts))
+            self._far.add(len(texts))
         whole = {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}
         return without_padding(whole)
 
@@ -161,18 +168,18 @@ class LatentCache:
         vae: A diffusers autoencoder with a diagonal Gaussian posterior, in float32.
         key: What decides the result: pixels, views, size, weights, precision.
         autocast: Context to encode in.
-        on_shard: Told how many images are done.
     """
 
     SHARD = 64
 
     def __init__(self, folder: Path, pairs: Sequence[Pair], views: Sequence[Sequence[View]], size: int,
                  vae: Any, key: Mapping[str, object], autocast: Callable[[], AbstractContextManager[None]],  # noqa: ANN401
-                 on_shard: Callable[[int], None] | None = None) -> None:
+                 ) -> None:
         self.autocast = autocast
         self.pairs, self.views, self.size, self.vae = pairs, views, size, vae
         self._cache = TensorCache(folder / f"latents-{cache_key(**key)}", len(pairs), self.SHARD)
-        self._cache.make(self._encode, on_shard)
+        self._far = encoding(len(views[0]) if views else 0)
+        self._cache.make(self._encode, self._far)
 
     def _encode(self, rows: range) -> Rows:
         """`mean` and `std`, (rows, V, C, h, w)."""
@@ -183,6 +190,7 @@ class LatentCache:
             with self.autocast():
                 parts = [encode_pictures(self.vae, part) for part in seen.split(BATCH)]
             made.append({name: torch.cat([part[name].half().cpu() for part in parts]) for name in parts[0]})
+            self._far.add(1)
         return {name: torch.stack([row[name] for row in made]) for name in made[0]}
 
     def read(self, rows: Sequence[int], views: Sequence[int]) -> Rows:

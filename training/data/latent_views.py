@@ -6,7 +6,6 @@ of the original as the model reads.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from terrasynth.synthesis.core.real_pictures import opened
 from terrasynth.synthesis.generators import latents
 from terrasynth.training.data import Pair
+from terrasynth.training.data.how_far import encoding
 from terrasynth.training.data.latent_cache import TensorCache, cache_key
 from terrasynth.training.data.pictures import to_float
 from terrasynth.training.data.views import TURNS, Pictures, View
@@ -96,13 +96,11 @@ class LatentViews:
         self.images, self.settings, self._folder, self._device = images, settings, autoencoder, device
         self.key = cache_key(pixels=images.digest, views=settings.model_dump(), vae=content_hash(autoencoder))
         self.cache = TensorCache(cache / f"views-{self.key}", len(images), SHARD)
-        self.cache.make(self._encode, self._say)
+        self._far = encoding(settings.count)
+        self.cache.make(self._encode, self._far)
 
     def __len__(self) -> int:
         return len(self.images)
-
-    def _say(self, done: int) -> None:
-        print(f"encoded {done} of {len(self)} images, {self.settings.count} views each", file=sys.stderr)
 
     def _encode(self, rows: range) -> dict[str, torch.Tensor]:
         autoencoder = load_autoencoder(self._folder, self._device)
@@ -112,6 +110,7 @@ class LatentViews:
             pixels.append(torch.from_numpy(seen))
             floats = to_float(pixels[-1].permute(0, 3, 1, 2)).to(self._device)
             encoded.append(to_latents(autoencoder, floats).half().cpu())
+            self._far.add(1)
         return {"latents": torch.stack(encoded), "pixels": torch.stack(pixels)}
 
     def all_latents(self) -> torch.Tensor:

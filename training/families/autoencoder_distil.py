@@ -8,7 +8,6 @@ brings the fine half of the spectrum back. The teacher's images count as the tru
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from typing_extensions import override
 
 from terrasynth.eval.metrics.realism import compare_spectra
+from terrasynth.training.data.how_far import HowFar
 from terrasynth.training.data.latent_cache import TensorCache, cache_key
 from terrasynth.training.data.latent_views import LatentViews, ViewSettings, load_autoencoder, to_latents, to_pixels
 from terrasynth.training.data.pictures import to_channels_last, to_float
@@ -150,7 +150,8 @@ class AutoencoderDistilTask(AdversarialTask):
         key = cache_key(views=self.views.key, mixed=settings.mixed_share)
         self._teacher = teacher
         self.targets = TensorCache(cache / f"decoded-{key}", len(splits["train"]), SHARD)
-        self.targets.make(self._decode, lambda done: print(f"decoded {done} images", file=sys.stderr))
+        self._far = HowFar("decoding {} images with the teacher", "decoded")
+        self.targets.make(self._decode, self._far)
         self.val_pixels, self.val_latents, self.val_targets = self._val(teacher)
 
     def _decode(self, rows: range) -> dict[str, torch.Tensor]:
@@ -158,6 +159,7 @@ class AutoencoderDistilTask(AdversarialTask):
         teacher = load_autoencoder(self._teacher, self.device)
         latents = torch.stack([disturbed(self.views.cache, row, self.settings) for row in rows])
         decoded = to_pixels(teacher, latents.to(self.device)).clamp(-1, 1)
+        self._far.add(len(rows))
         return {"latents": latents.half(), "pixels": to_bytes(decoded.cpu())}
 
     @torch.no_grad()

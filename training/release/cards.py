@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from terrasynth.synthesis.core.quiet import without_bars
 from terrasynth.synthesis.core.sampling import read_sampling
 from terrasynth.training.presets import FinishSettings
 from terrasynth.training.release.prompts import DRAW_SEED, PER_CLASS, Prompts
@@ -58,6 +59,7 @@ Use the weights for research.
 """
 
 
+@without_bars()
 def finish(out: Path, made: Mapping[str, Path], pairs: PairSet, settings: FinishSettings | None = None) -> None:
     """Write `out/embedded/<name>`: model files without checkpoints, calibration, card; and `out/figures.json`.
 

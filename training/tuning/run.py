@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,9 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
         validation = Validation(settings.validation, splits["val"], device, loop.seed)
         torch.manual_seed(loop.seed)  # adapters draw their first weights from the global generator
         task = task_kind(base, splits["train"], splits["val"], settings, place, validation)
+    if processes.is_main_process:
+        print(f"before the first step: measuring the loss on val and drawing {validation.count} images for it",
+              file=sys.stderr, flush=True)
     before = {"before": task.validate(), "real": validation.ceiling(task.size)}
     outcome = train(task, loop, out, resume, work)
     if processes.is_main_process:

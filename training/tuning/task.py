@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from terrasynth.training.tuning.validation import Validation
 
 MOST_VALIDATED = 256
-FEW = 1000  # views that are encoded without a word
 
 
 class Trained(nn.Module):
@@ -117,14 +115,8 @@ class FinetuneTask(Task):
 
         key = {"pixels": pictures.digest, "vae": content_hash(self.base.folder / "vae"), "size": self.size,
                "views": [[vars(view) for view in own] for own in views], "precision": self.place.vae_precision}
-        shown = len(pictures) * len(views[0]) > FEW
-
-        def on_shard(done: int) -> None:
-            if shown:
-                print(f"encoded {done} of {len(pictures)} pictures, {len(views[0])} views each", file=sys.stderr)
-
         return LatentCache(self.place.cache, pictures.pairs, views, self.size, self.pipeline.vae, key,
-                           self.place.vae_autocast, on_shard)
+                           self.place.vae_autocast)
 
     def _text_cache(self) -> TextCache:
         from terrasynth.eval.models.references import content_hash

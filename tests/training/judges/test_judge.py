@@ -61,8 +61,12 @@ def test_its_folder_holds_what_filters_ask_for(judge):
     assert any(line.startswith("next       terrasynth eval RUN --encoder") for line in lines)
 
 
-def test_the_same_data_give_the_same_bytes(judge, data, tmp_path):
+def test_the_same_data_give_the_same_bytes(judge, data, tmp_path, capsys):
     again = run_preset("judge", data, tmp_path / "J", overrides=FAST, encoder="thumbnail")
+    assert capsys.readouterr().err.splitlines() == [
+        "reading 54 images to fit to and 18 held out", "features of 54 images by thumbnail, 8 views each",
+        "features of 432 of 432 views", "fitting the head for scenes on thumbnail",
+        "fitting the head for words on thumbnail", "measuring on 18 held-out images"]
     assert files(again.out) == files(judge.out)
     other = run_preset("judge", data, tmp_path / "other", overrides=FAST | {"loop.seed": 1}, encoder="thumbnail")
     assert files(other.out)["heads.safetensors"] != files(judge.out)["heads.safetensors"]

@@ -163,7 +163,7 @@ def test_every_trained_part_moves_and_nothing_else_does(bases, data, tmp_path, c
         assert sum(value > 0 for value in parts.values()) >= len(parts) / 2
 
 
-def test_the_command_writes_a_lora_its_card_and_no_path_of_this_machine(bases, data, tmp_path):
+def test_the_command_writes_a_lora_its_card_and_no_path_of_this_machine(bases, data, tmp_path, capsys):
     (bases["sd"] / "README.md").write_text("---\nlicense: creativeml-openrail-m\n---\nA base.\n")
     clip = tiny_clip(tmp_path / "clip")
     out = tmp_path / "out"
@@ -171,6 +171,11 @@ def test_the_command_writes_a_lora_its_card_and_no_path_of_this_machine(bases, d
                         "model.validation.pictures": 3, "model.validation.steps": 2,
                         "model.conditioning": {"template": "{caption}, {label}, gsd {gsd} m", "gsd": 0.6}}
     run_preset("lora", data, out, base=str(bases["sd"]), overrides=overrides)
+    said = capsys.readouterr().err
+    for line in ("encoding 12 images, 8 views each", "encoded 12 of 12", "encoding 4 images, 1 view each",
+                 "before the first step: measuring the loss on val and drawing 3 images for it"):
+        assert f"{line}\n" in said
+    assert "Loading" not in said  # the bar of a library
     assert read_conditioning(out).render("a river", "dense_forest") == "a river, dense forest, gsd 0.6 m"
     card = (out / "README.md").read_text()
     assert card.startswith("---\nlicense: creativeml-openrail-m\n")

@@ -1,0 +1,43 @@
+"""What a training says before its first step."""
+
+import torch
+
+from terrasynth.training.data.how_far import HowFar, encoding
+from terrasynth.training.data.latent_cache import TensorCache
+
+
+def test_it_says_at_once_what_is_made_and_then_how_far_it_is(capsys):
+    far = HowFar("features of {} images", "features of", " images", every=0)
+    far.begin(5)
+    assert capsys.readouterr().err == "features of 5 images\n"
+    for count in (2, 3):
+        far.add(count)
+    assert capsys.readouterr().err == "features of 2 of 5 images\nfeatures of 5 of 5 images\n"
+
+
+def test_between_two_lines_seconds_go_by(capsys):
+    far = HowFar("{}", "made", every=3600)
+    far.begin(100)
+    for _ in range(100):
+        far.add(1)
+    assert capsys.readouterr().err == "100\nmade 100 of 100\n"
+
+
+def test_only_what_is_missing_in_a_cache_is_told(tmp_path, capsys):
+    def make():
+        cache, far = TensorCache(tmp_path / "c", 10, 4), encoding(8)
+
+        def encode(rows):
+            far.add(len(rows))
+            return {"x": torch.zeros(len(rows), 2)}
+
+        cache.make(encode, far)
+
+    make()
+    lines = capsys.readouterr().err.splitlines()
+    assert (lines[0], lines[-1]) == ("encoding 10 images, 8 views each", "encoded 10 of 10")
+    (tmp_path / "c" / "00001.safetensors").unlink()
+    make()
+    assert capsys.readouterr().err == "encoding 4 images, 8 views each\nencoded 4 of 4\n"
+    make()
+    assert capsys.readouterr().err == ""
