@@ -124,7 +124,7 @@ def _mean(tables: NDArray[np.int64]) -> float | None:
 
 def _both_tell_apart(table: NDArray[np.int64] | NDArray[np.float64]) -> bool:
     """Whether each of the two raters uses more than one category."""
-    return min(np.count_nonzero(table.sum(1)), np.count_nonzero(table.sum(0))) > 1
+    return bool(min(np.count_nonzero(table.sum(1)), np.count_nonzero(table.sum(0))) > 1)
 
 
 def _chance(table: NDArray[np.int64]) -> float:

@@ -102,6 +102,7 @@ def unseen_line(unseen: int, accepted: int, run: str = "RUN") -> str:
         run: The run directory, as a shell takes it.
 
     Example:
+        >>> from terrasynth.synthesis.ledger.judged_rows import unseen_line
         >>> unseen_line(1, 6)
         '1 of 6 accepted images was not looked at: `terrasynth review RUN`'
     """

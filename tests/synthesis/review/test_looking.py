@@ -1,6 +1,8 @@
 """One person at work: which image is next, undoing, several people, blind reviews, and captions."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -193,3 +195,14 @@ def test_a_name_is_the_same_with_any_blanks(review):
     assert first not in order(review, Queue(), "ada b ")
     assert review.image(first, "  ada b").verdict.verdict == "accept"
     assert review.undo("ada   b").subject.row == first
+
+
+def test_the_python_of_the_docs(out, monkeypatch, capsys):
+    page = (Path(__file__).parents[3] / "docs" / "review.md").read_text("utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    out.rename(out.parent / "RUN")
+    monkeypatch.chdir(out.parent)
+    exec(code, {})
+    assert f"# {capsys.readouterr().out}" in code
+    (said,) = (one for one in Review(Path("RUN")).standing.verdicts.values() if one["ada"].verdict == "reject")
+    assert said["ada"].reason == "no water to be seen"
