@@ -105,7 +105,7 @@ class Progress:
     def _total(self) -> str:
         counts = list(self._counts.values())
         accepted, target = sum(count.accepted for count in counts), sum(count.target for count in counts)
-        rate = f", {self._drawn / self._seconds:.1f} pictures/s" if self._seconds else ""
+        rate = f", {self._drawn / self._seconds:.1f} images/s" if self._seconds else ""
         workers = " | blocks by worker " + " ".join(str(self._blocks[each]) for each in sorted(self._blocks))
         return f"all {accepted}/{target}{rate}{self._eta(counts)}{workers if self._blocks else ''}"
 
