@@ -45,4 +45,4 @@ def missing_here(reference: str) -> str | None:
     if at and is_hub_id(identifier):
         return None
     words = f"is no folder here, and {above} is: is its training finished?"
-    return f"{words} (what is on the Hub, write {identifier}@main)" if is_hub_id(identifier) else words
+    return f"{words} (for one on the Hub write {identifier}@main)" if is_hub_id(identifier) else words
