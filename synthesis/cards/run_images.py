@@ -14,7 +14,7 @@ import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Protocol
 
@@ -90,12 +90,15 @@ def _gray(stored: bytes) -> bytes:
         return encode(np.full((image.height, image.width, 3), 128, np.uint8), "png")
 
 
-def size_of(blocks: Blocks, classes: Sequence[Decided]) -> tuple[int, int] | None:
-    """Width and height of the images; None where there is none."""
-    for _, stored in attempts(blocks, [each for each in classes if each.blocks][:1]):
-        with Image.open(io.BytesIO(stored)) as image:
-            return image.size
-    return None
+def _with_size(
+    found: Iterator[tuple[RunImage, bytes]]
+) -> tuple[tuple[int, int] | None, Iterator[tuple[RunImage, bytes]]]:
+    """Width and height of the images, None where there is none, and all of them."""
+    first = next(found, None)
+    if first is None:
+        return None, found
+    with Image.open(io.BytesIO(first[1])) as image:
+        return image.size, chain([first], found)
 
 
 def pages(
@@ -114,11 +117,10 @@ def pages(
     Raises:
         RunError: A block is damaged, or the disk is full.
     """
-    size = size_of(blocks, classes)
+    size, found = _with_size(attempts(blocks, classes))
     total = sum(each.blocks for each in classes) * blocks.block_size
     labels = tuple(each.label for each in classes)
     with Sheets(blocks.root, TileSize.of(size or (1, 1))) as sheets:
-        found = attempts(blocks, classes)
         for first in range(0, total, PER_PAGE):
             images = []
             for image, stored in islice(found, PER_PAGE):
@@ -141,13 +143,13 @@ def embedded(
         redraw: What draws one again.
         most: Images at the most; of each class the same number, where it has as many.
     """
-    size = size_of(blocks, classes)
+    size, found = _with_size(attempts(blocks, classes))
     if size is None:
         return None
     tile, images, tiles = TileSize.of(size), list[RunImage](), dict[str, bytes]()
     made = [each.blocks * blocks.block_size for each in classes]
     of_each = max(range(max(made) + 1), key=lambda count: (sum(min(count, each) for each in made) <= most, count))
-    for image, stored in attempts(blocks, classes):
+    for image, stored in found:
         if image.k < of_each:
             images.append(image)
             tiles[image.id] = tile_jpeg(decode(stored), tile)

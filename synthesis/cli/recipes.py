@@ -98,7 +98,9 @@ def _stop_on_signal() -> Iterator[Callable[[], bool]]:
 
     def ask(number: int, frame: object) -> None:
         asked.append(number)
-        signal.signal(number, before[number])
+        ignored = before[number] == signal.SIG_IGN  # as a shell lets its background jobs begin
+        usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, usual if ignored else before[number])
         print("\nfinishing the current block; press again to end at once", file=sys.stderr)
 
     before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from terrasynth.synthesis.recipe import SHIPPED
 from terrasynth.synthesis.service.places import draws_folder, log_file
 from terrasynth.synthesis.service.states import State
 
@@ -152,7 +153,7 @@ def test_models_are_listed_as_openai_does_and_recipes_as_they_are_shipped(client
     assert models["vae-rs"]["kind"] == "autoencoder"
     assert client.get("/v1/models/ldm-ucm").json() == models["ldm-ucm"]
     assert client.get("/v1/models/owner/name").status_code == 404
-    assert client.get("/v1/recipes").json() == {"recipes": ["demo"]}
+    assert client.get("/v1/recipes").json() == {"recipes": sorted(path.stem for path in SHIPPED.glob("*.yaml"))}
     assert client.get("/v1/recipes/demo").json()["name"] == "terrasynth-demo"
     assert "generator" in client.get("/v1/recipes/schema").json()["properties"]
 
