@@ -145,7 +145,7 @@ def test_features_are_those_of_a_split(tmp_path, terrasynth):
     code, out, lines = terrasynth("eval", "features", folder, "--split", "train", "--size", "32", "--upright", "--out",
                                tmp_path / "f.safetensors")
     assert code == 0, lines
-    assert "6 features of 6 pictures" in out
+    assert "6 features of 6 images" in out
 
 
 def test_one_line_for_what_the_hub_does_not_have(tmp_path, terrasynth):
