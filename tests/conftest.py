@@ -8,6 +8,8 @@ from contextlib import closing
 
 import pytest
 
+from tests.browser import chromium  # noqa: F401 - a fixture
+
 # Before any library reads it: a test that would reach the Hub has to fail at once, not to wait.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"

@@ -97,6 +97,28 @@ class Encoder(PictureEncoder, Protocol):
         """Cosine of each image with its text, `float32` (N,), -1 to 1."""
 
 
+def check_texts(texts: Sequence[str]) -> None:
+    """Refuse one string in the place of a list, which would be read letter by letter.
+
+    Raises:
+        TypeError: `texts` is one string.
+    """
+    if isinstance(texts, str):
+        raise TypeError(f"texts: one string ({texts[:40]!r}), where a list of strings is needed; put it in a list")
+
+
+def paired_cosine(encoder: Encoder, images: NDArray[np.uint8], texts: Sequence[str]) -> NDArray[np.float32]:
+    """Cosine of each of N images `uint8` (N, H, W, 3) with its own text, `float32` (N,), -1 to 1.
+
+    Raises:
+        ValueError: The numbers of images and texts differ.
+    """
+    if len(images) != len(texts):
+        raise ValueError(f"{len(images)} images and {len(texts)} texts: give one text for each image")
+    cosine: NDArray[np.float32] = np.einsum("nd,nd->n", encoder.encode_images(images), encoder.encode_texts(texts))
+    return cosine
+
+
 class ClipEncoder:
     """A `transformers` dual encoder; made by `load_encoder`.
 
@@ -172,8 +194,7 @@ class ClipEncoder:
         Raises:
             TypeError: `texts` is one string instead of a sequence of them.
         """
-        if isinstance(texts, str):
-            raise TypeError(f"texts: one string ({texts[:40]!r}), where a list of strings is needed; put it in a list")
+        check_texts(texts)
         parts = []
         for start in range(0, len(texts), batch_size):
             # SigLIP pools the last position, so its texts fill the context; it was trained without an attention mask.
@@ -200,10 +221,7 @@ class ClipEncoder:
         Raises:
             ValueError: The numbers of images and texts differ.
         """
-        if len(images) != len(texts):
-            raise ValueError(f"{len(images)} images and {len(texts)} texts: give one text for each image")
-        cosine: NDArray[np.float32] = np.einsum("nd,nd->n", self.encode_images(images), self.encode_texts(texts))
-        return cosine
+        return paired_cosine(self, images, texts)
 
     def _image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self._embed("get_image_features", **self._preprocessor(images))

@@ -20,7 +20,7 @@ from terrasynth.eval.errors import InputError
 from terrasynth.eval.images import check_images
 from terrasynth.eval.models.calibration import Calibration
 from terrasynth.eval.models.classifiers import Classification, SceneClassifier
-from terrasynth.eval.models.dual_encoders import PictureEncoder
+from terrasynth.eval.models.dual_encoders import PictureEncoder, check_texts, paired_cosine
 from terrasynth.eval.models.inference import unit_length
 from terrasynth.eval.models.knowledge import forms_of, words_of
 from terrasynth.eval.models.references import JUDGE_FILE
@@ -202,8 +202,7 @@ class JudgeEncoder:
         Raises:
             TypeError: `texts` is one string instead of a sequence of them.
         """
-        if isinstance(texts, str):
-            raise TypeError(f"texts: one string ({texts[:40]!r}), where a list of strings is needed; put it in a list")
+        check_texts(texts)
         return self._heads.read([word_rows(text, self._places) for text in texts])
 
     def score(self, images: NDArray[np.uint8], texts: Sequence[str]) -> NDArray[np.float32]:
@@ -212,10 +211,7 @@ class JudgeEncoder:
         Raises:
             ValueError: The numbers of images and texts differ.
         """
-        if len(images) != len(texts):
-            raise ValueError(f"{len(images)} images and {len(texts)} texts: give one text for each image")
-        cosine: NDArray[np.float32] = np.einsum("nd,nd->n", self.encode_images(images), self.encode_texts(texts))
-        return cosine
+        return paired_cosine(self, images, texts)
 
 
 class JudgeClassifier(SceneClassifier):

@@ -1,28 +1,14 @@
 """The report of a run as people use it, in a real Chromium that opens it as a file."""
 
 import shlex
-import shutil
 
 import pytest
 
 from terrasynth.synthesis.cards.one_file import one_file_report
+from tests.browser import is_accessible
 
-SERIOUS = ("serious", "critical")
 PATIENCE_MS = 5 * 60 * 1000
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """A browser without a window."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("no Chromium is on PATH")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +38,6 @@ def opened(chromium, run_once):
     for each in contexts:
         each.close()
     assert said == []
-
-
-def is_accessible(page):
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = [(each["id"], each["nodes"][0]["html"]) for each in Axe().run(page).response["violations"]
-             if each["impact"] in SERIOUS]
-    assert found == []
-    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
 def figures(page):

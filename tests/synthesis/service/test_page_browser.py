@@ -1,6 +1,5 @@
 """The whole way in a real Chromium: a data set is made, watched, reviewed by keys, exported, and a push is tried."""
 
-import shutil
 import time
 from pathlib import Path
 
@@ -11,26 +10,13 @@ from terrasynth.synthesis.recipe import Recipe
 from terrasynth.synthesis.review.entries import Undo, Verdict
 from terrasynth.synthesis.service.settings import ServiceSettings
 from terrasynth.synthesis.studies.review.looking import Review
+from tests import browser
 from tests.synthesis.service.helpers import supervised, work_settings
 from tests.synthesis.service.web import web_server
 
 CLASSES, PER_CLASS = ("beach", "forest", "harbor"), 12
 PATIENCE_MS = 8 * 60 * 1000  # of a browser that shares its processor; it waits no longer than it has to
-SERIOUS = ("serious", "critical")
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """A browser without a window."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("no Chromium is on PATH")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -52,14 +38,9 @@ def page(chromium, runs, job_store, tmp_path):
 
 
 def is_accessible(page):
-    """Nothing serious stands in the way of people who do not see or use no pointer."""
-    from axe_playwright_python.sync_playwright import Axe
-
+    """With all that is folded open, too."""
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
-    found = [(each["id"], each["nodes"][0]["html"]) for each in Axe().run(page).response["violations"]
-             if each["impact"] in SERIOUS]
-    assert found == []
-    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    browser.is_accessible(page)
 
 
 def test_a_data_set_is_made_reviewed_and_published(page, runs):
