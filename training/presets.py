@@ -74,8 +74,8 @@ class Preset(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     description: str
-    family: Literal["scene", "clip", "autoencoder", "diffusion", "vq", "hopfield", "ablations", "finetune", "distil",
-                    "autoencoder-distil", "latent-vq", "judge", "chain"]
+    family: Literal["scene", "clip", "autoencoder", "decoder", "diffusion", "vq", "hopfield", "ablations", "finetune",
+                    "distil", "autoencoder-distil", "latent-vq", "judge", "chain"]
     load_size: int = Field(default=128, gt=0)
     needs: dict[str, str] = {}
     model: dict[str, Any] = {}

@@ -37,7 +37,8 @@ CACHE = ".cache"  # hidden, so that it is no part of the model
 ON_LATENTS = ("diffusion", "latent-vq")  # families that see views of images through an autoencoder
 ROLES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # family -> what it needs, and what it may have
     "scene": ((), ()), "clip": ((), ()), "autoencoder": (("classifier",), ("initial",)),
-    "vq": (("classifier",), ("initial",)), "hopfield": (("tokenizer", "classifier"), ("autoencoder",)),
+    "decoder": (("initial",), ()), "vq": (("classifier",), ("initial",)),
+    "hopfield": (("tokenizer", "classifier"), ("autoencoder",)),
     "ablations": (("tokenizer", "classifier"), ("autoencoder",)), "latent-vq": (("autoencoder",), ()),
     "diffusion": (("autoencoder",), ("encoder", "initial")), FROM_A_TEACHER: (("teacher",), ("initial",)),
 }
@@ -285,6 +286,10 @@ def make_task(preset: Preset, splits: dict[str, Any], device: torch.device, need
 
         return AutoencoderTask(splits, checked(AutoencoderSettings, preset.model, "model"), device,
                                ScenePerception(needs["classifier"]), needs.get("initial"))
+    if preset.family == "decoder":
+        from terrasynth.training.families.decoder import DecoderSettings, DecoderTask
+
+        return DecoderTask(splits, checked(DecoderSettings, preset.model, "model"), device, needs["initial"])
     if preset.family == "vq":
         from terrasynth.training.families.perception import ScenePerception
         from terrasynth.training.families.vq import VQSettings, VQTask

@@ -101,6 +101,11 @@ def to_float(pixels: torch.Tensor) -> torch.Tensor:
     return pixels.float().div_(127.5).sub_(1.0)
 
 
+def to_bytes(pixels: torch.Tensor) -> torch.Tensor:
+    """Float (N, 3, S, S) in [-1, 1] to `uint8` (N, S, S, 3)."""
+    return pixels.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
 def to_channels_last(network: torch.nn.Module, device: torch.device) -> None:
     """Move a convolutional network to a device in the layout that its convolutions are fastest in."""
     network.to(device)

@@ -3,7 +3,7 @@
 L1, a perceptual distance on features of our own scene classifier (Zhang et al., CVPR 2018, with that network in place
 of an ImageNet one), a patch adversarial loss (Isola et al., CVPR 2017), and a weak KL term. Latents are pressed to
 turn and to shrink with the image (EQ-VAE, Kouzelis et al., ICML 2025), which a small diffusion model learns faster.
-The decoder can be trained further alone: what the latents mean stays, and a diffusion model on them stays right.
+`decoder.py` trains the decoder further alone: what the latents mean stays, and a diffusion model on them stays right.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from torch import nn
 from typing_extensions import override
 
 from terrasynth.training.data.pictures import PictureSet, dihedral
-from terrasynth.training.errors import InputError
 from terrasynth.training.families.adversarial import ImageCoderTask
 from terrasynth.training.families.perception import PatchDiscriminator, ScenePerception
 from terrasynth.training.running.loop import Losses
@@ -33,7 +32,6 @@ class AutoencoderSettings(BaseModel):
     Attributes:
         size: Side of the images that it is for, in pixels.
         crop: Side in pixels of what one step looks at.
-        decoder_only: Keep the encoder of `needs.initial` as it is, so that latents stay valid.
         latent_channels: Channels of a latent.
         channels: Width at each resolution, each half the one before.
         layers_per_block: Residual blocks of each resolution.
@@ -49,7 +47,6 @@ class AutoencoderSettings(BaseModel):
 
     size: int = 128
     crop: int = 96
-    decoder_only: bool = False
     latent_channels: int = 4
     channels: tuple[int, ...] = (16, 48, 128, 128)
     layers_per_block: int = 1
@@ -69,7 +66,7 @@ class AutoencoderTask(ImageCoderTask):
         initial: Folder of an `AutoencoderKL` of the same shape to go on from.
 
     Raises:
-        InputError: The images are too small, `initial` has another shape, or `decoder_only` has no latents to keep.
+        InputError: The images are too small, or `initial` has another shape.
     """
 
     players = ("autoencoder", "discriminator")
@@ -80,13 +77,8 @@ class AutoencoderTask(ImageCoderTask):
         self.model = AutoencoderKL(latent_channels=settings.latent_channels, **self.shape()).to(device)
         if initial is not None:
             self._go_on_from(initial)
-        elif settings.decoder_only:
-            raise InputError("model.decoder_only keeps the latents of a model: name an AutoencoderKL in needs.initial")
         else:
             self._start_nearly_deterministic()
-        if settings.decoder_only:
-            self.model.encoder.requires_grad_(False)
-            self.model.quant_conv.requires_grad_(False)
         self.discriminator = PatchDiscriminator().to(device)
 
     def _go_on_from(self, folder: Path) -> None:
@@ -124,16 +116,13 @@ class AutoencoderTask(ImageCoderTask):
         adversarial = self.joined(progress) and not shrink
         if player == "discriminator":
             return self.discriminator_losses(real, adversarial)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.settings.decoder_only):
-            posterior = self.model.encode(batch["pixels"]).latent_dist
+        posterior = self.model.encode(batch["pixels"]).latent_dist
         mean, log_variance = posterior.mean.float(), posterior.logvar.float()
         latent = dihedral(mean + torch.exp(0.5 * log_variance) * batch["noise"], turn)
         latent = F.avg_pool2d(latent, 2) if shrink else latent
         fake = self.model.decode(latent.contiguous()).sample.float()
-        losses = {"l1": (fake - real).abs().mean()}
-        if not self.settings.decoder_only:
-            kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-            losses["kl"] = self.settings.kl_weight * kl
+        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+        losses = {"l1": (fake - real).abs().mean(), "kl": self.settings.kl_weight * kl}
         if self.settings.perceptual_weight:
             losses["perceptual"] = self.settings.perceptual_weight * self.perception(fake, real)
         if adversarial:
@@ -167,6 +156,5 @@ class AutoencoderTask(ImageCoderTask):
 
     @override
     def save(self, folder: Path) -> None:
-        if not self.settings.decoder_only:
-            self.model.register_to_config(scaling_factor=round(self.latent_scale(), 5))
+        self.model.register_to_config(scaling_factor=round(self.latent_scale(), 5))
         super().save(folder)

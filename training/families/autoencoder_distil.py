@@ -17,18 +17,17 @@ import torch.nn.functional as F
 from diffusers import AutoencoderTiny
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
-from torch.nn.utils.parametrizations import spectral_norm
 from typing_extensions import override
 
 from terrasynth.eval.metrics.realism import compare_spectra
 from terrasynth.training.data.how_far import HowFar
 from terrasynth.training.data.latent_cache import TensorCache, cache_key
 from terrasynth.training.data.latent_views import LatentViews, ViewSettings, load_autoencoder, to_latents, to_pixels
-from terrasynth.training.data.pictures import to_channels_last, to_float
+from terrasynth.training.data.pictures import to_bytes, to_channels_last, to_float
 from terrasynth.training.data.views import Pictures, spread
 from terrasynth.training.errors import InputError
 from terrasynth.training.families.adversarial import AdversarialTask
-from terrasynth.training.families.perception import hinge_loss
+from terrasynth.training.families.perception import LatentDiscriminator, hinge_loss
 from terrasynth.training.running.loop import Losses
 from terrasynth.training.running.same_shape import check_same_shape
 from terrasynth.training.running.saving import save_model
@@ -78,34 +77,6 @@ class AutoencoderDistilSettings(BaseModel):
     adversarial_start: float = Field(default=0.6, ge=0, lt=1)
     discriminator_rate: float = Field(default=2.0, gt=0)
     val_images: int = Field(default=128, gt=0)
-
-
-class LatentDiscriminator(nn.Module):
-    """Judges an image by its patches, given its latents, and by its texture at full resolution.
-
-    Two heads: three strided convolutions down to the latents' resolution, where the latents are joined; and three
-    plain convolutions. All spectrally normalized.
-    """
-
-    def __init__(self, latent_channels: int = 4, width: int = 32) -> None:
-        super().__init__()
-
-        def conv(i: int, o: int, kernel: int, stride: int = 1) -> nn.Module:
-            return spectral_norm(nn.Conv2d(i, o, kernel, stride, (kernel - 1) // 2))
-
-        c = width
-        self.down = nn.Sequential(conv(3, c, 4, 2), nn.LeakyReLU(0.2), conv(c, 2 * c, 4, 2), nn.LeakyReLU(0.2),
-                                  conv(2 * c, 4 * c, 4, 2), nn.LeakyReLU(0.2))
-        self.joined = nn.Sequential(conv(4 * c + latent_channels, 4 * c, 3), nn.LeakyReLU(0.2), conv(4 * c, 1, 3))
-        self.texture = nn.Sequential(conv(3, c, 3), nn.LeakyReLU(0.2), conv(c, c, 3), nn.LeakyReLU(0.2), conv(c, 1, 3))
-
-    @override
-    def forward(self, pixels: torch.Tensor, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (N, 1, S/8, S/8) and (N, 1, S, S) of pixels (N, 3, S, S) with latents (N, C, S/8, S/8)."""
-        down = self.down(pixels)
-        patch: torch.Tensor = self.joined(torch.cat([down, latents], 1))
-        texture: torch.Tensor = self.texture(pixels)
-        return patch, texture
 
 
 class AutoencoderDistilTask(AdversarialTask):
@@ -287,11 +258,6 @@ def disturbed(cache: TensorCache, row: int, settings: AutoencoderDistilSettings)
         return latents
     noised: torch.Tensor = latents + MOST_NOISE * strength * torch.randn(latents.shape, generator=random)
     return noised
-
-
-def to_bytes(pixels: torch.Tensor) -> torch.Tensor:
-    """Float (N, 3, S, S) in [-1, 1] to `uint8` (N, S, S, 3)."""
-    return pixels.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
 def _psnr(a: torch.Tensor, b: torch.Tensor) -> float:

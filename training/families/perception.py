@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
 from typing_extensions import override
 
 
@@ -32,6 +33,34 @@ class PatchDiscriminator(nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.layers(pixels)
         return logits
+
+
+class LatentDiscriminator(nn.Module):
+    """Judges an image by its patches, given its latents, and by its texture at full resolution.
+
+    Two heads: three strided convolutions down to the latents' resolution, where the latents are joined; and three
+    plain convolutions. All spectrally normalized.
+    """
+
+    def __init__(self, latent_channels: int = 4, width: int = 32) -> None:
+        super().__init__()
+
+        def conv(i: int, o: int, kernel: int, stride: int = 1) -> nn.Module:
+            return spectral_norm(nn.Conv2d(i, o, kernel, stride, (kernel - 1) // 2))
+
+        c = width
+        self.down = nn.Sequential(conv(3, c, 4, 2), nn.LeakyReLU(0.2), conv(c, 2 * c, 4, 2), nn.LeakyReLU(0.2),
+                                  conv(2 * c, 4 * c, 4, 2), nn.LeakyReLU(0.2))
+        self.joined = nn.Sequential(conv(4 * c + latent_channels, 4 * c, 3), nn.LeakyReLU(0.2), conv(4 * c, 1, 3))
+        self.texture = nn.Sequential(conv(3, c, 3), nn.LeakyReLU(0.2), conv(c, c, 3), nn.LeakyReLU(0.2), conv(c, 1, 3))
+
+    @override
+    def forward(self, pixels: torch.Tensor, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (N, 1, S/8, S/8) and (N, 1, S, S) of pixels (N, 3, S, S) with latents (N, C, S/8, S/8)."""
+        down = self.down(pixels)
+        patch: torch.Tensor = self.joined(torch.cat([down, latents], 1))
+        texture: torch.Tensor = self.texture(pixels)
+        return patch, texture
 
 
 def load_classifier(folder: str | Path) -> Any:  # noqa: ANN401 - a classifier of transformers, one of ours among them

@@ -51,7 +51,6 @@ class VQSettings(BaseModel):
         adversarial_start: Share of the budget after which it counts.
         revive_below: A code used less often than this share of an even use is revived; 0 never revives.
         revive_until: Share of the budget after which codes stay where they are.
-        decoder_only: Leave encoder and codebook as they are, so that tokens stay valid for who has learned them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,7 +73,6 @@ class VQSettings(BaseModel):
     adversarial_start: float = 0.5
     revive_below: float = 0.05
     revive_until: float = 0.7
-    decoder_only: bool = False
 
 
 class CodeUse(nn.Module):
@@ -161,7 +159,7 @@ class VQTask(ImageCoderTask):
         initial: Folder to go on from: of a `VQModel` of the same shape, or of an `AutoencoderKL` of the same widths.
 
     Raises:
-        InputError: `initial` has another shape, or `decoder_only` has no tokens to keep.
+        InputError: `initial` has another shape.
     """
 
     players = ("tokenizer", "discriminator")
@@ -174,8 +172,6 @@ class VQTask(ImageCoderTask):
             lookup_from_codebook=True, scaling_factor=1.0, **self.shape(),
         )
         goes_on = initial is not None and _class_name(initial) == "VQModel"
-        if settings.decoder_only and not goes_on:
-            raise InputError("model.decoder_only keeps the tokens of a model: name a VQModel in needs.initial")
         if initial is not None and goes_on:
             self._go_on_from(initial)
         elif initial is not None:
@@ -186,9 +182,6 @@ class VQTask(ImageCoderTask):
         if not goes_on:
             start = fit_codebook(self._some_latents(), settings.codes, torch.Generator().manual_seed(0))
             self.codebook.data.copy_(start)
-        if settings.decoder_only:
-            for part in (self.model.encoder, self.model.quant_conv, self.model.quantize):
-                part.requires_grad_(False)
 
     @property
     def codebook(self) -> torch.Tensor:
@@ -247,13 +240,10 @@ class VQTask(ImageCoderTask):
         adversarial = self.joined(progress)
         if player == "discriminator":
             return self.discriminator_losses(real, adversarial)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not settings.decoder_only):
-            latents = self.model.encode(real).latents
+        latents = self.model.encode(real).latents
         rows = flat(latents)
         losses: Losses = {}
-        if settings.decoder_only:
-            quantised = self.codebook[nearest_codes(rows, self.codebook)]
-        elif settings.quantiser == "gumbel":
+        if settings.quantiser == "gumbel":
             quantised, losses = self._gumbel(rows, batch["gumbel"], progress)
         else:
             quantised, losses = self._nearest(rows)
@@ -267,7 +257,7 @@ class VQTask(ImageCoderTask):
             losses["perceptual"] = settings.perceptual_weight * self.perception(fake, real)
         if adversarial:
             losses["adversarial"] = -settings.adversarial_weight * self.discriminator(fake).mean()
-        if settings.revive_below and progress < settings.revive_until and not settings.decoder_only:
+        if settings.revive_below and progress < settings.revive_until:
             self.use.revive(self.codebook.data, rows.detach(), batch["chosen"], settings.revive_below)
         self._fake = fake.detach()
         return losses

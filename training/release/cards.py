@@ -231,13 +231,13 @@ def card(name: str, made: Mapping[str, Path], figures: Mapping[str, Any], evalua
     decoder, kept = {"ldm-ucm": ("autoencoder-decoder-ucm", "latents"),
                      "mhn-ucm": ("vqgan-decoder-ucm", "tokens")}[name]
     chosen = {"ldm-ucm": "the autoencoder's checkpoint", "mhn-ucm": "the checkpoints"}[name]
-    further = f", its decoder for {_spent(made[decoder])} more, {kept} unchanged"
+    further = f", its decoder for {_spent(made[decoder])} more, {kept} unchanged and no judge in its loss"
     guidance = read_sampling(folder).guidance
     sections += [f"On {evaluation.n} pictures, {steps}, guidance {guidance:g}, seed {DRAW_SEED}:\n",
                  evaluation.table(),
-                 f"\nIts {part[1]} was trained for {_spent(made[part[0]])}{further}; the perceptual loss and the "
-                 f"choice of {chosen} used a scene classifier of the kind that gives the scene accuracy above, "
-                 "trained on the same pictures, so that figure flatters:\n",
+                 f"\nIts {part[1]} was trained for {_spent(made[part[0]])}{further}; its own perceptual "
+                 f"loss and the choice of {chosen} used a scene classifier of the kind that gives the scene accuracy "
+                 "above, trained on the same pictures, so that figure flatters:\n",
                  *rows_by_split(figures[part[0]])]
     classes = evaluation.recognition.per_class
     sections += ["\nScene accuracy by class: " + ", ".join(f"{k} {v[0]:.1f}" for k, v in classes.items()) + "."]

@@ -253,27 +253,6 @@ def test_an_autoencoder_of_other_widths_is_named(make, autoencoder):
         make(initial=autoencoder, channels=(8, 16, 16))
 
 
-def test_a_decoder_is_trained_further_and_the_tokens_stay(make, tmp_path):
-    first = make()
-    save_model(first.model, tmp_path / "vq")
-    task = make(initial=tmp_path / "vq", decoder_only=True)
-    before = {name: tensor.clone() for name, tensor in task.model.state_dict().items()}
-    assert all(torch.allclose(tensor, first.model.state_dict()[name], atol=1e-3) for name, tensor in before.items())
-    settings = LoopSettings(max_steps=3, batch_size=4, learning_rate=1e-2, warmup_steps=0, mixed_precision="no",
-                            ema_decay=0.0, validate_every=3, preview_every=3, checkpoint_every=3)
-    train(task, settings, tmp_path / "out")
-    moved = {name for name, tensor in task.model.state_dict().items() if not torch.equal(tensor, before[name])}
-    assert moved
-    assert {name.split(".")[0] for name in moved} <= {"decoder", "post_quant_conv"}
-
-
-def test_only_a_decoder_with_no_tokens_to_keep_is_refused(make, autoencoder):
-    with pytest.raises(InputError, match=r"decoder_only keeps the tokens of a model: name a VQModel"):
-        make(decoder_only=True)
-    with pytest.raises(InputError, match=r"decoder_only keeps the tokens of a model: name a VQModel"):
-        make(initial=autoencoder, code_width=4, decoder_only=True)
-
-
 def test_going_on_from_a_tokenizer_of_another_shape_is_named(make, tmp_path):
     save_model(make().model, tmp_path)
     with pytest.raises(InputError, match=r"needs\.initial has num_vq_embeddings 24; the preset says 12"):

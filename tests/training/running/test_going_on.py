@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from safetensors.torch import load_file
+from diffusers import UNet2DConditionModel
 
 from terrasynth.training.data import read_pairs
 from terrasynth.training.data.pictures import load_splits
@@ -12,7 +11,6 @@ from terrasynth.training.errors import InputError
 from terrasynth.training.families.autoencoder import AutoencoderSettings, AutoencoderTask
 from terrasynth.training.families.diffusion import DiffusionSettings, DiffusionTask
 from terrasynth.training.families.perception import ScenePerception
-from terrasynth.training.running.loop import train
 from terrasynth.training.running.settings import LoopSettings
 from tests.tiny import tiny_scene
 
@@ -62,42 +60,17 @@ def _loop(**settings):
                            "checkpoint_every": 3} | settings)
 
 
-def test_a_decoder_is_trained_further_and_the_latents_stay(autoencoder, tmp_path):
-    autoencoder().save(tmp_path / "vae")
-    config = AutoencoderKL.load_config(tmp_path / "vae")
-    task = autoencoder(tmp_path / "vae", decoder_only=True, adversarial_start=0.0)
-    train(task, _loop(), tmp_path / "out")
-    before, after = (load_file(tmp_path / name / "diffusion_pytorch_model.safetensors") for name in ("vae", "out"))
-    moved = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
-    assert any(name.startswith("decoder.") for name in moved)
-    assert {name.split(".")[0] for name in moved} <= {"decoder", "post_quant_conv"}
-    assert AutoencoderKL.load_config(tmp_path / "out")["scaling_factor"] == config["scaling_factor"]
-
-
-def test_only_a_decoder_has_no_kl_term_and_no_gradient_beyond_the_latent(autoencoder, tmp_path):
-    autoencoder().save(tmp_path / "vae")
-    task = autoencoder(tmp_path / "vae", decoder_only=True)
-    batch = task.batch(torch.arange(4), torch.Generator().manual_seed(0))
-    losses = task.losses("autoencoder", batch, 0.0)
-    assert set(losses) == {"l1", "perceptual"}
-    sum(losses.values()).backward()
-    assert all(parameter.grad is None for parameter in task.model.encoder.parameters())
-    assert max(parameter.grad.abs().max() for parameter in task.model.decoder.parameters()) > 0
-
-
-@pytest.mark.parametrize(("weight", "terms", "hinge"), [(0.0, {"l1", "perceptual"}, set()),
-                                                        (0.1, {"l1", "perceptual", "adversarial"}, {"hinge"})])
+@pytest.mark.parametrize(("weight", "terms", "hinge"), [(0.0, {"l1", "kl", "perceptual"}, set()),
+                                                        (0.1, {"l1", "kl", "perceptual", "adversarial"}, {"hinge"})])
 def test_a_discriminator_that_counts_for_nothing_is_not_trained(autoencoder, tmp_path, weight, terms, hinge):
     autoencoder().save(tmp_path / "vae")
-    task = autoencoder(tmp_path / "vae", decoder_only=True, adversarial_weight=weight, shrink_share=0.0)
+    task = autoencoder(tmp_path / "vae", adversarial_weight=weight, shrink_share=0.0)
     batch = task.batch(torch.arange(4), torch.Generator().manual_seed(0))
     assert set(task.losses("autoencoder", batch, 0.9)) == terms
     assert set(task.losses("discriminator", batch, 0.9)) == hinge
 
 
-def test_a_decoder_with_no_latents_to_keep_and_another_shape_are_refused(autoencoder, tmp_path):
-    with pytest.raises(InputError, match=r"decoder_only keeps the latents of a model: name an AutoencoderKL"):
-        autoencoder(decoder_only=True)
+def test_an_autoencoder_of_another_shape_is_refused(autoencoder, tmp_path):
     autoencoder().save(tmp_path)
     with pytest.raises(InputError, match=r"needs\.initial has block_out_channels \[8, 8, 8\]; the preset says "
                                          r"\[8, 16, 16\]"):
