@@ -59,7 +59,7 @@ class DecoderSettings(BaseModel):
     crop: int = Field(default=96, gt=0, multiple_of=CELL)
     noise: float = Field(default=0.4, ge=0)
     noise_share: float = Field(default=0.3, ge=0, le=1)
-    l1_weight: float = Field(default=4.0, ge=0)
+    l1_weight: float = Field(default=0.5, ge=0)
     mean_weight: float = Field(default=2.0, ge=0)
     adversarial_weight: float = Field(default=0.05, ge=0)
     adversarial_start: float = Field(default=0.0, ge=0, lt=1)
