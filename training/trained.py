@@ -14,7 +14,7 @@ from terrasynth.eval.table import Table
 CAPTION, MOST_CAPTION = "a scene from above", 120
 _PLAIN = re.compile(r"[\w/.][\w/.@-]*")
 KINDS: Mapping[str, str] = {
-    "scene": "scene classifier", "clip": "dual encoder", "autoencoder": "autoencoder",
+    "scene": "scene classifier", "clip": "dual encoder", "autoencoder": "autoencoder", "decoder": "decoder",
     "vq": "tokenizer of images", "latent-vq": "tokenizer of latents", "diffusion": "generator",
     "hopfield": "generator", "ablations": "figures of ablations", "finetune": "tuned generator",
     "distil": "generator of few steps", "autoencoder-distil": "autoencoder",
@@ -123,7 +123,10 @@ class Training:
                             "latent-vq": ("mhn-rs", "tokenizer")}[model.family]
             yield _next("train", preset, *data, "--set", f"needs.{role}={folder}", "--out",
                         str(_beside(model.folder, preset)))
-        elif model.family == "autoencoder-distil":
+        elif model.family == "decoder" and _codes_tokens(model.folder):
+            yield _next("train", "mhn-ucm", *data, "--set", f"needs.tokenizer={folder}", "--out",
+                        str(_beside(model.folder, "mhn-ucm")))
+        elif model.family in ("autoencoder-distil", "decoder"):
             yield "recipe", f"generator: {{model: A-PIPELINE-OF-THE-SAME-LATENTS, vae: {_yaml(folder)}}}"
 
     def _draw(self, folder: Path, base: str = "") -> Iterator[tuple[str, str]]:
@@ -149,6 +152,11 @@ def caption_of(captions: Iterable[str]) -> str:
 def _beside(folder: Path, name: str) -> Path:
     """A folder beside another one, with its name and a further word."""
     return folder.with_name(f"{folder.name}-{name}")
+
+
+def _codes_tokens(folder: Path) -> bool:
+    """Whether a folder of diffusers holds a tokenizer of images rather than a continuous autoencoder."""
+    return bool(json.loads((folder / "config.json").read_text(encoding="utf-8"))["_class_name"] == "VQModel")
 
 
 def _next(*arguments: str) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """What a training says at its end: each command that it names is run, and each line for a recipe is read."""
 
 import shlex
+from pathlib import Path
 
 import pytest
 import yaml
@@ -82,8 +83,6 @@ def test_every_family_says_what_it_made():
     ],
 )
 def test_what_comes_next_after_a_family(tmp_path, family, base, expected, monkeypatch):
-    from pathlib import Path
-
     monkeypatch.chdir(tmp_path)
     model = TrainedModel("p", family, Path("my lora"), 2, 0.1, 2, {}, base)
     steps = Training(Path("my lora"), (model,), ("data",)).next_steps()
@@ -92,6 +91,20 @@ def test_what_comes_next_after_a_family(tmp_path, family, base, expected, monkey
     for word, text in steps:
         if word == "recipe":
             assert yaml.safe_load(text)["generator"]
+
+
+@pytest.mark.parametrize(("kind", "expected"), [
+    ("VQModel", "train mhn-ucm --data data --set needs.tokenizer=decoder"),
+    ("AutoencoderKL", "generator: {model: A-PIPELINE-OF-THE-SAME-LATENTS, vae: decoder}"),
+])
+def test_a_decoder_serves_who_made_its_latents_or_tokens(tmp_path, monkeypatch, kind, expected):
+    monkeypatch.chdir(tmp_path)
+    folder = Path("decoder")
+    folder.mkdir()
+    (folder / "config.json").write_text(f'{{"_class_name": "{kind}"}}')
+    model = TrainedModel("p", "decoder", folder, 2, 0.1, 2, {})
+    ((_, text),) = Training(folder, (model,), ("data",)).next_steps()
+    assert expected in text
 
 
 def test_a_whole_pipeline_needs_no_base(tmp_path):
