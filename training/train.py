@@ -37,7 +37,7 @@ CACHE = ".cache"  # hidden, so that it is no part of the model
 ON_LATENTS = ("diffusion", "latent-vq")  # families that see views of images through an autoencoder
 ROLES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # family -> what it needs, and what it may have
     "scene": ((), ()), "clip": ((), ()), "autoencoder": (("classifier",), ("initial",)),
-    "decoder": (("initial",), ()), "vq": (("classifier",), ("initial",)),
+    "decoder": (("initial",), ("classifier",)), "vq": (("classifier",), ("initial",)),
     "hopfield": (("tokenizer", "classifier"), ("autoencoder",)),
     "ablations": (("tokenizer", "classifier"), ("autoencoder",)), "latent-vq": (("autoencoder",), ()),
     "diffusion": (("autoencoder",), ("encoder", "initial")), FROM_A_TEACHER: (("teacher",), ("initial",)),
@@ -288,8 +288,10 @@ def make_task(preset: Preset, splits: dict[str, Any], device: torch.device, need
                                ScenePerception(needs["classifier"]), needs.get("initial"))
     if preset.family == "decoder":
         from terrasynth.training.families.decoder import DecoderSettings, DecoderTask
+        from terrasynth.training.families.perception import ScenePerception
 
-        return DecoderTask(splits, checked(DecoderSettings, preset.model, "model"), device, needs["initial"])
+        return DecoderTask(splits, checked(DecoderSettings, preset.model, "model"), device, needs["initial"],
+                           ScenePerception(needs["classifier"]) if "classifier" in needs else None)
     if preset.family == "vq":
         from terrasynth.training.families.perception import ScenePerception
         from terrasynth.training.families.vq import VQSettings, VQTask

@@ -4,7 +4,8 @@ Regression alone gives the mean of what latents leave open, which is a blur, and
 hides its doubt in a grid. A discriminator with two heads cures both: one judges patches given their latents (Isola et
 al., CVPR 2017), one judges texture at full resolution; hinge loss and spectral normalization are those of Miyato et al.
 (ICLR 2018). Encoder and, for image tokens, codebook stay, so that whatever was made for these latents or tokens fits.
-No network that judges is part of any loss.
+A perceptual distance on a classifier's features keeps objects what they are; without `needs.classifier` no network that
+judges is part of any loss.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from terrasynth.eval.metrics.realism import LEAST, Textures, compare_spectra, te
 from terrasynth.training.data.pictures import PictureSet, dihedral, to_bytes, to_float
 from terrasynth.training.errors import InputError
 from terrasynth.training.families.adversarial import AdversarialTask
-from terrasynth.training.families.perception import LatentDiscriminator, hinge_loss
+from terrasynth.training.families.perception import LatentDiscriminator, ScenePerception, hinge_loss
 from terrasynth.training.families.vq import flat, nearest_codes
 from terrasynth.training.running.loop import Losses
 from terrasynth.training.running.saving import save_model
@@ -48,6 +49,7 @@ class DecoderSettings(BaseModel):
         noise_share: Share of the images whose latents are noised.
         l1_weight: Weight of the mean absolute difference to the image.
         mean_weight: Weight of the same for means over 4 x 4 pixels.
+        perceptual_weight: Weight of the difference in the features of `needs.classifier`, if there is one.
         adversarial_weight: Weight of the discriminator's verdict; 0 for a regression to the end.
         adversarial_start: Share of the training after which the discriminator joins.
         discriminator_rate: Learning rate of the discriminator in units of the decoder's.
@@ -61,6 +63,7 @@ class DecoderSettings(BaseModel):
     noise_share: float = Field(default=0.3, ge=0, le=1)
     l1_weight: float = Field(default=0.5, ge=0)
     mean_weight: float = Field(default=2.0, ge=0)
+    perceptual_weight: float = Field(default=0.12, ge=0)
     adversarial_weight: float = Field(default=0.05, ge=0)
     adversarial_start: float = Field(default=0.0, ge=0, lt=1)
     discriminator_rate: float = Field(default=2.0, gt=0)
@@ -72,6 +75,7 @@ class DecoderTask(AdversarialTask):
     Args:
         splits: Images at `size` pixels.
         initial: Folder of the model whose decoder is trained.
+        perception: Features of a frozen classifier; None for no perceptual distance.
 
     Raises:
         InputError: The images or a crop do not fit, or `initial` is of another kind or codes another resolution.
@@ -80,12 +84,13 @@ class DecoderTask(AdversarialTask):
     players = ("decoder", "discriminator")  # in this order, so that the second sees what the first has drawn
 
     def __init__(self, splits: dict[str, PictureSet], settings: DecoderSettings, device: torch.device,
-                 initial: Path) -> None:
+                 initial: Path, perception: ScenePerception | None = None) -> None:
         room = splits["train"].pixels.shape[-1]
         if settings.size != room or settings.crop > room:
             raise InputError(f"model.size {settings.size} has to be the load_size, {room}, and model.crop "
                              f"{settings.crop} at most that")
         self.splits, self.settings, self.device, self.size = splits, settings, device, settings.size
+        self.perception = None if perception is None else perception.to(device)
         self.model, self._codes = load_coder(initial)
         self.model.to(device, memory_format=torch.channels_last).requires_grad_(False)
         for part in (self.model.post_quant_conv, self.model.decoder):
@@ -157,6 +162,8 @@ class DecoderTask(AdversarialTask):
             "l1": settings.l1_weight * (fake - real).abs().mean(),
             "mean": settings.mean_weight * (F.avg_pool2d(fake, 4) - F.avg_pool2d(real, 4)).abs().mean(),
         }
+        if self.perception is not None and settings.perceptual_weight:
+            losses["perceptual"] = settings.perceptual_weight * self.perception(fake, real)
         if self.joined(progress):
             patch, texture = self.discriminator(fake, told)
             losses["adversarial"] = -settings.adversarial_weight * (patch.mean() + texture.mean())

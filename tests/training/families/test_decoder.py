@@ -8,9 +8,11 @@ import torch
 from diffusers import AutoencoderKL, VQModel
 from safetensors.torch import load_file
 
+from terrasynth.eval.models.references import EMBEDDED_ROOT
 from terrasynth.training.data.pictures import PictureSet, dihedral, to_float
 from terrasynth.training.errors import InputError
 from terrasynth.training.families.decoder import DecoderSettings, DecoderTask
+from terrasynth.training.families.perception import ScenePerception
 from terrasynth.training.families.vq import flat, nearest_codes
 from terrasynth.training.running.loop import train
 from terrasynth.training.running.settings import LoopSettings
@@ -102,6 +104,18 @@ def _joined(splits, initial):
     task = _task(splits, initial)
     task.losses("decoder", task.batch(torch.arange(4), torch.Generator().manual_seed(0)), 0.5)
     return task
+
+
+def test_a_classifier_keeps_objects_what_they_are(splits, initial):
+    perception = ScenePerception(EMBEDDED_ROOT / "scene-ucm")
+    task = DecoderTask(splits, DecoderSettings(size=SIZE, crop=24, perceptual_weight=0.5), CPU, initial, perception)
+    batch = task.batch(torch.arange(4), torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        distance = task.losses("decoder", batch, 0.5)["perceptual"]
+        drawn = task._decoded(batch["latents"])
+    assert torch.isclose(distance, 0.5 * perception(drawn, batch["pixels"]), rtol=1e-4)
+    task = DecoderTask(splits, DecoderSettings(size=SIZE, crop=24, perceptual_weight=0), CPU, initial, perception)
+    assert "perceptual" not in task.losses("decoder", batch, 0.5)
 
 
 def test_a_crop_has_the_latents_of_its_place_in_the_whole_image(splits, continuous):
