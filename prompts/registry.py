@@ -21,8 +21,8 @@ def load_expander(name: str, **options: object) -> Expander:
     """Make the expander of this name.
 
     Args:
-        name: Name of an entry point in the group `terrasynth.expanders`: `grammar`, `captions`, `file`, `lm`,
-            `openai` or a plug-in's.
+        name: Name of an entry point in the group `terrasynth.expanders`: `grammar`, `captions`, `file`, `layout`,
+            `lm`, `openai` or a plug-in's.
         **options: What the expander's constructor takes.
 
     Returns:

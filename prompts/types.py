@@ -20,6 +20,8 @@ class Prompt:
         choices: Other texts that the expander could have given instead, `text` among them; they may say more, or other
             things, and are for whoever has to draw another text (`prompts.scenes.entailment.redrawn`).
         whole: The scene behind all choices, as `scene` has it.
+        layout: What lies where, the JSON of a `prompts.layouts.layout.Layout`; "" where only the text is known. It
+            holds more than the text says, for generators that are told it beside the text, and for labels.
 
     Example:
         >>> from terrasynth.prompts import Prompt
@@ -36,6 +38,7 @@ class Prompt:
     scene: str = "{}"
     choices: tuple[str, ...] = field(default=(), repr=False, compare=False)
     whole: str = field(default="{}", repr=False, compare=False)
+    layout: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if not self.text or not self.captions or self.captions[0] != self.text:

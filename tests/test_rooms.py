@@ -15,8 +15,8 @@ HEAVY = ("torch", "diffusers", "transformers", "datasets", "matplotlib")
 # From the ground up: a room may use those before it, and no other. A name without a dot is a package's `__init__`.
 FLOORS = (
     "prompts.addresses", "prompts.errors", "prompts.settings", "prompts.types", "prompts.reading", "prompts.plugins",
-    "prompts.text_sets", "prompts.scenes", "prompts.registry", "prompts.language_models", "prompts.checks",
-    "prompts.expanders", "prompts",
+    "prompts.text_sets", "prompts.scenes", "prompts.layouts", "prompts.registry", "prompts.language_models",
+    "prompts.checks", "prompts.expanders", "prompts",
     "eval.errors", "eval.images", "eval.markdown", "eval.table", "eval.models", "eval.metrics", "eval.copies",
     "eval.evaluation", "eval.pages", "eval.prompt_sets", "eval",
     "synthesis.events", "synthesis.core", "synthesis.review", "synthesis.filters", "synthesis.recipe",

@@ -1,3 +1,3 @@
 """From class names to texts: one expander a file."""
 
-__all__ = ["captions", "endpoint", "file", "grammar", "lm"]
+__all__ = ["captions", "endpoint", "file", "grammar", "layout", "lm"]

@@ -15,16 +15,17 @@ from terrasynth.prompts.scenes.entailment import DrawnPrompt
 from terrasynth.prompts.types import Prompt, check_request
 
 log = logging.getLogger("terrasynth")
-FIELDS = ("text", "label", "captions", "scene", "source")
+FIELDS = ("text", "label", "captions", "scene", "source", "layout")
 
 
 class FileExpander:
     """Prompts from a file, class by class, in the order of the file; after the last one of a class comes its first.
 
     A row has `text`, and optionally `label` (a must without the option), `captions` (other ways to say it: a list, in
-    CSV as JSON), `scene` (a JSON object) and `source` (the expander that wrote it, "file" if none). The same text under
-    another attempt still gives another image, since each attempt has its own seed. Captions and scenes count as far
-    as the text implies them (`prompts.scenes.entailment`): a caption that says more was not drawn.
+    CSV as JSON), `scene` (a JSON object), `source` (the expander that wrote it, "file" if none) and `layout` (what lies
+    where, as the expander `layout` writes it). The same text under another attempt still gives another image, since
+    each attempt has its own seed. Captions and scenes count as far as the text implies them
+    (`prompts.scenes.entailment`): a caption that says more was not drawn.
 
     Attributes:
         classes: The labels, in order of first appearance.
@@ -56,7 +57,7 @@ class FileExpander:
 
     def identity(self) -> dict[str, object]:
         """Expander and hash of the prompts, in order; line ends, quoting and the file's name do not count."""
-        rows = [[one.label, one.text, one.choices, one.whole, one.source]
+        rows = [[one.label, one.text, one.choices, one.whole, one.source, *filter(None, [one.layout])]
                 for prompts in self._prompts.values() for one in prompts]
         digest = text_hash(json.dumps(rows, ensure_ascii=False))
         return {"expander": self.name, "prompts": digest}
@@ -91,6 +92,7 @@ def _prompt(file: Path, line: int, row: dict[str, Any], default_label: str | Non
         choices=_captions(file, line, text, row.get("captions", [])),
         source=text_of(file, line, "source", row.get("source", FileExpander.name)),
         scene=_scene(file, line, row.get("scene", {})),
+        layout=_layout(file, line, row.get("layout", "")),
     )
 
 
@@ -108,3 +110,15 @@ def _scene(file: Path, line: int, value: object) -> str:
     if not isinstance(value, dict):
         fail(file, line, f"scene {value!r} must be a JSON object")
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _layout(file: Path, line: int, value: object) -> str:
+    """A layout as `Layout.to_json` has it, or ""."""
+    if value in ("", None):
+        return ""
+    from terrasynth.prompts.layouts.layout import Layout
+
+    try:
+        return Layout.from_json(value if isinstance(value, str) else json.dumps(value)).to_json()
+    except InputError as error:
+        fail(file, line, str(error))

@@ -27,7 +27,7 @@ class DrawnPrompt(Prompt):
 
     def __init__(
         self, text: str, label: str, choices: Sequence[str], source: str, scene: str,
-        ways: Callable[[], Iterable[str]] = tuple, most: int | None = None,
+        ways: Callable[[], Iterable[str]] = tuple, most: int | None = None, layout: str = "",
     ) -> None:
         """Take what the captions and the scene are made of.
 
@@ -35,9 +35,10 @@ class DrawnPrompt(Prompt):
             choices: All texts that could be drawn, `text` among them.
             ways: Gives further ways to say it, tried before the choices.
             most: Captions to have at most, the text included; None for all that hold.
+            layout: See `Prompt`.
         """
         known = {"text": text, "label": label, "choices": tuple(choices), "source": source, "whole": scene,
-                 "_ways": ways, "_most": most}
+                 "layout": layout, "_ways": ways, "_most": most}
         vars(self).update(known)
 
     @cached_property
@@ -63,20 +64,21 @@ class DrawnPrompt(Prompt):
         return (self.text, *more), _cut(said, self.text, known, self.whole)
 
     def __reduce__(self) -> tuple[type[Prompt], tuple[object, ...]]:
-        return Prompt, (self.text, self.label, self.captions, self.source, self.scene, self.choices, self.whole)
+        return Prompt, (self.text, self.label, self.captions, self.source, self.scene, self.choices, self.whole,
+                        self.layout)
 
 
 def held(prompt: Prompt) -> Prompt:
     """The prompt of any expander with captions and scene that its text implies."""
     if isinstance(prompt, DrawnPrompt) or (prompt.captions == (prompt.text,) and prompt.scene == UNKNOWN):
         return prompt
-    return DrawnPrompt(prompt.text, prompt.label, prompt.captions, prompt.source, prompt.scene)
+    return DrawnPrompt(prompt.text, prompt.label, prompt.captions, prompt.source, prompt.scene, layout=prompt.layout)
 
 
 def redrawn(prompt: Prompt, text: str) -> Prompt:
     """The prompt with another of its choices as its text; captions and scene follow."""
     return DrawnPrompt(text, prompt.label, prompt.choices or prompt.captions, prompt.source,
-                       prompt.whole if prompt.choices else prompt.scene)
+                       prompt.whole if prompt.choices else prompt.scene, layout=prompt.layout)
 
 
 def cut(text: str, label: str, captions: Sequence[str], scene: str) -> tuple[tuple[str, ...], str]:

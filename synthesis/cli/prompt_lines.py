@@ -46,8 +46,9 @@ def json_line(prompt: Prompt) -> str:
     Put together from its pieces, since `scene` is JSON already, and a line costs a fraction of making the prompt.
     """
     captions = [_quoted(caption) for caption in prompt.captions]
+    layout = f', "layout": {prompt.layout}' if prompt.layout else ""
     return (f'{{"text": {captions[0]}, "label": {_quoted(prompt.label)}, "captions": [{", ".join(captions)}], '
-            f'"scene": {_scene(prompt.scene)}, "source": {_quoted(prompt.source)}}}\n')
+            f'"scene": {_scene(prompt.scene)}, "source": {_quoted(prompt.source)}{layout}}}\n')
 
 
 def _scene(text: str) -> str:

@@ -100,10 +100,10 @@ def _answer(maker: BlockMaker, order: Mapping[str, Any], channel: _Channel) -> N
                        "portions": list(portions) if drawn and portions != before else None})
 
 
-def _prompt(label: str, text: str, captions: list[str], source: str, scene: str) -> Prompt:
+def _prompt(label: str, text: str, captions: list[str], source: str, scene: str, layout: str) -> Prompt:
     from terrasynth.prompts import Prompt
 
-    return Prompt(text, label, tuple(captions), source, scene)
+    return Prompt(text, label, tuple(captions), source, scene, layout=layout)
 
 
 def _described(error: BaseException) -> dict[str, str]:

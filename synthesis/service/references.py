@@ -33,6 +33,7 @@ _EXPANDERS: Mapping[str, Mapping[str, str]] = {
     "grammar": {"ontology": DATA},
     "captions": {"path": DATA},
     "file": {"path": DATA},
+    "layout": {"masks": DATA},
     "lm": {"model": MODELS, "cache": SERVERS},
     "openai": {"cache": SERVERS},
 }

@@ -1,0 +1,3 @@
+"""Where things lie in scenes of each class: rules that are honest about the ground, one family a file."""
+
+__all__ = ["classes", "site"]
