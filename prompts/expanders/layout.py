@@ -7,7 +7,7 @@ from pathlib import Path
 from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.layouts.catalog import catalog_hash
 from terrasynth.prompts.layouts.drawing import CLASSES, REVISION, draw_layout
-from terrasynth.prompts.layouts.labels import Labels
+from terrasynth.prompts.layouts.labels import labels_of
 from terrasynth.prompts.layouts.layout import MOST_PIXELS, Layout
 from terrasynth.prompts.layouts.masks import Masks, mask_layout, read_masks
 from terrasynth.prompts.layouts.saying import captions, choose, scene_of
@@ -74,7 +74,7 @@ class LayoutExpander:
     def _prompt(self, label: str, seed: int, k: int) -> Prompt:
         layout = self.layout(label, seed, k)
         draws = Draws("layout texts", label, seed, k)
-        said = choose(Labels(layout), draws)
+        said = choose(labels_of(layout), draws)
         ways = captions(said, draws, CAPTIONS)
         return DrawnPrompt(ways[0], label, ways, self.name, scene_of(said).to_json(), most=CAPTIONS,
                            layout=layout.to_json())

@@ -1,4 +1,3 @@
 """Scenes with places: what lies where, in meters; said in words, turned into labels, changed."""
 
-__all__ = ["catalog", "changes", "drawing", "facts", "labels", "layout", "masks", "questions", "regions", "saying",
-           "sheet"]
+__all__ = ["catalog", "drawing", "labels", "layout", "masks", "saying", "sheet"]

@@ -19,7 +19,7 @@ from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.layouts.catalog import load_catalog
 from terrasynth.prompts.layouts.facts import side_of
 from terrasynth.prompts.layouts.geometry import Ring, fill, ring, smooth
-from terrasynth.prompts.layouts.labels import Instance, Labels
+from terrasynth.prompts.layouts.labels import Instance, Labels, labels_of
 from terrasynth.prompts.layouts.layout import Layout, Patch, Thing, rounded
 from terrasynth.prompts.layouts.saying import WORDS
 from terrasynth.prompts.scenes.draws import Draws
@@ -110,7 +110,7 @@ def edited(layout: Layout, edit: Edit) -> Layout:
         cover = "rubble" if edit.doing == "destroyed" else "soil"
         gone = [layout.things[place] for place in edit.things]
         left = tuple(one for place, one in enumerate(layout.things) if place not in edit.things)
-        bare = (Patch(cover, ring(one.shape), over=True) for one in gone)
+        bare = (Patch(cover, tuple(map(tuple, one.shape.tolist())), over=True) for one in gone)
         after = replace(layout, things=left, patches=(*layout.patches, *bare))
     elif edit.doing == "built":
         after = replace(layout, things=(*layout.things, *edit.added))
@@ -126,7 +126,7 @@ def change(layout: Layout, edit: Edit) -> Change:
         InputError: The edit does not fit the layout, or it says that something is done and no label differs.
     """
     after = edited(layout, edit)
-    old, new = Labels(layout), Labels(after)
+    old, new = labels_of(layout), labels_of(after)
     mask = _differs(old, new)
     changed = edit.doing != "season"
     if changed is not bool(mask.any()):
@@ -207,7 +207,7 @@ def _standing_in_water(labels: Labels) -> list[Instance]:
 
 def _draw_built(layout: Layout, draws: Draws) -> Edit | None:
     """New buildings on free ground, of the kind, sizes and headings of those that are there."""
-    labels = Labels(layout)
+    labels = labels_of(layout)
     homes = [one for one in labels.instances if one.kind in HOMES]
     if not homes:
         return None
@@ -247,7 +247,7 @@ def _draw_cut(layout: Layout, draws: Draws) -> Edit | None:
 
 def _draw_gone(layout: Layout, draws: Draws, doing: Doing, kinds: Sequence[str], most: int) -> Edit | None:
     """Things of one kind that stand close to each other."""
-    labels = Labels(layout)
+    labels = labels_of(layout)
     there = [one for one in labels.instances if one.kind in kinds]
     if not there:
         return None
@@ -268,7 +268,7 @@ def _draw_flooded(layout: Layout, draws: Draws) -> Edit | None:
     for _ in range(draws.below(4)):  # from any of the four sides
         outline = np.stack([side - outline[:, 1], outline[:, 0]], axis=1)
     edit = Edit("flooded", area=ring(outline))
-    labels = Labels(layout)
+    labels = labels_of(layout)
     window = fill(np.array(edit.area) / layout.gsd, *labels.cover.shape)
     dry = [load_catalog().value(each) for each in FLOODABLE]
     if window is None or not np.isin(labels.cover[window.rows, window.columns][window.filled], dry).mean() > 0.3:
@@ -286,7 +286,7 @@ def _checked(layout: Layout, edit: Edit, count: int) -> Edit | None:
     """The edit, if all that it touches has a label and nothing else gains or loses one."""
     if not count:
         return None
-    old, new = Labels(layout), Labels(edited(layout, edit))
+    old, new = labels_of(layout), labels_of(edited(layout, edit))
     expected = count if edit.doing == "built" else -count
     return edit if len(new.instances) - len(old.instances) == expected else None
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from terrasynth.errors import nearest
 from terrasynth.prompts.errors import InputError
-from terrasynth.prompts.layouts.labels import Labels
+from terrasynth.prompts.layouts.labels import Labels, labels_of
 from terrasynth.prompts.layouts.layout import Layout
 from terrasynth.prompts.layouts.rules.classes import FAMILIES
 from terrasynth.prompts.layouts.rules.site import Site
@@ -64,12 +64,12 @@ def _without_slivers(layout: Layout) -> tuple[Layout, Labels]:
 
     Otherwise their kind could not be counted: something of it would be there, and have no label.
     """
-    labels = Labels(layout)
+    labels = labels_of(layout)
     cut = {place for place in labels.too_small if not _within(layout, place)}
     if not cut:
         return layout, labels
     left = replace(layout, things=tuple(one for place, one in enumerate(layout.things) if place not in cut))
-    return left, Labels(left)
+    return left, labels_of(left)
 
 
 def _within(layout: Layout, place: int) -> bool:

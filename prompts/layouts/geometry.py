@@ -78,7 +78,8 @@ def fill(outline: Points, height: int, width: int) -> Window | None:
     left, right = max(0, int(np.ceil(x.min() - 0.5))), min(width, int(np.ceil(x.max() - 0.5)))
     if top >= bottom or left >= right:
         return None
-    x2, y2 = np.roll(x, -1), np.roll(y, -1)
+    after = np.concatenate([outline[1:], outline[:1]])
+    x2, y2 = after[:, 0], after[:, 1]
     rows = np.arange(top, bottom) + 0.5
     crossed = (y[:, None] <= rows) != (y2[:, None] <= rows)
     edge, row = np.nonzero(crossed)

@@ -7,6 +7,7 @@ places on the same axes, and may reach beyond the image where its edge cuts the 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -114,8 +115,9 @@ class Labels:
 
         Where there are houses and other buildings, too, all of them count as buildings.
         """
-        there = {one.kind for one in self.instances}
-        return {kind: len(self.of(kind)) for kind in load_catalog().things if kind in there and self.countable(kind)}
+        there, things = Counter(one.kind for one in self.instances), load_catalog().things
+        return {kind: there[kind] + sum(there[other] for other, spec in things.items() if spec.like == kind)
+                for kind in things if kind in there and self.countable(kind)}
 
     def countable(self, kind: str) -> bool:
         """Whether all things of a kind that the image shows are labeled, and none of another kind is like them.
@@ -123,9 +125,10 @@ class Labels:
         Of other kinds nothing is counted and nothing denied: a car too small to be labeled is a car.
         """
         things, all_things = load_catalog().things, self.layout.things
-        if any(same_kind(all_things[place].kind, kind) for place in self.too_small):
+        if any(same_kind(small, kind) for small in {all_things[place].kind for place in self.too_small}):
             return False
-        return all(kind in (one.kind, things[one.kind].like) for one in self.instances if same_kind(one.kind, kind))
+        return all(kind in (one, things[one].like) for one in {each.kind for each in self.instances}
+                   if same_kind(one, kind))
 
     def ground_of(self, one: Instance) -> dict[str, float]:
         """Shares of the covers under an instance's visible pixels."""
@@ -139,6 +142,23 @@ class Labels:
         names = load_catalog().classes
         return {names[value]: float(n) / self.cover.size for value, n in enumerate(np.bincount(self.cover.ravel()))
                 if n}
+
+
+def labels_of(layout: Layout) -> Labels:
+    """The labels of a layout, which are painted once: the layout keeps them.
+
+    Example:
+        >>> from terrasynth.prompts.layouts.drawing import draw_layout
+        >>> from terrasynth.prompts.layouts.labels import labels_of
+        >>> layout = draw_layout("ship", seed=0, k=0)
+        >>> labels_of(layout) is labels_of(layout)
+        True
+    """
+    known = vars(layout)
+    if "_labels" not in known:
+        known["_labels"] = Labels(layout)
+    found: Labels = known["_labels"]
+    return found
 
 
 def _painted(windows: list[Window | None], values: range, size: int) -> NDArray[np.int32]:

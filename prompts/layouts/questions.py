@@ -1,7 +1,8 @@
 """Questions about a layout with answers that hold: how many, is there any, are there more, does it lie so.
 
-Answers are balanced by how questions are drawn: of those that are answered by yes or no, first the answer is drawn,
-then a question that has it; of those that ask for a number, first the number, among those that occur.
+Answers are balanced by how questions are drawn. What is answered by yes or no is asked only where both answers can be
+had; the answer is drawn first, then a question that has it. Where a number is asked for, it is drawn first, too, among
+those that occur; zero, which most scenes offer, in one of seven, and none that nobody would count.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from terrasynth.prompts.scenes.draws import Draws
 
 Sort = Literal["count", "presence", "comparison", "relation"]
 SORTS: tuple[Sort, ...] = ("count", "presence", "comparison", "relation")
+MOST_COUNTED = 30
+ZERO = 7  # one in so many
 _OPPOSITE = {"to the left of": "to the right of", "to the right of": "to the left of", "above": "below",
              "below": "above"}
 
@@ -41,8 +44,6 @@ def questions(labels: Labels, draws: Draws, each: int = 1) -> list[Question]:
     """Questions of every sort, at most so many of each; fewer where the layout gives no more.
 
     Presence is asked of kinds that images of the class may have, so that the answer is not to be had from the class.
-    Where only one of the answers can be given, no question of the sort is asked with a chance of one half: so the
-    others stay balanced.
 
     Example:
         >>> from terrasynth.prompts.layouts.drawing import draw_layout
@@ -77,16 +78,20 @@ def what_is_not_there(labels: Labels) -> tuple[str, ...]:
 
 
 def _drawn(known: list[Question], draws: Draws, yes_or_no: bool) -> Question | None:
-    answers = ["yes", "no"] if yes_or_no else sorted({one.answer for one in known}, key=int)
+    answers = sorted({one.answer for one in known})
+    if yes_or_no and len(answers) < 2:
+        return None
+    if not yes_or_no and len(answers) > 1 and "0" in answers:
+        answers = ["0"] if draws.below(ZERO) == 0 else answers[1:]
     if not answers:
         return None
     answer = draws.pick(answers)
-    fitting = [one for one in known if one.answer == answer]
-    return draws.pick(fitting) if fitting else None
+    return draws.pick([one for one in known if one.answer == answer])
 
 
 def _counts(labels: Labels) -> list[Question]:
-    numbers = {**labels.counts, **dict.fromkeys(absent_kinds(labels), 0)}
+    numbers = {kind: number for kind, number in labels.counts.items() if number <= MOST_COUNTED}
+    numbers |= dict.fromkeys(absent_kinds(labels), 0)
     return [Question("count", f"How many {_plural(kind)} are there?", str(number)) for kind, number in numbers.items()]
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from terrasynth.prompts import Expander
 
 PER_CLASS = 5
+MOST_DRAWN = 48  # layouts on a sheet
 STANDARD_OUTPUT = Path("-")
 
 
@@ -45,6 +46,8 @@ class _Tokens:
 @seed_option("As in a recipe.")
 @click.option("--start", default=0, show_default=True, type=click.IntRange(0), help="First attempt of each class.")
 @click.option("--text-only", is_flag=True, help="Write texts alone, one a line.")
+@click.option("--sheet", type=PATH, metavar="FILE.png",
+              help="Draw the layouts of the first prompts, of an expander that gives any.")
 @click.option("--report", type=PATH, help="Folder for a page with figures and plots.")
 @click.option("--against", multiple=True, metavar="DATA", type=PATH,
               help="Prompts or real captions to compare with; may be repeated.")
@@ -53,8 +56,8 @@ class _Tokens:
               help="Measure a prompt's text, or all its captions.")
 def expand(
     labels: Sequence[str], total: int | None, per_class: int | None, out: Path, expander: str, options: Sequence[str],
-    checks: Sequence[str], tokenizer: str | None, seed: int, start: int, text_only: bool, report: Path | None,
-    against: Sequence[Path], split: str, measure: str,
+    checks: Sequence[str], tokenizer: str | None, seed: int, start: int, text_only: bool, sheet: Path | None,
+    report: Path | None, against: Sequence[Path], split: str, measure: str,
 ) -> None:
     """Write the prompts that a recipe would use, one JSON object a line; the expander `file` reads them.
 
@@ -72,6 +75,7 @@ def expand(
     if total is not None and per_class is not None:
         raise InputError(f"--n {total} and --per-class {per_class} exclude each other; give one of them")
     _check_suffix(out, text_only)
+    _check_sheet(sheet)
     wanted = _split(labels)
     writer = load_expander_for(wanted, expander, **parse_overrides(options))
     classes = _classes(wanted, writer)
@@ -88,10 +92,15 @@ def expand(
     tally = _tally(names[0], seed) if report is not None or others else None
     lines = Lines(text_only, tally, all_captions)
     counts = dict.fromkeys(classes, per_class or PER_CLASS) if total is None else quotas(classes, total)
+    layouts: list[str] = []
     with standard_output() if out == STANDARD_OUTPUT else replacing(out) as file:
         for prompts in in_rounds(writer, counts, seed, start):
             file.write(lines.of(prompts))
+            if sheet is not None and len(layouts) < MOST_DRAWN:
+                layouts += [prompt.layout for prompt in prompts if prompt.layout][: MOST_DRAWN - len(layouts)]
     click.echo(f"{lines.written:,} prompts of {len(classes)} classes, {lines.distinct:,} distinct", err=True)
+    if sheet is not None:
+        _draw(sheet, layouts, expander)
     seen, drops, notes = _judged(writer, counts, seed, start)
     for line in _drop_lines(seen, drops, notes):
         click.echo(line, err=True)
@@ -111,6 +120,27 @@ def _check_suffix(out: Path, text_only: bool) -> None:
         raise InputError(f"--out {str(out)!r} would hold no {out.suffix} but bare texts with --text-only; name it .txt")
     if not text_only and out.suffix.lower() != ".jsonl":
         raise InputError(f"--out {str(out)!r} has to end in .jsonl, by which the expander file knows what it reads")
+
+
+def _check_sheet(sheet: Path | None) -> None:
+    from terrasynth.synthesis.core.errors import InputError
+
+    if sheet is not None and sheet.suffix.lower() != ".png":
+        raise InputError(f"--sheet {str(sheet)!r} has to end in .png")
+
+
+def _draw(sheet: Path, layouts: Sequence[str], expander: str) -> None:
+    from terrasynth.prompts.layouts.layout import Layout
+    from terrasynth.prompts.layouts.sheet import sheet as drawn_sheet
+    from terrasynth.synthesis.core.errors import InputError
+    from terrasynth.synthesis.core.files import replacing
+
+    if not layouts:
+        raise InputError(f"--sheet {str(sheet)!r} has nothing to draw: prompts of the expander {expander} have no layout; take "
+                         "--expander layout")
+    with replacing(sheet) as file:
+        drawn_sheet([Layout.from_json(one) for one in layouts]).save(file, format="PNG")
+    click.echo(f"{len(layouts)} layouts in {sheet}", err=True)
 
 
 def _split(labels: Sequence[str]) -> list[str] | None:

@@ -1,3 +1,1 @@
 """Where things lie in scenes of each class: rules that are honest about the ground, one family a file."""
-
-__all__ = ["classes", "site"]

@@ -34,7 +34,7 @@ class Family:
 _STREET = ("car", "truck", "bus", "tree")
 _HOMES = ("house", *_STREET, "pool")
 _CITY = ("building", *_STREET)
-_SPORTS = ("tree", "car", "tennis_court", "basketball_court", "soccer_field", "baseball_diamond")
+_SPORTS = (*_STREET, "tennis_court", "basketball_court", "soccer_field", "baseball_diamond")
 
 FAMILIES: dict[str, Family] = {
     "denseresidential": Family(towns.suburb(Suburb(lot=(11, 15), depth=(44, 58), setback=(3.2, 5.5), trees=2.2,
@@ -48,7 +48,7 @@ FAMILIES: dict[str, Family] = {
     "commercial": Family(towns.city, MIDDLE, _CITY, needs=("building",)),
     "industrial": Family(towns.works, MIDDLE + FAR[:1], (*_CITY, "tank"), needs=("building",)),
     "parkinglot": Family(works.parking, NEAR[:2], ("building", *_STREET), needs=("car",)),
-    "storagetanks": Family(works.tanks, MIDDLE, ("tank", "car", "truck", "tree", "building"),
+    "storagetanks": Family(works.tanks, MIDDLE, ("tank", "building", *_STREET),
                            needs=("tank",), named=False),
     "railway": Family(works.railway, MIDDLE, ("train_car", *_HOMES)),
     "freeway": Family(traffic.freeway, NEAR + MIDDLE[:1], ("house", *_STREET)),
@@ -58,27 +58,28 @@ FAMILIES: dict[str, Family] = {
     "bridge": Family(traffic.bridge, NEAR + MIDDLE[:1], ("boat", *_STREET)),
     "airplane": Family(airports.stands, NEAR + MIDDLE, ("airplane", "building", "car"),
                        needs=("airplane",), named=False),
-    "airport": Family(airports.airport, FAR, ("airplane", "building", "car", "tree")),
+    "airport": Family(airports.airport, FAR, ("airplane", "building", *_STREET)),
     "runway": Family(airports.runway, MIDDLE + FAR, ("airplane", "tree")),
-    "harbor": Family(harbors.harbor, NEAR + MIDDLE[:2], ("boat", "ship", "building", *_STREET), needs=("boat", "ship")),
+    "harbor": Family(harbors.harbor, NEAR + MIDDLE[:2], ("boat", "ship", "building", "container", *_STREET),
+                     needs=("boat", "ship")),
     "ship": Family(harbors.at_sea, FAR, ("ship", "boat"), needs=("ship",), named=False),
     "tenniscourt": Family(sports.tennis, NEAR, (*_SPORTS, "house"), needs=("tennis_court",), named=False),
     "basketballcourt": Family(sports.basketball, NEAR, (*_SPORTS, "house"), needs=("basketball_court",), named=False),
     "baseballdiamond": Family(sports.baseball, MIDDLE + FAR[:1], _SPORTS, needs=("baseball_diamond",), named=False),
     "groundtrackfield": Family(sports.track_field, (0.8, 1.0), (*_SPORTS, "building"), needs=("soccer_field",)),
     "playground": Family(sports.soccer, MIDDLE, _SPORTS, needs=("soccer_field",)),
-    "agricultural": Family(country.fields, MIDDLE + FAR, ("building", "car", "tree")),
-    "rectangularfarmland": Family(country.fields, MIDDLE + FAR, ("building", "car", "tree")),
+    "agricultural": Family(country.fields, MIDDLE + FAR, ("building", *_STREET)),
+    "rectangularfarmland": Family(country.fields, MIDDLE + FAR, ("building", *_STREET)),
     "circularfarmland": Family(country.pivots, FAR, ()),
-    "permanentcrop": Family(country.orchard, NEAR + MIDDLE[:1], ("tree", "car", "building"), needs=("tree",)),
-    "river": Family(country.river, MIDDLE + FAR[:1], ("boat", "building", "car", "tree")),
-    "lake": Family(country.lake, MIDDLE + FAR[:1], ("house", "car", "tree", "boat")),
-    "pond": Family(country.lake, NEAR + MIDDLE[:1], ("house", "car", "tree", "boat")),
+    "permanentcrop": Family(country.orchard, MIDDLE, ("tree", "car", "building"), needs=("tree",)),
+    "river": Family(country.river, MIDDLE + FAR[:1], ("boat", "building", *_STREET)),
+    "lake": Family(country.lake, MIDDLE + FAR[:1], ("house", "boat", *_STREET)),
+    "pond": Family(country.lake, NEAR + MIDDLE[:1], ("house", "boat", *_STREET)),
     "island": Family(country.island, MIDDLE + FAR[:1], ("boat", "ship")),
-    "beach": Family(country.beach, NEAR + MIDDLE[:1], ("boat", "car", "tree")),
-    "forest": Family(country.wood, MIDDLE + FAR, ("car", "building")),
+    "beach": Family(country.beach, NEAR + MIDDLE[:1], ("boat", *_STREET)),
+    "forest": Family(country.wood, MIDDLE + FAR, ("building", *_STREET[:3])),
     "meadow": Family(country.meadow, NEAR + MIDDLE[:1], ("tree", "building", "car")),
-    "park": Family(country.park, NEAR + MIDDLE[:1], ("building", "car", "tree")),
+    "park": Family(country.park, NEAR + MIDDLE[:1], ("building", *_STREET)),
 }
 """By label, as the built-in ontologies have it. Classes without one are those of a texture (chaparral, desert, bare
 land, mountains, clouds, ice, wetland, pasture, terraces), and those of one building that has no usual shape (church,
