@@ -63,7 +63,7 @@ class Labels:
         >>> from terrasynth.prompts.layouts.layout import Layout, Thing
         >>> car = Thing("car", x=20.0, y=12.0, heading=90.0, length=4.5, width=2.0)
         >>> labels = Labels(Layout("parkinglot", side=64.0, gsd=0.5, ground="parking", things=(car,)))
-        >>> labels.instances[0].box, labels.six().max()
+        >>> labels.instances[0].box, int(labels.six().max())
         ((35, 22, 44, 26), 0)
     """
 

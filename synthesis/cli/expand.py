@@ -136,8 +136,8 @@ def _draw(sheet: Path, layouts: Sequence[str], expander: str) -> None:
     from terrasynth.synthesis.core.files import replacing
 
     if not layouts:
-        raise InputError(f"--sheet {str(sheet)!r} has nothing to draw: prompts of the expander {expander} have no layout; take "
-                         "--expander layout")
+        raise InputError(f"--sheet {str(sheet)!r} has nothing to draw: prompts of {expander} have no layout; "
+                         "take --expander layout")
     with replacing(sheet) as file:
         drawn_sheet([Layout.from_json(one) for one in layouts]).save(file, format="PNG")
     click.echo(f"{len(layouts)} layouts in {sheet}", err=True)
