@@ -151,6 +151,29 @@ class WorkerLost:
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """A block is being drawn. Told at most once a second, and of no block that takes less.
+
+    Attributes:
+        label: Its class.
+        index: Its place in the class, from 0.
+        images: Images of it.
+        whole: Those that are drawn.
+        step: Steps so far of those that are being drawn now; tokens of a generator of tokens.
+        steps: Steps of an image.
+        worker: Number of the process that makes it, from 0; None for this process.
+    """
+
+    label: str
+    index: int
+    images: int
+    whole: int
+    step: int
+    steps: int
+    worker: int | None = None
+
+
+@dataclass(frozen=True)
 class BlockDone:
     """A block was drawn, or found, and judged.
 
@@ -236,6 +259,6 @@ class Finished:
     result: RunResult
 
 
-Event = (Planned | WorkerReady | WorkerLost | BlockDone | BlockAhead | BlockFailed | ClassDone | Writing
+Event = (Planned | WorkerReady | WorkerLost | Drawing | BlockDone | BlockAhead | BlockFailed | ClassDone | Writing
          | Finished)
 Listener = Callable[[Event], None]

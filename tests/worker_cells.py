@@ -2,7 +2,8 @@
 
 Accidents are files in the folder that `TERRASYNTH_ACCIDENTS` names. A worker that draws takes one of `kill-*` or
 `hang-*` and has that accident, so that there are as many as files; `always` holds a word, and whoever draws a text with
-it dies; `slow` holds the most seconds that a block takes at random. The process that holds the run has none of them.
+it dies; `slow` holds the most seconds that a block takes at random; whoever takes `steps` waits until a step is told
+of. The process that holds the run has none of them.
 """
 
 import os
@@ -16,7 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from terrasynth.synthesis.execution import pace
 from terrasynth.synthesis.generators.base import Drawn, GeneratorSource
+from terrasynth.synthesis.generators.steps import Steps
 
 SIZE = 32
 PLACE = "TERRASYNTH_ACCIDENTS"
@@ -37,6 +40,7 @@ class Cells:
     token_limit = None
     size = (SIZE, SIZE)
     micro_batch, vae_slicing = 4, False
+    on_step = None
 
     def __init__(self, source):
         self.source = source
@@ -53,6 +57,7 @@ class Cells:
     def generate(self, prompts, seeds):
         if sys.modules["__main__"].__spec__ and sys.modules["__main__"].__spec__.name.endswith("execution.worker"):
             _have_accidents(prompts)
+            self._tell_of_a_step()
         images = []
         for seed in seeds:
             chance = np.random.default_rng(seed)
@@ -60,6 +65,19 @@ class Cells:
             cells = cells.mean(-1, keepdims=True) + chance.uniform() * (cells - cells.mean(-1, keepdims=True))
             images.append(cells.round().astype(np.uint8).repeat(SIZE // 4, 0).repeat(SIZE // 4, 1))
         return np.stack(images)
+
+    def _tell_of_a_step(self):
+        if self.on_step and _take(Path(os.environ.get(PLACE, "nowhere")) / "steps"):
+            time.sleep(pace.EVERY)
+            self.on_step(Steps(1, 5, 20))
+
+
+def _take(accident):
+    try:
+        accident.unlink()
+    except FileNotFoundError:  # it is not there, or another worker had it
+        return False
+    return True
 
 
 def _have_accidents(prompts):
@@ -69,9 +87,7 @@ def _have_accidents(prompts):
     if (place / "always").is_file() and any((place / "always").read_text() in text for text in prompts):
         os.kill(os.getpid(), signal.SIGKILL)
     for accident in sorted(place.glob("*-*")):
-        try:
-            accident.unlink()
-        except FileNotFoundError:  # another worker had it
+        if not _take(accident):
             continue
         if accident.name.startswith("kill"):
             os.kill(os.getpid(), signal.SIGKILL)

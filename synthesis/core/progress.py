@@ -13,6 +13,7 @@ from terrasynth.synthesis.events import (
     BlockFailed,
     ClassCount,
     ClassDone,
+    Drawing,
     Event,
     Finished,
     Planned,
@@ -73,6 +74,11 @@ class Progress:
             case BlockFailed(label=label, index=index, reasons=reasons):
                 self._line(f"{label}: block {index} failed {len(reasons)} times ({reasons[-1]}); the class ends before "
                            "it")
+            case Drawing(label=label, images=images, whole=whole, step=step, steps=steps, worker=worker):
+                if self._live:
+                    now = f", step {step} of {steps}" if step else ""
+                    of = "" if worker is None else f"worker {worker}: "
+                    self._update(f"{of}{label} {whole} of {images} images of a block{now} | {self._total()}")
             case BlockDone(count=count, drawn=drawn, seconds=seconds, worker=worker):
                 self._counts[count.label] = count
                 if worker is not None:

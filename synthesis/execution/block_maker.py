@@ -17,11 +17,14 @@ from terrasynth.synthesis.core.errors import InputError, RefusedError, RunError,
 from terrasynth.synthesis.core.identity import Identity, canonical
 from terrasynth.synthesis.core.images import encode_all
 from terrasynth.synthesis.core.machine import Machine, this_machine
+from terrasynth.synthesis.events import Drawing
 from terrasynth.synthesis.execution.drawn import DrawnBlock
+from terrasynth.synthesis.execution.pace import OnDrawing, Pace
 from terrasynth.synthesis.execution.prompts import checked
 from terrasynth.synthesis.generators.base import Generator, GeneratorSource
 from terrasynth.synthesis.generators.finding import find_generator, open_generator
 from terrasynth.synthesis.generators.runtime import Runtime
+from terrasynth.synthesis.generators.steps import TellsSteps
 from terrasynth.synthesis.ledger.blocks import SCHEMA, Attempt, Blocks, drawn_by
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.ledger.measuring import Encoders
@@ -123,13 +126,15 @@ class BlockMaker:
         """The generator, loaded when it is first asked for."""
         return open_generator(self.source, self.runtime)
 
-    def draw(self, label: str, index: int, prompts: Sequence[Prompt] | None = None) -> DrawnBlock:
+    def draw(self, label: str, index: int, prompts: Sequence[Prompt] | None = None,
+             on_drawing: OnDrawing | None = None) -> DrawnBlock:
         """Draw one block.
 
         Args:
             label: Class of the attempts.
             index: Place of the block in its class.
             prompts: Theirs, where they are known already.
+            on_drawing: Is told of a slow block how far it is, where the generator says so.
 
         Raises:
             InputError: A prompt is longer than the generator reads, or the recipe refuses this machine.
@@ -141,6 +146,8 @@ class BlockMaker:
         written = self._prompts(label, ks.start, size) if prompts is None else list(prompts)
         self.check_lengths(label, ks.start, written)
         named = [self.identity.attempt(label, k) for k in ks]
+        if isinstance(self.generator, TellsSteps):
+            self.generator.on_step = on_drawing and Pace(Drawing(label, index, size, 0, 0, 0), on_drawing)
         drawn = self.generator.draw(self.read_texts(label, written), [seed for _, seed in named])
         self.note_portions(self.generator.micro_batch, self.generator.vae_slicing)
         return DrawnBlock(label, index, written, named, drawn.pictures, self.runtime.drawn, drawn.withheld)
@@ -190,7 +197,8 @@ class BlockMaker:
         for key in self.encoders.keys:
             self.encoders.of_block(block, key)
 
-    def make_ahead(self, label: str, index: int, prompts: Sequence[Prompt] | None = None) -> int:
+    def make_ahead(self, label: str, index: int, prompts: Sequence[Prompt] | None = None,
+                   on_drawing: OnDrawing | None = None) -> int:
         """Make and measure a block that may turn out not to be needed, or measure it where it exists.
 
         What is drawn goes to `Blocks.ahead()`, from where the process that holds the run takes it.
@@ -199,6 +207,7 @@ class BlockMaker:
             label: Class of the attempts.
             index: Place of the block in its class.
             prompts: Theirs, where they are known already.
+            on_drawing: See `draw`.
 
         Returns:
             Images drawn; 0 where the block existed.
@@ -215,7 +224,7 @@ class BlockMaker:
             return 0
         self.begin_drawing()
         with self.runtime.threads_set():
-            block = self.draw(label, index, prompts)
+            block = self.draw(label, index, prompts, on_drawing)
             self.measure(self.store(block, ahead))
         return len(block.prompts)
 

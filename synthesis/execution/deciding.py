@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 from terrasynth.synthesis.events import BlockAhead, BlockDone, BlockFailed, ClassDone, Event
@@ -46,15 +47,18 @@ class BlockWork:
             tell: Is told of each block and class that is done.
         """
         self.drawn, self.ahead, self.failed = 0, 0, list[BlockFailed]()
-        self._job, self._classes, self._tell = job, classes, tell
+        self._job, self._classes, self._tell, self._thread = job, classes, tell, get_ident()
         self._pending: dict[str, deque[_PendingBlock]] = {each.label: deque() for each in classes}
         self._unneeded: list[_PendingBlock] = []
         # Labels of classes of which a block is finished, and what other threads have to tell.
         self._news: SimpleQueue[str | Event] = SimpleQueue()
 
     def tell(self, event: Event) -> None:
-        """Tell the listener, in the thread of the run; may be called from any."""
-        self._news.put(event)
+        """Tell the listener, in the thread of the run: at once from there, and as soon as it listens from any other."""
+        if get_ident() == self._thread:
+            self._tell(event)
+        else:
+            self._news.put(event)
 
     def make(self, executor: Executor, stop: Callable[[], bool]) -> bool:
         """Make and decide on blocks until every class is done or a stop is asked for.

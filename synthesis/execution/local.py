@@ -34,7 +34,7 @@ class LocalExecutor(Executor):
     ahead = False
 
     def __init__(self, setup: ExecutorSetup) -> None:
-        self._maker = setup.maker
+        self._maker, self._tell = setup.maker, setup.tell
         runtime = setup.maker.runtime
         # One thread: filters' models are no more thread-safe than their libraries.
         # It counts its threads by itself, so it is told the run's number as well.
@@ -60,7 +60,7 @@ class LocalExecutor(Executor):
             blocks.read(order.label, order.index, ["id"])
             known = StoredBlock(blocks, order.label, order.index)
             return self._run(partial(self._measured, known, order.closed, start))
-        block = self._maker.draw(order.label, order.index)
+        block = self._maker.draw(order.label, order.index, on_drawing=self._tell)
         return self._run(partial(self._stored, block, time.perf_counter() - start))
 
     def _run(self, work: Callable[[], MadeBlock]) -> Future[MadeBlock]:

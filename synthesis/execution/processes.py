@@ -146,7 +146,7 @@ class ProcessesExecutor(Executor):
         if task.draws and machine is not None:
             with self._recording:
                 self._maker.admit(machine)
-        made = self._processes[number].make(task.message, self._timeout)
+        made = self._processes[number].make(task.message, self._timeout, self._setup.tell)
         if made["portions"] is not None and not self._maker.runtime.exact:
             with self._recording:
                 micro_batch, sliced = made["portions"]

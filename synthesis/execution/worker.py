@@ -91,7 +91,7 @@ def _answer(maker: BlockMaker, order: Mapping[str, Any], channel: _Channel) -> N
     try:
         label, written = order["label"], order["prompts"]
         prompts = None if written is None else [_prompt(label, *each) for each in written]
-        drawn = maker.make_ahead(label, order["index"], prompts)
+        drawn = maker.make_ahead(label, order["index"], prompts, lambda drawing: channel.send(drawing=vars(drawing)))
     except (UserError, RunError) as error:  # said to the user as it is; this process can go on
         channel.send(failed=_described(error))
         return

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from terrasynth.synthesis.core.errors import InputError, RefusedError, RunError
 from terrasynth.synthesis.core.machine import Machine
 from terrasynth.synthesis.core.terminal import on_one_line
+from terrasynth.synthesis.events import Drawing
 
 SHOWN = 160  # characters of what a process said last
 ENDING = 5.0  # seconds that a process has to end by itself before it is ended
@@ -77,12 +78,14 @@ class WorkerProcess:
         """
         return Machine(**self._receive(timeout, "to load")["ready"])
 
-    def make(self, order: Mapping[str, Any], timeout: float) -> Mapping[str, Any]:
+    def make(self, order: Mapping[str, Any], timeout: float,
+             on_drawing: Callable[[Drawing], None] = lambda drawing: None) -> Mapping[str, Any]:
         """Have a block made.
 
         Args:
             order: `label`, `index`, and `prompts` where they travel with it.
             timeout: Seconds after which it is ended.
+            on_drawing: Is told of a slow block how far it is.
 
         Returns:
             `drawn`, `seconds`, and the `portions` that it fell to, else None.
@@ -96,7 +99,7 @@ class WorkerProcess:
             self._connection.send_bytes(json.dumps(order).encode())
         except OSError as error:
             raise LostWorkerError(self._death()) from error
-        made: Mapping[str, Any] = self._receive(timeout, "for its block (runtime.block_timeout)")["made"]
+        made: Mapping[str, Any] = self._receive(timeout, "for its block (runtime.block_timeout)", on_drawing)["made"]
         return made
 
     def end(self) -> None:
@@ -113,7 +116,8 @@ class WorkerProcess:
         """End it at once; whoever waits for its answer learns that it is lost."""
         self._process.kill()
 
-    def _receive(self, timeout: float, doing: str) -> dict[str, Any]:
+    def _receive(self, timeout: float, doing: str,
+                 on_drawing: Callable[[Drawing], None] = lambda drawing: None) -> dict[str, Any]:
         deadline = time.monotonic() + timeout
         while True:
             try:
@@ -126,6 +130,8 @@ class WorkerProcess:
             if "log" in message:
                 level, text = message["log"]
                 log.log(level, "worker %d: %s", self.number, text)
+            elif "drawing" in message:
+                on_drawing(Drawing(**message["drawing"] | {"worker": self.number}))
             elif "failed" in message:
                 raise _error(**message["failed"])
             else:

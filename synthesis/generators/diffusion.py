@@ -19,6 +19,7 @@ from terrasynth.synthesis.generators.compiling import compile_checked
 from terrasynth.synthesis.generators.loading import can_slice, denoiser_name, load_pipeline
 from terrasynth.synthesis.generators.runtime import Runtime
 from terrasynth.synthesis.generators.side_by_side import SideBySide
+from terrasynth.synthesis.generators.steps import Bar, OnStep, Steps
 from terrasynth.synthesis.generators.token_limits import tokens_of, unknown_parts
 
 TRIAL_STEPS = 2  # when the compiled network is compared
@@ -32,6 +33,7 @@ class DiffusersGenerator:
     Attributes:
         micro_batch: Images drawn at once, in one call or side by side; halved for good when memory runs out.
         vae_slicing: Whether latents are decoded one by one; true for good when memory runs out.
+        on_step: Is called after each step and each image, in the thread that called `draw`; None for nobody.
     """
 
     def __init__(self, source: GeneratorSource, runtime: Runtime) -> None:
@@ -53,8 +55,11 @@ class DiffusersGenerator:
         self._exact, self._on_cpu, self._compiled = runtime.exact, runtime.on_cpu, runtime.compile
         self._both_sides = runtime.arithmetic >= 3
         self._side_by_side: SideBySide | None = None
+        self.on_step: OnStep | None = None
+        self._whole = self._steps = 0
         dtype = torch.float32 if self._autocast else getattr(torch, runtime.dtype)
         self.pipeline = load_pipeline(source, runtime, dtype)
+        self.pipeline.progress_bar = self._bar
         self._tokens = tokens_of(self.pipeline, source)
         self._unknown: set[str] = set()
         size = self._native_size()
@@ -120,6 +125,7 @@ class DiffusersGenerator:
         done = 0
         while done < len(prompts):
             part = slice(done, done + self._at_once)
+            self._whole = done
             try:
                 drawn = self._draw_part(list(prompts[part]), seeds[part])
             except (RuntimeError, MemoryError) as error:
@@ -133,6 +139,8 @@ class DiffusersGenerator:
             for each in drawn:
                 withheld += [done + row for row in each.withheld]
                 done += len(each.pictures)
+            if self._whole < done:
+                self._count(done - self._whole)
         whole = np.concatenate(pictures) if pictures else np.empty((0, *self.size, 3), np.uint8)
         return Drawn(whole, tuple(withheld))
 
@@ -157,7 +165,29 @@ class DiffusersGenerator:
                 if found is not None:
                     found.close()
                 found = self._side_by_side = SideBySide(self.pipeline, self._at_once)
-            return found.draw(lambda pipeline, prompt, seed: self._draw(pipeline, [prompt], [seed]), prompts, seeds)
+            return found.draw(lambda pipeline, prompt, seed: self._draw(pipeline, [prompt], [seed]), prompts, seeds,
+                              self._count)
+
+    def _bar(self, iterable: Sequence[Any] | None = None, total: int | None = None) -> Bar:
+        """What a pipeline gets where it asks for a bar of progress."""
+        return Bar(self._step, iterable, total)
+
+    def _step(self, step: int, steps: int) -> None:
+        self._steps = steps
+        if self.on_step is None:
+            return
+        if self._exact and self._on_cpu and self._side_by_side is not None:
+            self._side_by_side.call(lambda: self._tell(step))
+        else:
+            self._tell(step)
+
+    def _tell(self, step: int) -> None:
+        if self.on_step is not None:
+            self.on_step(Steps(self._whole, step, self._steps))
+
+    def _count(self, images: int = 1) -> None:
+        self._whole += images
+        self._tell(0)
 
     def _draw(self, pipeline: Any, prompts: list[str], seeds: Sequence[int]) -> Drawn:  # noqa: ANN401
         with self._computing():

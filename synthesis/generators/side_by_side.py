@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any
 
@@ -34,18 +34,25 @@ class SideBySide:
         self.pipeline, self.count = pipeline, count
         copies = count - 1 if isinstance(pipeline, DiffusionPipeline) else 0  # of anything else a copy may share more
         self._free: SimpleQueue[Any] = SimpleQueue()
+        self._news: SimpleQueue[Future[Drawn] | Callable[[], None]] = SimpleQueue()
         for each in [pipeline, *(_copy(pipeline) for _ in range(copies))]:
             self._free.put(each)
         # Threads count their own threads, so that those of the caller stay as they are.
         self._threads = ThreadPoolExecutor(1 + copies, initializer=set_threads, initargs=(1,))
 
-    def draw(self, draw: Draw, prompts: Sequence[str], seeds: Sequence[int]) -> list[Drawn]:
+    def call(self, news: Callable[[], None]) -> None:
+        """Have something called in the thread that waits in `draw`; from any of those that draw."""
+        self._news.put(news)
+
+    def draw(self, draw: Draw, prompts: Sequence[str], seeds: Sequence[int],
+             on_image: Callable[[], None] = lambda: None) -> list[Drawn]:
         """Draw images one by one, in order.
 
         Args:
             draw: Draws one image with the pipeline, prompt and seed that it is given.
             prompts: N texts, at least one.
             seeds: N seeds.
+            on_image: Is called in this thread for each image that is drawn.
         """
         import torch
 
@@ -58,9 +65,23 @@ class SideBySide:
             finally:
                 self._free.put(pipeline)
 
+        news = self._news = SimpleQueue()  # what an earlier call left behind is heard no more
+        drawing = [self._threads.submit(one, *each) for each in zip(prompts, seeds, strict=True)]
+        for image in drawing:
+            image.add_done_callback(news.put)
+        waiting = len(drawing)
         try:
-            return list(self._threads.map(one, prompts, seeds))
+            while waiting:
+                if not isinstance(heard := news.get(), Future):
+                    heard()
+                    continue
+                heard.result()
+                waiting -= 1
+                on_image()
+            return [image.result() for image in drawing]
         finally:
+            for image in drawing:
+                image.cancel()
             torch.set_num_threads(before)  # what a thread asks for is what threads begun later would take
 
     def close(self) -> None:

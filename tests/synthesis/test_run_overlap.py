@@ -58,10 +58,10 @@ def test_blocks_are_stored_while_others_are_drawn(recipe, tmp_path, behind, monk
         met.append(drawing.wait(timeout=20))  # until the next block is being drawn
         return store(maker, block)
 
-    def seen_draw(maker, label, index, *prompts):
+    def seen_draw(maker, label, index, **others):
         if label != recipe.prompts.classes[0] or index:
             drawing.set()
-        return draw(maker, label, index, *prompts)
+        return draw(maker, label, index, **others)
 
     monkeypatch.setattr(BlockMaker, "draw", seen_draw)
     monkeypatch.setattr(BlockMaker, "store", slow_store)
@@ -75,8 +75,8 @@ def test_no_more_blocks_are_unfinished_than_said(recipe, tmp_path, behind, monke
     behind()
     draw, most = BlockMaker.draw, []
 
-    def counting(maker, label, index, *prompts):
-        drawn = draw(maker, label, index, *prompts)
+    def counting(maker, label, index, **others):
+        drawn = draw(maker, label, index, **others)
         counting.begun += 1
         most.append(counting.begun - sum(1 for _ in (maker.blocks.root / "blocks").glob("*/*.parquet")))
         return drawn

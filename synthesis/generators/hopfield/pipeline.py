@@ -140,14 +140,15 @@ class Txt2ImgMHNPipeline(DiffusionPipeline):
         distinct = list(dict.fromkeys(wanted))
         place = {text: number for number, text in enumerate(distinct)}
         side = int(self.transformer.config.side)
-        tokens = generate_tokens(
-            self.transformer,
-            self.encode_prompt(distinct),
-            torch.tensor([place[text] for text in wanted]),
-            _uniform(generator, len(wanted), side * side),
-            self.encode_prompt([""])[0],
-            guidance_scale, temperature, top_k, top_p, use_cache,
-        ).view(-1, side, side)
+        with self.progress_bar(total=side * side) as bar:
+            tokens = generate_tokens(
+                self.transformer,
+                self.encode_prompt(distinct),
+                torch.tensor([place[text] for text in wanted]),
+                _uniform(generator, len(wanted), side * side),
+                self.encode_prompt([""])[0],
+                guidance_scale, temperature, top_k, top_p, use_cache, bar.update,
+            ).view(-1, side, side)
         images = tokens if output_type == "latent" else self.image_processor.postprocess(
             self.decode_tokens(tokens), output_type=output_type)
         self.maybe_free_model_hooks()

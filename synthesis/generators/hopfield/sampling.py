@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from terrasynth.synthesis.generators.hopfield.transformer import HopfieldTransformer
@@ -57,6 +59,7 @@ def generate_tokens(
     top_k: int = 0,
     top_p: float = 1.0,
     use_cache: bool = True,
+    on_token: Callable[[], object] = lambda: None,
 ) -> torch.Tensor:
     """Draw images as tokens.
 
@@ -67,6 +70,7 @@ def generate_tokens(
         null_text: The empty text, int64 (text_length,); needed where `guidance_scale` is above 1.
         guidance_scale: s in null + s (conditional - null), on logits; 1 and below are none.
         use_cache: False computes every token's past anew, as the authors' code does; for measuring.
+        on_token: Is called when all images have one token more.
 
     Returns:
         int64 (N, side**2), on the network's device.
@@ -90,6 +94,7 @@ def generate_tokens(
             logits = null + guidance_scale * (conditional - null)
         probabilities = token_probabilities(logits, temperature, top_k, top_p)
         tokens[:, number] = draw(probabilities, uniform[:, number])
+        on_token()
 
     twice = 2 if guided else 1
     if not use_cache:

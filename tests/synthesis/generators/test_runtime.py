@@ -110,10 +110,10 @@ def test_a_run_notes_that_latents_are_decoded_one_by_one(tree, tmp_path, monkeyp
     import terrasynth.synthesis.execution.block_maker
 
     class Short(terrasynth.synthesis.execution.block_maker.BlockMaker):
-        def draw(self, label, index, *prompts):
+        def draw(self, label, index, **others):
             if not isinstance(self.generator.pipeline, OutOfMemoryUntil):
                 self.generator.pipeline = OutOfMemoryUntil(self.generator.pipeline)
-            return super().draw(label, index, *prompts)
+            return super().draw(label, index, **others)
 
     tree["runtime"]["exact"] = False
     recipe = Recipe.parse(tree)
