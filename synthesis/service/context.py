@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import Depends, Request
 
+from terrasynth.synthesis.service.admission import check_job
 from terrasynth.synthesis.service.data_sets import DataSets
 from terrasynth.synthesis.service.metrics import Metrics
+from terrasynth.synthesis.service.records import Job
 from terrasynth.synthesis.service.references import Places
 from terrasynth.synthesis.service.settings import ServiceSettings
+from terrasynth.synthesis.service.specs import JobSpec
 from terrasynth.synthesis.service.streams import Streams
 
 if TYPE_CHECKING:
@@ -39,6 +42,16 @@ class Service:
     def places(self) -> Places:
         """What requests may name."""
         return Places(self.settings.models, self.settings.data, self.settings.endpoints)
+
+    def create(self, spec: JobSpec, *, priority: int = 0, key: str | None = None) -> tuple[Job, bool]:
+        """Queue a job that a client may ask for; see `check_job` and `JobStore.create`.
+
+        Raises:
+            InputError: It names something that it may not name, or that does not exist.
+            ConflictError: The key was used for another spec.
+        """
+        check_job(spec, self.places, self.data_sets)
+        return self.store.create(spec, priority=priority, key=key)
 
 
 def _service(request: Request) -> Service:

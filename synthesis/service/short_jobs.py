@@ -8,7 +8,6 @@ import anyio.to_thread
 from fastapi import Response
 from pydantic import BaseModel
 
-from terrasynth.synthesis.service.admission import check_job
 from terrasynth.synthesis.service.context import Service
 from terrasynth.synthesis.service.problems import Problem
 from terrasynth.synthesis.service.records import Job
@@ -41,11 +40,8 @@ async def done_in_time(service: Service, response: Response, spec: JobSpec, wait
         InputError: The job cannot be done.
         Problem: It failed or was canceled.
     """
-    def create() -> Job:
-        check_job(spec, service.places, service.data_sets)
-        return service.store.create(spec)[0]
-
-    job = await result_of(service, await anyio.to_thread.run_sync(create), wait)
+    made, _ = await anyio.to_thread.run_sync(service.create, spec)
+    job = await result_of(service, made, wait)
     if job.result is None:
         response.status_code = 202
     return job

@@ -6,33 +6,32 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
-from fastapi import Depends, Query, Request
-from starlette.responses import RedirectResponse, Response
+from fastapi import Query, Request
+from starlette.responses import Response
 
 from terrasynth.errors import UserError, one_line
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import RunError
 from terrasynth.synthesis.recipe import Recipe
-from terrasynth.synthesis.service.admission import check_job
 from terrasynth.synthesis.service.attempts import Provenance, indexed_row, provenance_of
 from terrasynth.synthesis.service.context import Service, ServiceOf
 from terrasynth.synthesis.service.data_sets import BusyError, DataSet
 from terrasynth.synthesis.service.page.pace import pace_of
-from terrasynth.synthesis.service.page.pages import page_router
+from terrasynth.synthesis.service.page.pages import address_of, page_router, see_other
 from terrasynth.synthesis.service.page.passing import bounds, threshold_of, thresholds
 from terrasynth.synthesis.service.page.rendering import render
-from terrasynth.synthesis.service.page.typed import Typed, typed_form
+from terrasynth.synthesis.service.page.typed import TypedForm, first, key_of
 from terrasynth.synthesis.service.problems import Problem
 from terrasynth.synthesis.service.records import Job, StoredEvent
-from terrasynth.synthesis.service.routes.parameters import DataSetName, RowId
+from terrasynth.synthesis.service.routes.parameters import DataSetName, JobQuery, RowId
 from terrasynth.synthesis.service.row_queries import RowCount, RowPage, RowQuery, counts, page
 from terrasynth.synthesis.service.row_tables import Verdict
 from terrasynth.synthesis.service.specs import parse_spec
 from terrasynth.synthesis.service.states import ENDED, State
 
-STRIP, SHOWN_JOBS, SEE_OTHER = 5, 20, 303
+STRIP, SHOWN_JOBS = 5, 20
 Text = Annotated[str, Query(max_length=200)]
 router = page_router()
 
@@ -97,8 +96,7 @@ def data_set(
 
 @router.get("/data-sets/{name}/rows/{row_id}")
 def row(
-    request: Request, service: ServiceOf, name: DataSetName, row_id: RowId,
-    job: Annotated[str, Query(pattern="^[0-9a-z]{0,26}$")] = "",
+    request: Request, service: ServiceOf, name: DataSetName, row_id: RowId, job: JobQuery = "",
 ) -> Response:
     """One image, with what it was made from, what filters said, and the real image that a job found nearest to it."""
     found = service.store.get(job) if job else None
@@ -109,19 +107,17 @@ def row(
 
 @router.post("/data-sets/{name}/rows/{row_id}")
 def look_for_nearest(
-    request: Request, service: ServiceOf, name: DataSetName, row_id: RowId, form: Annotated[Typed, Depends(typed_form)],
+    request: Request, service: ServiceOf, name: DataSetName, row_id: RowId, form: TypedForm,
 ) -> Response:
     """Look for the real image that it is most like."""
-    given = {key: form.get(key, ("",))[0].strip() for key in ("real", "split", "key")}
     asked = indexed_row(service.data_sets, name, row_id)
     try:
         spec = parse_spec({"kind": "nearest", "data_set": name, "label": asked.label, "k": asked.k,
-                           "real": given["real"], "split": given["split"] or "train"})
-        check_job(spec, service.places, service.data_sets)
-        job, _ = service.store.create(spec, priority=2, key=given["key"][:64] or None)
+                           "real": first(form, "real").strip(), "split": first(form, "split").strip() or "train"})
+        job, _ = service.create(spec, priority=2, key=key_of(form))
     except UserError as error:
         return _row(request, service, name, row_id, None, one_line(error))
-    return RedirectResponse(f"/data-sets/{quote(name, safe='')}/rows/{row_id}?job={job.id}", SEE_OTHER)
+    return see_other(f"{address_of(name)}/rows/{row_id}?job={job.id}")
 
 
 def _row(

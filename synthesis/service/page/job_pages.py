@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-from urllib.parse import quote
+from fastapi import Request
+from starlette.responses import Response
 
-from fastapi import Depends, Request
-from starlette.responses import RedirectResponse, Response
-
-from terrasynth.synthesis.service.admission import check_job
-from terrasynth.synthesis.service.context import ServiceOf
-from terrasynth.synthesis.service.page.pages import page_router
+from terrasynth.synthesis.service.context import Service, ServiceOf
+from terrasynth.synthesis.service.page.pages import address_of, page_router, see_other
 from terrasynth.synthesis.service.page.rendering import render
-from terrasynth.synthesis.service.page.typed import Typed, typed_form
+from terrasynth.synthesis.service.page.typed import TypedForm, first, key_of
 from terrasynth.synthesis.service.records import Job
 from terrasynth.synthesis.service.routes import data_sets, jobs
 from terrasynth.synthesis.service.routes.parameters import DataSetName, JobId
 from terrasynth.synthesis.service.specs import RunSpec
 from terrasynth.synthesis.service.states import ENDED
 
-SEE_OTHER = 303
 router = page_router()
 
 
@@ -28,20 +23,20 @@ def job(request: Request, service: ServiceOf, job_id: JobId) -> Response:
     """A job; that of a data set that is there leads to it."""
     found = service.store.get(job_id)
     if _has_page(service, found):
-        return RedirectResponse(_page_of(found), SEE_OTHER)
+        return see_other(address_of(found.data_set or ""))
     return render(request, "job.html.j2", job=found, working=found.state not in ENDED)
 
 
 @router.post("/jobs/{job_id}/cancel")
 def cancel(service: ServiceOf, job_id: JobId) -> Response:
     """Stop after the block that is being made."""
-    return RedirectResponse(f"/jobs/{jobs.cancel(service, job_id).id}", SEE_OTHER)
+    return see_other(f"/jobs/{jobs.cancel(service, job_id).id}")
 
 
 @router.post("/jobs/{job_id}/retry")
 def retry(service: ServiceOf, job_id: JobId) -> Response:
     """Go on where it was."""
-    return RedirectResponse(f"/jobs/{jobs.retry(service, job_id).id}", SEE_OTHER)
+    return see_other(f"/jobs/{jobs.retry(service, job_id).id}")
 
 
 @router.get("/jobs/{job_id}/log")
@@ -52,24 +47,18 @@ def log(request: Request, service: ServiceOf, job_id: JobId) -> Response:
 
 
 @router.post("/data-sets/{name}/run-again")
-def run_again(service: ServiceOf, name: DataSetName, form: Annotated[Typed, Depends(typed_form)]) -> Response:
+def run_again(service: ServiceOf, name: DataSetName, form: TypedForm) -> Response:
     """Go on with a data set by its own recipe: what has changed beside it, such as a review, is taken up."""
-    spec = RunSpec(kind="run", data_set=name)
-    check_job(spec, service.places, service.data_sets)
-    made, _ = service.store.create(spec, key=form.get("key", ("",))[0][:64] or None)
-    return RedirectResponse(f"/jobs/{made.id}", SEE_OTHER)
+    made, _ = service.create(RunSpec(kind="run", data_set=name), key=key_of(form))
+    return see_other(f"/jobs/{made.id}")
 
 
 @router.post("/data-sets/{name}/delete")
-def delete(service: ServiceOf, name: DataSetName, form: Annotated[Typed, Depends(typed_form)]) -> Response:
+def delete(service: ServiceOf, name: DataSetName, form: TypedForm) -> Response:
     """Remove a data set whose name was typed."""
-    data_sets.delete(service, name, form.get("confirm", ("",))[0])
-    return RedirectResponse("/", SEE_OTHER)
+    data_sets.delete(service, name, first(form, "confirm"))
+    return see_other("/")
 
 
-def _has_page(service: ServiceOf, found: Job) -> bool:
+def _has_page(service: Service, found: Job) -> bool:
     return found.kind == "run" and found.data_set in service.data_sets.names()
-
-
-def _page_of(found: Job) -> str:
-    return f"/data-sets/{quote(found.data_set or '', safe='')}"

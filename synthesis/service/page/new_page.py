@@ -8,28 +8,26 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import Depends, Query, Request
-from starlette.responses import RedirectResponse, Response
+from fastapi import Query, Request
+from starlette.responses import Response
 
 from terrasynth.errors import UserError, one_line
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.filters import FILTERS
 from terrasynth.synthesis.recipe import Recipe
-from terrasynth.synthesis.service.admission import check_job
 from terrasynth.synthesis.service.context import Service, ServiceOf
 from terrasynth.synthesis.service.page import recipe_form
-from terrasynth.synthesis.service.page.pages import page_router
+from terrasynth.synthesis.service.page.pages import page_router, see_other
 from terrasynth.synthesis.service.page.rendering import render
-from terrasynth.synthesis.service.page.typed import Typed, typed_form
+from terrasynth.synthesis.service.page.typed import Typed, TypedForm, first, key_of
 from terrasynth.synthesis.service.records import Job
 from terrasynth.synthesis.service.references import check_recipe, named
 from terrasynth.synthesis.service.routes.models import models_of
+from terrasynth.synthesis.service.routes.parameters import JobQuery
 from terrasynth.synthesis.service.specs import NAME, JobSpec, PlanSpec, parse_spec
 from terrasynth.synthesis.service.states import ENDED
 
-SEE_OTHER = 303
 router = page_router()
-Form = Annotated[Typed, Depends(typed_form)]
 
 
 @dataclass
@@ -54,7 +52,7 @@ class _Draft:
 @router.get("/new")
 def new(
     request: Request, service: ServiceOf, grown: Annotated[str, Query(alias="from", max_length=96)] = "",
-    job: Annotated[str, Query(pattern="^([0-9a-z]{26})?$")] = "", name: Annotated[str, Query(max_length=96)] = "",
+    job: JobQuery = "", name: Annotated[str, Query(max_length=96)] = "",
     add: Annotated[str, Query(max_length=96)] = "",
 ) -> Response:
     """A new data set, the next step of one that is there, or a draft whose plan is being made."""
@@ -76,21 +74,21 @@ def new(
 
 
 @router.post("/new")
-def change(request: Request, service: ServiceOf, form: Form) -> Response:
+def change(request: Request, service: ServiceOf, form: TypedForm) -> Response:
     """What a button of the form asks for: look again, another filter, the plan, the start."""
-    act, _, what = form.get("act", ("check",))[0].partition(":")
-    data_set = form.get("data_set", ("",))[0].strip()
+    act, _, what = first(form, "act", "check").partition(":")
+    data_set = first(form, "data_set").strip()
     draft = _Draft({}, data_set, data_set in service.data_sets.names())
     try:
-        tree = recipe_form.from_yaml(form["yaml"][0]) if act == "yaml" else recipe_form.tree_of(form)
+        tree = recipe_form.from_yaml(first(form, "yaml")) if act == "yaml" else recipe_form.tree_of(form)
     except InputError as error:
         draft.mistake = str(error)
         if act == "yaml":
             draft.tree = recipe_form.beginning()
-        return _shown(request, service, draft, pasted=form.get("yaml", ("",))[0])
+        return _shown(request, service, draft, pasted=first(form, "yaml"))
     draft.tree = tree = {"name": data_set, **tree} if data_set else tree
     if act == "add-filter":
-        recipe_form.add_filter(tree, form.get("kind", ("",))[0])
+        recipe_form.add_filter(tree, first(form, "kind"))
     elif act == "remove-filter":
         tree["filters"] = [each for place, each in enumerate(tree["filters"]) if str(place) != what]
     elif act in ("plan", "start"):
@@ -100,30 +98,27 @@ def change(request: Request, service: ServiceOf, form: Form) -> Response:
 
 def _begun(request: Request, service: Service, draft: _Draft, act: str, form: Typed) -> Response:
     """The plan or the run of a draft as a job; the form again where it is not possible."""
-    key = form.get("key", ("",))[0][:64] or None
     try:
         spec: JobSpec
         if act == "plan":
             where = draft.data_set if draft.grows else None
             spec = PlanSpec(kind="plan", recipe=draft.tree, data_set=where)
-            key = None
         else:
             if not re.fullmatch(NAME, draft.data_set):
                 raise InputError(f"data set {draft.data_set[:40]!r} is no name of a folder; use letters, digits, '-', "
                                  "'_' and '.', with a letter or a digit first")
-            if draft.grows and form.get("grows", ("",))[0] != draft.data_set:
+            if draft.grows and first(form, "grows") != draft.data_set:
                 raise InputError(f"data set {draft.data_set!r} is there already; take another name, or open it and "
                                  "choose to grow it")
             spec = parse_spec({"kind": "run", "data_set": draft.data_set, "recipe": draft.tree,
                                "shrink": "shrink" in form})
-        check_job(spec, service.places, service.data_sets)
-        job, _ = service.store.create(spec, priority=1 if act == "plan" else 0, key=key)
+        job, _ = service.create(spec, priority=1) if act == "plan" else service.create(spec, key=key_of(form))
     except UserError as error:
         draft.mistake = one_line(error)
         return _shown(request, service, draft)
     if act == "plan":
-        return RedirectResponse(f"/new?{urlencode({'job': job.id, 'name': draft.data_set})}", SEE_OTHER)
-    return RedirectResponse(f"/jobs/{job.id}", SEE_OTHER)
+        return see_other(f"/new?{urlencode({'job': job.id, 'name': draft.data_set})}")
+    return see_other(f"/jobs/{job.id}")
 
 
 def _shown(request: Request, service: Service, draft: _Draft, pasted: str = "") -> Response:

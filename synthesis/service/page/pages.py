@@ -5,11 +5,12 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import Callable, Coroutine
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from terrasynth.errors import UserError, one_line
 from terrasynth.synthesis.core.errors import RunError
@@ -43,6 +44,16 @@ class PageRoute(APIRoute):
 def page_router() -> APIRouter:
     """A router for pages; they are no part of the interface for programs."""
     return APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+def see_other(address: str) -> RedirectResponse:
+    """The answer to a form: a page that can be loaded again without sending the form again."""
+    return RedirectResponse(address, 303)
+
+
+def address_of(data_set: str) -> str:
+    """The address of the page of a data set."""
+    return f"/data-sets/{quote(data_set, safe='')}"
 
 
 def error_page(request: Request, status: int, detail: str) -> Response:

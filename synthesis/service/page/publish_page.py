@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Annotated, Any
-from urllib.parse import quote
+from typing import Any
 
-from fastapi import Depends, Query, Request
-from starlette.responses import RedirectResponse, Response
+from fastapi import Request
+from starlette.responses import Response
 
 from terrasynth.errors import UserError, one_line
 from terrasynth.eval.evaluation.reference import shipped_references
@@ -18,32 +17,28 @@ from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.plain_yaml import YamlError, parse_yaml
 from terrasynth.synthesis.export.registry import exporter_names, load_exporter
 from terrasynth.synthesis.export.splits import parse_splits
-from terrasynth.synthesis.service.admission import check_job
 from terrasynth.synthesis.service.context import Service, ServiceOf
 from terrasynth.synthesis.service.data_sets import DataSet
 from terrasynth.synthesis.service.files import read_file
 from terrasynth.synthesis.service.page.markdown import card_html
-from terrasynth.synthesis.service.page.pages import page_router
+from terrasynth.synthesis.service.page.pages import address_of, page_router, see_other
 from terrasynth.synthesis.service.page.rendering import render
-from terrasynth.synthesis.service.page.typed import Typed, typed_form
+from terrasynth.synthesis.service.page.typed import TypedForm, key_of
 from terrasynth.synthesis.service.places import export_folder
 from terrasynth.synthesis.service.problems import Problem
 from terrasynth.synthesis.service.records import Job
-from terrasynth.synthesis.service.routes.parameters import DataSetName
+from terrasynth.synthesis.service.routes.parameters import DataSetName, JobQuery
 from terrasynth.synthesis.service.specs import parse_spec
 from terrasynth.synthesis.service.states import ENDED, State
 
-SEE_OTHER, MOST_CARD, SHOWN_JOBS = 303, 2**20, 50
+MOST_CARD, SHOWN_JOBS = 2**20, 50
 KINDS = ("push", "export", "evaluate")
 LICENCE = ("id", "name", "link", "reason")
 router = page_router()
 
 
 @router.get("/data-sets/{name}/publish")
-def show(
-    request: Request, service: ServiceOf, name: DataSetName,
-    job: Annotated[str, Query(pattern="^[0-9a-z]{0,26}$")] = "",
-) -> Response:
+def show(request: Request, service: ServiceOf, name: DataSetName, job: JobQuery = "") -> Response:
     """The forms, and how the last job ended."""
     found = service.store.get(job) if job else None
     if found is not None and (found.kind not in KINDS or found.data_set != name):
@@ -52,9 +47,7 @@ def show(
 
 
 @router.post("/data-sets/{name}/publish")
-def begin(
-    request: Request, service: ServiceOf, name: DataSetName, form: Annotated[Typed, Depends(typed_form)],
-) -> Response:
+def begin(request: Request, service: ServiceOf, name: DataSetName, form: TypedForm) -> Response:
     """Evaluate, export, look at what a push would send, or push."""
     given = {key: values[0].strip() for key, values in form.items()}
     act = given.get("act", "")
@@ -62,12 +55,10 @@ def begin(
         makers = {"evaluate": _evaluate, "export": _export, "dry-run": _push, "push": _push}
         if act not in makers:
             raise InputError(f"{act[:40]!r} is nothing that can be done here; send {', '.join(makers)}")
-        spec = parse_spec(makers[act](name, given))
-        check_job(spec, service.places, service.data_sets)
-        job, _ = service.store.create(spec, key=given.get("key", "")[:64] or None)
+        job, _ = service.create(parse_spec(makers[act](name, given)), key=key_of(form))
     except UserError as error:
         return _shown(request, service, name, None, given, one_line(error))
-    return RedirectResponse(f"/data-sets/{quote(name, safe='')}/publish?job={job.id}", SEE_OTHER)
+    return see_other(f"{address_of(name)}/publish?job={job.id}")
 
 
 def _shown(

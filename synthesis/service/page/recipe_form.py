@@ -26,11 +26,11 @@ from terrasynth.synthesis.recipe import (
 )
 from terrasynth.synthesis.service.page.rendering import spoken
 from terrasynth.synthesis.service.page.schema_fields import FormField, fields_of
+from terrasynth.synthesis.service.page.typed import Typed, first
 
 OWN = {"expander", "classes", "checks"}  # of `prompts`; whatever else stands there belongs to the expander
 CLASSES, EXTRA, KEPT = "prompts.classes", "prompts.*", "kept"
 BEHIND = ("lora_scale", "vae", "scheduler", "height", "width", "conditioning", "options")  # of the generator
-Typed = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,7 @@ def _leaves(fields: Sequence[FormField]) -> Iterator[FormField]:
 
 
 def _first(typed: Typed, name: str) -> str:
-    return next(iter(typed.get(name, ())), "").strip()
+    return first(typed, name).strip()
 
 
 def _part(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:

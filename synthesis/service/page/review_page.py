@@ -6,23 +6,23 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
-from fastapi import Depends, Query, Request
-from starlette.responses import RedirectResponse, Response
+from fastapi import Query, Request
+from starlette.responses import Response
 
 from terrasynth.errors import UserError, one_line
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.service.context import Service, ServiceOf
-from terrasynth.synthesis.service.page.pages import page_router
+from terrasynth.synthesis.service.page.pages import address_of, page_router, see_other
 from terrasynth.synthesis.service.page.rendering import render
-from terrasynth.synthesis.service.page.typed import Typed, typed_form
+from terrasynth.synthesis.service.page.typed import TypedForm
 from terrasynth.synthesis.service.routes.parameters import DataSetName
 from terrasynth.synthesis.studies.review.looking import Queue, Review
 from terrasynth.synthesis.studies.review.summary import summarize
 
-SEE_OTHER, MOST_SAMPLE = 303, 100_000
+MOST_SAMPLE = 100_000
 REASONS = ("wrong class", "not what the text says", "blurred", "artifacts", "not from above", "repeats another")
 KINDS: Mapping[str, str] = {"accepted": "accepted by the filters", "rejected": "rejected by them", "all": "both"}
 Word = Annotated[str, Query(max_length=255)]
@@ -82,9 +82,7 @@ def _count(text: str) -> int | None:
 
 
 @router.post("/data-sets/{name}/review")
-def say(
-    request: Request, service: ServiceOf, name: DataSetName, form: Annotated[Typed, Depends(typed_form)],
-) -> Response:
+def say(request: Request, service: ServiceOf, name: DataSetName, form: TypedForm) -> Response:
     """A verdict, its undoing, or what is true in words, from a page without JavaScript."""
     given = defaultdict(str, {key: values[0].strip() for key, values in form.items()})
     settings = ReviewSettings(given["reviewer"], _kind(given["of"]), given["label"],
@@ -104,7 +102,7 @@ def say(
             raise InputError(f"{act[:40]!r} is nothing that a reviewer can do here; accept, reject, undo or captions")
     except UserError as error:
         return _shown(request, service, name, settings, one_line(error))
-    return RedirectResponse(f"/data-sets/{quote(name, safe='')}/review?{settings.address}", SEE_OTHER)
+    return see_other(f"{address_of(name)}/review?{settings.address}")
 
 
 def _shown(request: Request, service: Service, name: str, settings: ReviewSettings, mistake: str = "") -> Response:

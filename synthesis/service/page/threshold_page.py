@@ -9,26 +9,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Depends, Query, Request
-from starlette.responses import RedirectResponse, Response
+from fastapi import Query, Request
+from starlette.responses import Response
 
 from terrasynth.errors import one_line
 from terrasynth.synthesis.core.errors import InputError
-from terrasynth.synthesis.service.admission import check_job
 from terrasynth.synthesis.service.context import ServiceOf
 from terrasynth.synthesis.service.page import recipe_form
-from terrasynth.synthesis.service.page.pages import page_router
+from terrasynth.synthesis.service.page.pages import page_router, see_other
 from terrasynth.synthesis.service.page.passing import Bound, bounds, changed, threshold_of, thresholds
 from terrasynth.synthesis.service.page.rendering import render
 from terrasynth.synthesis.service.page.scored import Scored, scores
-from terrasynth.synthesis.service.page.typed import Typed, typed_form
+from terrasynth.synthesis.service.page.typed import TypedForm, first, key_of
 from terrasynth.synthesis.service.references import named
 from terrasynth.synthesis.service.routes.parameters import DataSetName
 from terrasynth.synthesis.service.row_queries import IndexedRow, RowQuery, counts, page
 from terrasynth.synthesis.service.row_tables import Verdict
 from terrasynth.synthesis.service.specs import RunSpec
 
-SEE_OTHER, SHOWN, BARS, STEPS, MOST_JOINING = 303, 24, 48, 500, 5000
+SHOWN, BARS, STEPS, MOST_JOINING = 24, 48, 500, 5000
 router = page_router()
 
 
@@ -144,21 +143,19 @@ def show(
 
 
 @router.post("/data-sets/{name}/thresholds")
-def write(service: ServiceOf, name: DataSetName, form: Annotated[Typed, Depends(typed_form)]) -> Response:
+def write(service: ServiceOf, name: DataSetName, form: TypedForm) -> Response:
     """Write a threshold into the recipe and run it: images are judged again, and drawn until the target is met."""
     recipe = service.data_sets.recipe(name)
-    bound = _bound(bounds(recipe), form.get("filter", ("",))[0])
+    bound = _bound(bounds(recipe), first(form, "filter"))
     try:
-        threshold = round(float(form.get("at", ("",))[0]), 6)
+        threshold = round(float(first(form, "at")), 6)
     except ValueError as error:
-        raise InputError(f"threshold {form.get('at', ('',))[0][:40]!r} is no number; drag the slider or type one"
-                         ) from error
+        raise InputError(f"threshold {first(form, 'at')[:40]!r} is no number; drag the slider or type one") from error
     tree = with_threshold(named(recipe.tree(), service.places), bound, threshold)
-    if form.get("act", ("",))[0] == "run":
+    if first(form, "act") == "run":
         spec = RunSpec(kind="run", data_set=name, recipe=tree, shrink="shrink" in form)
-        check_job(spec, service.places, service.data_sets)
-        job, _ = service.store.create(spec, key=form.get("key", ("",))[0][:64] or None)
-        return RedirectResponse(f"/jobs/{job.id}", SEE_OTHER)
+        job, _ = service.create(spec, key=key_of(form))
+        return see_other(f"/jobs/{job.id}")
     return Response(recipe_form.as_yaml(tree), media_type="application/yaml",
                     headers={"Content-Disposition": 'attachment; filename="recipe.yaml"'})
 

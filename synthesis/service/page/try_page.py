@@ -7,28 +7,27 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import Depends, Path, Query, Request
-from starlette.responses import RedirectResponse, Response
+from fastapi import Path, Query, Request
+from starlette.responses import Response
 
 from terrasynth.errors import UserError, one_line
-from terrasynth.synthesis.service.admission import check_job
 from terrasynth.synthesis.service.context import Service, ServiceOf
 from terrasynth.synthesis.service.files import read_file
 from terrasynth.synthesis.service.page import recipe_form
 from terrasynth.synthesis.service.page.kept_prompts import MOST_BYTES, NAME, keep_prompt, kept_file, kept_prompts
-from terrasynth.synthesis.service.page.pages import page_router
+from terrasynth.synthesis.service.page.pages import page_router, see_other
 from terrasynth.synthesis.service.page.rendering import render
 from terrasynth.synthesis.service.page.schema_fields import fields_of
-from terrasynth.synthesis.service.page.typed import Typed, typed_form
+from terrasynth.synthesis.service.page.typed import TypedForm, first, key_of
 from terrasynth.synthesis.service.page.words import reading
 from terrasynth.synthesis.service.problems import Problem
 from terrasynth.synthesis.service.records import Job
 from terrasynth.synthesis.service.routes.models import models_of
-from terrasynth.synthesis.service.routes.parameters import JobId
+from terrasynth.synthesis.service.routes.parameters import JobId, JobQuery
 from terrasynth.synthesis.service.specs import LARGEST_SEED, DrawSpec, parse_spec
 from terrasynth.synthesis.service.states import ENDED
 
-SEE_OTHER, IMAGES, SHOWN_KEPT = 303, 4, 20
+IMAGES, SHOWN_KEPT = 4, 20
 NAMES = ("text", "label", "model", "lora", "steps", "guidance", "seed")
 Word = Annotated[str, Query(max_length=4096)]
 router = page_router()
@@ -37,8 +36,7 @@ router = page_router()
 @router.get("/try")
 def show(
     request: Request, service: ServiceOf, text: Word = "", label: Word = "", model: Word = "ldm-ucm", lora: Word = "",
-    steps: Word = "", guidance: Word = "", seed: Word = "0",
-    job: Annotated[str, Query(pattern="^[0-9a-z]{0,26}$")] = "",
+    steps: Word = "", guidance: Word = "", seed: Word = "0", job: JobQuery = "",
 ) -> Response:
     """The form, and the images of a job that draws."""
     given = dict(zip(NAMES, (text, label, model, lora, steps, guidance, seed), strict=True))
@@ -51,22 +49,20 @@ def show(
 
 
 @router.post("/try")
-def draw(request: Request, service: ServiceOf, form: Annotated[Typed, Depends(typed_form)]) -> Response:
+def draw(request: Request, service: ServiceOf, form: TypedForm) -> Response:
     """Draw, keep the prompt, or only look at its words."""
-    given = {name: form.get(name, ("",))[0].strip() for name in NAMES}
-    shown, act = form.get("job", ("",))[0], form.get("act", ("look",))[0]
+    given = {name: first(form, name).strip() for name in NAMES}
+    shown, act = first(form, "job"), first(form, "act", "look")
     try:
         if act == "look":
             return _shown(request, service, given, service.store.get(shown) if shown else None)
         if act == "keep":
             keep_prompt(service.settings, {"text": given["text"], "label": given["label"]})
-            return RedirectResponse(f"/try?{urlencode({**given, 'job': shown})}", SEE_OTHER)
-        spec = parse_spec(_spec(given))
-        check_job(spec, service.places, service.data_sets)
-        job, _ = service.store.create(spec, priority=2, key=form.get("key", ("",))[0][:64] or None)
+            return see_other(f"/try?{urlencode({**given, 'job': shown})}")
+        job, _ = service.create(parse_spec(_spec(given)), priority=2, key=key_of(form))
     except UserError as error:
         return _shown(request, service, given, service.store.get(shown) if shown else None, one_line(error))
-    return RedirectResponse(f"/try?job={job.id}", SEE_OTHER)
+    return see_other(f"/try?job={job.id}")
 
 
 @router.get("/try/{job_id}/{number}")

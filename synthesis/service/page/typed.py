@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 from urllib.parse import parse_qs
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from terrasynth.synthesis.service.problems import Problem
 
@@ -27,3 +28,17 @@ async def typed_form(request: Request) -> Typed:
     except ValueError as error:
         raise Problem(422, "invalid_form", "the form cannot be read; load the page again and send it once more"
                       ) from error
+
+
+TypedForm = Annotated[Typed, Depends(typed_form)]
+"""Type of a route's parameter that gets the form."""
+
+
+def first(form: Typed, name: str, default: str = "") -> str:
+    """The first value of a name, as it was sent; `default` where there is none."""
+    return next(iter(form.get(name, ())), default)
+
+
+def key_of(form: Typed) -> str | None:
+    """What makes the same form, sent twice, the same job; None where the page gave it no key."""
+    return first(form, "key")[:64] or None

@@ -21,7 +21,6 @@ from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.sampling import MOST_GUIDANCE, MOST_STEPS
 from terrasynth.synthesis.recipe import MOST_PIXELS, MOST_TEXT
 from terrasynth.synthesis.service import places
-from terrasynth.synthesis.service.admission import check_job
 from terrasynth.synthesis.service.context import Service, ServiceOf
 from terrasynth.synthesis.service.files import read_file
 from terrasynth.synthesis.service.problems import Problem
@@ -114,12 +113,7 @@ async def generations(
 ) -> ImagesAnswer:
     """Answers when they are drawn; a client that leaves before cancels them."""
     spec = _spec(request)
-
-    def create() -> Job:
-        check_job(spec, service.places, service.data_sets)
-        return service.store.create(spec)[0]
-
-    job = await anyio.to_thread.run_sync(create)
+    job, _ = await anyio.to_thread.run_sync(service.create, spec)
     found: list[Job] = []
     async with anyio.create_task_group() as tasks:
         async def watch() -> None:

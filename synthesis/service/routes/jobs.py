@@ -13,7 +13,6 @@ from pydantic import BaseModel, Field
 
 from terrasynth.prompts.addresses import shown
 from terrasynth.synthesis.service import places
-from terrasynth.synthesis.service.admission import check_job
 from terrasynth.synthesis.service.context import ServiceOf
 from terrasynth.synthesis.service.event_stream import MEDIA_TYPE, EventStreamResponse
 from terrasynth.synthesis.service.files import read_file
@@ -64,8 +63,7 @@ def create(
     A recipe names models by embedded name, by Hub id, or by name inside the server's `--models`; data by name inside
     its `--data`; never by a path.
     """
-    check_job(spec, service.places, service.data_sets)
-    job, new = service.store.create(spec, priority=priority, key=key)
+    job, new = service.create(spec, priority=priority, key=key)
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return job

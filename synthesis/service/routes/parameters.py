@@ -8,6 +8,8 @@ from fastapi import Header, Path, Query
 
 JobId = Annotated[str, Path(pattern="^[0-9a-z]{26}$", description="Id of a job.",
                             examples=["01h9v3xk2m7qf8r5t6w0y1z2a3"])]
+JobQuery = Annotated[str, Query(pattern="^([0-9a-z]{26})?$")]
+"""Id of a job in the address of a page; "" for none."""
 DataSetName = Annotated[str, Path(min_length=1, max_length=255, description="Name of a data set.",
                                   examples=["coast"])]
 RowId = Annotated[str, Path(pattern="^[0-9a-f]{16}$", description="Id of a row.", examples=["0f1e2d3c4b5a6978"])]
