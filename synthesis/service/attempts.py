@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from terrasynth.synthesis.cards.redraw import redraw_of
@@ -13,7 +13,7 @@ from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.ledger.blocks import Blocks, drawn_of
 from terrasynth.synthesis.ledger.one_attempt import read_attempt
 from terrasynth.synthesis.service import row_queries
-from terrasynth.synthesis.service.row_queries import IndexedRow
+from terrasynth.synthesis.service.row_queries import Row
 
 if TYPE_CHECKING:
     from terrasynth.synthesis.ledger.frozen import Frozen
@@ -27,7 +27,7 @@ class UnknownRowError(InputError):
 
 
 @dataclass(frozen=True)
-class Provenance:
+class RowProvenance:
     """How a row came to be.
 
     Attributes:
@@ -42,7 +42,7 @@ class Provenance:
         command: What draws it again.
     """
 
-    row: IndexedRow
+    row: Row
     captions: tuple[str, ...]
     scene: dict[str, Any]
     prompt_source: str
@@ -53,7 +53,7 @@ class Provenance:
     command: str
 
 
-def indexed_row(data_sets: DataSets, name: str, row: str) -> IndexedRow:
+def indexed_row(data_sets: DataSets, name: str, row: str) -> Row:
     """The row of an id.
 
     Raises:
@@ -80,7 +80,7 @@ def image_of(data_sets: DataSets, name: str, row: str) -> tuple[bytes, str]:
     return read["image"]["bytes"], MEDIA_TYPES[frozen.image_format]
 
 
-def provenance_of(data_sets: DataSets, name: str, row: str) -> Provenance:
+def provenance_of(data_sets: DataSets, name: str, row: str) -> RowProvenance:
     """All that is known of a row.
 
     Raises:
@@ -92,26 +92,26 @@ def provenance_of(data_sets: DataSets, name: str, row: str) -> Provenance:
     columns = ["text", "label", "captions", "scene", "seed", "prompt_source"]
     read = what_holds(read_attempt(blocks, frozen.identity, found.label, found.k, columns))
     generator = frozen.identity.parts["generator"]
-    return Provenance(
-        IndexedRow(found.id, found.label, found.k, found.verdict, found.reason, read["text"], found.scores),
-        tuple(read["captions"]), json.loads(read["scene"]), read["prompt_source"], read["seed"], frozen.identity.hash,
+    return RowProvenance(
+        replace(found, text=read["text"]), tuple(read["captions"]), json.loads(read["scene"]), read["prompt_source"],
+        read["seed"], frozen.identity.hash,
         dict(generator) if isinstance(generator, Mapping) else {},
         drawn_of(blocks.path(found.label, found.k // frozen.block_size)) or {},
         redraw_of(data_sets.recipe(name), frozen.identity.parts).line(found.label, read["text"], read["seed"]),
     )
 
 
-def texts_of(data_sets: DataSets, name: str, rows: tuple[IndexedRow, ...]) -> dict[str, str]:
-    """The texts of rows that the index has not read yet, by id; each block is read once."""
+def with_texts(data_sets: DataSets, name: str, rows: tuple[Row, ...]) -> list[Row]:
+    """Rows with their texts, also where the index has not read these yet; each block is read once."""
     missing = [row for row in rows if row.text is None]
     if not missing:
-        return {}
+        return list(rows)
     frozen = data_sets.frozen(name)
     blocks, found = _blocks(data_sets, name, frozen), dict[str, str]()
     for label, index in {(row.label, row.k // frozen.block_size) for row in missing}:
         table = blocks.read(label, index, ["id", "text"])
         found.update(zip(table.column("id").to_pylist(), table.column("text").to_pylist(), strict=True))
-    return found
+    return [replace(row, text=found.get(row.id, row.text)) for row in rows]
 
 
 def _blocks(data_sets: DataSets, name: str, frozen: Frozen) -> Blocks:

@@ -36,7 +36,7 @@ def described(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         found = get_openapi(title=app.title, version=app.version, description=ABOUT, routes=app.routes)
         schemas = found.setdefault("components", {}).setdefault("schemas", {})
-        for name in ("HTTPValidationError", "ValidationError"):
+        for name in ("HTTPValidationError", "ValidationError", "Verdict"):  # nothing in the document refers to them
             schemas.pop(name, None)
         for model in (ProblemDocument, Recipe):
             schema = model.model_json_schema(ref_template="#/components/schemas/{model}")

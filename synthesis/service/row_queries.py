@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from terrasynth.errors import nearest
 from terrasynth.synthesis.core.errors import InputError
-from terrasynth.synthesis.service.row_tables import CLASS_STEP, Verdict, score_column
+from terrasynth.synthesis.service.row_tables import CLASS_STEP, SentVerdict, Verdict, score_column
 
 MOST_ROWS = 500
 Order = Literal["class", "newest", "score"]
@@ -45,26 +47,27 @@ class RowQuery:
 
 
 @dataclass(frozen=True)
-class IndexedRow:
-    """A row as the index has it.
+class Row:
+    """An attempt.
 
     Attributes:
-        id: Of the attempt.
+        id: Names it, its image and its provenance.
         label: Its class.
         k: Its place in its class.
-        verdict: What became of it.
-        reason: Why it is not in the data set; None for accepted and for pending.
-        text: What it was drawn from; None where that was not read yet.
+        verdict: "accepted": in the data set; "rejected": by a filter, or withheld; "unjudged": not needed; "pending":
+            its run has not decided yet, or waits for a person.
+        reason: The filter that rejected it, or why it was not judged; null for accepted and for pending.
+        text: What it was drawn from; null where that was not read yet.
         scores: By filter, of those that were asked.
     """
 
-    id: str
-    label: str
-    k: int
-    verdict: Verdict
-    reason: str | None
-    text: str | None
-    scores: Mapping[str, float] = field(default_factory=dict)
+    id: Annotated[str, Field(examples=["0f1e2d3c4b5a6978"])]
+    label: Annotated[str, Field(examples=["beach"])]
+    k: Annotated[int, Field(examples=[0])]
+    verdict: SentVerdict
+    reason: Annotated[str | None, Field(examples=["alignment"])]
+    text: Annotated[str | None, Field(examples=["A beach beside a calm sea."])]
+    scores: Annotated[Mapping[str, float], Field(examples=[{"alignment": 0.31}])]
 
 
 @dataclass(frozen=True)
@@ -76,23 +79,23 @@ class RowPage:
         next: What `after` has to be for the next page; None where this is the last.
     """
 
-    rows: tuple[IndexedRow, ...]
+    rows: tuple[Row, ...]
     next: str | None
 
 
 @dataclass(frozen=True)
-class RowCount:
+class Count:
     """How many rows of a class came to one end.
 
     Attributes:
         label: The class.
-        verdict: What became of them.
-        reason: Why they are not in the data set.
+        verdict: As of a row.
+        reason: As of a row.
         rows: How many.
     """
 
     label: str
-    verdict: Verdict
+    verdict: SentVerdict
     reason: str | None
     rows: int
 
@@ -122,11 +125,11 @@ class _Tables:
         scores = "".join(f", {score_column(number)}" for number in self.filters)
         self.columns = f"id, place, verdict, reason, text{scores}"
 
-    def row(self, found: tuple[object, ...]) -> IndexedRow:
+    def row(self, found: tuple[object, ...]) -> Row:
         id_, place, verdict, reason, text, *scores = found
         number, k = divmod(int(str(place)), CLASS_STEP)
         named = zip(self.filters.values(), scores, strict=True)
-        return IndexedRow(
+        return Row(
             str(id_), self.labels[number], k, Verdict(int(str(verdict))),
             None if reason is None else self.reasons[int(str(reason))], None if text is None else str(text),
             {name: float(str(score)) for name, score in named if score is not None},
@@ -163,19 +166,19 @@ def page(connection: sqlite3.Connection, query: RowQuery) -> RowPage:
     return RowPage(tuple(tables.row(row[len(keys):]) for row in shown), after)
 
 
-def one(connection: sqlite3.Connection, row: str) -> IndexedRow | None:
+def one(connection: sqlite3.Connection, row: str) -> Row | None:
     """The row of an id; None where there is none."""
     tables = _Tables(connection)
     found = connection.execute(f"SELECT {tables.columns} FROM rows WHERE id = ?", (row,)).fetchone()
     return None if found is None else tables.row(found)
 
 
-def counts(connection: sqlite3.Connection) -> list[RowCount]:
+def counts(connection: sqlite3.Connection) -> list[Count]:
     """How many rows came to which end, by class; reads the whole index, and is for callers that keep it."""
     tables = _Tables(connection)
     found = connection.execute("SELECT place / ?, verdict, reason, count(*) FROM rows GROUP BY 1, 2, 3 "
                                "ORDER BY 1, 2, 3", (CLASS_STEP,))
-    return [RowCount(tables.labels[number], Verdict(verdict), tables.reasons.get(reason), rows)
+    return [Count(tables.labels[number], Verdict(verdict), tables.reasons.get(reason), rows)
             for number, verdict, reason, rows in found]
 
 

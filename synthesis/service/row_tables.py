@@ -8,8 +8,10 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import Annotated, Literal, cast, get_args
 
 import pyarrow.parquet as pq
+from pydantic import PlainSerializer, WithJsonSchema
 
 from terrasynth.synthesis.core.errors import RefusedError, RunError, one_line, refusal
 from terrasynth.synthesis.ledger.blocks import UNREADABLE
@@ -34,6 +36,7 @@ CREATE INDEX IF NOT EXISTS rows_verdict ON rows (verdict, place);
 CREATE INDEX IF NOT EXISTS rows_reason ON rows (reason, place);
 CREATE INDEX IF NOT EXISTS rows_arrival ON rows (arrival);
 """
+VerdictName = Literal["accepted", "rejected", "unjudged", "pending"]
 
 
 class Verdict(IntEnum):
@@ -52,6 +55,16 @@ class Verdict(IntEnum):
         if reason == UNREVIEWED:  # which waits for a person
             return cls.PENDING
         return cls.UNJUDGED if reason in NOT_JUDGED else cls.REJECTED
+
+    @property
+    def word(self) -> VerdictName:
+        """The verdict as it is sent."""
+        return cast(VerdictName, self.name.lower())
+
+
+SentVerdict = Annotated[Verdict, PlainSerializer(lambda verdict: verdict.word),
+                        WithJsonSchema({"type": "string", "enum": list(get_args(VerdictName))})]
+"""A verdict in an answer."""
 
 
 class Names:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from terrasynth.synthesis.service.attempts import texts_of
+from terrasynth.synthesis.service.attempts import with_texts
 from terrasynth.synthesis.service.context import Service, ServiceOf
 from terrasynth.synthesis.service.data_sets import DataSet
 from terrasynth.synthesis.service.page.pages import page_router
 from terrasynth.synthesis.service.page.rendering import render
-from terrasynth.synthesis.service.row_queries import IndexedRow, RowPage, RowQuery, page
+from terrasynth.synthesis.service.row_queries import Row, RowPage, RowQuery, page
 
 SHOWN = 12
 Name = Annotated[str, Query(max_length=255)]
@@ -31,8 +31,8 @@ class Pair:
         right: In the second.
     """
 
-    left: IndexedRow
-    right: IndexedRow
+    left: Row
+    right: Row
 
 
 @router.get("/compare")
@@ -93,10 +93,8 @@ def _written(value: object) -> str:
 
 def _pairs(service: Service, both: Sequence[DataSet], pages: Sequence[RowPage]) -> Iterator[Pair]:
     """Attempts with the same text in both: attempt k of one is beside attempt k of the other."""
-    found = []
-    for about, rows in zip(both, pages, strict=True):
-        texts = texts_of(service.data_sets, about.name, rows.rows)
-        found.append({row.k: replace(row, text=texts.get(row.id, row.text)) for row in rows.rows})
+    found = [{row.k: row for row in with_texts(service.data_sets, about.name, rows.rows)}
+             for about, rows in zip(both, pages, strict=True)]
     for k in sorted(found[0].keys() & found[1].keys()):
         if found[0][k].text == found[1][k].text:
             yield Pair(found[0][k], found[1][k])

@@ -15,7 +15,7 @@ from terrasynth.errors import UserError, one_line
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import RunError
 from terrasynth.synthesis.recipe import Recipe
-from terrasynth.synthesis.service.attempts import Provenance, indexed_row, provenance_of
+from terrasynth.synthesis.service.attempts import RowProvenance, indexed_row, provenance_of
 from terrasynth.synthesis.service.context import Service, ServiceOf
 from terrasynth.synthesis.service.data_sets import BusyError, DataSet
 from terrasynth.synthesis.service.page.pace import pace_of
@@ -26,7 +26,7 @@ from terrasynth.synthesis.service.page.typed import TypedForm, first, key_of
 from terrasynth.synthesis.service.problems import Problem
 from terrasynth.synthesis.service.records import Job, StoredEvent
 from terrasynth.synthesis.service.routes.parameters import DataSetName, JobQuery, RowId
-from terrasynth.synthesis.service.row_queries import RowCount, RowPage, RowQuery, counts, page
+from terrasynth.synthesis.service.row_queries import Count, RowPage, RowQuery, counts, page
 from terrasynth.synthesis.service.row_tables import Verdict
 from terrasynth.synthesis.service.specs import parse_spec
 from terrasynth.synthesis.service.states import ENDED, State
@@ -136,7 +136,7 @@ def _row(
     )
 
 
-def _try(recipe: Recipe, made: Provenance) -> str:
+def _try(recipe: Recipe, made: RowProvenance) -> str:
     generator = recipe.generator
     given = {"text": made.row.text, "seed": made.seed, "model": generator.model, "lora": generator.lora,
              "steps": generator.steps, "guidance": generator.guidance}
@@ -173,7 +173,7 @@ def _drawn(connection: sqlite3.Connection) -> set[str | None]:
     return {None, *(each.label for each in counts(connection))}
 
 
-def _rows(service: Service, about: DataSet, query: RowQuery) -> tuple[RowPage, list[RowCount], str]:
+def _rows(service: Service, about: DataSet, query: RowQuery) -> tuple[RowPage, list[Count], str]:
     """A page of rows, how many there are of which kind, and why there are none."""
     if not about.drawn:
         return RowPage((), None), [], ""
@@ -186,7 +186,7 @@ def _rows(service: Service, about: DataSet, query: RowQuery) -> tuple[RowPage, l
     return *found, "" if complete or query.text is None else "Texts are still being read: there may be more."
 
 
-def _classes(about: DataSet, counted: list[RowCount]) -> list[_Class]:
+def _classes(about: DataSet, counted: list[Count]) -> list[_Class]:
     found = {each.label: _Class(each.label, each.accepted, each.attempted, each.target) for each in about.classes}
     known = bool(found)
     for each in counted:

@@ -23,7 +23,7 @@ from terrasynth.synthesis.service.page.scored import Scored, scores
 from terrasynth.synthesis.service.page.typed import TypedForm, first, key_of
 from terrasynth.synthesis.service.references import named
 from terrasynth.synthesis.service.routes.parameters import DataSetName
-from terrasynth.synthesis.service.row_queries import IndexedRow, RowQuery, counts, page
+from terrasynth.synthesis.service.row_queries import Row, RowQuery, counts, page
 from terrasynth.synthesis.service.row_tables import Verdict
 from terrasynth.synthesis.service.specs import RunSpec
 
@@ -189,7 +189,7 @@ def _now(known: dict[str, Any], bound: Bound, labels: Sequence[str]) -> float | 
 
 
 def _leaving(connection: sqlite3.Connection, scored: Sequence[Scored], bound: Bound,
-             threshold: float) -> Sequence[IndexedRow]:
+             threshold: float) -> Sequence[Row]:
     """The accepted images that would go and are nearest to the threshold."""
     values = [score for _, verdict, score in scored if verdict is Verdict.ACCEPTED]
     gone = values[: bisect_left(values, threshold)] if bound.lowest else values[bisect_right(values, threshold):]
@@ -202,7 +202,7 @@ def _leaving(connection: sqlite3.Connection, scored: Sequence[Scored], bound: Bo
     return found[::-1] if bound.lowest else found
 
 
-def _joining(connection: sqlite3.Connection, bound: Bound, threshold: float) -> Sequence[IndexedRow]:
+def _joining(connection: sqlite3.Connection, bound: Bound, threshold: float) -> Sequence[Row]:
     """The images that this filter rejected and would not reject, nearest to passing first; `MOST_JOINING` at most."""
     if bound.filter not in {each.reason for each in counts(connection)}:
         return ()

@@ -3,45 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, Field
 
 from terrasynth.synthesis.service import row_queries
-from terrasynth.synthesis.service.attempts import MEDIA_TYPES, image_of, provenance_of, texts_of
-from terrasynth.synthesis.service.context import Service, ServiceOf
+from terrasynth.synthesis.service.attempts import MEDIA_TYPES, RowProvenance, image_of, provenance_of, with_texts
+from terrasynth.synthesis.service.context import ServiceOf
 from terrasynth.synthesis.service.routes.parameters import DataSetName, RowId
-from terrasynth.synthesis.service.row_queries import MOST_ROWS, IndexedRow, RowQuery
-from terrasynth.synthesis.service.row_tables import Verdict
+from terrasynth.synthesis.service.row_queries import MOST_ROWS, Count, Row, RowQuery
+from terrasynth.synthesis.service.row_tables import Verdict, VerdictName
 
 router = APIRouter(prefix="/v1/data-sets/{name}", tags=["data sets"])
-VerdictName = Literal["accepted", "rejected", "unjudged", "pending"]
 Word = Annotated[str | None, Query(max_length=255, pattern=r"^[^\x00]*$")]
 Score = Annotated[float | None, Query(ge=-1e9, le=1e9, allow_inf_nan=False)]
-
-
-class Row(BaseModel):
-    """An attempt.
-
-    Attributes:
-        id: Names it, its image and its provenance.
-        label: Its class.
-        k: Its place in its class.
-        verdict: "accepted": in the data set; "rejected": by a filter, or withheld; "unjudged": not needed; "pending":
-            its run has not decided yet, or waits for a person.
-        reason: The filter that rejected it, or why it was not judged.
-        text: What it was drawn from.
-        scores: By filter, of those that were asked.
-    """
-
-    id: str = Field(examples=["0f1e2d3c4b5a6978"])
-    label: str = Field(examples=["beach"])
-    k: int = Field(examples=[0])
-    verdict: VerdictName
-    reason: str | None = Field(examples=["alignment"])
-    text: str | None = Field(examples=["A beach beside a calm sea."])
-    scores: dict[str, float] = Field(examples=[{"alignment": 0.31}])
 
 
 class Rows(BaseModel):
@@ -56,48 +32,6 @@ class Rows(BaseModel):
     rows: list[Row]
     next: str | None = Field(examples=["class:99"])
     texts_complete: bool
-
-
-class RowProvenance(BaseModel):
-    """How an attempt came to be.
-
-    Attributes:
-        row: What became of it.
-        captions: Ways to say what its text says.
-        scene: What the text says is in the image.
-        prompt_source: Name of the expander.
-        seed: Of the noise.
-        identity: Hash of what decides the images of the data set.
-        generator: What decided the image beside prompt and seed.
-        drawn: On what, and how, it was drawn.
-        command: What draws it again.
-    """
-
-    row: Row
-    captions: list[str]
-    scene: dict[str, Any]
-    prompt_source: str
-    seed: int
-    identity: str
-    generator: dict[str, Any]
-    drawn: dict[str, Any]
-    command: str
-
-
-class Count(BaseModel):
-    """How many rows of a class came to one end.
-
-    Attributes:
-        label: The class.
-        verdict: As of a row.
-        reason: As of a row.
-        rows: How many.
-    """
-
-    label: str
-    verdict: VerdictName
-    reason: str | None
-    rows: int
 
 
 class Counts(BaseModel):
@@ -152,42 +86,16 @@ def rows(
     """Reads no images, and takes as long for a large run as for a small one."""
     query = RowQuery(label, None if verdict is None else Verdict[verdict.upper()], reason, text, filter, least, most,
                      order, after, limit)
-    return page_of(service, name, query)
-
-
-def page_of(service: Service, name: str, query: RowQuery) -> Rows:
-    """A page of rows of a data set.
-
-    Args:
-        service: Of the request.
-        name: The data set.
-        query: Which rows.
-
-    Raises:
-        UserError: There is no such data set, or the query speaks of what it has not.
-        RunError: Nothing was drawn yet, or a file is damaged.
-    """
     index, complete = service.data_sets.index(name)
     with index.reading() as connection:
         found = row_queries.page(connection, query)
-    texts = texts_of(service.data_sets, name, found.rows)
-    return Rows(rows=[row_of(each, texts.get(each.id)) for each in found.rows], next=found.next,
-                texts_complete=complete)
-
-
-def row_of(row: IndexedRow, text: str | None = None) -> Row:
-    """A row as it is sent; `text` where the index has not read it."""
-    return Row(id=row.id, label=row.label, k=row.k, verdict=verdict_name(row.verdict), reason=row.reason,
-               text=row.text or text, scores=dict(row.scores))
+    return Rows(rows=with_texts(service.data_sets, name, found.rows), next=found.next, texts_complete=complete)
 
 
 @router.get("/rows/{row_id}", summary="How a row came to be")
 def provenance(service: ServiceOf, name: DataSetName, row_id: RowId) -> RowProvenance:
     """Text, captions, seed, generator, and the command that draws it again."""
-    found = provenance_of(service.data_sets, name, row_id)
-    return RowProvenance(
-        row=row_of(found.row), captions=list(found.captions), scene=found.scene, prompt_source=found.prompt_source,
-        seed=found.seed, identity=found.identity, generator=found.generator, drawn=found.drawn, command=found.command)
+    return provenance_of(service.data_sets, name, row_id)
 
 
 @router.get("/images/{row_id}", summary="The image of a row", response_class=Response,
@@ -211,9 +119,7 @@ def counts(service: ServiceOf, name: DataSetName) -> Counts:
     """By class, verdict and reason."""
     index, _ = service.data_sets.index(name)
     with index.reading() as connection:
-        found = row_queries.counts(connection)
-    return Counts(counts=[Count(label=each.label, verdict=verdict_name(each.verdict), reason=each.reason,
-                                rows=each.rows) for each in found])
+        return Counts(counts=row_queries.counts(connection))
 
 
 @router.get("/scores", summary="The scores of a filter")
@@ -227,10 +133,5 @@ def scores(
     with index.reading() as connection:
         found = row_queries.histogram(connection, filter, bins)
     return Scores(filter=filter, low=found.low, high=found.high, classes=[
-        ScoredRows(label=label, verdict=verdict_name(verdict), rows=[rows.get(place, 0) for place in range(bins)])
+        ScoredRows(label=label, verdict=verdict.word, rows=[rows.get(place, 0) for place in range(bins)])
         for (label, verdict), rows in found.rows.items()])
-
-
-def verdict_name(verdict: Verdict) -> VerdictName:
-    """A verdict as it is sent."""
-    return cast(VerdictName, verdict.name.lower())
