@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,10 @@ class AdversarialTask(Task):
         discriminator: Tells what was drawn from what is real.
     """
 
-    splits: Any
     settings: Any
+    model: Any
     discriminator: nn.Module
     _fake: torch.Tensor | None = None  # what the first player drew last
-
-    @override
-    def __len__(self) -> int:
-        train: Sized = self.splits["train"]
-        return len(train)
 
     @override
     def player_networks(self, player: str) -> Sequence[str]:
@@ -60,6 +55,10 @@ class AdversarialTask(Task):
             return {}
         return {"hinge": hinge_loss(self.discriminator(real), self.discriminator(self._fake))}
 
+    @override
+    def save(self, folder: Path) -> None:
+        save_model(self.model, folder)
+
 
 class ImageCoderTask(AdversarialTask):
     """What codes and decodes images of `size` px, learned from random crops of `crop` px.
@@ -67,8 +66,6 @@ class ImageCoderTask(AdversarialTask):
     Raises:
         InputError: The images are smaller than a crop.
     """
-
-    model: Any
 
     def __init__(self, splits: dict[str, PictureSet], settings: Any, device: torch.device,  # noqa: ANN401
                  perception: ScenePerception) -> None:
@@ -114,7 +111,3 @@ class ImageCoderTask(AdversarialTask):
     def preview(self) -> np.ndarray:
         real = self.resized(self.splits["val"].pixels)[::13][:16]
         return tile(torch.cat([real, self.reconstruct(real)]), columns=8)
-
-    @override
-    def save(self, folder: Path) -> None:
-        save_model(self.model, folder)

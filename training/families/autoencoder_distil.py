@@ -30,7 +30,6 @@ from terrasynth.training.families.adversarial import AdversarialTask
 from terrasynth.training.families.perception import LatentDiscriminator, hinge_loss
 from terrasynth.training.running.loop import Losses
 from terrasynth.training.running.same_shape import check_same_shape
-from terrasynth.training.running.saving import save_model
 from terrasynth.training.running.sheets import tile
 
 SHARD = 64
@@ -235,9 +234,6 @@ class AutoencoderDistilTask(AdversarialTask):
     def preview(self) -> np.ndarray | None:
         return tile(self.drawn, columns=min(8, len(self.drawn) // 4))
 
-    @override
-    def save(self, folder: Path) -> None:
-        save_model(self.model, folder)
 
 
 def disturbed(cache: TensorCache, row: int, settings: AutoencoderDistilSettings) -> torch.Tensor:

@@ -16,11 +16,10 @@ from torch import nn
 from typing_extensions import override
 
 from terrasynth.eval.models.residual_tower import PooledResNetConfig
-from terrasynth.training.data.pictures import PictureSet, random_view, to_channels_last, to_float
+from terrasynth.training.data.pictures import PictureSet, to_channels_last
 from terrasynth.training.families.caption_tokenizer import encode, train_tokenizer
-from terrasynth.training.families.tower import TowerSettings, published_backbone
-from terrasynth.training.running.loop import Losses, Task
-from terrasynth.training.running.saving import save_model, write_preprocessor
+from terrasynth.training.families.tower import TowerSettings, TowerTask, published_backbone
+from terrasynth.training.running.loop import Losses
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, VisionTextDualEncoderModel
@@ -48,8 +47,11 @@ class ClipSettings(TowerSettings):
     tokens: int = 32
 
 
-class ClipTask(Task):
+class ClipTask(TowerTask):
     """Symmetric contrastive loss between random views and one of each image's captions."""
+
+    tower = "vision_model."
+    settings: ClipSettings
 
     def __init__(self, splits: dict[str, PictureSet], settings: ClipSettings, device: torch.device) -> None:
         from transformers import CLIPTextConfig, VisionTextDualEncoderConfig, VisionTextDualEncoderModel
@@ -78,27 +80,18 @@ class ClipTask(Task):
         to_channels_last(self.model.vision_model, device)
 
     @override
-    def __len__(self) -> int:
-        return len(self.splits["train"])
-
-    @override
     def networks(self) -> dict[str, nn.Module]:
         return {"dual_encoder": self.model}
 
     @override
-    def rate(self, network: str, parameter: str) -> float:
-        published = self.settings.published and parameter.startswith("vision_model.")
-        return self.settings.published_rate if published else 1.0
-
-    @override
     def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
         train = self.splits["train"]
-        views = random_view(train.pixels[rows], self.size, generator, self.settings.min_scale)
+        views = self.views(rows, generator)
         own = [train.captions[row] for row in rows.tolist()]
         chosen = [c[int(torch.randint(len(c), (1,), generator=generator))] for c in own]
         tokens = encode(self.tokenizer, chosen)
         batch = {name: torch.tensor(value).to(self.device) for name, value in tokens.items()}
-        batch["pixels"] = views.to(self.device, memory_format=torch.channels_last)
+        batch["pixels"] = views
         # An entry is positive when the caption of the column is one of the row image's own.
         batch["positive"] = torch.tensor([[text in captions for text in chosen] for captions in own]).to(self.device)
         return batch
@@ -125,9 +118,8 @@ class ClipTask(Task):
         """
         self.model.eval()
         data = self.splits[split]
-        pixels = F.interpolate(to_float(data.pixels), self.size, mode="area")
-        images = torch.cat([self.model.get_image_features(pixel_values=part.to(self.device)).pooler_output.float().cpu()
-                            for part in pixels.split(64)])
+        images = torch.cat([self.model.get_image_features(pixel_values=part).pooler_output.float().cpu()
+                            for part in self.whole(split)])
         first = [captions[0] for captions in data.captions]
         tokens = {k: torch.tensor(v).to(self.device) for k, v in encode(self.tokenizer, first).items()}
         texts = self.model.get_text_features(**tokens).pooler_output.float().cpu()
@@ -143,9 +135,8 @@ class ClipTask(Task):
 
     @override
     def save(self, folder: Path) -> None:
-        save_model(self.model, folder)
+        super().save(folder)
         self.tokenizer.save_pretrained(folder)
-        write_preprocessor(folder, self.size)
 
 
 def contrastive_loss(logits: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:

@@ -148,10 +148,6 @@ class DiffusionTask(Task):
         return latents, [texts.of(number, 0) for number in range(len(rows))]
 
     @override
-    def __len__(self) -> int:
-        return len(self.splits["train"])
-
-    @override
     def networks(self) -> dict[str, nn.Module]:
         return {"unet": self.unet, "text_encoder": self.text_encoder}
 

@@ -170,10 +170,6 @@ class HopfieldTask(Task):
                           for part in pixels.split(32)])
 
     @override
-    def __len__(self) -> int:
-        return len(self.splits["train"])
-
-    @override
     def networks(self) -> dict[str, nn.Module]:
         return {"transformer": self.transformer}
 

@@ -33,7 +33,6 @@ from terrasynth.training.families.vq import (
     quantize,
 )
 from terrasynth.training.running.loop import Losses
-from terrasynth.training.running.saving import save_model
 from terrasynth.training.running.sheets import tile
 
 
@@ -198,9 +197,6 @@ class LatentVQTask(AdversarialTask):
         images = to_pixels(self.autoencoder, self.drawn.to(self.device)).cpu().clamp(-1, 1)
         return tile(torch.cat([real, images]), columns=8)
 
-    @override
-    def save(self, folder: Path) -> None:
-        save_model(self.model, folder)
 
 
 def encode_latents(model: VQModel, latents: torch.Tensor, batch: int = 64) -> torch.Tensor:

@@ -5,7 +5,6 @@ A small residual network (He et al., CVPR 2016) from random weights, or Efficien
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,10 +12,9 @@ import torch.nn.functional as F
 from torch import nn
 from typing_extensions import override
 
-from terrasynth.training.data.pictures import PictureSet, random_view, to_channels_last, to_float
-from terrasynth.training.families.tower import TowerSettings, published_backbone
-from terrasynth.training.running.loop import Losses, Task
-from terrasynth.training.running.saving import save_model, write_preprocessor
+from terrasynth.training.data.pictures import PictureSet, to_channels_last
+from terrasynth.training.families.tower import TowerSettings, TowerTask, published_backbone
+from terrasynth.training.running.loop import Losses
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -32,8 +30,11 @@ class SceneSettings(TowerSettings):
     label_smoothing: float = 0.1
 
 
-class SceneTask(Task):
+class SceneTask(TowerTask):
     """Cross-entropy with label smoothing on random views."""
+
+    tower = "backbone."
+    settings: SceneSettings
 
     def __init__(self, splits: dict[str, PictureSet], settings: SceneSettings, device: torch.device) -> None:
         self.splits, self.settings, self.device, self.size = splits, settings, device, settings.size
@@ -43,23 +44,13 @@ class SceneTask(Task):
         to_channels_last(self.model, device)
 
     @override
-    def __len__(self) -> int:
-        return len(self.splits["train"])
-
-    @override
     def networks(self) -> dict[str, nn.Module]:
         return {"classifier": self.model}
 
     @override
-    def rate(self, network: str, parameter: str) -> float:
-        return self.settings.published_rate if self.settings.published and parameter.startswith("backbone.") else 1.0
-
-    @override
     def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        train = self.splits["train"]
-        views = random_view(train.pixels[rows], self.size, generator, self.settings.min_scale)
-        views = views.to(self.device, memory_format=torch.channels_last)
-        return {"pixels": views, "labels": train.labels[rows].to(self.device)}
+        return {"pixels": self.views(rows, generator),
+                "labels": self.splits["train"].labels[rows].to(self.device)}
 
     @override
     def losses(self, player: str, batch: dict[str, torch.Tensor], progress: float) -> Losses:
@@ -77,16 +68,9 @@ class SceneTask(Task):
     def accuracy(self, split: str) -> tuple[float, float]:
         """Share of a split's images that are recognized, and the mean negative log-likelihood in nats."""
         self.model.eval()
-        data = self.splits[split]
-        pixels = F.interpolate(to_float(data.pixels), self.size, mode="area")
-        logits = torch.cat([self.model(part.to(self.device)).logits.float().cpu() for part in pixels.split(64)])
-        hits = (logits.argmax(1) == data.labels).float().mean().item()
-        return hits, F.cross_entropy(logits, data.labels).item()
-
-    @override
-    def save(self, folder: Path) -> None:
-        save_model(self.model, folder)
-        write_preprocessor(folder, self.size)
+        labels = self.splits[split].labels
+        logits = torch.cat([self.model(part).logits.float().cpu() for part in self.whole(split)])
+        return (logits.argmax(1) == labels).float().mean().item(), F.cross_entropy(logits, labels).item()
 
 
 def classifier(settings: SceneSettings, labels: dict[str, Any]) -> PreTrainedModel:

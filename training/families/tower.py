@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
+import torch
+import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import override
 
+from terrasynth.training.data.pictures import random_view, to_float
 from terrasynth.training.errors import InputError
+from terrasynth.training.running.loop import Task
+from terrasynth.training.running.saving import save_model, write_preprocessor
 
 if TYPE_CHECKING:
     from terrasynth.eval.models.efficientnet_lite import EfficientNetLiteModel
@@ -48,6 +56,38 @@ class TowerSettings(BaseModel):
             kind = "random weights (published is not set)" if self.published is None else f"published {self.published}"
             raise ValueError(f"{given[0]} has no meaning for a network of {kind}; leave it out")
         return self
+
+
+class TowerTask(Task):
+    """A task whose images go through an image network, on random views of them.
+
+    Attributes:
+        tower: How the names of the image network's parameters begin.
+    """
+
+    tower: str
+    settings: TowerSettings
+    device: torch.device
+    model: Any
+
+    @override
+    def rate(self, network: str, parameter: str) -> float:
+        return self.settings.published_rate if self.settings.published and parameter.startswith(self.tower) else 1.0
+
+    def views(self, rows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """A random view of each of the training images `rows`, float (N, 3, S, S) on the task's device."""
+        views = random_view(self.splits["train"].pixels[rows], self.size, generator, self.settings.min_scale)
+        return views.to(self.device, memory_format=torch.channels_last)
+
+    def whole(self, split: str) -> Iterator[torch.Tensor]:
+        """All images of a split as they are, float (n, 3, S, S) on the task's device, 64 at a time."""
+        pixels = F.interpolate(to_float(self.splits[split].pixels), self.size, mode="area")
+        return (part.to(self.device) for part in pixels.split(64))
+
+    @override
+    def save(self, folder: Path) -> None:
+        save_model(self.model, folder)
+        write_preprocessor(folder, self.size)
 
 
 def published_backbone(variant: Variant) -> EfficientNetLiteModel:

@@ -8,7 +8,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -40,14 +40,20 @@ class Task(ABC):
     A task has one or more *players*, each with an optimizer of its own (an autoencoder and its discriminator are two).
     Its randomness comes only from the generator that the loop hands it, so that step s of a run is the same whether
     or not the run was interrupted before.
+
+    Attributes:
+        size: Side of the images in pixels.
+        splits: The data by split, of which the loop asks how many "train" has.
     """
 
     players: tuple[str, ...] = ("model",)
     size: int
+    splits: Any
 
-    @abstractmethod
     def __len__(self) -> int:
         """Number of training images."""
+        train: Sized = self.splits["train"]
+        return len(train)
 
     @abstractmethod
     def networks(self) -> dict[str, nn.Module]:
