@@ -27,6 +27,8 @@ OURS = "apache-2.0"  # of this package, so of the sentences that its grammar kno
 MADE_BY_US = ("grammar",)
 FROM_A_MODEL = ("lm",)
 NOWHERE = Path("no such folder")
+FIELDS = ("license", "license_name", "license_link")
+"""What the header of a card says of a licence."""
 
 
 def sources_of(recipe: Recipe, folder: Path | None = None, revision: str = "") -> tuple[Source, ...]:
@@ -70,13 +72,28 @@ def read_card(folder: Path, role: str, name: str, reference: str = "", kind: str
     """
     card = folder / "README.md"
     if not card.is_file() and not Path(reference).expanduser().exists() and reference.count("/") == 1:
-        card = _hub_card(reference, kind) or card
+        card = hub_card(reference, kind) or card
     header = _header(card)
     licence = header.get("license") or ""
     if isinstance(licence, list):  # several licences at once: which holds for what, the header does not say
         licence, header = "other", header | {"license_name": ", ".join(map(str, licence))}
     return Source(role, name, str(licence).lower(), str(header.get("license_name") or ""),
                   str(header.get("license_link") or ""), "its card" if licence else "nothing says")
+
+
+def licence_fields(card: Path) -> dict[str, Any]:
+    """What the header of a card says of its licence, to be said again in another card.
+
+    Args:
+        card: A `README.md`; one that is missing, or whose header cannot be read, says nothing.
+
+    Returns:
+        Those of `FIELDS` that it has.
+    """
+    header: dict[str, Any] = {}
+    with suppress(InputError):
+        header = _header(card)
+    return {key: header[key] for key in FIELDS if header.get(key)}
 
 
 def load_licence(
@@ -166,7 +183,8 @@ def _header(card: Path) -> dict[str, Any]:
     return header if isinstance(header, dict) else {}
 
 
-def _hub_card(reference: str, kind: str) -> Path | None:
+def hub_card(reference: str, kind: str = "model") -> Path | None:
+    """The card of a Hub id with optional @revision; None where it has none, or nobody answers."""
     from huggingface_hub import hf_hub_download
 
     identifier, _, revision = reference.partition("@")

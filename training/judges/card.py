@@ -16,14 +16,13 @@ from terrasynth.eval.markdown import code
 from terrasynth.eval.metrics.figure import Figure
 from terrasynth.eval.models.references import EMBEDDED_ROOT, resolve
 from terrasynth.eval.table import Table
-from terrasynth.synthesis.core.plain_yaml import YamlError, parse_yaml
+from terrasynth.synthesis.cards.licence_sources import licence_fields
 from terrasynth.training.judges.features import EMBEDDED, PACKAGES
 
 SHOWN = 5
 _PLAIN = re.compile(r"[\w/.][\w/.-]*")  # a path that stands inside braces of YAML as it is
 LIKELY = 0.95
 COLUMNS = ("class", "held out", "recognized", "scene", "texts")
-LICENCE_KEYS = ("license", "license_name", "license_link")
 
 TEXT = """
 # {name}
@@ -212,19 +211,11 @@ def _licence(network: str) -> tuple[dict[str, Any], str]:
     if network.startswith(PACKAGES):
         return {"license": "apache-2.0"}, (f"`{network}` is licensed under Apache-2.0; its weights were trained on "
                                            f"ImageNet, whose images are released for research. {own}")
-    header: dict[str, Any] = {}
     try:
         found = resolve(network, [EMBEDDED_ROOT])
     except ValueError:
         return {}, own
-    card = found.folder / "README.md" if found.local else None
-    text = card.read_text("utf-8") if card is not None and card.is_file() else ""
-    if text.startswith("---") and text.count("---") > 1:
-        try:
-            header = dict(parse_yaml(text.split("---", 2)[1], foreign=True))
-        except (YamlError, TypeError, ValueError):
-            header = {}
-    kept = {key: header[key] for key in LICENCE_KEYS if header.get(key)}
+    kept = licence_fields(found.folder / "README.md") if found.local else {}
     said = f"`{_shown(network)}` is licensed under {kept.get('license_name', kept.get('license'))}, as its card says." \
         if kept else f"Nothing here says what licence `{_shown(network)}` has; ask its authors before you publish."
     return kept, f"{said} {own}"

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from terrasynth.synthesis.core.plain_yaml import YamlError, parse_yaml
+from terrasynth.synthesis.cards.licence_sources import hub_card, licence_fields
 
 if TYPE_CHECKING:
     from terrasynth.training.tuning.families.base import Base
 
-LICENCE_KEYS = ("license", "license_name", "license_link")
 LOADS_WITH_DIFFUSERS = "pytorch_lora_weights.safetensors"
 
 TEXT = """
@@ -112,25 +111,12 @@ def write_card(folder: Path, base: Base, record: Mapping[str, Any]) -> None:
     (folder / "README.md").write_text(f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n{text}", encoding="utf-8")
 
 
-def base_licence(base: Base) -> dict[str, str]:
+def base_licence(base: Base) -> dict[str, Any]:
     """The licence fields of the base's own card; none where it has no card or says nothing."""
-    path = base.folder / "README.md"
-    if not path.is_file() and base.on_hub:
-        from huggingface_hub import hf_hub_download
-
-        try:
-            path = Path(hf_hub_download(base.name, "README.md", revision=base.revision))
-        except (OSError, ValueError):
-            return {}
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    header = text.split("---", 2)[1] if text.startswith("---") and text.count("---") > 1 else ""
-    try:
-        values = parse_yaml(header, foreign=True)
-    except YamlError:
-        return {}
-    if not isinstance(values, dict):
-        return {}
-    return {key: values[key] for key in LICENCE_KEYS if values.get(key)}
+    card = base.folder / "README.md"
+    if not card.is_file() and base.on_hub:
+        card = hub_card(f"{base.name}@{base.revision}") or card
+    return licence_fields(card)
 
 
 def _few_steps(model: Mapping[str, Any]) -> str:

@@ -165,7 +165,7 @@ def test_the_autoencoder_of_an_embedded_model_has_the_card_of_the_model():
 
 def test_the_commit_of_a_generator_is_asked_without_what_is_added(monkeypatch):
     asked = []
-    monkeypatch.setattr("terrasynth.synthesis.cards.licence_sources._hub_card",
+    monkeypatch.setattr("terrasynth.synthesis.cards.licence_sources.hub_card",
                         lambda reference, kind: asked.append(reference))
     tree = {"generator": {"model": "owner/base@main", "lora": "owner/nir", "vae": "owner/small@v1"}}
     sources_of(Recipe.parse(tree), revision="abc+0123*0.5+vae:4567")
