@@ -24,7 +24,6 @@ class Cell:
     """A cell of more than a text.
 
     Attributes:
-        text: What it says.
         small: In small print below the text; after it where there is one size of print.
         kind: Class of the style sheet; "verdict" frames the text.
         picture: HTML above the text, such as a bar; pages alone have it.

@@ -41,7 +41,6 @@ class SelfDistances:
 
     Attributes:
         unit: Of the distances.
-        median: The median.
     """
 
     measure: str

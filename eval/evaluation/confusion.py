@@ -18,7 +18,6 @@ class Mistake:
     Attributes:
         asked: Their class.
         seen: What they are taken for.
-        count: How many.
         n: Images of their class.
     """
 

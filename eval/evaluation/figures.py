@@ -217,7 +217,6 @@ class NotMeasured:
     """A metric that could not be had.
 
     Attributes:
-        reason: Why not.
         network: Identity of the network that it would have used.
     """
 
@@ -231,8 +230,6 @@ class Distances:
     """How far the images are from the reference images, on the features of one network.
 
     Attributes:
-        frechet: Frechet distance.
-        kid: Kernel distance.
         coverage: Precision, recall, density and coverage.
         missing: Those of them that are None, with the reason.
     """

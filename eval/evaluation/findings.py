@@ -47,7 +47,6 @@ def findings(
     """What follows from the figures by fixed rules; what is worse comes first.
 
     Args:
-        evaluation: The figures.
         generated: Confusion of these images.
         real: Confusion of real images.
         copies: Distances to training images.
@@ -70,7 +69,6 @@ def weighed(kind: Kind, text: str, n: int, *intervals: tuple[float, float]) -> F
     """A verdict, or that it stays open where what it rests on does not carry it.
 
     Args:
-        kind: The verdict.
         text: It in words, with the figures.
         n: Images that the figure rests on; of two sets that are compared, of the smaller one.
         *intervals: The intervals that it compares, of which none may be a point.

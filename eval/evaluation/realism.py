@@ -53,7 +53,6 @@ class RealismFigures:
     """What was found, and what could not be.
 
     Attributes:
-        generated: Of the generated images.
         missing: Those that are None, with the reason.
     """
 

@@ -23,7 +23,6 @@ class Coverage:
         density: Mean number of real balls an image lies in, over k (Naeem et al., ICML 2020, equation 3); an outlier
             counts little. Around 1 for images like the real ones, and it may be larger.
         coverage: Share of the real images whose ball holds a generated one (the same, equation 4).
-        k: Neighbors.
         n_reference: Real images.
     """
 

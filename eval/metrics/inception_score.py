@@ -25,7 +25,6 @@ class InceptionScore:
             where there are fewer images than parts.
         split_spread: Standard deviation over the parts (with their number in its denominator, as in the code of
             Salimans et al.).
-        splits: Number of parts.
     """
 
     score: float

@@ -36,7 +36,6 @@ class KernelDistance:
         subset_mean: Mean over the subsets: what publications call KID.
         subset_spread: Standard deviation over the subsets: what they print behind it. It is not the error of the mean.
         subset_size: Images in a subset of either set.
-        subsets: Number of subsets.
         n_reference: Images of the second.
     """
 

@@ -39,7 +39,6 @@ class Retrieval:
     Attributes:
         image_to_text: Images as queries, the distinct texts as candidates.
         text_to_image: Texts as queries, one for each image that has it, images as candidates.
-        n_images: Images.
         n_texts: Distinct texts.
     """
 

@@ -37,7 +37,6 @@ class Quantiles:
     """The distribution of real scores.
 
     Attributes:
-        n: Number of scores.
         values: `LEVELS` scores, those of the quantiles 0 to 1, ascending.
     """
 

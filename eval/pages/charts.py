@@ -27,7 +27,6 @@ class Chart:
     """A chart with what it takes to read it.
 
     Attributes:
-        svg: The chart.
         title: What it shows, or "".
         key: Class of the style sheet -> name of what is drawn in its color.
         note: A sentence below, or "".
@@ -52,7 +51,6 @@ class Axis:
         title: What is on it, with its unit; "" where the chart's title says it.
         low: Its first value; above 0 where it is logarithmic.
         high: Its last value, above `low`.
-        log: Whether it is logarithmic.
         form: How a tick is written.
         marks: Value -> tick, in place of round numbers.
         about: Ticks wanted, about.
@@ -102,8 +100,6 @@ class Plot:
         """Draw the axes.
 
         Args:
-            x: The horizontal axis.
-            y: The vertical axis.
             label: What a screen reader says.
             size: Width and height in pixels.
         """
@@ -191,7 +187,6 @@ class ScoreHistogram:
     """How the scores of one filter are spread over accepted and rejected attempts.
 
     Attributes:
-        name: The filter.
         edges: B + 1 ascending bin edges.
         accepted: B counts.
         rejected: B counts; all rejected attempts that have this score, whatever they were rejected for.

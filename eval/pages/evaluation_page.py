@@ -47,7 +47,6 @@ def write_evaluation_report(folder: Path, report: EvaluationReport) -> Path:
 
     Args:
         folder: Made if it does not exist.
-        report: What to show.
 
     Returns:
         The path of the page.

@@ -93,7 +93,6 @@ class EvaluationReport:
         name: Of what was judged.
         identity: Hash of what decides an image; "" where there is none.
         about: Name -> value of what was judged and with what, in the order to show.
-        evaluation: The figures.
         findings: What to know first.
         confusion: Of these images; None where the classifier does not know their classes.
         real_confusion: Of real images; None without.

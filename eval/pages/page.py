@@ -25,7 +25,6 @@ class Notes:
     """A list of sentences, in which `code` and **strong** are marked up.
 
     Attributes:
-        items: The sentences.
         title: What they are about, or "".
         fold: Whether a reader opens them by their title.
         ordered: Whether they are numbered from 1.
@@ -91,7 +90,6 @@ class Section:
     """One subject of a page.
 
     Attributes:
-        title: The subject.
         parts: What is said of it.
         verdict: A word that judges it, beside its title; "" for none.
     """

@@ -30,7 +30,6 @@ class RunImage:
 
     Attributes:
         id: Of its attempt.
-        label: Class.
         k: Place of the attempt in its class, from 0.
         seed: Of the noise.
         text: What was asked for.
@@ -55,7 +54,6 @@ class Redraw:
 
     Attributes:
         start: What all images of a run have in common.
-        python: Whether it is Python.
         note: What else it takes, or "".
 
     Example:

@@ -23,9 +23,7 @@ class ClassRow:
     """How one class went.
 
     Attributes:
-        label: Class.
         accepted: Attempts that passed every filter and count towards the target.
-        attempted: Attempts made.
         target: Wanted number of accepted ones.
         reasons: Reason -> number of attempts rejected for it. What is neither accepted nor rejected nor waiting was
             made beyond the target: the last block of a class is finished even when its target is met.

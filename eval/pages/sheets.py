@@ -29,7 +29,6 @@ class SheetItem:
 
     Attributes:
         image: `uint8` (H, W, 3).
-        label: Class.
         text: What the generator was asked for.
         scores: Filter -> score.
         reason: Why it was rejected; "" for an accepted one.
@@ -48,7 +47,6 @@ class PairItem:
 
     Attributes:
         image: `uint8` (H, W, 3).
-        label: Its class.
         other: The image that it is nearest to, `uint8` (H, W, 3).
         other_label: What to call that one.
         view: How `image` is to be turned to lie on `other`; the sheet shows it so.

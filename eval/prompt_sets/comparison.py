@@ -44,8 +44,6 @@ class Novelty:
     """What a set says that another does not.
 
     Attributes:
-        name: The set.
-        other: The other set.
         n: All texts of the set.
         new: Share of them that equal no text of the other set, in words.
         sample: Texts, drawn at random, whose nearest text in the other set was looked for.
@@ -69,7 +67,6 @@ class ReportedSet:
     """A set of texts and where it is from.
 
     Attributes:
-        tally: The texts, counted.
         about: One line on their source.
         seen: Candidates from which they were chosen; None where nothing was dropped or nobody counted.
         drops: Reason -> candidates dropped for it.

@@ -38,11 +38,8 @@ class Lengths:
     """How long texts are.
 
     Attributes:
-        n: Texts measured.
-        mean: Mean length.
         median: The smallest length that half of the texts do not exceed.
         percentile_95: The smallest length that 95 % of the texts do not exceed.
-        longest: The largest length.
         counts: Texts of length 0, 1, 2, ...
         limit: The longest length that a generator reads whole, if one is known.
         above: Share of the texts that are longer than the limit.
@@ -77,7 +74,6 @@ class Figures:
 
     Attributes:
         name: Of the set.
-        n: Texts.
         distinct: Different texts.
         distinct_1: Different words over all words; None where there is none.
         distinct_2: The same of pairs of neighbouring words.
@@ -134,7 +130,6 @@ def measure(
     """The figures of a set.
 
     Args:
-        tally: The set, counted.
         count_tokens: Tokens of a text; asked for up to `MEASURED` texts, drawn from each class in proportion.
         token_limit: Tokens that a generator reads.
 

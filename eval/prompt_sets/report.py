@@ -30,7 +30,6 @@ def write_prompt_report(folder: Path, measured: Measured) -> Path:
 
     Args:
         folder: See `check_report_folder`, which is told `RECORD` and `KIND`.
-        measured: What to show.
 
     Returns:
         The path of the page.
@@ -92,7 +91,6 @@ def charts(measured: Measured, key: Mapping[str, str]) -> Iterator[Chart]:
     """Growth of distinct texts, frequencies of words, lengths in words, and in tokens where they were counted.
 
     Args:
-        measured: The sets.
         key: Class of the style sheet -> name of each set.
     """
     figures = measured.figures

@@ -68,7 +68,6 @@ class Tally:
     64-bit hashes: among ten million different ones, any two share a hash with a chance of about three in a million.
 
     Attributes:
-        name: What the set is called.
         seed: Decides the samples.
         labels: The classes, in order of first appearance.
         words: The different words, in order of first appearance.
@@ -82,7 +81,6 @@ class Tally:
         """Start with no text.
 
         Args:
-            name: What the set is called.
             seed: Decides the samples.
             vocabularies: Sets of words by name; texts with a word outside of one are counted.
         """

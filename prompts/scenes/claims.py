@@ -31,7 +31,6 @@ def claims(text: str, label: str, scene: str) -> list[str]:
 
     Args:
         text: What the image was drawn from.
-        label: Its class.
         scene: Its scene, cut down to the text.
 
     Example:

@@ -152,7 +152,6 @@ class Template:
     """A parsed template.
 
     Attributes:
-        text: As it was written.
         needs: Bits of the slots without which the sentence cannot be said.
     """
 

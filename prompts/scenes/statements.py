@@ -19,7 +19,6 @@ class NounPhrase(NamedTuple):
     """A noun phrase.
 
     Attributes:
-        noun: The noun as it is written.
         looks: Amounts, looks and unknown words before it.
         words: The whole phrase, from its article or amount to the noun.
         absent: The sentence says that there is none.

@@ -101,7 +101,6 @@ def header(
     """The card's YAML header; `configs` keeps `load_dataset` to `data/`, away from blocks and decisions.
 
     Args:
-        name: What the data set is called.
         written: SHA-256 of its files by name; None to read them.
     """
     shards = layout.shard_files(root)

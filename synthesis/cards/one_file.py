@@ -47,7 +47,6 @@ def one_file_report(root: Path, most: int) -> tuple[str, int, int]:
     """The report of a run as one HTML file.
 
     Args:
-        root: The run directory.
         most: Images at the most; of each class the same number, where it has as many.
 
     Returns:

@@ -19,7 +19,6 @@ def redraw_of(recipe: Recipe, parts: Mapping[str, Any], anywhere: bool = False) 
     """What the images of a run have in common.
 
     Args:
-        recipe: Of the run.
         parts: What its identity was made of.
         anywhere: Whether it is read on other machines: folders of this one are then named by their last part, which a
             note says.

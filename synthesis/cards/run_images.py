@@ -108,8 +108,6 @@ def pages(
     """The images of a run, a page each, and their sheets, written as the pages are taken; old ones go at the end.
 
     Args:
-        blocks: The ledger.
-        classes: What was decided.
         filters: Names, in order.
         thresholds: Filter -> class -> the score that decides.
         redraw: What draws one again.
@@ -136,8 +134,6 @@ def embedded(
     """The first images of a run with their tiles, for a page that needs no other file; None where there are none.
 
     Args:
-        blocks: The ledger.
-        classes: What was decided.
         filters: Names, in order.
         thresholds: Filter -> class -> the score that decides.
         redraw: What draws one again.
@@ -164,7 +160,6 @@ class Sheets:
         """Begin.
 
         Args:
-            run: Its directory.
             size: Of the tiles.
         """
         self._run, self._size = run, size

@@ -32,7 +32,6 @@ def replacing(path: Path, writer: str = "") -> Iterator[BinaryIO]:
     """Open a file that takes the place of `path` when the block ends well, and vanishes when it does not.
 
     Args:
-        path: The file.
         writer: Part of the name until then, where several processes may write the same file at once.
 
     Raises:

@@ -22,7 +22,6 @@ class BlockOrder:
     """One block to be made, or to be measured where it exists. Plain data, so that a process elsewhere can take it.
 
     Attributes:
-        label: Class of the attempts.
         index: Place of the block in its class.
         closed: The class has what it wants, so that nothing has to be measured.
     """

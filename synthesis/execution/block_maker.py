@@ -46,10 +46,8 @@ class BlockMaker:
     """Makes blocks of one run; nothing else holds a generator or an encoder.
 
     Attributes:
-        recipe: The recipe, resolved.
         identity: Hash of what decides the images.
         source: The generator's files and settings.
-        blocks: The ledger.
         runtime: Device, precision and portions.
         encoders: What the filters measure with.
     """
@@ -61,10 +59,8 @@ class BlockMaker:
         """Load the encoders; the generator is loaded when the first image is needed: judging again needs none.
 
         Args:
-            recipe: The recipe, resolved.
             identity: Hash of what decides the images.
             source: The generator's files and settings.
-            blocks: The ledger.
             runtime: Device, precision and portions.
             prompts: Writes the prompts.
             record: Where what draws is recorded; None in a process that does not hold the run.
@@ -131,7 +127,6 @@ class BlockMaker:
         """Draw one block.
 
         Args:
-            label: Class of the attempts.
             index: Place of the block in its class.
             prompts: Theirs, where they are known already.
             on_drawing: Is told of a slow block how far it is, where the generator says so.
@@ -204,7 +199,6 @@ class BlockMaker:
         What is drawn goes to `Blocks.ahead()`, from where the process that holds the run takes it.
 
         Args:
-            label: Class of the attempts.
             index: Place of the block in its class.
             prompts: Theirs, where they are known already.
             on_drawing: See `draw`.

@@ -42,7 +42,6 @@ class BlockWork:
         """Begin with nothing ordered.
 
         Args:
-            job: The recipe, resolved.
             classes: Its classes, in the order of the data set.
             tell: Is told of each block and class that is done.
         """

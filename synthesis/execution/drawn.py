@@ -20,7 +20,6 @@ class DrawnBlock:
     Attributes:
         label: Their class.
         index: Place of the block in its class.
-        prompts: Their prompts.
         named: Their ids and seeds.
         pictures: uint8 (N, H, W, 3).
         withheld: Rows that the model's safety checker made black.

@@ -284,7 +284,6 @@ def worker_count(settings: RuntimeSettings, runtime: Runtime) -> int:
     """How many processes: as many as the recipe says, else one a GPU, or one a core on a CPU.
 
     Args:
-        settings: The recipe's.
         runtime: As it was resolved. Where several threads compute one image, they share the cores.
     """
     if settings.workers != "auto":

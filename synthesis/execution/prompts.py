@@ -70,10 +70,7 @@ def prompt_drops(
 
     Args:
         expander: The run's, as `checked` made it.
-        settings: The recipe's checks.
-        seed: The recipe's.
         attempts: How many attempts, by class.
-        run: The run directory.
 
     Returns:
         The counts over all classes, or None where there are no checks.

@@ -31,7 +31,6 @@ class RuntimeRecord:
         """Read the record.
 
         Args:
-            blocks: The ledger.
             identity: Hash of what decides the images.
 
         Raises:
@@ -94,7 +93,6 @@ class RuntimeRecord:
 
         Args:
             runtime: What draws here, as `begin` gave it.
-            machine: The other machine.
             refuses: Whether the recipe says that drawing is exact.
 
         Returns:

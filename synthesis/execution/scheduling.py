@@ -29,7 +29,6 @@ class Schedule:
 
         Args:
             classes: The classes, in the order of the data set.
-            blocks: The ledger.
             ahead: Whether a block may be begun before it is known that it is needed.
         """
         self.begun: Counter[str] = Counter()

@@ -62,7 +62,6 @@ class Unread:
     """What one model never met, among texts and classes.
 
     Attributes:
-        reader: The model.
         texts: Texts that were looked at.
         words: Words that it never read, with the number of texts that have them.
         classes: Classes that it does not know.
@@ -117,7 +116,6 @@ def readers_of(recipe: Recipe, source: GeneratorSource) -> list[Reader]:
     """The models of a recipe that texts or classes are given to, each once, the generator first.
 
     Args:
-        recipe: The recipe.
         source: The files of its generator.
     """
     found = [generator_reader(recipe.generator.model, source)]
@@ -144,7 +142,6 @@ def unread_by(readers: Sequence[Reader], texts: Mapping[str, Iterable[str]]) -> 
     """What models never met.
 
     Args:
-        readers: The models.
         texts: Texts by class.
     """
     found = [Unread(reader) for reader in readers]

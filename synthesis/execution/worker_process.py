@@ -41,7 +41,6 @@ class WorkerProcess:
 
         Args:
             number: Its number, from 0.
-            root: The run directory.
             environment: Variables beside those of this process.
 
         Raises:

@@ -52,11 +52,7 @@ def load_measurer(source: Source, device: str) -> Measurer:
 
 
 class EncoderMeasurer:
-    """Embeddings, and the cosine with the text where the encoder reads one.
-
-    Attributes:
-        model: The encoder.
-    """
+    """Embeddings, and the cosine with the text where the encoder reads one."""
 
     def __init__(self, encoder: Encoder) -> None:
         self.model = encoder
@@ -75,11 +71,7 @@ class EncoderMeasurer:
 
 
 class SceneMeasurer:
-    """Class probabilities.
-
-    Attributes:
-        model: The classifier.
-    """
+    """Class probabilities."""
 
     def __init__(self, classifier: SceneClassifier) -> None:
         self.model = classifier

@@ -175,7 +175,6 @@ class Blocks:
         """What an encoder measured, or None when it has not seen this block.
 
         Args:
-            label: Class of the attempts.
             index: Place of the block in its class.
             encoder: Key of the encoder.
             kind: What its numbers are, which the file does not say.

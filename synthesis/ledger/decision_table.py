@@ -40,8 +40,6 @@ def write_decisions(
 
     Args:
         path: The Parquet file.
-        classes: The decisions.
-        filter_names: The recipe's filters.
         attempt_id: Gives the id of attempt k of a class.
     """
     names = score_names(filter_names)

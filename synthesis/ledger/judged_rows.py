@@ -27,7 +27,6 @@ class JudgedRows:
 
     Attributes:
         ids: Of the N attempts.
-        labels: Their classes.
         ks: Their places in their classes.
         reasons: Why each is not in the data set, as `terrasynth.synthesis.ledger.decisions.Decision` says; None
             where it is.
@@ -86,7 +85,6 @@ class JudgedRows:
         """What a filter said of each attempt: 1 to keep it, 0 not to, -1 where one before it had rejected it.
 
         Args:
-            name: The filter.
             names: All filters of the run, in order.
         """
         later = {*names[names.index(name) + 1:], None, UNREVIEWED}
@@ -117,7 +115,6 @@ def count_pending(rows: JudgedRows, standing: Standing) -> int:
 
     Args:
         rows: The attempts of a run whose recipe has the filter `review`.
-        standing: What stands of its review.
     """
     noted = rows.scores.get(REVIEW, np.full(len(rows.ids), np.nan, np.float32))
     before = {rows.ids[place]: noted[place] for place in np.flatnonzero(~np.isnan(noted)).tolist()}

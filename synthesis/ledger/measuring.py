@@ -29,12 +29,6 @@ class Encoders:
     def __init__(self, recipe: Recipe, device: str, root: Path, identity: Identity) -> None:
         """Load what the filters measure with, and what they read in the run.
 
-        Args:
-            recipe: Its filters.
-            device: Where models run.
-            root: The run directory.
-            identity: Of the run.
-
         Raises:
             InputError: A model does not exist, or a file of the run belongs to another.
             RunError: A file that a filter reads in the run is damaged.

@@ -18,9 +18,7 @@ def read_attempt(blocks: Blocks, identity: Identity, label: str, k: int, columns
     """Columns of an attempt, as plain data.
 
     Args:
-        blocks: The ledger.
         identity: Of the run, which says what id attempt k has.
-        label: Its class.
         k: Its place in the class, from 0.
         columns: Of `blocks.SCHEMA`.
 

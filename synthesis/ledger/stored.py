@@ -48,7 +48,6 @@ class StoredBlock:
 
         Args:
             index: Place of the block in its class.
-            attempts: What was written.
             measured: Measurements, by the key of the model.
             withheld: Rows whose images the model's safety checker made black.
         """

@@ -47,7 +47,6 @@ class Subject(_Model):
 
     Attributes:
         row: Id of the attempt, 16 hexadecimal digits.
-        label: Its class.
         k: Its place in the stream of its class, from 0.
     """
 
@@ -66,11 +65,9 @@ class Verdict(_Entry):
     """Whether an image may stay.
 
     Attributes:
-        subject: The image.
         verdict: "accept" or "reject".
         reason: Why, where it is rejected; "" for none given.
         blind: The reviewer did not see what the filters had said.
-        reviewer: Who says so.
         number: Of the line, from 1.
         time: When, in UTC (ISO 8601).
     """
@@ -86,12 +83,10 @@ class CaptionReview(_Entry):
     """What is true of an image, in words of a person who looked at it.
 
     Attributes:
-        subject: The image.
         captions: What is said of it from now on, the first in place of the drawn text.
         struck: What was said and is not true.
         present: Things that are there, in the singular.
         absent: Things that are not.
-        reviewer: Who says so.
         number: Of the line, from 1.
         time: When, in UTC (ISO 8601).
     """

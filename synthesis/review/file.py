@@ -65,7 +65,6 @@ class ReviewFile:
         """Name the file of a run; nothing is opened.
 
         Args:
-            root: The run directory.
             identity: Hash of its identity.
         """
         self.path = root / layout.VERDICTS

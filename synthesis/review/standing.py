@@ -47,7 +47,6 @@ class Standing:
         """What stands of the review of a run; nothing where there is none.
 
         Args:
-            root: The run directory.
             identity: Hash of its identity.
 
         Raises:

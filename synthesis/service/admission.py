@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 def check_job(spec: JobSpec, places: Places, data_sets: DataSets) -> None:
     """Check what a job names, and that what it works on is there.
 
-    Args:
-        spec: The job.
-        places: What requests may name.
-        data_sets: Those of the server.
-
     Raises:
         InputError: It names something that it may not name, or that does not exist, on one line.
     """

@@ -42,10 +42,6 @@ ERRORS: Mapping[type[Exception], tuple[int, str]] = {
 def create_app(settings: ServiceSettings, store: JobStore) -> FastAPI:
     """Make the application.
 
-    Args:
-        settings: What the server is started with.
-        store: The jobs.
-
     Raises:
         InputError: The settings would leave the server open to others.
     """

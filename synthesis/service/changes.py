@@ -21,7 +21,6 @@ class Transaction:
     """A transaction that writes, and what is done in it.
 
     Args:
-        database: The database.
         connection: A connection that has begun.
     """
 
@@ -52,9 +51,7 @@ class Transaction:
         """Change a job and tell of it.
 
         Args:
-            job: Its id.
             type: The event; None for none.
-            data: What the event says.
             **values: New values of columns.
         """
         if type is not None:
@@ -95,8 +92,6 @@ def get_job(connection: sa.Connection, job: str, lock: bool = False) -> Job:
     """A job by its id.
 
     Args:
-        connection: Where to look.
-        job: Its id.
         lock: Whether others have to wait until the transaction ends.
 
     Raises:

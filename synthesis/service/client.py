@@ -66,7 +66,6 @@ class Client:
         """Create a job: one, however often the connection breaks meanwhile.
 
         Args:
-            spec: What it is to do.
             priority: Jobs of a higher one are begun first.
             key: Idempotency key; None for a new one.
 
@@ -119,7 +118,6 @@ class Client:
         """Events of a job until it has ended: each once and in order, whatever happens to the server meanwhile.
 
         Args:
-            job: Its id.
             after: Number of the last event that is known already.
 
         Yields:

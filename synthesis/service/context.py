@@ -22,15 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Service:
-    """What every route works with.
-
-    Attributes:
-        settings: What the server was started with.
-        store: The jobs.
-        data_sets: What lies in its folder.
-        streams: Its open streams of events.
-        metrics: What it counts.
-    """
+    """What every route works with."""
 
     settings: ServiceSettings
     store: JobStore

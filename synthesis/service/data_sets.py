@@ -99,7 +99,6 @@ class DataSets:
 
     Args:
         runs: The folder that holds them.
-        store: The jobs.
     """
 
     def __init__(self, runs: Path, store: JobStore) -> None:

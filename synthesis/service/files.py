@@ -14,7 +14,6 @@ def read_file(path: Path, most: int) -> bytes | None:
 
     Args:
         path: The file; its folder is one of ours.
-        most: Most bytes.
 
     Raises:
         RunError: It is larger.

@@ -24,7 +24,6 @@ class LeasedJobs:
     """The half of `JobStore` that workers use.
 
     Args:
-        database: Where the jobs are.
         most_deaths: Deaths in a row after which a job is set aside.
     """
 
@@ -94,9 +93,6 @@ class LeasedJobs:
         """Tell an event of a job.
 
         Args:
-            lease: The right to do so.
-            type: What kind of event.
-            data: What it says.
             progress: How far the job is now; None to leave that as it is.
             made: Whether something new is stored, so that the deaths before it count no more.
 
@@ -138,8 +134,6 @@ class LeasedJobs:
         """Give a job back that was stopped between blocks: it goes on later, or is canceled where that was asked for.
 
         Args:
-            lease: The right to do so.
-            reason: Why it was stopped.
             result: What is there, for a job that is canceled.
 
         Raises:
@@ -157,9 +151,7 @@ class LeasedJobs:
         """Give a job back that cannot be begun yet; "waiting" tells of each reason once.
 
         Args:
-            lease: The right to do so.
             seconds: How long nobody looks at it again.
-            reason: What it waits for.
 
         Raises:
             LeaseLostError: The lease is lost.
@@ -179,7 +171,6 @@ class LeasedJobs:
 
         Args:
             lease: What the process had.
-            reason: How it died.
             log: The tail of what it printed.
 
         Raises:

@@ -24,7 +24,6 @@ class BodyLimits:
 
     Args:
         app: What answers the others; it gets the whole body at once.
-        settings: The limits.
     """
 
     def __init__(self, app: ASGIApp, settings: ServiceSettings) -> None:

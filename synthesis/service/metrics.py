@@ -36,12 +36,7 @@ class _State(Collector):
 
 
 class Metrics:
-    """What a server counts.
-
-    Args:
-        store: The jobs.
-        streams: Its open streams.
-    """
+    """What a server counts."""
 
     def __init__(self, store: JobStore, streams: Streams) -> None:
         self._registry = CollectorRegistry()
@@ -63,12 +58,7 @@ class Metrics:
 
 
 class Counted:
-    """Counts every request of an application.
-
-    Args:
-        app: The application.
-        metrics: Where they are counted.
-    """
+    """Counts every request of an application."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics

@@ -17,7 +17,6 @@ class Order:
     """A job for a process.
 
     Attributes:
-        job: Its id.
         token: Of its lease.
         database: Address of the store.
         lease_seconds: How long a lease holds unless it is renewed.

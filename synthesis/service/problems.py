@@ -56,7 +56,6 @@ class Problem(Exception):
     """An answer that is a problem document.
 
     Attributes:
-        status: The HTTP status.
         code: A word for programs.
         detail: What is wrong and what helps, on one line.
         headers: Further headers of the answer.
@@ -71,7 +70,6 @@ def problem_response(problem: Problem, openai: bool = False) -> Response:
     """The answer to a request that failed.
 
     Args:
-        problem: Why.
         openai: Whether clients of OpenAI's interface read it, too.
     """
     detail = shown(" ".join(problem.detail.split()))
@@ -110,9 +108,7 @@ def install_problems(
     """Let every error of the application become a problem document.
 
     Args:
-        app: The application.
         further: Status and code of errors of other files.
-        routers: Its routes.
     """
     routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
 

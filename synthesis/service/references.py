@@ -130,7 +130,6 @@ def placed(tree: Mapping[str, Any], places: Places) -> dict[str, Any]:
 
     Args:
         tree: A recipe that `Recipe.parse` takes.
-        places: What may be named.
 
     Raises:
         InputError: It names something that a request may not name.
@@ -153,7 +152,6 @@ def named(tree: dict[str, Any], places: Places) -> dict[str, Any]:
 
     Args:
         tree: Plain data; what lies elsewhere stays as it is.
-        places: What may be named.
     """
     roots = [root.resolve() for root in (places.models, places.data) if root is not None]
 
@@ -256,7 +254,6 @@ def refuse_paths(value: object, what: str) -> None:
     """Whatever a plug-in, or a library, would do with a path: a request gives it none.
 
     Args:
-        value: Plain data.
         what: What it is called.
 
     Raises:

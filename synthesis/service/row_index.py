@@ -32,7 +32,6 @@ class BlockVerdicts:
     """What a run told of a block before its decisions are written.
 
     Attributes:
-        label: The class.
         index: The block's place in its class.
         reasons: One for each attempt; None for accepted.
     """
@@ -58,12 +57,7 @@ class _Stamps:
 
 
 class RowIndex:
-    """The index of one run directory, in one file; for several threads.
-
-    Args:
-        run: The run directory.
-        file: The index.
-    """
+    """The index of one run directory, in one file; for several threads."""
 
     def __init__(self, run: Path, file: Path) -> None:
         self.run, self.file = run, file
@@ -78,7 +72,6 @@ class RowIndex:
         """Bring the index up to date: rows and verdicts always, texts for as long as there is time.
 
         Args:
-            frozen: What is fixed for the run.
             seconds: How long texts may be read.
             patience: How long to wait for another thread that does this.
 
@@ -111,7 +104,6 @@ class RowIndex:
         """Keep what a run told of its blocks, where nothing else is known of their rows yet.
 
         Args:
-            frozen: What is fixed for the run.
             told: Blocks with verdicts.
             mark: How far it told, for `marked`.
         """

@@ -31,7 +31,6 @@ class RowQuery:
         most: Highest score.
         order: "class": by class and attempt; "newest": the last that were drawn first; "score": the lowest first.
         after: The `next` of the page before; None for the first page.
-        limit: Most rows.
     """
 
     label: str | None = None
@@ -139,10 +138,6 @@ class _Tables:
 def page(connection: sqlite3.Connection, query: RowQuery) -> RowPage:
     """One page of rows.
 
-    Args:
-        connection: Of the index.
-        query: Which rows.
-
     Raises:
         InputError: A class, a reason or a filter does not exist, or `after` is none of this order.
     """
@@ -186,8 +181,6 @@ def histogram(connection: sqlite3.Connection, name: str, bins: int) -> Histogram
     """The scores of a filter over the rows that it was asked about; reads all of them.
 
     Args:
-        connection: Of the index.
-        name: The filter.
         bins: How many, of equal width from the lowest score to the highest.
 
     Raises:

@@ -71,7 +71,6 @@ class Names:
     """Names in a table, by number.
 
     Args:
-        connection: Of the index, for writing.
         table: "reasons" or "filters".
     """
 

@@ -105,7 +105,6 @@ def make_server(app: FastAPI, settings: ServiceSettings) -> uvicorn.Server:
 
     Args:
         app: What `create_app` made.
-        settings: What the server is started with.
     """
     protocol: Any = PatientProtocol
     config = uvicorn.Config(
@@ -122,7 +121,6 @@ def serve(app: FastAPI, settings: ServiceSettings, on_start: Callable[[str], Non
 
     Args:
         app: What `create_app` made.
-        settings: What the server is started with.
         on_start: Is told the address when requests are taken.
         beside: Entered once the address is ours, and left at the end: work that goes on beside the server.
 

@@ -31,9 +31,7 @@ async def done_in_time(service: Service, response: Response, spec: JobSpec, wait
     """A short job that is created here, ended if it does so in time; the status is 202 where it does not.
 
     Args:
-        service: Of the request.
         response: Of the request, for the status.
-        spec: What is to be done.
         wait: Most seconds; None for the server's own limit.
 
     Raises:
@@ -51,8 +49,6 @@ async def result_of(service: Service, job: Job, wait: float | None) -> Job:
     """A short job, ended if it does so in time.
 
     Args:
-        service: Of the request.
-        job: As it was made.
         wait: Most seconds; None for the server's own limit.
 
     Returns:

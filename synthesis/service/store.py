@@ -52,7 +52,6 @@ class JobStore(LeasedJobs):
         """Queue a job; it is durable when this returns.
 
         Args:
-            spec: What it is to do.
             priority: Jobs of a higher one are begun first.
             key: The client's name for this request: the same key gives the same job again.
 
@@ -103,7 +102,6 @@ class JobStore(LeasedJobs):
             kind: Only those of this kind.
             data_set: Only those about this data set.
             before: Only those older than the job of this id.
-            limit: Most jobs.
         """
         query = sa.select(jobs).order_by(jobs.c.id.desc()).limit(limit)
         for column, value in ((jobs.c.state, state), (jobs.c.kind, kind), (jobs.c.data_set, data_set)):
@@ -125,9 +123,7 @@ class JobStore(LeasedJobs):
         """What happened to a job, in order.
 
         Args:
-            job: Its id.
             after: Number of the last event that is known already.
-            limit: Most events.
 
         Raises:
             UnknownJobError: There is none.

@@ -62,7 +62,6 @@ class Streams:
     """The open streams of a server.
 
     Args:
-        store: The jobs.
         most: Most listeners at once.
     """
 
@@ -105,7 +104,6 @@ class Streams:
         """Events of a job in order, none left out; ends when the job has ended and all of them were given.
 
         Args:
-            job: Its id.
             after: Number of the last event that is known already.
 
         Yields:

@@ -85,12 +85,7 @@ class _Place:
 
 
 class Supervisor:
-    """Does the jobs of a store.
-
-    Args:
-        settings: How.
-        store: The jobs.
-    """
+    """Does the jobs of a store."""
 
     def __init__(self, settings: WorkSettings, store: JobStore) -> None:
         self._settings, self._store = settings, store

@@ -28,12 +28,7 @@ PROGRESS_SECONDS = 1.0  # a job of thousands of classes has a long progress
 
 
 class Teller:
-    """Listens to a run, and tells the store.
-
-    Args:
-        store: The store.
-        lease: The right to tell.
-    """
+    """Listens to a run, and tells the store."""
 
     def __init__(self, store: JobStore, lease: Lease) -> None:
         self._store, self._lease = store, lease

@@ -79,7 +79,6 @@ class Copies:
 
     Attributes:
         found: The figures and the nearest pairs.
-        train: The training images.
     """
 
     found: Memorisation
@@ -92,7 +91,6 @@ def find_copies(
     """Compare the images of a run with training images, beside held-out ones.
 
     Args:
-        run: The run.
         train: What its generator was trained on, at the size of its images.
         held_out: Real images that it was not trained on, at that size.
         encoder: Reference of the encoder; a perceptual hash and thumbnails compare too.

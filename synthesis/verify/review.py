@@ -17,7 +17,6 @@ def review_faults(run: CheckedRun, decided: bool) -> Iterator[Fault]:
     """What is wrong with the verdicts of people; nothing of them can be made again.
 
     Args:
-        run: The run.
         decided: Whether its decisions can be read.
     """
     file = ReviewFile(run.root, run.identity.hash)

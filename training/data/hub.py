@@ -37,7 +37,6 @@ class TableImage:
 
     Attributes:
         table: The data set, its images undecoded.
-        row: Row.
         root: Where a file that the row names may lie.
         rule: What the user states of its pixels.
     """

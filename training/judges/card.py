@@ -74,13 +74,10 @@ class TrainedJudge:
     """A judge that was trained.
 
     Attributes:
-        out: Its folder.
         network: What gives its features.
         data: The data that it learned from, as it was given.
         train: Images that it was fitted to.
         drafted: Images whose text was drafted from the name of their class.
-        figures: What it can do.
-        minutes: How long it took.
     """
 
     out: Path

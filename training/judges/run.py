@@ -59,7 +59,6 @@ def train_judge(preset: Preset, data: DataSource | Sequence[DataSource], out: Pa
     """Train a judge and write it to `out`; the same data give the same bytes on one machine.
 
     Args:
-        preset: Its settings.
         data: Images with their classes: as `training.data.read_pairs` takes them, or a folder of class folders.
         out: The judge's folder; a judge that is there is replaced.
         encoder: What gives the features: an embedded name, a folder, or a Hub id; None for the best of our own.

@@ -85,7 +85,6 @@ def project_of_data(source: str, out: Path | None, wishes: Wishes) -> Project:
     Args:
         source: Folder, file, Hub id or data YAML.
         out: A folder, or the recipe's file in it; None for a folder that is called by the data.
-        wishes: What the user states.
 
     Raises:
         InputError: The data cannot be read, or name no class.

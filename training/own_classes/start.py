@@ -44,10 +44,8 @@ class Start:
         recipe: Where the recipe will lie.
         source: The data as the user named them; "" without images.
         look: What they hold; None without images.
-        labels: The classes.
         splits: The split of each image by its name, where splits were made; None where the data have them.
         data_file: Where the data YAML will lie; it is `source` itself if that is one and lacks nothing.
-        wishes: What the user states.
         licence: Of the images, as stated or as their card says; "" for unknown.
     """
 

@@ -44,7 +44,6 @@ class FinetuneTask(Task):
     """Predict the noise in cached latents, given the text that the template makes of a caption.
 
     Attributes:
-        pipeline: The pipeline as it is now.
         adapters: Adapters by component; empty where all weights are trained.
         rendered: Texts of a training image: a list of views, each a list of texts, one a caption.
     """

@@ -41,7 +41,6 @@ class Validation:
 
     Args:
         settings: How many, and with what.
-        val: The images of `val`.
 
     Raises:
         InputError: The checkpoint is to be chosen by what is not measured, or the classifier lacks a class.

@@ -35,11 +35,8 @@ class _Draft:
     """What the form shows.
 
     Attributes:
-        tree: The recipe.
-        data_set: Name of the run directory.
         grows: Whether that is there already.
         mistake: What is wrong with it; "" for nothing.
-        plan: The job that plans it.
     """
 
     tree: dict[str, Any]

@@ -77,7 +77,6 @@ def changed(settings: Mapping[str, Any], name: str, threshold: float) -> dict[st
     Args:
         settings: Of the filter, as a recipe has them.
         name: Field of the threshold.
-        threshold: Its value.
 
     Raises:
         ValueError: The filter does not take it.

@@ -38,7 +38,6 @@ class SceneClass:
     """A class that can be ticked.
 
     Attributes:
-        label: Its label.
         name: What people call it.
         prompt: The first prompt of it that a run with this seed draws.
     """

@@ -34,8 +34,6 @@ def render(request: Request, template: str, status: int = 200, /, **context: Any
 
     Args:
         request: What it answers.
-        template: Name of the template.
-        status: HTTP status.
         **context: What the template shows.
     """
     page = _environment().get_template(template).render(request=request, path=request.url.path, **context)

@@ -80,7 +80,6 @@ def fields_of(
     """The fields of settings, as a form shows them.
 
     Args:
-        model: The settings.
         prefix: Dotted place of the settings in the recipe, with a dot at its end; "" for the recipe itself.
         leave_out: Names of settings that are no fields.
 

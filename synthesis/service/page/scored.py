@@ -12,8 +12,6 @@ class Scored(NamedTuple):
     """A row that a filter was asked about.
 
     Attributes:
-        label: Its class.
-        verdict: What became of it.
         score: What the filter gave it.
     """
 
@@ -26,7 +24,6 @@ def scores(connection: sqlite3.Connection, name: str) -> list[Scored]:
     """All rows that a filter was asked about and that were decided on, the lowest score first.
 
     Args:
-        connection: Of the index of rows.
         name: Of the filter.
     """
     labels = dict(connection.execute("SELECT number, name FROM labels"))

@@ -36,7 +36,6 @@ class Move:
     """What a threshold changes in one class.
 
     Attributes:
-        label: The class.
         accepted: Images that it has.
         leaves: Of them, those that would go.
         joins: Images that this filter rejected and would not reject.
@@ -68,7 +67,6 @@ def moves(scored: Sequence[Scored], rejected_here: Counter[str], bound: Bound, t
     Args:
         scored: Class, verdict and score of each image that the filter was asked about.
         rejected_here: By class, the images that only this filter is known to reject and that would pass.
-        bound: The filter.
         threshold: Another threshold of it.
 
     Example:
@@ -97,7 +95,6 @@ def bars(scored: Sequence[Scored], least: float, most: float, count: int = BARS)
         scored: As for `moves`.
         least: Lower end of the first bar.
         most: Upper end of the last.
-        count: How many bars.
     """
     good, bad = [0] * count, [0] * count
     for _, verdict, score in scored:

@@ -39,15 +39,7 @@ class Tools:
 
 @dataclass(frozen=True)
 class Work:
-    """A job at work.
-
-    Attributes:
-        order: What the supervisor asked for.
-        store: Where it is told of.
-        lease: The right to do so.
-        stops: Whether to stop.
-        tools: What is handed in.
-    """
+    """A job at work."""
 
     order: Order
     store: JobStore

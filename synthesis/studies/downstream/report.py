@@ -61,7 +61,6 @@ class Report:
     Attributes:
         settings: What decides the figures.
         exposure: What the generator saw.
-        tasks: The findings.
     """
 
     settings: Mapping[str, object]

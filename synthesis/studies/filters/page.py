@@ -45,7 +45,6 @@ def write_control(folder: Path, control: FilterControl) -> Path:
 
     Args:
         folder: Made where it is missing; files of the same names are replaced.
-        control: What was found.
 
     Returns:
         The page.

@@ -39,7 +39,6 @@ def write_prototypes(
 
     Args:
         out: The folder; see `check_report_folder`, which is told `RECORD` and `KIND`.
-        inspection: What was found.
         pipeline: Turns tokens into images.
         name: Of the model.
         revision: Of the model.

@@ -105,7 +105,6 @@ def summarize(root: Path, seed: int = 0) -> ReviewSummary:
     """What the review of a run says.
 
     Args:
-        root: The run directory.
         seed: Of the random sample.
 
     Raises:
