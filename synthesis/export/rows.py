@@ -16,10 +16,10 @@ from PIL import Image
 
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.drawn_texts import NEEDED, what_holds
-from terrasynth.synthesis.core.errors import RefusedError, RunError, one_line, refusal
+from terrasynth.synthesis.core.errors import RunError
 from terrasynth.synthesis.core.files import sha256
 from terrasynth.synthesis.export.reviewed import BASIS, CAPTION, DRAWN_TEXT, PROMPT, as_drawn, as_reviewed
-from terrasynth.synthesis.ledger.blocks import UNREADABLE
+from terrasynth.synthesis.ledger.blocks import UNREADABLE, unreadable_file
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.ledger.finished import noted_hashes
 from terrasynth.synthesis.review.standing import Standing
@@ -193,10 +193,7 @@ class RunRows:
                         start += rows
             except UNREADABLE as error:
                 self.check_unchanged()
-                if why := refusal(error):
-                    raise RefusedError(f"{shard} cannot be read: {why}") from error
-                raise RunError(f"{shard} cannot be read ({one_line(error)[:120]}); `terrasynth verify --repair` "
-                               "says what helps") from error
+                raise unreadable_file(shard, error, "; `terrasynth verify --repair` says what helps") from error
         self.check_unchanged()
 
     def check_unchanged(self) -> None:

@@ -323,6 +323,16 @@ def drawn_by(root: Path) -> Iterator[dict[str, Any]]:
 
 def damaged(path: Path, error: BaseException, help_: str) -> RunError:
     """What to raise where a file of the ledger could not be read."""
+    return unreadable_file(path, error, f"; run again with --repair: {help_}")
+
+
+def unreadable_file(path: Path, error: BaseException, then: str, name: str | None = None) -> RunError:
+    """What to raise where a Parquet file could not be read.
+
+    Args:
+        then: What follows in the line where it is damaged, such as what helps.
+        name: What the message calls it; None for its path.
+    """
     if why := refusal(error, path.stat().st_size if path.is_file() else 0):
-        return RefusedError(f"{path} cannot be read: {why}")
-    return RunError(f"{path} cannot be read ({one_line(error)[:120]}); run again with --repair: {help_}")
+        return RefusedError(f"{name or path} cannot be read: {why}")
+    return RunError(f"{name or path} cannot be read ({one_line(error)[:120]}){then}")

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from terrasynth.synthesis.core import layout
-from terrasynth.synthesis.core.errors import InputError, RefusedError, RunError, one_line, refusal
-from terrasynth.synthesis.ledger.blocks import UNREADABLE
+from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.ledger.blocks import UNREADABLE, unreadable_file
 from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, UNREVIEWED, WITHHELD
 from terrasynth.synthesis.review.standing import Standing
 
@@ -134,10 +134,7 @@ def _read(path: Path, stamp: tuple[int, ...]) -> JudgedRows:
         plain = {name: table.column(name).to_pylist() for name in ("id", "k")}
         plain |= {name: _shared(table.column(name)) for name in ("label", "reason")}
     except (*UNREADABLE, KeyError, AttributeError, TypeError) as error:
-        if why := refusal(error):
-            raise RefusedError(f"{path} cannot be read: {why}") from error
-        raise RunError(f"{path} cannot be read ({one_line(error)[:120]}); `terrasynth verify --repair` writes it again"
-                       ) from error
+        raise unreadable_file(path, error, "; `terrasynth verify --repair` writes it again") from error
     return JudgedRows(plain["id"], plain["label"], plain["k"], plain["reason"],
                       {name: values for name, values in named.items() if not np.isnan(values).all()}, REVIEW in named)
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from terrasynth.synthesis.core import layout
-from terrasynth.synthesis.core.errors import InputError, RefusedError, RunError, one_line, refusal
+from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.plain_yaml import YamlError, read_yaml
-from terrasynth.synthesis.ledger.blocks import UNREADABLE
+from terrasynth.synthesis.ledger.blocks import UNREADABLE, unreadable_file
 from terrasynth.synthesis.recipe import KeptRows, Recipe, TargetSettings
 
-_AGAIN = "verify it with --repair, or say --shrink, and what is beyond the target is given up"
+_LESS = (", and less is asked for than the run may have; verify it with --repair, or say --shrink, and what is beyond "
+         "the target is given up")
 
 
 def kept_rows(root: Path, recipe: Recipe, classes: tuple[str, ...], attempt_id: Callable[[str, int], str]
@@ -74,10 +75,7 @@ def _decided(root: Path) -> dict[str, KeptRows] | None:
     except FileNotFoundError:
         return None
     except UNREADABLE as error:
-        if why := refusal(error):
-            raise RefusedError(f"{path} cannot be read: {why}") from error
-        raise RunError(f"{path} cannot be read ({one_line(error)[:120]}), and less is asked for than the run may have; "
-                       f"{_AGAIN}") from error
+        raise unreadable_file(path, error, _LESS) from error
     accepted = table.filter(table.column("accepted"))
     grouped = accepted.group_by("label", use_threads=False).aggregate([("k", "count"), ("k", "max")]).to_pylist()
     return {row["label"]: KeptRows(rows=row["k_count"], attempts=row["k_max"] + 1) for row in grouped}
@@ -91,8 +89,7 @@ def _in_data(root: Path, attempt_id: Callable[[str, int], str]) -> dict[str, Kep
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 table = file.read(columns=["id", "label"])
         except UNREADABLE as error:
-            raise RunError(f"{path} cannot be read ({refusal(error) or one_line(error)[:120]}), and less is asked for "
-                           f"than the run may have; {_AGAIN}") from error
+            raise unreadable_file(path, error, _LESS) from error
         for row in table.to_pylist():
             ids.setdefault(row["label"], set()).add(row["id"])
     return {label: KeptRows(rows=len(own), attempts=_last(label, own, attempt_id) + 1) for label, own in ids.items()}

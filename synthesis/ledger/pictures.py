@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from terrasynth.synthesis.core import layout
-from terrasynth.synthesis.core.errors import InputError, RefusedError, RunError, one_line, refusal
+from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.images import decode
-from terrasynth.synthesis.ledger.blocks import UNREADABLE
+from terrasynth.synthesis.ledger.blocks import UNREADABLE, unreadable_file
 
 COLUMNS = ["id", "image", "text", "label", "scene", "prompt_source", "seed"]
 
@@ -74,7 +74,4 @@ def _rows_of(shard: Path) -> Iterator[dict[str, Any]]:
             for batch in file.iter_batches(batch_size=100, columns=COLUMNS):
                 yield from batch.to_pylist()
     except UNREADABLE as error:
-        if why := refusal(error):
-            raise RefusedError(f"{shard} cannot be read: {why}") from error
-        raise RunError(f"{shard} cannot be read ({one_line(error)[:120]}); `terrasynth verify --repair` says what helps"
-                       ) from error
+        raise unreadable_file(shard, error, "; `terrasynth verify --repair` says what helps") from error

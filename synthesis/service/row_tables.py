@@ -13,8 +13,7 @@ from typing import Annotated, Literal, cast, get_args
 import pyarrow.parquet as pq
 from pydantic import PlainSerializer, WithJsonSchema
 
-from terrasynth.synthesis.core.errors import RefusedError, RunError, one_line, refusal
-from terrasynth.synthesis.ledger.blocks import UNREADABLE
+from terrasynth.synthesis.ledger.blocks import UNREADABLE, unreadable_file
 from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, UNREVIEWED
 
 CLASS_STEP = 2**32  # places of a class; a run has at most 10**9 attempts of one
@@ -162,10 +161,7 @@ def decision_batches(path: Path) -> Iterator[DecisionBatch]:
                     {name: values.to_pylist() for name, values in named.items() if values.null_count < len(values)},
                 )
     except UNREADABLE as error:
-        if why := refusal(error):
-            raise RefusedError(f"{path.name} cannot be read: {why}") from error
-        raise RunError(f"{path.name} of the data set cannot be read ({one_line(error)[:120]}); run it again with "
-                       "--repair") from error
+        raise unreadable_file(path, error, "; run it again with --repair", f"{path.name} of the data set") from error
 
 
 def note_decisions(connection: sqlite3.Connection, path: Path) -> None:
