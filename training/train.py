@@ -165,6 +165,7 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
     from terrasynth.training.data import report_skipped
     from terrasynth.training.data.pictures import load_splits
     from terrasynth.training.running.loop import train
+    from terrasynth.training.running.place import hardware
     from terrasynth.training.running.settings import LoopSettings
 
     settings = checked(LoopSettings, preset.loop, "loop")
@@ -183,9 +184,7 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
         pairs = pairs.with_class()
     splits: dict[str, Any] = read_views(preset, pairs) if preset.family in ON_LATENTS else load_splits(
         pairs, preset.load_size)
-    if settings.batch_size > len(splits["train"]):
-        raise InputError(f"loop.batch_size {settings.batch_size} is more than the {len(splits['train'])} training "
-                         "images; make it smaller")
+    settings.check_batch(len(splits["train"]))
     report_skipped(pairs)
     more = _decides(preset, splits, needs)
     torch.manual_seed(settings.seed)  # the libraries draw their initial weights from the global generator
@@ -197,10 +196,8 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
             resume = resume and not _needs_changed(out / "checkpoint", more, made)
             outcome = train(make_task(preset, splits, device, needs, out), settings, out, resume, more=more)
     record = {
-        "preset": preset.model_dump(exclude={"stages", "finish"}), "steps": outcome.steps,
-        "minutes": round(outcome.minutes, 1), "best_step": outcome.best_step, "val": outcome.figures,
-        "hardware": f"{torch.cuda.get_device_name() if device.type == 'cuda' else 'CPU'}, "
-                    f"{torch.get_num_threads()} threads, torch {torch.__version__}",
+        "preset": preset.model_dump(exclude={"stages", "finish"}), **outcome.record(),
+        "hardware": hardware(device),
         "pictures": {name: len(split) for name, split in splits.items()}, "left_out": len(pairs.skipped),
         "data": list(pairs.sources),
     }

@@ -20,7 +20,7 @@ from terrasynth.training.data import Pair
 from terrasynth.training.data.how_far import encoding
 from terrasynth.training.data.latent_cache import TensorCache, cache_key
 from terrasynth.training.data.pictures import to_float
-from terrasynth.training.data.views import TURNS, Pictures, View
+from terrasynth.training.data.views import Pictures, View, random_views
 
 SHARD = 64
 
@@ -46,12 +46,7 @@ class ViewSettings(BaseModel):
 def views_in(row: int, side: int, settings: ViewSettings) -> list[View]:
     """Views of the training image `row` whose shorter side has `side` pixels; a pure function."""
     least = min(1.0, max(settings.min_scale, settings.size / side))
-    random = np.random.Generator(np.random.Philox(key=[settings.seed, row]))
-    views = []
-    for number in range(settings.count):
-        scale, left, top = random.uniform(least, 1.0), *random.uniform(size=2)
-        views.append(View(number % TURNS, float(scale), float(left), float(top)) if number else View())
-    return views
+    return random_views(row, settings.count, least, settings.seed)
 
 
 def load_autoencoder(folder: Path, device: torch.device) -> Any:  # noqa: ANN401 - diffusers is untyped

@@ -42,6 +42,24 @@ class View:
         return np.array(pixels[:, ::-1] if self.turn >= TURNS // 2 else pixels, order="C")
 
 
+def random_views(row: int, count: int, least: float, seed: int, turned: bool = True) -> list[View]:
+    """Views of the training image `row`, the same for the same arguments.
+
+    The first is the image's middle, whole and upright; the others lie anywhere in it.
+
+    Args:
+        least: Smallest share of the image's shorter side that a view spans.
+        turned: Flip and turn them.
+    """
+    random = np.random.Generator(np.random.Philox(key=[seed, row]))
+    views = []
+    for number in range(count):
+        scale, left, top = random.uniform(least, 1.0), *random.uniform(size=2)
+        turn = number % TURNS if turned else 0
+        views.append(View(turn, float(scale), float(left), float(top)) if number else View())
+    return views
+
+
 @dataclass(frozen=True)
 class Pictures:
     """The images of one split that can be read.

@@ -14,6 +14,7 @@ from terrasynth.training.errors import InputError
 from terrasynth.training.families.autoencoder_distil import AutoencoderDistilSettings, AutoencoderDistilTask
 from terrasynth.training.presets import Preset, checked
 from terrasynth.training.running.loop import Outcome, train
+from terrasynth.training.running.place import hardware
 from terrasynth.training.running.same_training import model_digest
 from terrasynth.training.running.settings import LoopSettings
 
@@ -45,9 +46,7 @@ def distil_autoencoder(preset: Preset, loop: LoopSettings, pairs: PairSet, out: 
         raise InputError(f"load_size {preset.load_size} has no meaning here; set model.views.size")
     teacher, named = find_teacher(preset.needs[TEACHER])
     splits = {name: read_split(pairs.split(name), name, pairs.skipped) for name in ("train", "val")}
-    if loop.batch_size > len(splits["train"]):
-        raise InputError(f"loop.batch_size {loop.batch_size} is more than the {len(splits['train'])} training images; "
-                         "make it smaller")
+    loop.check_batch(len(splits["train"]))
     report_skipped(pairs)
     torch.manual_seed(loop.seed)  # the libraries draw their initial weights from the global generator
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -60,10 +59,8 @@ def distil_autoencoder(preset: Preset, loop: LoopSettings, pairs: PairSet, out: 
     record = {
         "preset": {"description": preset.description, "family": preset.family,
                    "model": settings.model_dump(mode="json"), "loop": loop.model_dump(mode="json")},
-        "teacher": {"name": named, "content": digest}, "steps": outcome.steps, "minutes": round(outcome.minutes, 1),
-        "best_step": outcome.best_step, "val": outcome.figures,
-        "hardware": f"{torch.cuda.get_device_name() if device.type == 'cuda' else 'CPU'}, "
-                    f"{torch.get_num_threads()} threads, torch {torch.__version__}",
+        "teacher": {"name": named, "content": digest}, **outcome.record(),
+        "hardware": hardware(device),
         "pictures": {name: len(split) for name, split in splits.items()}, "left_out": len(pairs.skipped),
         "data": list(pairs.sources), "parameters": sum(p.numel() for p in task.model.parameters()),
     }

@@ -97,6 +97,11 @@ class Outcome:
     best_step: int
     figures: dict[str, float]
 
+    def record(self) -> dict[str, object]:
+        """What `training.json` says of it."""
+        return {"steps": self.steps, "minutes": round(self.minutes, 1), "best_step": self.best_step,
+                "val": self.figures}
+
 
 def rows_of_step(n: int, batch: int, step: int, seed: int, rank: int, world: int) -> torch.Tensor:
     """Row numbers of one step: consecutive slices of an endless chain of seeded permutations of `range(n)`.

@@ -56,6 +56,12 @@ class Place:
         return torch.float32 if self.device.type == "cpu" else PRECISIONS[self.precision]
 
 
+def hardware(device: torch.device) -> str:
+    """What a training is recorded to have run on."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
 def these_processes() -> PartialState:
     """The processes of this training, also those of `accelerate launch --cpu`, which the library's default misses."""
     from accelerate import PartialState

@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from terrasynth.training.errors import InputError
+
 
 class LoopSettings(BaseModel):
     """What a preset may set about the loop; unknown keys are refused.
@@ -53,3 +55,13 @@ class LoopSettings(BaseModel):
     @classmethod
     def _no_is_a_word(cls, value: object) -> object:
         return "no" if value is False else value  # YAML reads a bare `no` as false
+
+    def check_batch(self, images: int) -> None:
+        """Check that a batch is no larger than the training images are many.
+
+        Raises:
+            InputError: It is.
+        """
+        if self.batch_size > images:
+            raise InputError(f"loop.batch_size {self.batch_size} is more than the {images} training images; make it "
+                             "smaller")

@@ -15,7 +15,7 @@ from terrasynth.training.errors import InputError
 from terrasynth.training.presets import Preset, checked
 from terrasynth.training.running.knowledge import write_knowledge
 from terrasynth.training.running.loop import Outcome, train
-from terrasynth.training.running.place import Place, these_processes, this_device
+from terrasynth.training.running.place import Place, hardware, these_processes, this_device
 from terrasynth.training.running.same_training import resolved
 from terrasynth.training.running.settings import LoopSettings
 from terrasynth.training.tuning.families import open_base
@@ -57,7 +57,7 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
     with processes.main_process_first():  # the others find in the Hub's cache and in ours what the first one left
         base = open_base(preset.needs["base"])
         splits = {name: read_split(pairs.split(name), name, pairs.skipped) for name in ("train", "val")}
-        _check_batch(loop, splits["train"])
+        loop.check_batch(len(splits["train"]))
         if processes.is_main_process:
             report_skipped(pairs)
             check_same_training(out, work, _identity(base, settings, loop, splits), resume)
@@ -73,9 +73,9 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
         record = {
             "preset": {"description": preset.description, "family": preset.family, "model": _shown(settings),
                        "loop": loop.model_dump(mode="json", exclude={"minutes"})},
-            "base": {"name": base.name, "revision": base.revision}, "size": task.size, "steps": outcome.steps,
-            "minutes": round(outcome.minutes, 1), "best_step": outcome.best_step, "val": outcome.figures, **before,
-            "hardware": _hardware(device, processes.num_processes), "left_out": len(pairs.skipped),
+            "base": {"name": base.name, "revision": base.revision}, "size": task.size,
+            **outcome.record(), **before,
+            "hardware": f"{processes.num_processes} x {hardware(device)}", "left_out": len(pairs.skipped),
             "data": list(pairs.sources),
             "pictures": {name: len(pictures) for name, pictures in splits.items()},
             "trained_parameters": sum(p.numel() for network in task.networks().values() for p in network.parameters()),
@@ -104,12 +104,6 @@ def _check_precision(settings: FinetuneSettings, place: Place) -> None:
         raise InputError("loop.mixed_precision fp16 needs a CUDA device; use bf16 or no")
 
 
-def _check_batch(loop: LoopSettings, train_pictures: Pictures) -> None:
-    if loop.batch_size > len(train_pictures):
-        raise InputError(f"loop.batch_size {loop.batch_size} is more than the {len(train_pictures)} training images; "
-                         "make it smaller")
-
-
 def _identity(base: Base, settings: FinetuneSettings, loop: LoopSettings,
               splits: dict[str, Pictures]) -> dict[str, object]:
     kept = settings.model_dump(exclude={"validation", "cache", "gradient_checkpointing", "base_dtype"})
@@ -126,8 +120,3 @@ def _shown(settings: FinetuneSettings) -> dict[str, Any]:
         if reference is not None and Path(reference).is_dir():
             shown["validation"][role] = Path(reference).resolve().name
     return shown
-
-
-def _hardware(device: torch.device, processes: int) -> str:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    return f"{processes} x {name}, {torch.get_num_threads()} threads, torch {torch.__version__}"

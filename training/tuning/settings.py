@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from terrasynth.synthesis.generators.conditions.caption import Conditioning
+from terrasynth.training.data.views import View, random_views
 
 Augmentation = Literal["pictures", "latents", "none"]
 
@@ -97,3 +98,7 @@ class FinetuneSettings(BaseModel):
     def number_of_views(self) -> int:
         """Versions of an image in the cache."""
         return self.views or (8 if self.augment == "pictures" else 1)
+
+    def views_of(self, row: int, seed: int) -> list[View]:
+        """The views of the training image `row`, the same for the same settings and seed."""
+        return random_views(row, self.number_of_views, self.min_scale, seed, self.augment == "pictures")

@@ -23,7 +23,6 @@ from terrasynth.training.tuning.families.base import Base, Conditions
 from terrasynth.training.tuning.lora import Adapter, add_adapter
 from terrasynth.training.tuning.loss import DiffusionLoss
 from terrasynth.training.tuning.settings import FinetuneSettings
-from terrasynth.training.tuning.views import views_of
 
 if TYPE_CHECKING:
     from terrasynth.training.tuning.validation import Validation
@@ -62,7 +61,7 @@ class FinetuneTask(Task):
         self._check_size()
         self.adapters: dict[str, Adapter] = {}
         self._networks = {name: self._trained(name) for name in components}
-        views = [views_of(row, settings, place.seed) for row in range(len(train))]
+        views = [settings.views_of(row, place.seed) for row in range(len(train))]
         render = settings.conditioning.render
         self.rendered = [
             [[render(caption, pair.label, self._gsd(view.scale)) for caption in pair.captions] for view in own]
@@ -70,7 +69,7 @@ class FinetuneTask(Task):
         ]
         self.val_texts = [render(pair.captions[0], pair.label) for pair in val.pairs]
         self.latents = self._latent_cache(train, views)
-        self.val_latents = self._latent_cache(val, [views_of(0, _upright(settings), 0)] * len(val))
+        self.val_latents = self._latent_cache(val, [_upright(settings).views_of(0, 0)] * len(val))
         with torch.no_grad():
             self.null = without_padding(self._encoded(None))
         self.texts = None if settings.text_encoder else self._text_cache()

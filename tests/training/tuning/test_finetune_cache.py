@@ -10,7 +10,6 @@ from terrasynth.training.data.latent_cache import TensorCache
 from terrasynth.training.data.pictures import dihedral
 from terrasynth.training.data.views import View
 from terrasynth.training.tuning.settings import FinetuneSettings
-from terrasynth.training.tuning.views import views_of
 from tests.synthesis.helpers import exchange
 from tests.tiny_pipelines import SIZE, sd
 from tests.training.finetuning import make_task, write_pictures
@@ -107,13 +106,13 @@ def test_cached_texts_are_what_the_encoder_says(base, tmp_path):
 
 def test_views_are_true_views_from_above():
     settings = FinetuneSettings(method="lora", min_scale=0.5, views=64)
-    views = views_of(3, settings, seed=0)
+    views = settings.views_of(3, seed=0)
     assert views[0] == View()
-    assert views == views_of(3, settings, seed=0)
-    assert views != views_of(4, settings, seed=0)
+    assert views == settings.views_of(3, seed=0)
+    assert views != settings.views_of(4, seed=0)
     assert all(0.5 <= view.scale <= 1 and 0 <= view.left <= 1 and 0 <= view.top <= 1 for view in views)
     assert {view.turn for view in views} == set(range(8))
-    assert {view.turn for view in views_of(3, settings.model_copy(update={"augment": "none"}), 0)} == {0}
+    assert {view.turn for view in settings.model_copy(update={"augment": "none"}).views_of(3, 0)} == {0}
 
 
 def test_a_view_keeps_shapes_and_colours():
@@ -130,7 +129,7 @@ def test_a_view_keeps_shapes_and_colours():
 def test_a_nearer_view_says_a_smaller_distance(base, tmp_path):
     task = make_task(base, write_pictures(tmp_path / "data"), tmp_path / "cache", min_scale=0.5, views=4,
                      conditioning={"template": "{caption} gsd {gsd} m", "gsd": 0.6})
-    views = views_of(2, task.settings, 0)
+    views = task.settings.views_of(2, 0)
     assert task.rendered[2][0][0] == "a river and a bridge gsd 0.6 m"
     for view, texts in zip(views, task.rendered[2], strict=True):
         assert float(texts[0].split()[-2]) == pytest.approx(0.6 * view.scale, rel=0.05)
