@@ -73,9 +73,9 @@ def serve(
     from terrasynth.synthesis.service.settings import ServiceSettings
 
     token = _new_token(runs) if new_token else _token(token_file)
-    settings = ServiceSettings(runs, host, port, token, work["models"], work["data"], tuple(work["endpoints"]))
-    settings.check()
     doing = _settings(runs, work)
+    settings = ServiceSettings(runs, host, port, token, doing.places)
+    settings.check()
     store = _store(doing, work["database"])
     app = create_app(settings, store)
     with _signals() as (stop, kill):
@@ -115,6 +115,7 @@ def _check_extra() -> None:
 
 def _settings(runs: Path, work: dict[str, Any]) -> WorkSettings:
     from terrasynth.synthesis.core.errors import InputError
+    from terrasynth.synthesis.service.references import Places
     from terrasynth.synthesis.service.supervisor import WorkSettings
 
     for name in ("models", "data"):
@@ -122,13 +123,10 @@ def _settings(runs: Path, work: dict[str, Any]) -> WorkSettings:
             raise InputError(f"--{name} {str(work[name])!r} is no folder; name one that is there")
     return WorkSettings(
         runs, work["workers"], work["lease"], spare_disk=work["spare_disk"] * _MIB,
-        spare_memory=work["spare_memory"] * _MIB, most_deaths=work["deaths"], endpoints=tuple(work["endpoints"]),
-        models=_absolute(work["models"]), data=_absolute(work["data"]),
+        spare_memory=work["spare_memory"] * _MIB, most_deaths=work["deaths"],
+        places=Places(*(folder and folder.absolute() for folder in (work["models"], work["data"])),
+                      tuple(work["endpoints"])),
     )
-
-
-def _absolute(folder: Path | None) -> Path | None:
-    return None if folder is None else folder.absolute()
 
 
 def _store(settings: WorkSettings, database: str | None) -> JobStore:

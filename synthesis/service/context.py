@@ -33,7 +33,7 @@ class Service:
     @property
     def places(self) -> Places:
         """What requests may name."""
-        return Places(self.settings.models, self.settings.data, self.settings.endpoints)
+        return self.settings.places
 
     def create(self, spec: JobSpec, *, priority: int = 0, key: str | None = None) -> tuple[Job, bool]:
         """Queue a job that a client may ask for; see `check_job` and `JobStore.create`.

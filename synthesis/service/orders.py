@@ -22,9 +22,7 @@ class Order:
         lease_seconds: How long a lease holds unless it is renewed.
         most_deaths: Deaths in a row after which a job is set aside.
         runs: The folder of data sets.
-        models: Folder of models that requests may name; None for none.
-        data: Folder of data that requests may name; None for none.
-        endpoints: Language models that requests may name.
+        places: What requests may name.
     """
 
     job: str
@@ -33,14 +31,7 @@ class Order:
     lease_seconds: float
     most_deaths: int
     runs: Path
-    models: Path | None = None
-    data: Path | None = None
-    endpoints: tuple[str, ...] = ()
-
-    @property
-    def places(self) -> Places:
-        """What requests may name."""
-        return Places(self.models, self.data, self.endpoints)
+    places: Places
 
     def store(self) -> JobStore:
         """The store, opened."""
@@ -58,5 +49,7 @@ class Order:
     def read(cls, line: str) -> Order:
         """An order from `line`."""
         tree: dict[str, Any] = json.loads(line)
-        folders = {name: None if tree[name] is None else Path(tree[name]) for name in ("runs", "models", "data")}
-        return cls(**tree | folders | {"endpoints": tuple(tree["endpoints"])})
+        models, data = (None if folder is None else Path(folder)
+                        for folder in (tree["places"]["models"], tree["places"]["data"]))
+        places = Places(models, data, tuple(tree["places"]["endpoints"]))
+        return cls(**tree | {"runs": Path(tree["runs"]), "places": places})

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.service.references import Places
 
 SHORTEST_TOKEN = 16
 
@@ -20,9 +21,7 @@ class ServiceSettings:
         host: Address to listen on.
         port: Port to listen on; 0 for one that is free.
         token: What a client has to show; None for no check, on the loopback address alone.
-        models: Folder inside which recipes may name models; None for none.
-        data: Folder inside which recipes may name data; None for none.
-        endpoints: Addresses of language models that recipes may name, up to `/v1`.
+        places: What requests may name.
         streams: Most streams of events that are open at once.
         body_bytes: Longest body of a request.
         body_seconds: Longest time that a body may take to arrive.
@@ -40,9 +39,7 @@ class ServiceSettings:
     host: str = "127.0.0.1"
     port: int = 8765
     token: str | None = None
-    models: Path | None = None
-    data: Path | None = None
-    endpoints: tuple[str, ...] = ()
+    places: Places = field(default_factory=Places)
     streams: int = 64
     body_bytes: int = 2**20
     body_seconds: float = 20.0

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from terrasynth.synthesis.core.errors import one_line
@@ -22,6 +22,7 @@ from terrasynth.synthesis.service.locks import held_by_a_process
 from terrasynth.synthesis.service.orders import Order
 from terrasynth.synthesis.service.places import log_file, run_folder
 from terrasynth.synthesis.service.records import Lease, LeaseLostError
+from terrasynth.synthesis.service.references import Places
 from terrasynth.synthesis.service.shortage import MIB, shortage
 from terrasynth.synthesis.service.specs import LONG, SHORT
 from terrasynth.synthesis.service.store import MOST_DEATHS, JobStore
@@ -43,9 +44,7 @@ class WorkSettings:
         spare_disk: Bytes that have to be free on the disk before a long job is begun.
         spare_memory: Bytes of memory that have to be available before a long job is begun.
         most_deaths: Deaths in a row after which a job is set aside.
-        models: Folder of models that requests may name; None for none.
-        data: Folder of data that requests may name; None for none.
-        endpoints: Language models that requests may name.
+        places: What requests may name.
     """
 
     runs: Path
@@ -56,9 +55,7 @@ class WorkSettings:
     spare_disk: int = 512 * MIB
     spare_memory: int = 1024 * MIB
     most_deaths: int = MOST_DEATHS
-    models: Path | None = None
-    data: Path | None = None
-    endpoints: tuple[str, ...] = ()
+    places: Places = field(default_factory=Places)
 
 
 @dataclass
@@ -156,7 +153,7 @@ class Supervisor:
         place.lease, place.renewed, place.looked = lease, time.monotonic(), time.monotonic()
         place.child.send(Order(
             lease.job.id, lease.token, self._store.address, settings.lease_seconds, settings.most_deaths,
-            settings.runs.absolute(), settings.models, settings.data, settings.endpoints,
+            settings.runs.absolute(), settings.places,
         ))
         return True
 

@@ -132,7 +132,7 @@ def _row(
         passing={key: bound.in_words(value) for key, (bound, value) in values.items() if value is not None},
         nearest=made.row.scores.get("near_copy"), nearest_among=near_copy.describe() if near_copy else "",
         try_query=_try(recipe, made), job=job, looking=job is not None and job.state not in ENDED, mistake=mistake,
-        has_data=service.settings.data is not None,
+        has_data=service.places.data is not None,
     )
 
 

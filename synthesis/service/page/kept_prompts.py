@@ -18,7 +18,7 @@ NAME, MOST_BYTES = "kept-prompts.jsonl", 4 * 2**20
 
 def kept_file(settings: ServiceSettings) -> Path:
     """Where they are: inside the server's data, so that a recipe can name the file; else among its own files."""
-    return (settings.data or private_folder(settings.runs)) / NAME
+    return (settings.places.data or private_folder(settings.runs)) / NAME
 
 
 def kept_prompts(settings: ServiceSettings) -> list[dict[str, Any]]:

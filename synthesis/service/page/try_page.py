@@ -99,7 +99,7 @@ def _shown(
         labels=[each.label for each in recipe_form.scene_classes("ucm", 0)], images=IMAGES,
         withheld=(job.result or {}).get("withheld", ()) if job else (),
         kept=kept_prompts(service.settings)[:SHOWN_KEPT],
-        named=service.settings.data is not None, kept_yaml=recipe_form.as_yaml(tree),
+        named=service.places.data is not None, kept_yaml=recipe_form.as_yaml(tree),
     )
 
 

@@ -76,7 +76,7 @@ def models_of(service: Service) -> Iterator[Model]:
         for name, folder in embedded_models([root]).items():
             alone = kind == "generator" and not (folder / "model_index.json").is_file()
             yield _model(name, folder, "terrasynth", "autoencoder" if alone else kind)  # type: ignore[arg-type]
-    models = service.settings.models
+    models = service.places.models
     for name in model_names(models):
         if models is not None:
             yield _model(name, models / name, "local", _kind(models / name))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from terrasynth.synthesis.service.records import Job
+from terrasynth.synthesis.service.references import Places
 from terrasynth.synthesis.service.states import ENDED
 from terrasynth.synthesis.service.store import JobStore
 from terrasynth.synthesis.service.supervisor import Supervisor, WorkSettings
@@ -17,7 +18,7 @@ from terrasynth.synthesis.service.supervisor import Supervisor, WorkSettings
 
 def work_settings(runs: Path, models: Path | None = None, **more: Any) -> WorkSettings:
     """Settings that ask nothing of the machine, which is busy with other tests."""
-    return WorkSettings(runs, models=models, spare_disk=0, spare_memory=0, **more)
+    return WorkSettings(runs, places=Places(models), spare_disk=0, spare_memory=0, **more)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import openai
 import pytest
 from PIL import Image
 
+from terrasynth.synthesis.service.references import Places
 from terrasynth.synthesis.service.supervisor import Supervisor, WorkSettings
 from tests.synthesis.service.web import TOKEN, web_server
 
@@ -22,7 +23,7 @@ PROMPT = "A dense forest."
 @pytest.fixture
 def place(settings, job_store, models):
     """A server with a token and the tiny models inside its folder; no worker."""
-    guarded = replace(settings, token=TOKEN, models=models.generator.parent, wait_seconds=300)
+    guarded = replace(settings, token=TOKEN, places=Places(models.generator.parent), wait_seconds=300)
     with web_server(guarded, job_store) as address:
         yield address
 
@@ -31,7 +32,7 @@ def place(settings, job_store, models):
 def worker(settings, job_store, models):
     """A worker beside the server."""
     stop = threading.Event()
-    supervisor = Supervisor(WorkSettings(settings.runs, models=models.generator.parent), job_store)
+    supervisor = Supervisor(WorkSettings(settings.runs, places=Places(models.generator.parent)), job_store)
     thread = threading.Thread(target=supervisor.run, args=(stop,))
     thread.start()
     yield

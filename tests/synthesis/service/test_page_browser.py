@@ -8,6 +8,7 @@ import pytest
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.recipe import Recipe
 from terrasynth.synthesis.review.entries import Undo, Verdict
+from terrasynth.synthesis.service.references import Places
 from terrasynth.synthesis.service.settings import ServiceSettings
 from terrasynth.synthesis.studies.review.looking import Review
 from tests import browser
@@ -25,7 +26,7 @@ def page(chromium, runs, job_store, tmp_path):
     models = tmp_path / "models"
     models.mkdir()
     with (supervised(work_settings(runs, models), job_store),
-          web_server(ServiceSettings(runs, port=0, models=models), job_store) as address):
+          web_server(ServiceSettings(runs, port=0, places=Places(models)), job_store) as address):
         context = chromium.new_context(base_url=address, viewport={"width": 1300, "height": 900})
         context.set_default_timeout(PATIENCE_MS)
         made, said = context.new_page(), []

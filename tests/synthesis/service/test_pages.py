@@ -246,7 +246,7 @@ def test_a_review_without_javascript(client, data_set):
 
 def test_the_nearest_real_image_is_beside_the_image(settings, data_set, job_store, tmp_path):
     (tmp_path / "data" / "folder").mkdir(parents=True)
-    app = create_app(replace(settings, data=tmp_path / "data"), job_store)
+    app = create_app(replace(settings, places=Places(data=tmp_path / "data")), job_store)
     with TestClient(app, base_url="http://127.0.0.1:8765") as client:
         row = client.get("/v1/data-sets/tiny/rows").json()["rows"][0]
         address = f"/data-sets/tiny/rows/{row['id']}"
