@@ -17,6 +17,7 @@ from terrasynth.errors import UserError, nearest, one_line
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError, RunError
 from terrasynth.synthesis.core.records import RecordError
+from terrasynth.synthesis.events import ClassCount
 from terrasynth.synthesis.ledger.finished import Finished
 from terrasynth.synthesis.ledger.frozen import Frozen, frozen_of
 from terrasynth.synthesis.recipe import Recipe
@@ -41,23 +42,6 @@ class UnknownDataSetError(InputError):
 
 class BusyError(RunError):
     """Something else is at work there; later it will do."""
-
-
-@dataclass(frozen=True)
-class ClassProgress:
-    """How far a class is.
-
-    Attributes:
-        label: The class.
-        attempted: Attempts that were judged.
-        accepted: Of them, those in the data set.
-        target: Rows that are wanted.
-    """
-
-    label: str
-    attempted: int
-    accepted: int
-    target: int
 
 
 @dataclass(frozen=True)
@@ -87,7 +71,7 @@ class DataSet:
     identity: str | None = None
     accepted: int = 0
     target: int | None = None
-    classes: tuple[ClassProgress, ...] = ()
+    classes: tuple[ClassCount, ...] = ()
     drawn: int = 0
     changed: datetime | None = None
     job: str | None = None
@@ -240,13 +224,13 @@ class DataSets:
             tuple(counts), drawn, _changed(folder), job.id if job else None,
         )
 
-    def _counts(self, folder: Path, job: Job | None) -> tuple[list[ClassProgress], bool]:
+    def _counts(self, folder: Path, job: Job | None) -> tuple[list[ClassCount], bool]:
         """How far the classes are, and whether the run has ended."""
         path = folder / layout.FINISHED
         if path.is_file():
             return list(self._read(path, _finished)), True
         told = (job.progress or {}).get("classes") if job is not None else None
-        return [ClassProgress(**each) for each in told] if isinstance(told, list) else [], False
+        return [ClassCount(**each) for each in told] if isinstance(told, list) else [], False
 
     def _drawn(self, folder: Path) -> int:
         identity = folder / layout.IDENTITY
@@ -312,13 +296,12 @@ def _frozen(path: Path) -> Frozen:
     return frozen_of(path.parent)
 
 
-def _finished(path: Path) -> tuple[ClassProgress, ...]:
+def _finished(path: Path) -> tuple[ClassCount, ...]:
     try:
-        counts = Finished.read(path.parent).counts
+        return Finished.read(path.parent).counts
     except (RecordError, FileNotFoundError) as error:
         raise RunError(f"{path.name} of data set {path.parent.name!r} cannot be read: {one_line(error)}; run it again"
                        ) from error
-    return tuple(ClassProgress(each.label, each.attempted, each.accepted, each.target) for each in counts)
 
 
 def _entries(folder: Path) -> int:
