@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict
 from torch import nn
 from typing_extensions import override
 
@@ -58,6 +59,32 @@ class AdversarialTask(Task):
     @override
     def save(self, folder: Path) -> None:
         save_model(self.model, folder)
+
+
+class ImageCoderSettings(BaseModel):
+    """What a preset may set about whatever codes and decodes images.
+
+    Attributes:
+        size: Side of the images that it is for, in pixels.
+        crop: Side in pixels of what one step looks at.
+        channels: Width at each resolution, each half the one before.
+        layers_per_block: Residual blocks of each resolution.
+        groups: Groups of the normalization.
+        perceptual_weight: Weight of the difference in the features of `needs.classifier`.
+        adversarial_weight: Weight of the discriminator's verdict; 0 for none.
+        adversarial_start: Share of the budget after which it counts.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: int = 128
+    crop: int = 96
+    channels: tuple[int, ...] = (16, 48, 128, 128)
+    layers_per_block: int = 1
+    groups: int = 4
+    perceptual_weight: float = 0.12
+    adversarial_weight: float
+    adversarial_start: float
 
 
 class ImageCoderTask(AdversarialTask):

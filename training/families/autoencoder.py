@@ -13,12 +13,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
-from pydantic import BaseModel, ConfigDict
 from torch import nn
 from typing_extensions import override
 
 from terrasynth.training.data.pictures import PictureSet, dihedral
-from terrasynth.training.families.adversarial import ImageCoderTask
+from terrasynth.training.families.adversarial import ImageCoderSettings, ImageCoderTask
 from terrasynth.training.families.perception import PatchDiscriminator, ScenePerception
 from terrasynth.training.running.loop import Losses
 from terrasynth.training.running.same_shape import check_same_shape
@@ -26,33 +25,17 @@ from terrasynth.training.running.same_shape import check_same_shape
 INITIAL_LOG_VARIANCE = -6.0
 
 
-class AutoencoderSettings(BaseModel):
+class AutoencoderSettings(ImageCoderSettings):
     """What a preset may set about the autoencoder.
 
     Attributes:
-        size: Side of the images that it is for, in pixels.
-        crop: Side in pixels of what one step looks at.
         latent_channels: Channels of a latent.
-        channels: Width at each resolution, each half the one before.
-        layers_per_block: Residual blocks of each resolution.
-        groups: Groups of the normalization.
         kl_weight: Weight of the distance of the latents to a standard normal distribution.
-        perceptual_weight: Weight of the difference in the features of `needs.classifier`.
-        adversarial_weight: Weight of the discriminator's verdict; 0 for none.
-        adversarial_start: Share of the budget after which it counts.
         shrink_share: Share of steps that ask for the image at half its size from latents at half theirs.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    size: int = 128
-    crop: int = 96
     latent_channels: int = 4
-    channels: tuple[int, ...] = (16, 48, 128, 128)
-    layers_per_block: int = 1
-    groups: int = 4
     kl_weight: float = 1e-5
-    perceptual_weight: float = 0.12
     adversarial_weight: float = 0.05
     adversarial_start: float = 0.6
     shrink_share: float = 0.25

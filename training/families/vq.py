@@ -17,58 +17,41 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, VQModel
-from pydantic import BaseModel, ConfigDict
 from torch import nn
 from typing_extensions import override
 
 from terrasynth.training.data.pictures import PictureSet
 from terrasynth.training.errors import InputError
-from terrasynth.training.families.adversarial import ImageCoderTask
+from terrasynth.training.families.adversarial import ImageCoderSettings, ImageCoderTask
 from terrasynth.training.families.perception import PatchDiscriminator, ScenePerception
 from terrasynth.training.running.loop import Losses
 from terrasynth.training.running.same_shape import check_same_shape
 
 
-class VQSettings(BaseModel):
+class VQSettings(ImageCoderSettings):
     """What a preset may set about the tokenizer of images.
 
     Attributes:
-        size: Side of the images that it is for, in pixels.
-        crop: Side in pixels of what one step looks at.
         codes: Size of the codebook.
         code_width: Width of a code.
-        channels: Width at each resolution, each half the one before.
-        layers_per_block: Residual blocks of each resolution.
-        groups: Groups of the normalization.
         quantiser: How a latent becomes a code in training; both are nearest-neighbor in use.
         reconstruction: "mse" for a VQ-VAE, "l1" for a VQGAN.
         codebook_weight: Weight of the codes' distance to the latents, of the quantiser "nearest".
         commitment_weight: Weight of the latents' distance to the codes, of the quantiser "nearest".
         prior_weight: Weight of the distance of the choice of codes to an even one, of the quantiser "gumbel".
         temperature: Of the quantiser "gumbel", at the start and at the end.
-        perceptual_weight: Weight of the difference in the features of `needs.classifier`.
-        adversarial_weight: Weight of the discriminator's verdict; 0 for none.
-        adversarial_start: Share of the budget after which it counts.
         revive_below: A code used less often than this share of an even use is revived; 0 never revives.
         revive_until: Share of the budget after which codes stay where they are.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    size: int = 128
-    crop: int = 96
     codes: int = 1024
     code_width: int = 4
-    channels: tuple[int, ...] = (16, 48, 128, 128)
-    layers_per_block: int = 1
-    groups: int = 4
     quantiser: Literal["nearest", "gumbel"] = "nearest"
     reconstruction: Literal["mse", "l1"] = "l1"
     codebook_weight: float = 1.0
     commitment_weight: float = 0.25
     prior_weight: float = 1e-3
     temperature: tuple[float, float] = (1.0, 0.0625)
-    perceptual_weight: float = 0.12
     adversarial_weight: float = 0.015
     adversarial_start: float = 0.5
     revive_below: float = 0.05
