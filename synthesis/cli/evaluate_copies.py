@@ -96,16 +96,16 @@ def reference(
     """Write the statistics of real images, so that others can compare with them without having them."""
     import numpy as np
 
+    from terrasynth.eval.copies.measures import pixel_hash
     from terrasynth.eval.evaluation.reference import make_reference
     from terrasynth.eval.models.loaders import load_picture_encoder
     from terrasynth.synthesis.core.quiet import quiet
     from terrasynth.synthesis.core.real_pictures import opened, real_pictures
-    from terrasynth.synthesis.studies.copies import pixel_hashes
 
     pairs = real_pairs(data, split)
     with quiet():
         loaded = [load_picture_encoder(one) for one in dict.fromkeys(encoders)]
-    hashes = pixel_hashes([np.asarray(opened(pair)) for pair in pairs])
+    hashes = [pixel_hash(np.asarray(opened(pair))) for pair in pairs]
     made = make_reference(
         out.resolve().name, real_pictures(pairs, (size, size)).images,
         [(pair.name, own) for pair, own in zip(pairs, hashes, strict=True)], loaded,

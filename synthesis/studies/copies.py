@@ -147,13 +147,6 @@ class RealNeighbors:
         return int(found.index[0]), 1 - float(found.distance[0]), int(found.view[0])
 
 
-def pixel_hashes(pictures: Sequence[NDArray[np.uint8]]) -> list[str]:
-    """`pixel_hash` of each image uint8 (H, W, 3), whatever their sizes."""
-    from terrasynth.eval.copies.measures import pixel_hash
-
-    return [pixel_hash(picture) for picture in pictures]
-
-
 def _write(out: Path, name: str, content: dict[str, Any], sheet: str, pairs: Sequence[PairItem]) -> None:
     from terrasynth.eval.pages.sheets import pair_sheet
 

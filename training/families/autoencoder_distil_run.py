@@ -44,7 +44,7 @@ def distil_autoencoder(preset: Preset, loop: LoopSettings, pairs: PairSet, out: 
     settings = checked(AutoencoderDistilSettings, preset.model, "model")
     if "load_size" in preset.model_fields_set:
         raise InputError(f"load_size {preset.load_size} has no meaning here; set model.views.size")
-    teacher, named = find_teacher(preset.needs[TEACHER])
+    teacher, named = autoencoder_folder(preset.needs[TEACHER], f"--teacher {preset.needs[TEACHER]!r}")
     splits = {name: read_split(pairs.split(name), name, pairs.skipped) for name in ("train", "val")}
     loop.check_batch(len(splits["train"]))
     report_skipped(pairs)
@@ -66,12 +66,3 @@ def distil_autoencoder(preset: Preset, loop: LoopSettings, pairs: PairSet, out: 
     }
     (out / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return outcome
-
-
-def find_teacher(reference: str) -> tuple[Path, str]:
-    """Folder and name of an autoencoder: a folder, a part of an embedded model, or a Hub id with optional @revision.
-
-    Raises:
-        InputError: There is none, or it cannot be fetched.
-    """
-    return autoencoder_folder(reference, f"--teacher {reference!r}")
