@@ -3,4 +3,4 @@
 The web process and the supervisor import no torch: whatever needs it is a child process.
 """
 
-__all__ = ["app", "client", "places", "server", "settings", "store", "supervisor", "tasks"]
+__all__ = ["app", "client", "places", "references", "server", "settings", "store", "supervisor", "tasks"]
