@@ -30,7 +30,6 @@ from terrasynth.training.families.adversarial import AdversarialTask
 from terrasynth.training.families.perception import LatentDiscriminator, ScenePerception, hinge_loss
 from terrasynth.training.families.vq import flat, nearest_codes
 from terrasynth.training.running.loop import Losses
-from terrasynth.training.running.saving import save_model
 from terrasynth.training.running.sheets import tile
 
 AT_ONCE = 10
@@ -192,10 +191,6 @@ class DecoderTask(AdversarialTask):
     def preview(self) -> np.ndarray:
         real = self._val[::13][:16]
         return tile(torch.cat([real, self.reconstruct(real)]), columns=8)
-
-    @override
-    def save(self, folder: Path) -> None:
-        save_model(self.model, folder)
 
 
 def load_coder(folder: Path) -> tuple[Any, Callable[[torch.Tensor], torch.Tensor]]:
