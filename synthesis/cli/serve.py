@@ -121,11 +121,11 @@ def _settings(runs: Path, work: dict[str, Any]) -> WorkSettings:
     for name in ("models", "data"):
         if work[name] is not None and not work[name].is_dir():
             raise InputError(f"--{name} {str(work[name])!r} is no folder; name one that is there")
+    models, data = (folder and folder.absolute() for folder in (work["models"], work["data"]))
     return WorkSettings(
         runs, work["workers"], work["lease"], spare_disk=work["spare_disk"] * _MIB,
         spare_memory=work["spare_memory"] * _MIB, most_deaths=work["deaths"],
-        places=Places(*(folder and folder.absolute() for folder in (work["models"], work["data"])),
-                      tuple(work["endpoints"])),
+        places=Places(models, data, tuple(work["endpoints"])),
     )
 
 
