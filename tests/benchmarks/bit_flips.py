@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from terrasynth.synthesis.verify.blocks import wrong_with_block
-from terrasynth.synthesis.verify.faults import read_record
+from terrasynth.synthesis.verify.record import read_record
 
 AGAIN = "content written again"
 
