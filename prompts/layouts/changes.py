@@ -32,8 +32,8 @@ MOST_TREES = 12
 TRIES = 240
 SEASONS = ("in spring", "in summer", "in autumn")
 LIGHTS = ("under a low sun", "under a high sun", "under thin haze", "on a clear day")
-FREE = ("grass", "land", "soil", "crops", "stubble", "gravel")
-FLOODABLE = ("land", "grass", "crops", "stubble", "soil", "sand", "path", "parking", "gravel", "clay")
+FREE = ("grass", "lawn", "land", "soil", "crops", "stubble", "gravel")
+FLOODABLE = ("land", "grass", "lawn", "crops", "stubble", "soil", "sand", "path", "parking", "gravel", "clay")
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def stands(site: Site) -> None:
     if second - deep < site.reach and site.draws.chance(0.6):
         _row(site, types, second, pitch, 180)
     if site.draws.chance(0.4):
-        site.patch("grass", rectangle(-site.reach * 1.2, second + deep + 8, site.reach * 1.2, site.reach * 2))
+        site.patch("lawn", rectangle(-site.reach * 1.2, second + deep + 8, site.reach * 1.2, site.reach * 2))
 
 
 def airport(site: Site) -> None:

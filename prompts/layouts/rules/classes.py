@@ -56,7 +56,7 @@ FAMILIES: dict[str, Family] = {
     "intersection": Family(traffic.intersection, NEAR, _CITY),
     "roundabout": Family(traffic.roundabout, NEAR, _CITY),
     "bridge": Family(traffic.bridge, NEAR + MIDDLE[:1], ("boat", *_STREET)),
-    "airplane": Family(airports.stands, NEAR + MIDDLE, ("airplane", "building", "car"),
+    "airplane": Family(airports.stands, MIDDLE + FAR[:1], ("airplane", "building", "car"),
                        needs=("airplane",), named=False),
     "airport": Family(airports.airport, FAR, ("airplane", "building", *_STREET)),
     "runway": Family(airports.runway, MIDDLE + FAR, ("airplane", "tree")),

@@ -173,7 +173,7 @@ def wood(site: Site) -> None:
 
 def meadow(site: Site) -> None:
     """Grass, a path, single trees."""
-    site.turn = site.between(0, 180)
+    site.turn, site.ground = site.between(0, 180), "grass"
     if site.draws.chance(0.7):
         site.way("path", site.line_across(site.side * 0.2).tolist(), site.width("path"))
     if site.draws.chance(0.3):
@@ -184,7 +184,7 @@ def meadow(site: Site) -> None:
 
 def park(site: Site) -> None:
     """Lawns with trees, paths that cross, a pond."""
-    site.turn = site.between(0, 180)
+    site.turn, site.ground = site.between(0, 180), "grass"
     reach = site.reach * 1.1
     edge = site.between(0.45, 0.8) * site.half
     line = site.way("street", [(-reach, edge), (reach, edge)], site.width("street"))

@@ -48,7 +48,7 @@ class Site:
     def __init__(self, draws: Draws, side: float, gsd: float) -> None:
         self.draws, self.side, self.gsd = draws, side, gsd
         self.half, self.reach = side / 2, side * 0.72
-        self.ground = "grass"
+        self.ground = "lawn"
         self.turn = 0.0
         self.bends = 0.0
         self._patches: list[Patch] = []

@@ -37,7 +37,7 @@ def overpass(site: Site) -> None:
 def intersection(site: Site) -> None:
     """Two roads that meet, buildings at the corners."""
     site.turn = site.between(0, 90)
-    site.ground = site.draws.pick(["land", "grass"])
+    site.ground = site.draws.pick(["land", "lawn"])
     widths = site.width("avenue"), site.draws.pick([site.width("avenue"), site.width("street")])
     tee = site.draws.chance(0.25)
     reach = site.reach * 1.1
@@ -66,7 +66,7 @@ def roundabout(site: Site) -> None:
     ring = np.array(disk(0, 0, radius, 28))
     ring = np.concatenate([ring, ring[:1]])
     site.way("avenue", ring.tolist(), width * 1.3, 1)
-    site.patch("grass", disk(0, 0, radius - width * 0.65, 28))
+    site.patch("lawn", disk(0, 0, radius - width * 0.65, 28))
     site.traffic(ring[::-1], width, 26, 1, one_way=True)
     site.trees(4, -radius / 3, -radius / 3, radius / 3, radius / 3)
     _corners(site, radius + width + 8)

@@ -11,7 +11,7 @@ from terrasynth.prompts.layouts.rules.site import Site
 
 def parking(site: Site) -> None:
     """A parking lot, more or less full; a street, grass or a building at its side."""
-    site.turn, site.ground = site.between(0, 90), site.draws.pick(["grass", "land"])
+    site.turn, site.ground = site.between(0, 90), site.draws.pick(["lawn", "land"])
     edge, reach = site.between(0.15, 0.8) * site.half, site.reach * 1.1
     site.stalls(-reach, -reach, reach, edge, site.between(0.25, 0.97))
     beside = site.draws.pick(["street", "building", "trees"])
@@ -31,7 +31,7 @@ def tanks(site: Site) -> None:
 
     Between tanks lies half the smaller diameter or more (NFPA 30 asks for a sixth to a quarter of the sum).
     """
-    site.turn, site.ground = site.between(-10, 10) if site.draws.chance(0.5) else site.between(-45, 45), "grass"
+    site.turn, site.ground = site.between(-10, 10) if site.draws.chance(0.5) else site.between(-45, 45), "lawn"
     width = site.width("street")
     across = min(site.between(9, 70), site.side * 0.32)
     pitch = across * site.between(1.5, 1.9)
@@ -57,7 +57,7 @@ def tanks(site: Site) -> None:
 def railway(site: Site) -> None:
     """Tracks beside each other, with a train or two."""
     site.turn, site.bends = site.between(0, 180), site.draws.pick([0.0, 0.12])
-    site.ground = site.draws.pick(["grass", "land", "grass"])
+    site.ground = site.draws.pick(["lawn", "land", "lawn"])
     count, width, apart = site.draws.pick([1, 2, 2, 4, 6]), site.width("railway"), 4.7
     reach = site.reach * 1.1
     first = -(count - 1) / 2 * apart

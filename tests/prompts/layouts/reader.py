@@ -19,7 +19,9 @@ NUMBERS = {word: number for number, word in enumerate(
 FORMS = {form: kind for kind, spec in CATALOG.things.items() for form in (spec.noun, spec.plural)}
 COLORS = "|".join(sorted({color for spec in CATALOG.things.values() for color in spec.colors}))
 NOUNS = "|".join(sorted(FORMS, key=len, reverse=True))
-COVERS = {spec.noun: name for name, spec in CATALOG.covers.items()}
+COVERS = {}
+for _name, _spec in CATALOG.covers.items():
+    COVERS.setdefault(_spec.noun, []).append(_name)
 SIDES = r"in the (?:upper|lower) (?:left|right)|in the (?:left|right|upper|lower) half"
 PHRASE = re.compile(
     rf"\b(?P<count>{'|'.join(NUMBERS)}|many|no)(?: (?P<color>{COLORS}))? (?P<noun>{NOUNS})\b"
@@ -84,7 +86,7 @@ def wrong(caption: str, labels: Labels, things: list[Seen]) -> list[str]:
             found.append(f"{match['color']} {kind}")
         if match["side"] and not all(inside(one, match["side"], size) for one in own):
             found.append(f"{kind} {match['side']}")
-        if match["ground"] and {one.ground for one in own} != {COVERS[match["ground"]]}:
+        if match["ground"] and not {one.ground for one in own} <= set(COVERS[match["ground"]]):
             found.append(f"{kind} on {match['ground']}")
         if match["how"]:
             others = of(things, FORMS[match["other"]])
@@ -93,10 +95,10 @@ def wrong(caption: str, labels: Labels, things: list[Seen]) -> list[str]:
     rest = PHRASE.sub("", said)
     found += [f"unread {word!r}" for word in (*NUMBERS, "many", "no", "half", "above the")
               if re.search(rf"\b{word}\b", rest)]
-    for noun, cover in COVERS.items():
+    for noun, covers in COVERS.items():
         name = labels.layout.label if noun not in ("parking lot", "freeway", "railway") else noun
         if re.search(rf"(?:, |and |with |: |showing |^)(?:an? )?{noun}(?:,| and|\.| in )", rest) and name != noun and \
-                not (labels.cover == CATALOG.value(cover)).any():
+                not np.isin(labels.cover, [CATALOG.value(cover) for cover in covers]).any():
             found.append(f"cover {noun}")
     return found
 

@@ -220,3 +220,23 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     assert len(done.stdout.splitlines()) == 1
     assert "Traceback" not in done.stderr
     assert "Broken pipe" not in done.stderr
+
+
+def test_layouts_are_drawn(terrasynth, tmp_path):
+    """Those of any expander whose prompts carry one, here a file; others have nothing to draw."""
+    from PIL import Image
+
+    from terrasynth.prompts.expanders.layout import LayoutExpander
+
+    file, again, sheet = tmp_path / "in.jsonl", tmp_path / "out.jsonl", tmp_path / "sheet.png"
+    file.write_text("".join(map(json_line, LayoutExpander(size=64).expand("ship", 0, 0, 2))))
+    options = ("--expander", "file", "--option", f"path={file}", "--per-class", 2, "--out", again)
+    code, _, said = terrasynth(*options, "--sheet", sheet)
+    assert (code, said[-1]) == (0, f"2 layouts in {sheet}")
+    assert again.read_text() == file.read_text()
+    assert Image.open(sheet).size == (2 * 70 + 6, 76)
+    code, _, said = terrasynth(*options, "--sheet", tmp_path / "sheet.jpg")
+    assert (code, said) == (2, [f"terrasynth: error: --sheet {str(tmp_path / 'sheet.jpg')!r} has to end in .png"])
+    code, _, said = terrasynth("--classes", "beach", "--per-class", 1, "--sheet", sheet)
+    assert code == 2
+    assert said[-1].endswith("has nothing to draw: prompts of grammar have no layout; take --expander layout")
