@@ -24,7 +24,7 @@ from torch import nn
 from typing_extensions import override
 
 from terrasynth.eval.metrics.realism import LEAST, Textures, compare_spectra, tell_apart
-from terrasynth.training.data.pictures import PictureSet, dihedral, to_bytes, to_float
+from terrasynth.training.data.pictures import PictureSet, dihedral, to_bytes, to_channels_last, to_float
 from terrasynth.training.errors import InputError
 from terrasynth.training.families.adversarial import AdversarialTask
 from terrasynth.training.families.perception import LatentDiscriminator, ScenePerception, hinge_loss
@@ -91,7 +91,8 @@ class DecoderTask(AdversarialTask):
         self.splits, self.settings, self.device, self.size = splits, settings, device, settings.size
         self.perception = None if perception is None else perception.to(device)
         self.model, self._codes = load_coder(initial)
-        self.model.to(device, memory_format=torch.channels_last).requires_grad_(False)
+        to_channels_last(self.model, device)
+        self.model.requires_grad_(False)
         for part in (self.model.post_quant_conv, self.model.decoder):
             part.requires_grad_(True)
         sample = self._coded(self._some("train", 64))
@@ -99,7 +100,8 @@ class DecoderTask(AdversarialTask):
             raise InputError(f"needs.initial makes {sample.shape[-1]} latents of {settings.size} pixels; one that is "
                              f"{CELL} times smaller is needed")
         self._deviation = float(sample.std())
-        self.discriminator = LatentDiscriminator(sample.shape[1]).to(device, memory_format=torch.channels_last)
+        self.discriminator = LatentDiscriminator(sample.shape[1])
+        to_channels_last(self.discriminator, device)
         self._val = self._some("val", len(splits["val"]))
         self._real = Textures(to_bytes(self._val).numpy())
         self._progress = 0.0
@@ -212,10 +214,11 @@ def load_coder(folder: Path) -> tuple[Any, Callable[[torch.Tensor], torch.Tensor
                          "VQModel is needed")
     discrete = VQModel.from_pretrained(folder, torch_dtype=torch.float32)
 
-    def quantized(pixels: torch.Tensor) -> torch.Tensor:
+    def codes_of(pixels: torch.Tensor) -> torch.Tensor:
         latents, codes = discrete.encode(pixels).latents, discrete.quantize.embedding.weight
         rows = codes[nearest_codes(flat(latents), codes)]
         n, _, height, width = latents.shape
-        return rows.view(n, height, width, -1).permute(0, 3, 1, 2)
+        quantized: torch.Tensor = rows.view(n, height, width, -1).permute(0, 3, 1, 2)
+        return quantized
 
-    return discrete, quantized
+    return discrete, codes_of
