@@ -13,6 +13,7 @@ from reference.settings import HEAD, keys
 from terrasynth.training.families.autoencoder import AutoencoderSettings
 from terrasynth.training.families.autoencoder_distil import AutoencoderDistilSettings
 from terrasynth.training.families.clip import ClipSettings
+from terrasynth.training.families.decoder import DecoderSettings
 from terrasynth.training.families.diffusion import DiffusionSettings
 from terrasynth.training.families.hopfield import HopfieldSettings
 from terrasynth.training.families.latent_vq import LatentVQSettings
@@ -26,9 +27,9 @@ from terrasynth.training.tuning.settings import FinetuneSettings
 
 FAMILIES: Mapping[str, type[BaseModel]] = {
     "finetune": FinetuneSettings, "distil": DistilSettings, "scene": SceneSettings, "clip": ClipSettings,
-    "autoencoder": AutoencoderSettings, "autoencoder-distil": AutoencoderDistilSettings, "diffusion": DiffusionSettings,
-    "vq": VQSettings, "latent-vq": LatentVQSettings, "hopfield": HopfieldSettings, "ablations": HopfieldSettings,
-    "judge": JudgeSettings,
+    "autoencoder": AutoencoderSettings, "autoencoder-distil": AutoencoderDistilSettings, "decoder": DecoderSettings,
+    "diffusion": DiffusionSettings, "vq": VQSettings, "latent-vq": LatentVQSettings, "hopfield": HopfieldSettings,
+    "ablations": HopfieldSettings, "judge": JudgeSettings,
 }
 """Family -> what a preset of it may set under `model`; a chain sets nothing of its own there."""
 
