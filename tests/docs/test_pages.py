@@ -72,11 +72,12 @@ SMALLER = {
     r"train ldm-": Small(f"{LOOP} --set model.views.size=32 --set model.views.count=1 --set model.channels=[8,8] "
                          "--set model.groups=4 --set model.heads=2 --set model.text_width=16 --set model.text_layers=1 "
                          "--set model.val_images=2 --set model.preview=2 --set model.val_steps=1"),
-    r"train autoencoder-distil": Small(f"{LOOP} --set model.channels=8 --set model.crop=16 --set model.margin=8"),
-    r"train autoencoder-decoder": Small(f"{LOOP} --set load_size=32 --set model.size=32 --set model.crop=32"),
-    r"train vqgan": Small(f"{LOOP} --set load_size=40 --set model.size=32 --set model.crop=32 --set model.codes=16"),
+    r"train autoencoder-distil": Small(f"{LOOP} --set model.channels=8 --set model.crop=16 --set model.margin=0"),
+    r"train (autoencoder|vqgan)-decoder": Small(f"{LOOP} --set load_size=32 --set model.size=32 --set model.crop=32"),
+    r"train vqgan-ucm": Small(f"{LOOP} --set load_size=40 --set model.size=32 --set model.crop=32 "
+                              "--set model.codes=16"),
     r"train latent-vq": Small(f"{LOOP} --set model.views.size=32 --set model.views.count=1 --set model.codes=16 "
-                              "--set model.channels=8"),
+                              "--set model.channels=16"),
     r"train mhn-": Small(f"{LOOP} --set load_size=32 --set model.size=32 --set model.width=16 --set model.blocks=1 "
                          "--set model.heads=2 --set model.head_width=8 --set model.prototypes=12 "
                          "--set model.val_pictures=2"),
