@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import yaml
 from PIL import Image
 
@@ -45,6 +46,20 @@ def _write_karpathy(folder: Path, data: Path) -> None:
     (folder / "dataset_rsicd.json").write_text(json.dumps({"images": images, "dataset": "rsicd"}))
 
 
+def _write_masks(folder: Path) -> None:
+    """Two masks of 256 px in the classes of `docs/layouts.md`: a road, houses beside it, and water."""
+    folder.mkdir()
+    (folder / "classes.yaml").write_text(
+        "gsd: 2.3\nlabel: residential\nclasses: {0: land, 1: building, 2: road, 3: motorway, 4: water, 5: grass}\n")
+    for number in range(2):
+        mask = np.zeros((256, 256), np.uint8)
+        mask[:, 120 + 8 * number:128 + 8 * number] = 2
+        mask[:60, 150:] = 4
+        for top in range(70, 240, 24):
+            mask[top:top + 10, 90:104] = mask[top:top + 10, 150:162] = 1
+        Image.fromarray(mask).save(folder / f"{number}.png")
+
+
 def write_places(root: Path) -> Path:
     """A folder in which RUN, DATA, MODEL, the ids of the Hub and all else that the pages name lie as small ones."""
     from terrasynth import Recipe, export, run
@@ -53,6 +68,7 @@ def write_places(root: Path) -> Path:
     for name in REAL[1:]:
         shutil.copytree(data, root / name)
     _write_karpathy(root / "rsicd", data)
+    _write_masks(root / "MASKS")
     (root / "tiles.yaml").write_text(yaml.safe_dump({"data": "DATA"}))
     (root / "captions.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in THINGS.values()))
     tiny_clip(root / "MODEL")
