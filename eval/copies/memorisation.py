@@ -114,8 +114,8 @@ class Memorisation:
     def lines(self) -> list[str]:
         """The figures for people."""
         head = (
-            f"{self.n} pictures against {self.n_train} training pictures in 8 views; null: {self.n_held_out} held-out "
-            f"real pictures, {self.mix}; seed {self.seed}"
+            f"{self.n} images against {self.n_train} training images in 8 views; null: {self.n_held_out} held-out "
+            f"real images, {self.mix}; seed {self.seed}"
         )
         copies = f"exact copies       {self.exact_copies} of {self.n}; left out of the null {self.held_out_copies}"
         return [head, copies, *(line for one in self.measures for line in _lines(one, self.level))]
@@ -261,7 +261,7 @@ def _lines(one: NearCopies, level: float) -> list[str]:
         f"{level:.0%} of the null are; median {middle[0]:.4g}, null {middle[1]:.4g}; by {name_of(one)}{found}"
     ]
     if one.crowded is not None:
-        lines.append(f"  nearer than any other training picture: {one.crowded}; null {one.null_crowded}")
+        lines.append(f"  nearer than any other training image: {one.crowded}; null {one.null_crowded}")
     return lines
 
 

@@ -80,11 +80,11 @@ class Repetition:
     def lines(self) -> list[str]:
         """The figures for people."""
         real = "" if self.real_identical is None else f"; real {self.real_identical} of {self.n_real}"
-        lines = [f"identical pictures {self.identical} of {self.n}{real}"]
+        lines = [f"identical images {self.identical} of {self.n}{real}"]
         if not self.measures:
             return lines + [
                 f"nearest other      smallest {one.smallest:.4g}, median {one.median:.4g} ({one.unit}); by "
-                f"{one.measure}; no real pictures to compare with" for one in self.distances
+                f"{one.measure}; no real images to compare with" for one in self.distances
             ]
         for one in self.measures:
             middle = one.quantiles["0.5"]
@@ -121,7 +121,7 @@ def repetition(
         >>> from terrasynth.eval.copies.repetition import repetition
         >>> images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
         >>> repetition(images[[0, 1, 2, 3, 3]], [HashMeasure()]).lines()[0]
-        'identical pictures 2 of 5'
+        'identical images 2 of 5'
     """
     _check(images, labels, real, real_labels)
     ours, theirs, mix = np.arange(len(images)), np.arange(0), ANY_MIX

@@ -34,8 +34,8 @@ HALVES = 20
 INTERVAL_LEAST = 4
 INFINITY_LEAST = 8
 KID_LEAST = 4
-NO_REFERENCE = "no reference pictures; give real ones"
-ONLY_STATISTICS = "only statistics of the reference were given; give the real pictures"
+NO_REFERENCE = "no reference images; give real ones"
+ONLY_STATISTICS = "only statistics of the reference were given; give the real images"
 
 METRICS = ("Frechet distance", "KID", "precision, recall, density, coverage")
 
@@ -58,7 +58,7 @@ def compare(
         figures = FrechetFigures(distance, len(features), real.n, floor, features.shape[1], network)
         unknown = tuple(NotMeasured(metric, ONLY_STATISTICS, network) for metric in METRICS[1:])
         return Distances(figures, None, None, unknown)
-    counts = f"{len(features)} pictures and {len(real)} real ones"
+    counts = f"{len(features)} images and {len(real)} real ones"
     missing: tuple[NotMeasured, ...] = ()
     kernel, shares = None, None
     if min(len(features), len(real)) >= KID_LEAST:

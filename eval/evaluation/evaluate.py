@@ -147,7 +147,7 @@ def measure(
             _diversity(judged, real, lambda one: one.features, judged.classifier, seed),
         )
     else:
-        missing += tuple(NotMeasured(metric, "a single picture", network) for metric, network in (
+        missing += tuple(NotMeasured(metric, "a single image", network) for metric, network in (
             ("retrieval", judged.encoder), ("Vendi score", judged.encoder), ("Vendi score", judged.classifier)))
     scene, inception = None, None
     if judged.strangers:
@@ -188,7 +188,7 @@ def _inception(judged: Judged, real: Judged | None, seed: int) -> InceptionFigur
 
 
 def _alignment(judged: Judged, real: Judged | None, seed: int) -> AlignmentFigures:
-    null, null_kind = None, "none: a single picture"
+    null, null_kind = None, "none: a single image"
     score = bootstrap_mean(judged.scores, seed, groups=judged.texts)
     if judged.sentences is not None and (pairing := derangement(judged.labels or (), seed)) is not None:
         partner, null_kind = pairing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from terrasynth.eval.metrics.coverage import Coverage
 from terrasynth.eval.metrics.figure import Figure
@@ -14,12 +15,23 @@ from terrasynth.eval.metrics.kernel_distances import KernelDistance
 from terrasynth.eval.metrics.retrieval import Retrieval
 
 Network = Mapping[str, object]
+CALLED = "called"
+
+
+class _Model(Protocol):
+    def identity(self) -> dict[str, object]: ...
+
+
+def network_of(model: _Model) -> Network:
+    """What decides the outputs of a model, with the name of its folder, which decides nothing, where it has one."""
+    called = getattr(model, "called", "")
+    return model.identity() | ({CALLED: called} if called else {})
 
 
 def network_name(network: Network) -> str:
     """A network with the hash or commit of its weights."""
-    return f"{network.get('model') or network.get('kind')} {network.get('content') or network.get('revision') or ''}" \
-        .strip()
+    name = network.get(CALLED) or network.get("model") or network.get("kind")
+    return f"{name} {network.get('content') or network.get('revision') or ''}".strip()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrasynth.eval.errors import InputError
-from terrasynth.eval.evaluation.figures import Network
+from terrasynth.eval.evaluation.figures import Network, network_of
 
 if TYPE_CHECKING:
     from terrasynth.eval.models.classifiers import SceneClassifier
@@ -112,7 +112,7 @@ def judge(
     check_pictures(what, images, texts, labels)
     seen = classifier.classify(images)
     return Judged(
-        encoder.identity(), classifier.identity(), tuple(network.identity() for network in picture_encoders),
+        network_of(encoder), network_of(classifier), tuple(network_of(network) for network in picture_encoders),
         tuple(classifier.labels), encoder.encode_images(images), seen.probabilities, seen.features,
         tuple(network.features(images) for network in picture_encoders), None if texts is None else tuple(texts),
         None if texts is None else encoder.encode_texts(texts), None if labels is None else tuple(labels),

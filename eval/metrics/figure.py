@@ -23,7 +23,7 @@ STUDENT_95 = (
 )
 """The 97.5 % quantile of Student's distribution with 1 to 28 degrees of freedom."""
 
-SAME_PICTURES = "texts of other pictures"
+SAME_PICTURES = "texts of other images"
 OTHER_CLASSES = "texts of other classes"
 
 

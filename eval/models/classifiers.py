@@ -39,6 +39,7 @@ class SceneClassifier:
     Attributes:
         labels: The C class names, in the order of the probabilities.
         precision: Type of the matrix products and kind of device.
+        called: Name of the user's folder that it was loaded from; "" for any other.
 
     Example:
         >>> import numpy as np
@@ -49,7 +50,9 @@ class SceneClassifier:
         ((2, 21), True)
     """
 
-    def __init__(self, model: Any, preprocessor: Preprocessor, identity: dict[str, object]) -> None:  # noqa: ANN401
+    def __init__(self, model: Any, preprocessor: Preprocessor, identity: dict[str, object],  # noqa: ANN401
+                 called: str = "") -> None:
+        self.called = called
         self._model = model  # every architecture types its own outputs
         self._preprocessor = preprocessor
         self._identity = identity
@@ -126,4 +129,4 @@ def load_image_classifier(
     model.to(device)  # type: ignore[arg-type] # transformers' own wrapper types only a device object
     preprocessor = Preprocessor.load(resolved.location, resolved.revision, resolved.reference)
     identity = {"kind": config.model_type, **resolved.identity(commit_of(config))}
-    return SceneClassifier(model, preprocessor, identity)
+    return SceneClassifier(model, preprocessor, identity, resolved.called)

@@ -127,6 +127,7 @@ class ClipEncoder:
         calibration: Scores of real pairs, or None where the model ships none.
         reads_text: True.
         precision: Type of the matrix products and kind of device.
+        called: Name of the user's folder that it was loaded from; "" for any other.
 
     Example:
         >>> import numpy as np
@@ -144,8 +145,9 @@ class ClipEncoder:
 
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, preprocessor: Preprocessor,
-        identity: dict[str, object], calibration: Calibration | None, dtype: torch.dtype,
+        identity: dict[str, object], calibration: Calibration | None, dtype: torch.dtype, called: str = "",
     ) -> None:
+        self.called = called
         self._model: Any = model  # the architectures share these methods by convention, not by type
         self._tokenizer = tokenizer
         self._preprocessor = preprocessor
@@ -271,7 +273,7 @@ def load_dual_encoder(
     calibration = None
     if resolved.local and (resolved.folder / CALIBRATION_FILE).is_file():
         calibration = Calibration.load(resolved.folder / CALIBRATION_FILE)
-    return ClipEncoder(model, tokenizer, preprocessor, identity, calibration, precision)
+    return ClipEncoder(model, tokenizer, preprocessor, identity, calibration, precision, resolved.called)
 
 
 def _check_type(resolved: ResolvedModel, kind: str) -> None:

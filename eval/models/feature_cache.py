@@ -95,7 +95,7 @@ class CachedEncoder(_Cached):
         """
         self._encoder: Any = encoder
         self.dim, self.reads_text, self.precision = encoder.dim, encoder.reads_text, encoder.precision
-        self.calibration = getattr(encoder, "calibration", None)
+        self.calibration, self.called = getattr(encoder, "calibration", None), getattr(encoder, "called", "")
         used = None if isinstance(encoder, ThumbnailEncoder) else folder
         self._pictures = _open(used, encoder, "pictures")
         self._texts = _open(used, encoder, "texts") if encoder.reads_text else None
@@ -163,7 +163,7 @@ class CachedClassifier(_Cached, SceneClassifier):
     def __init__(self, classifier: SceneClassifier, folder: Path | None) -> None:
         """Wrap a classifier; see `CachedEncoder`."""
         self._classifier = classifier
-        self.labels, self.precision = classifier.labels, classifier.precision
+        self.labels, self.precision, self.called = classifier.labels, classifier.precision, classifier.called
         self._store = _open(folder, classifier, "classes and pictures")
 
     def identity(self) -> dict[str, object]:

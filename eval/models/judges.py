@@ -175,9 +175,9 @@ class JudgeEncoder:
 
     def __init__(
         self, network: PictureEncoder, heads: Heads, words: Sequence[str], identity: Mapping[str, object],
-        calibration: Calibration | None,
+        calibration: Calibration | None, called: str = "",
     ) -> None:
-        self._network, self._heads, self._identity = network, heads, dict(identity)
+        self.called, self._network, self._heads, self._identity = called, network, heads, dict(identity)
         self._places = {word: row for row, word in enumerate(words)}
         self.dim, self.precision, self.calibration = heads.image.shape[1], network.precision, calibration
 
@@ -223,9 +223,10 @@ class JudgeClassifier(SceneClassifier):
     """
 
     def __init__(
-        self, network: PictureEncoder, heads: Heads, labels: Sequence[str], identity: Mapping[str, object]
+        self, network: PictureEncoder, heads: Heads, labels: Sequence[str], identity: Mapping[str, object],
+        called: str = "",
     ) -> None:
-        self._network, self._heads, self._own = network, heads, dict(identity)
+        self.called, self._network, self._heads, self._own = called, network, heads, dict(identity)
         self.labels, self.precision = tuple(labels), network.precision
 
     @override

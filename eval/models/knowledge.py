@@ -24,7 +24,13 @@ LARGEST = 16 * 2**20
 """Bytes of the file."""
 
 _SAY_NOTHING = frozenset({"the", "an", "of", "in", "on", "at", "to", "with", "and", "or", "by", "from", "for", "as",
-                          "is", "are", "it", "its", "this", "that", "there"})
+                          "is", "are", "it", "its", "this", "that", "there", "be", "can", "has", "have", "also", "too",
+                          "so", "while", "which", "where", "them", "they", "these", "those"})
+# That it is an image from above is true of all that such a model draws or reads: nothing is lost with the word.
+_OF_THE_IMAGE = frozenset({"image", "imagery", "picture", "photo", "photograph", "orthophoto", "view", "scene", "shot",
+                           "satellite", "aerial", "airborne", "drone", "remote", "sensing", "overhead", "nadir",
+                           "above", "straight", "directly", "down", "top", "look", "looking", "see", "seen",
+                           "viewed", "taken", "captured", "show", "showing", "shown", "depict", "depicting"})
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _POSSESSIVE = re.compile("['\u2019]s\\b")
 
@@ -63,12 +69,14 @@ class Knowledge:
     def unread(self, text: str) -> tuple[str, ...]:
         """The words of a text that the model never read, in order, each once.
 
-        Numbers, articles, prepositions and the like count as read.
+        Numbers, articles, prepositions and the like count as read, and so do words that say of every image from above
+        what it is, such as "satellite image".
         """
         if self.words is None:
             return ()
+        known = self.words | _OF_THE_IMAGE
         return tuple(dict.fromkeys(word for word in words_of(text)
-                                   if word not in _SAY_NOTHING and not self.words & forms_of(word)))
+                                   if word not in _SAY_NOTHING and not known & forms_of(word)))
 
     def save(self, folder: Path) -> Path:
         """Write it beside a model's weights; the same knowledge always gives the same bytes."""

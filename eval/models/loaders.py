@@ -47,7 +47,7 @@ def load_encoder(
     about, network, heads = _parts(found, device, dtype, roots)
     path = found.folder / CALIBRATION_FILE
     return JudgeEncoder(network, heads, about.words, _identity(found),
-                        Calibration.load(path) if path.is_file() else None)
+                        Calibration.load(path) if path.is_file() else None, found.called)
 
 
 def load_picture_encoder(
@@ -106,7 +106,7 @@ def load_classifier(
     if found is None:
         return load_image_classifier(reference, device, roots)
     about, network, heads = _parts(found, device, None, roots)
-    return JudgeClassifier(network, heads, about.labels, _identity(found))
+    return JudgeClassifier(network, heads, about.labels, _identity(found), found.called)
 
 
 def scene_calibration_of(reference: str | Path, roots: Sequence[Path] = (EMBEDDED_ROOT,)) -> Path | None:

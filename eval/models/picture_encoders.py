@@ -44,6 +44,7 @@ class PictureNetwork:
     Attributes:
         dim: Width D of the features.
         calibration: None, as there are no scores with texts.
+        called: Name of the user's folder that it was loaded from; "" for any other.
         reads_text: False.
         precision: Type of the matrix products and kind of device.
     """
@@ -53,8 +54,9 @@ class PictureNetwork:
 
     def __init__(
         self, model: PreTrainedModel, preprocessor: Preprocessor, identity: dict[str, object], class_token: bool,
-        dtype: torch.dtype,
+        dtype: torch.dtype, called: str = "",
     ) -> None:
+        self.called = called
         self._model: Any = model  # every architecture types its own outputs
         self._preprocessor = preprocessor
         self._identity = identity
@@ -152,7 +154,7 @@ def load_network(
             raise InputError(f"size {size}: an image has at least 1 px a side")
         preprocessor = preprocessor.uncropped(size)
         identity["size"] = size
-    return PictureNetwork(model, preprocessor, identity, BACKBONES[config.model_type], precision)
+    return PictureNetwork(model, preprocessor, identity, BACKBONES[config.model_type], precision, resolved.called)
 
 
 def _packaged(variant: str, device: str, dtype: str | torch.dtype | None, size: int | None) -> PictureEncoder:

@@ -61,6 +61,11 @@ class ResolvedModel:
             raise ValueError(f"{self.reference!r} is a Hub id and has no folder")
         return Path(self.location)
 
+    @property
+    def called(self) -> str:
+        """Name of a folder of the user's, which is no part of the identity; "" for any other model."""
+        return self.folder.resolve().name if self.local and not self.embedded else ""
+
     def identity(self, commit: str | None = None) -> dict[str, object]:
         """What decides the model's outputs, JSON-able and without a path of this machine.
 

@@ -127,7 +127,7 @@ def judge(
             copies = find_copies(found, trained, others, encoder, seed, cache_folder(cache))
         about: dict[str, object] = {"seed": seed}
         if real is not None and others is not None:
-            about["real pictures"] = f"{len(others.images)} of {real.resolve().stem}, split {split}"
+            about["real images"] = f"{len(others.images)} of {real.resolve().stem}, split {split}"
         page = collect(records[0], found, about=about, copies=copies, absent=absent, references=distances,
                        sweep=sweep_points(records, found, judges, limit, seed))
         click.echo(f"page {write_page(report, page)}")
@@ -142,17 +142,17 @@ def _training(
     if real is None:
         if train is not None:
             raise click.UsageError("--train needs --real: real images that were held out are its null")
-        return None, {"Distances and ceilings": "no real pictures; give --real",
-                      "Copies of training pictures": "no training pictures; give --real, and --train where its split "
+        return None, {"Distances and ceilings": "no real images; give --real",
+                      "Copies of training images": "no training images; give --real, and --train where its split "
                                                      "train is not what the generator learned from"}
     if train is None and split == TRAIN:
-        return None, {"Copies of training pictures": "the real pictures are those of split train; give another --split"}
+        return None, {"Copies of training images": "the real images are those of split train; give another --split"}
     try:
         return real_images(train or real, TRAIN, None, size), {}
     except InputError:
         if train is not None:
             raise
-        return None, {"Copies of training pictures": f"{real.resolve().stem} has no split train; give --train"}
+        return None, {"Copies of training images": f"{real.resolve().stem} has no split train; give --train"}
 
 
 eval_group = EvalGroup(

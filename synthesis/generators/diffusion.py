@@ -99,7 +99,7 @@ class DiffusersGenerator:
         """
         drawn = self.draw(prompts, seeds)
         if drawn.withheld:
-            log.warning("model %s: its safety checker made %d of %d pictures black, the first of %r", self.source.name,
+            log.warning("model %s: its safety checker made %d of %d images black, the first of %r", self.source.name,
                         len(drawn.withheld), len(prompts), prompts[drawn.withheld[0]][:60])
         return drawn.pictures
 

@@ -60,11 +60,11 @@ class Judges:
 
     def of_run(self, pictures: RunPictures) -> Judged:
         """What they say about the images of a run."""
-        return self._see(pictures.images, pictures.texts, pictures.labels, "pictures")
+        return self._see(pictures.images, pictures.texts, pictures.labels, "images")
 
     def of_real(self, pictures: RealPictures) -> Judged:
         """What they say about real images."""
-        return self._see(pictures.images, pictures.texts, pictures.labels, "real pictures")
+        return self._see(pictures.images, pictures.texts, pictures.labels, "real images")
 
     def _see(
         self, images: NDArray[np.uint8], texts: Sequence[str], labels: Sequence[str] | None, what: str

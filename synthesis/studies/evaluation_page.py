@@ -126,7 +126,7 @@ def _about(record: RunDirectory, run: JudgedRun) -> dict[str, object]:
     filters |= _files(record.root)
     width, height = run.pictures.size
     return {
-        "pictures": f"{len(judged)} accepted ones of {width} x {height} px, of {len(set(run.pictures.labels))} classes",
+        "images": f"{len(judged)} accepted ones of {width} x {height} px, of {len(set(run.pictures.labels))} classes",
         "generator": ", ".join([model.name if model.exists() else str(model), *_added(record), *(
             f"{key} {value}" for key, value in generator.items() if value is not None)]),
         "prompts": record.recipe.prompts.expander,

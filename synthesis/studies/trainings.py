@@ -23,7 +23,7 @@ class Budget:
     size: int
 
     def __str__(self) -> str:
-        return f"{self.steps} steps of {self.batch_size} pictures at {self.size} px"
+        return f"{self.steps} steps of {self.batch_size} images at {self.size} px"
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ class HopfieldTask(Task):
             self.vae.register_to_config(_name_or_path="")
             channels = self.vae.config.latent_channels
         if inside != channels:
-            what = "pictures" if self.vae is None else "the latents of needs.autoencoder"
+            what = "images" if self.vae is None else "the latents of needs.autoencoder"
             raise InputError(f"needs.tokenizer reads {inside} channels, and {what} have {channels}; a tokenizer of "
                              "latents needs its autoencoder as needs.autoencoder, one of images needs none")
         patch = pixels_per_token(self.vqvae, self.vae)

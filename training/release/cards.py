@@ -54,7 +54,7 @@ Made by `terrasynth train {preset} --data DIR --out DIR`.
 TERMS = """
 ## Terms
 
-The training captions are released for research, without an explicit licence; the pictures are in the public domain.
+The training captions are released for research, without an explicit licence; the images are in the public domain.
 Use the weights for research.
 """
 
@@ -208,8 +208,8 @@ def card(name: str, made: Mapping[str, Path], figures: Mapping[str, Any], evalua
     counts = record["pictures"]
     what = {
         "scene-ucm": ("Scene classifier, a residual network trained from scratch.", "transformers"),
-        "clip-ucm": ("Dual encoder of pictures and captions; its scores filter.", "transformers"),
-        "clip-ucm-b": ("Dual encoder of pictures and captions, another architecture and seed; it reports.",
+        "clip-ucm": ("Dual encoder of images and captions; its scores filter.", "transformers"),
+        "clip-ucm-b": ("Dual encoder of images and captions, another architecture and seed; it reports.",
                        "transformers"),
         "ldm-ucm": ("Text-to-image latent diffusion, a `StableDiffusionPipeline`.", "diffusers"),
         "mhn-ucm": ("Text-to-image by image tokens and modern Hopfield networks over learned prototypes "
@@ -220,24 +220,24 @@ def card(name: str, made: Mapping[str, Path], figures: Mapping[str, Any], evalua
         name=name, what=what[0], library=what[1], preset=name, hardware=record["hardware"],
         minutes=record["minutes"], steps=record["steps"], kept=_kept(record),
         seed=record["preset"]["loop"].get("seed", 0), megabytes=_megabytes(folder),
-        data=", ".join(f"{n} {split}" for split, n in counts.items()) + " pictures; only `train` was trained on",
+        data=", ".join(f"{n} {split}" for split, n in counts.items()) + " images; only `train` was trained on",
     )
     sections = [text, "\n## Figures\n"]
     if name not in GENERATORS:
         return "\n".join([*sections, *rows_by_split(figures[name]), TERMS])
     evaluation = evaluations[name]
     steps = {"ldm-ucm": "20 steps", "mhn-ucm": "one token after the other"}[name]
-    part = {"ldm-ucm": ("autoencoder-ucm", "autoencoder"), "mhn-ucm": ("vqgan-ucm", "tokenizer of pictures")}[name]
+    part = {"ldm-ucm": ("autoencoder-ucm", "autoencoder"), "mhn-ucm": ("vqgan-ucm", "tokenizer of images")}[name]
     decoder, kept = {"ldm-ucm": ("autoencoder-decoder-ucm", "latents"),
                      "mhn-ucm": ("vqgan-decoder-ucm", "tokens")}[name]
     chosen = {"ldm-ucm": "the autoencoder's checkpoint", "mhn-ucm": "the checkpoints"}[name]
     further = f", its decoder for {_spent(made[decoder])} more, {kept} unchanged and no judge in its loss"
     guidance = read_sampling(folder).guidance
-    sections += [f"On {evaluation.n} pictures, {steps}, guidance {guidance:g}, seed {DRAW_SEED}:\n",
+    sections += [f"On {evaluation.n} images, {steps}, guidance {guidance:g}, seed {DRAW_SEED}:\n",
                  evaluation.table(),
                  f"\nIts {part[1]} was trained for {_spent(made[part[0]])}{further}; its own perceptual "
                  f"loss and the choice of {chosen} used a scene classifier of the kind that gives the scene accuracy "
-                 "above, trained on the same pictures, so that figure flatters:\n",
+                 "above, trained on the same images, so that figure flatters:\n",
                  *rows_by_split(figures[part[0]])]
     classes = evaluation.recognition.per_class
     sections += ["\nScene accuracy by class: " + ", ".join(f"{k} {v[0]:.1f}" for k, v in classes.items()) + "."]

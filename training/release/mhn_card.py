@@ -15,7 +15,7 @@ def mhn_sections(figures: Mapping[str, Any], evaluations: Mapping[str, Evaluatio
     """Both generators side by side, guidance, codebook, speed and ablations; each from what was measured."""
     codes = next(reversed(figures["vqgan-ucm"].values()))
     sections = [f"\nUse of the image tokens, perplexity of the codebook: {codes['perplexity']:.0f} of "
-                f"{codes['codes']:.0f} ({codes['perplexity_share']:.0%}), n = {codes['n']} pictures."]
+                f"{codes['codes']:.0f} ({codes['perplexity_share']:.0%}), n = {codes['n']} images."]
     sections += _side_by_side(figures, evaluations) + _guidance(figures["guidance"])
     if figures["benchmarks"]:
         sections += ["\n## Speed", *(line for each in figures["benchmarks"] for line in ("", *each["lines"]))]
@@ -40,14 +40,14 @@ def _side_by_side(figures: Mapping[str, Any], evaluations: Mapping[str, Evaluati
                      [f"{d.distance:.2f} (n = {d.n} against {d.n_reference})" if d else "" for d in distances],
                      f"real against real {first.floor.mean:.2f} (n = {first.floor.n})"))
     rows.append(("zero-shot accuracy", [_zero_shot(zero_shot[n]) for n in names],
-                 f"trained on real pictures {_zero_shot(real)}"))
+                 f"trained on real images {_zero_shot(real)}"))
     lines = [f"| {what} | " + " | ".join(cells) + f" | {ceiling} |" for what, cells, ceiling in rows]
     return [
         "\n## Beside the latent diffusion model\n",
         "The same prompts, seeds and judges, each at the guidance of its card:\n",
         "| | " + " | ".join(f"`{n}`" for n in names) + " | ceiling or floor |", "|---" * (len(names) + 2) + "|", *lines,
-        f"\nZero-shot accuracy: a classifier trained on {real['n_train']} pictures ({real['steps']} steps, seed "
-        f"{real['seed']}) of one source, tested on {real['n_test']} real pictures.",
+        f"\nZero-shot accuracy: a classifier trained on {real['n_train']} images ({real['steps']} steps, seed "
+        f"{real['seed']}) of one source, tested on {real['n_test']} real images.",
     ]
 
 
@@ -77,8 +77,8 @@ def _ablations(result: Mapping[str, Any]) -> list[str]:
     return [
         "\n## Ablations\n",
         f"One option changed at a time in a small network ({settings['blocks']} blocks, width {settings['width']}, "
-        f"{settings['prototypes']} prototypes), {base['steps']} steps of {result['loop']['batch_size']} pictures, seed "
-        f"{result['loop']['seed']}; cross-entropy in nats an image token on the {result['n']} pictures of "
+        f"{settings['prototypes']} prototypes), {base['steps']} steps of {result['loop']['batch_size']} images, seed "
+        f"{result['loop']['seed']}; cross-entropy in nats an image token on the {result['n']} images of "
         f"`{result['split']}`. One seed: differences of a hundredth may be chance.\n",
         "| | cross-entropy | difference | time |", "|---|---|---|---|", *lines,
     ]

@@ -49,7 +49,7 @@ class ZeroShotResult:
 
     def line(self) -> str:
         """The figures for people."""
-        return (f"zero-shot accuracy {self.accuracy}; chance {self.chance:.3f}; trained on {self.n_train} pictures, "
+        return (f"zero-shot accuracy {self.accuracy}; chance {self.chance:.3f}; trained on {self.n_train} images, "
                 f"chosen on {self.n_val}, {self.steps} steps, seed {self.seed}")
 
 

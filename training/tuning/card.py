@@ -22,10 +22,10 @@ TEXT = """
 
 | | |
 |---|---|
-| data | {train} train and {val} val pictures; only `train` was trained on, `val` chose the checkpoint |
+| data | {train} train and {val} val images; only `train` was trained on, `val` chose the checkpoint |
 | size | {size} x {size} px |
 | trained | {parameters:,} parameters, {minutes} minutes |
-| steps | {steps} of {batch} pictures a process, learning rate {rate:g} |
+| steps | {steps} of {batch} images a process, learning rate {rate:g} |
 | checkpoint | step {best_step}, the best by {choose} |
 | seed | {seed} |
 | hardware | {hardware} |
@@ -149,7 +149,7 @@ def _networks(validation: Mapping[str, Any]) -> str:
 
 
 def _table(record: Mapping[str, Any]) -> list[str]:
-    lines = ["| | before | after | real pictures | other captions, after | n |", "|---|---|---|---|---|---|"]
+    lines = ["| | before | after | real images | other captions, after | n |", "|---|---|---|---|---|---|"]
     for key, name in ROWS.items():
         if key not in record["val"]:
             continue

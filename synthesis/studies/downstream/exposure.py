@@ -12,10 +12,10 @@ from terrasynth.synthesis.studies.downstream.arms import Design, subset
 
 UNKNOWN, ALL, NONE = "unknown", "all", "none"
 WARNING = (
-    "**The generator and the networks trained here did not see the same real pictures{why}.** What the generator "
-    "learned from other real pictures reaches the networks through the synthetic ones, and `real only` has to do "
-    "without it. So these rows do not say what synthetic pictures bring to somebody who has this share of real "
-    "pictures and no more; they say what this finished data set brings. The same goes for the models of the run's "
+    "**The generator and the networks trained here did not see the same real images{why}.** What the generator "
+    "learned from other real images reaches the networks through the synthetic ones, and `real only` has to do "
+    "without it. So these rows do not say what synthetic images bring to somebody who has this share of real "
+    "images and no more; they say what this finished data set brings. The same goes for the models of the run's "
     "filters."
 )
 

@@ -22,13 +22,13 @@ from terrasynth.synthesis.studies.downstream.figures import COMPARED, ClassDiffe
 
 TITLES = {"scene": "Scene classification", "retrieval": "Image-text retrieval"}
 METRICS = {
-    "scene": "Accuracy is the share of the test pictures whose class is named.",
-    "retrieval": "R@k is the mean of two shares: pictures that find one of their captions among the first k, and "
-                 "captions, averaged by picture, that find their picture. Mean recall is the mean of R@1 and R@5.",
+    "scene": "Accuracy is the share of the test images whose class is named.",
+    "retrieval": "R@k is the mean of two shares: images that find one of their captions among the first k, and "
+                 "captions, averaged by image, that find their image. Mean recall is the mean of R@1 and R@5.",
 }
-SHOWN = "more real pictures help, as they should"
-NOT_SHOWN = ("not even more real pictures are shown to help: these trainings are too short or too few to say what any "
-             "pictures bring")
+SHOWN = "more real images help, as they should"
+NOT_SHOWN = ("not even more real images are shown to help: these trainings are too short or too few to say what any "
+             "images bring")
 MARK = "`*`: the 95 % interval of this class leaves out 0; with so many classes some do by chance."
 COLORS = ("ink", "blue", "gray", "orange", "purple", "green")
 """Of the arms."""
@@ -37,20 +37,20 @@ APART = 0.075
 """Between the marks of two arms at one share, of the way to the next share, so that no interval hides another."""
 
 NOTES = (
-    f"`{REAL}`: a share of the real training pictures, drawn class by class; smaller shares lie within larger ones.",
-    f"`{BOTH}`: those and all accepted pictures of the run.",
+    f"`{REAL}`: a share of the real training images, drawn class by class; smaller shares lie within larger ones.",
+    f"`{BOTH}`: those and all accepted images of the run.",
     f"`{DUPLICATED}`: the real ones repeated until there are as many as in `{BOTH}`. With the same number of steps "
-    f"that hardly differs from `{REAL}` but in the order of the pictures, so its difference shows what chance does.",
-    f"`{UNFILTERED}`: in place of the accepted pictures the first attempts of each class, as many of each class: the "
+    f"that hardly differs from `{REAL}` but in the order of the images, so its difference shows what chance does.",
+    f"`{UNFILTERED}`: in place of the accepted images the first attempts of each class, as many of each class: the "
     "run as it would be without filters.",
     f"`{RANDOM_KEEP}`: in their place attempts drawn at random, as many of each class, others for each seed.",
-    f"`{SYNTHETIC}`: accepted pictures alone; one in {HELD_OUT} of them chooses the checkpoint.",
-    "The same budget: every training of a task takes the same number of steps of the same number of pictures at the "
-    "same size, with the same schedule, whatever it is trained on. More pictures do not mean more steps.",
+    f"`{SYNTHETIC}`: accepted images alone; one in {HELD_OUT} of them chooses the checkpoint.",
+    "The same budget: every training of a task takes the same number of steps of the same number of images at the "
+    "same size, with the same schedule, whatever it is trained on. More images do not mean more steps.",
     "Every training has random turns, flips, crops, brightness and contrast, as the preset has.",
-    f"All arms but `{SYNTHETIC}` choose their checkpoint on the same share of the real `val` split, one picture a "
+    f"All arms but `{SYNTHETIC}` choose their checkpoint on the same share of the real `val` split, one image a "
     "class at the least; never on `test`.",
-    "Intervals are 95 %, for other test pictures (resampled, paired) and other seeds (Student's t over the seeds).",
+    "Intervals are 95 %, for other test images (resampled, paired) and other seeds (Student's t over the seeds).",
 )
 
 
@@ -124,7 +124,7 @@ def chance_note(findings: TaskFindings) -> str:
     n = sum(each.n for each in findings.classes if each.percent == findings.percents[0])
     chance = ", ".join(f"{name} {value:.3f}" for name, value in findings.chance.items()) or "not measured"
     return (f"{findings.network}, {findings.budget}; {seeds} seed{'s' if seeds > 1 else ''}; n = {n} real test "
-            f"pictures. Chance: {chance}.")
+            f"images. Chance: {chance}.")
 
 
 def by_chance(findings: TaskFindings) -> str:
@@ -151,7 +151,7 @@ def arm_table(findings: TaskFindings, exposure: ExposureByShare) -> Table:
             "" if difference is None else difference.difference.words(signed=True),
             exposure.words[each.percent] if each.n_synthetic and each.percent else "",
         ))
-    return Table(("real pictures", "arm", "real + synthetic", "val", first, "sd over seeds", *others, "minus real only",
+    return Table(("real images", "arm", "real + synthetic", "val", first, "sd over seeds", *others, "minus real only",
                   "generator saw"), tuple(rows))
 
 
@@ -169,7 +169,7 @@ def class_table(findings: TaskFindings) -> Table:
     by_class: dict[str, list[ClassDifference]] = {}
     for each in findings.classes:
         by_class.setdefault(each.label, []).append(each)
-    return Table(_by_share("class (test pictures)", findings), tuple(
+    return Table(_by_share("class (test images)", findings), tuple(
         (f"{label} ({own[0].n})", *(_class_words(each) for each in own)) for label, own in by_class.items()
     ), "real + synthetic minus real only, by class")
 
@@ -185,10 +185,10 @@ def chart(findings: TaskFindings) -> Chart:
     chance = findings.chance.get(metric)
     ends += [] if chance is None else [chance]
     plot = Plot(
-        Axis("share of the real training pictures", -0.5, len(percents) - 0.5,
+        Axis("share of the real training images", -0.5, len(percents) - 0.5,
              marks={float(place): f"{percent:g} %" for place, percent in enumerate(percents)}),
         Axis(metric, max(0.0, min(ends) - 0.02), max(ends) + 0.02),
-        f"{metric} by share of the real training pictures; the table has the same figures", (760, 340))
+        f"{metric} by share of the real training images; the table has the same figures", (760, 340))
     if chance is not None:
         plot.level(chance, "mean", "chance")
     for number, (arm, color) in enumerate(zip(ARMS, COLORS, strict=True)):

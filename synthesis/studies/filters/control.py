@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from terrasynth.eval.evaluation.figures import network_name
+from terrasynth.eval.evaluation.figures import network_name, network_of
 from terrasynth.synthesis.cards.run_report import ITS_FILE, describe_files
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.files import locked
@@ -192,7 +192,8 @@ def control_filters(
         findings.append(_finding(TOGETHER, about, True, together, [], attempts.labels, metrics, repeats, seed))
     about_all = {
         "attempts": len(attempts.labels), "seed": seed, "random keeps": repeats,
-        "encoder": network_name(judging.encoder.identity()), "classifier": network_name(judging.classifier.identity()),
+        "encoder": network_name(network_of(judging.encoder)),
+        "classifier": network_name(network_of(judging.classifier)),
         "real": "none" if real is None else f"{real_name} (n = {len(real.images)})",
     }
     identity = recipe.identity or ""
@@ -241,7 +242,7 @@ def _finding(
     notes = list(passed.files)
     if not any(metric.name == "coverage" for metric in metrics):
         notes.append("Frechet distance and coverage not measured: give "
-                     f"at least {NEEDED_REAL} real pictures with --real")
+                     f"at least {NEEDED_REAL} real images with --real")
     comparisons: tuple[Comparison, ...] = ()
     if kept.all():
         result = NOTHING
@@ -254,11 +255,11 @@ def _finding(
         result = verdict(comparisons)
         missing = [metric.name for metric in metrics if metric.name not in {each.name for each in comparisons}]
         if missing:
-            notes.append(f"{' and '.join(missing)} not measured: it keeps no two pictures of any class")
+            notes.append(f"{' and '.join(missing)} not measured: it keeps no two images of any class")
         if result == UNJUDGED:
             notes.append("no figure of a model but the filter's own; give others with --encoder or --classifier")
         if result == USELESS and (~kept).mean() < FEW:
-            notes.append(f"removes {(~kept).mean():.1%}: so few hardly move these figures, so look at the pictures")
+            notes.append(f"removes {(~kept).mean():.1%}: so few hardly move these figures, so look at the images")
     gone = sum(1 for few, _ in classes.values() if few == 0)
     if gone and result != EVERYTHING:
         notes.append(f"keeps nothing of {gone} of {len(classes)} classes")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terrasynth.eval.evaluation.figures import network_name
+from terrasynth.eval.evaluation.figures import network_name, network_of
 from terrasynth.prompts.scenes.wording import place_of
 from terrasynth.synthesis.core.images import decode_all
 from terrasynth.synthesis.filters.base import FilterSettings
@@ -115,7 +115,7 @@ def keep_metrics(
     by_classifier = judging.classifier.identity() not in own and judging.seen is not None
     own_encoder = judging.encoder.identity() in own
     against_copies = all(settings.against_copies for settings, _ in used)
-    network = network_name(judging.classifier.identity() if by_classifier else judging.encoder.identity())
+    network = network_name(network_of(judging.classifier if by_classifier else judging.encoder))
     words = "" if by_classifier else (
         "by the texts of the classes, since the classifier is the filter's own" if judging.seen is not None
         else "by the texts of the classes, since the classifier does not know all of them"
@@ -128,7 +128,7 @@ def keep_metrics(
     hits = judging.seen if by_classifier and judging.seen is not None else judging.named
     metrics = [
         KeepMetric("scene accuracy", network, True, mean_of(hits), counted, shown or words),
-        KeepMetric("CLIP score", network_name(judging.encoder.identity()), True, mean_of(judging.alignment),
+        KeepMetric("CLIP score", network_name(network_of(judging.encoder)), True, mean_of(judging.alignment),
                    not own_encoder, "not counted: the filter's own encoder" if own_encoder else ""),
     ]
     if real is not None and len(real) >= NEEDED_REAL:

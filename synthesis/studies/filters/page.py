@@ -24,16 +24,16 @@ KEY = {"accepted": "better than a random keep", "rejected": "worse", "dot": "no 
        "random keeps", "mean": "their mean"}
 METHOD = (
     "Each filter is judged alone, on every attempt that was drawn, whatever the target of the run was. What it keeps "
-    "is compared with {} random keeps of as many pictures of each class: the band is where 95 % of them lie, the line "
+    "is compared with {} random keeps of as many images of each class: the band is where 95 % of them lie, the line "
     "their mean, the dot the filter.",
     "A two-sided p-value is the share of random keeps at least as extreme, the kept set counted as one of them, "
     "doubled. Over the figures that count, it is corrected after Holm. Below 0.05 a difference is no chance.",
     "**useful**: better on a figure and worse on none. **useless**: no figure differs from random keeps; with few "
-    "pictures removed, only a large difference could show. **harmful**: worse on a figure and better on none. "
+    "images removed, only a large difference could show. **harmful**: worse on a figure and better on none. "
     "**mixed**: better on one, worse on another. **not judged**: no figure counts.",
     "Figures come from models that are not the filter's own, where there is one: a filter by the scene classifier is "
     "judged by the features of the encoder, and by whether that encoder finds the prompts of the class nearest. What "
-    "only the filter's own model can say is shown and does not count. Models trained on the same pictures share their "
+    "only the filter's own model can say is shown and does not count. Models trained on the same images share their "
     "blind spots even so.",
     "Distance within is the mean of 1 - cosine over pairs of one class. It counts for filters against copies alone, "
     "since every filter that removes what does not belong makes classes more alike.",
@@ -73,7 +73,7 @@ def page_of(control: FilterControl, sheets: list[Gallery]) -> Page:
         for place, each in enumerate(control.findings, start=2)))
     return Page(
         f"{control.run}: are its filters worth having?",
-        f"{useful} of {len(single)} filters {'keeps' if useful == 1 else 'keep'} better pictures than chance",
+        f"{useful} of {len(single)} filters {'keeps' if useful == 1 else 'keep'} better images than chance",
         control.run, (
             Section("Verdicts", (verdicts,)),
             *(Section(each.name, _parts(each, own), each.verdict)
@@ -132,7 +132,7 @@ def _sheets(folder: Path, place: int, control: FilterControl, finding: FilterFin
         path.unlink(missing_ok=True)
         if numbers:
             contact_sheet(_items(control, finding, numbers), COLUMNS, THUMB).save(path, optimize=True)
-            found.append(Picture(((path.name, f"{kind} pictures"),), (words,)))
+            found.append(Picture(((path.name, f"{kind} images"),), (words,)))
     return Gallery(tuple(found), width=440)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terrasynth.eval.evaluation.figures import network_name
+from terrasynth.eval.evaluation.figures import network_name, network_of
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.quiet import quiet
 from terrasynth.synthesis.core.real_pictures import RealPair, RealPictures, real_pictures
@@ -37,25 +37,25 @@ if TYPE_CHECKING:
 PER_TEXT = 10
 
 FOLLOWS = (
-    "texts: the first caption of every test picture; 10 pictures of each (`gen_im.py`, `num_gen_per_image`)",
+    "texts: the first caption of every test image; 10 images of each (`gen_im.py`, `num_gen_per_image`)",
     "IS and FID on a classifier of the data set's own classes that learned from its train split; IS in one part; FID "
-    "of all generated pictures against the test pictures (`is_fid_score.py`)",
-    "CLIP score: mean over all pictures of the product of embeddings that are not normalised, divided by 100 "
-    "(`clip_score.py`; its maximum is over one picture, so it does nothing)",
-    "zero-shot overall accuracy: a classifier learns from the generated pictures, with the class of their text, and is "
-    "tested on the test pictures (`zero_shot_evaluation.py`)",
+    "of all generated images against the test images (`is_fid_score.py`)",
+    "CLIP score: mean over all images of the product of embeddings that are not normalised, divided by 100 "
+    "(`clip_score.py`; its maximum is over one image, so it does nothing)",
+    "zero-shot overall accuracy: a classifier learns from the generated images, with the class of their text, and is "
+    "tested on the test images (`zero_shot_evaluation.py`)",
 )
 DIFFERS = (
     "the IS and FID network is the one that the table names; theirs is Inception-v3 from ImageNet, trained 10 epochs "
     "on RSICD at 256 px, with other features: figures do not compare with published ones",
     "the CLIP is the one that the table names; theirs is `flax-community/clip-rsicd-v2` (give it as --encoder), and "
-    "their code hands it pictures that are already scaled to 0..1",
+    "their code hands it images that are already scaled to 0..1",
     "the zero-shot classifier starts from random weights, learns on random views, and a tenth of the generated "
-    "pictures chooses the checkpoint; theirs is ResNet-18 from ImageNet, 5 epochs, the last weights",
-    "their code stretches the contrast of each picture to its own range when it saves it; here pictures are compared "
+    "images chooses the checkpoint; theirs is ResNet-18 from ImageNet, 5 epochs, the last weights",
+    "their code stretches the contrast of each image to its own range when it saves it; here images are compared "
     "as they are",
-    "their test list is every RSICD picture that is not in train, val included; here it is the split that is named",
-    "added: normalised CLIP score with null and ceiling, intervals, the distance of real to real pictures",
+    "their test list is every RSICD image that is not in train, val included; here it is the split that is named",
+    "added: normalised CLIP score with null and ceiling, intervals, the distance of real to real images",
 )
 
 
@@ -99,7 +99,7 @@ def mhn_protocol(
     figures |= _raw_clip(encoder, clip, made, real, per_text, seed)
     cosine = clip_score(clip, made.images, made.texts, made.labels, real, seed, per_text)
     figures |= cosine.figures()
-    rows = _rows(figures, cosine, scenes.identity(), clip.identity(), ours.features.shape[1])
+    rows = _rows(figures, cosine, network_of(scenes), network_of(clip), ours.features.shape[1])
     if train_and_test is not None:
         learned = train_and_test(made.images, made.labels, real.images, labels, steps, seed)
         figures["zero_shot"] = asdict(learned)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terrasynth.eval.evaluation.figures import network_name
+from terrasynth.eval.evaluation.figures import network_name, network_of
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.quiet import quiet
 from terrasynth.synthesis.core.real_pictures import RealPair, RealPictures, real_pictures
@@ -48,10 +48,10 @@ FLOOR_REPEATS = 10
 
 FOLLOWS = (
     "prompts: captions of the train split, or of an expander that reads none; a caption of the test split that no "
-    "train picture has is refused",
-    "reference: the test split, as many pictures of each class as there are generated ones",
+    "train image has is refused",
+    "reference: the test split, as many images of each class as there are generated ones",
     "judges: other networks than those that filtered",
-    "ceiling of a distance: real pictures of another split against the same test pictures, at the same number",
+    "ceiling of a distance: real images of another split against the same test images, at the same number",
 )
 
 
@@ -110,7 +110,7 @@ def strict_protocol(
     val = real_pictures(_like(real.val, labels, seed), made.size)
     figures: dict[str, Any] = {"texts_that_are_test_captions": coincidences}
     rows = [Row("texts that are test captions", f"{coincidences} of {len(made.texts)}", "", "",
-                "by coincidence; captions that a train picture has do not count")]
+                "by coincidence; captions that a train image has do not count")]
     rows += _judged(clip, scenes, images, [made.texts[row] for row in ours], labels, test, val,
                    figures, seed)
     if train_and_test is not None:
@@ -250,7 +250,7 @@ def _judged(
         "scene_accuracy": share_of(hits), "scene_accuracy_real": share_of(real_hits),
         "per_class": per_class_accuracy(hits, labels), **cosine.figures(),
     }
-    scene_network, clip_network = network_name(scenes.identity()), network_name(clip.identity())
+    scene_network, clip_network = network_name(network_of(scenes)), network_name(network_of(clip))
     return [
         Row("scene accuracy", str(figures["scene_accuracy"]), f"{1 / len(scenes.labels):.3f}",
             str(figures["scene_accuracy_real"]), f"{scene_network}, seed {seed}"),

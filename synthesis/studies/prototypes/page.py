@@ -25,11 +25,11 @@ DEFINITIONS = {
     "prototypes that answer together; ln(prototypes) would be an even answer of all",
     "share": "the mean answer in a class (or to a word) over the sum of these means over all classes (or words), so "
     f"that chance is 1 / classes; words that were read less than {LEAST_WORDS} times are left out",
-    "selective": f"the largest share is larger than under each of {SHUFFLES} shuffles of the classes over the pictures "
+    "selective": f"the largest share is larger than under each of {SHUFFLES} shuffles of the classes over the images "
     f"(of the words over their places); by chance 1 in {SHUFFLES + 1}",
     "agreement": "over prototypes that are alive and selective for a class: the share of the texts of the favoured "
     "class that say the favoured word, beside what it would be with the favoured words dealt out at random",
-    "shown": f"of each lookup in turn, among prototypes that reach {ALIVE:g} even shares in {ENOUGH_PICTURES} pictures "
+    "shown": f"of each lookup in turn, among prototypes that reach {ALIVE:g} even shares in {ENOUGH_PICTURES} images "
     "or more, a selective one before others; then the best of every class before the second best of any; then the "
     "larger class share, then the larger answer",
 }
@@ -60,7 +60,7 @@ def page_of(tree: dict[str, Any], shown: Sequence[ShownPrototype], entropy: str,
          f"shuffled {shuffled:.1f}"),
     )
     rule = (
-        "Each row is one learned pattern. The patches are the places of its strongest answers, one a picture; framed "
+        "Each row is one learned pattern. The patches are the places of its strongest answers, one an image; framed "
         f"is the image token that the position reads ({CONTEXT} x {CONTEXT} tokens around it are shown). The position "
         "predicts the next token, right of the frame or first in the next row; what lies right of the frame and below "
         "it had not been drawn when the prototype answered. The number under a patch is the answer. The bar is the "
@@ -69,18 +69,18 @@ def page_of(tree: dict[str, Any], shown: Sequence[ShownPrototype], entropy: str,
     )
     said = (
         "Agreement is the paper's claim in a figure: how often the word that a prototype favours in texts is said of "
-        f"the {group} that it favours in pictures. Selectivity is that of the living prototypes; in small print what "
-        f"chance gives: 1 in {SHUFFLES + 1}, or the figure with the names shuffled. {n['pictures']} pictures, "
+        f"the {group} that it favours in images. Selectivity is that of the living prototypes; in small print what "
+        f"chance gives: 1 in {SHUFFLES + 1}, or the figure with the names shuffled. {n['pictures']} images, "
         f"{tokens[0]}, {tokens[1]}; the head is asked about image tokens only. Every prototype with its largest "
         "answers is in `prototypes.json`."
     )
     about = (
-        f"Measured on {n['pictures']} pictures that the model drew itself ({classes[0]['groups']} "
+        f"Measured on {n['pictures']} images that the model drew itself ({classes[0]['groups']} "
         f"{'prompts' if prompts else 'classes'}, first seed {tree['pictures'][0]['seed']}, guidance "
         f"{tree['guidance']:g}): {tokens[0]} and {tokens[1]} of {n['texts']} texts, read once more by the network in "
-        "float32. No real picture is involved."
+        "float32. No real image is involved."
     )
-    nothing = f"No prototype reaches {ALIVE:g} even shares in {ENOUGH_PICTURES} pictures."
+    nothing = f"No prototype reaches {ALIVE:g} even shares in {ENOUGH_PICTURES} images."
     chart = Picture(((entropy, "Entropy of the answers by lookup, for image tokens and words"),))
     return Page(
         f"{tree['model']}: prototypes", f"{alive:,} of {total:,} prototypes are alive",
@@ -101,7 +101,7 @@ def _prototypes(shown: Sequence[ShownPrototype], group: str) -> Table:
         words = ", ".join(f"{word} {share:.2f}" for word, share in each.words)
         none = "reads no words" if each.lookup == "head" else "none above chance"
         patches = Gallery(tuple(
-            Picture(((patch.uri, f"picture {patch.picture} ({patch.label}), image token {patch.token}"),),
+            Picture(((patch.uri, f"image {patch.picture} ({patch.label}), image token {patch.token}"),),
                     (f"{patch.answer:.3f}",)) for patch in each.patches))
         rows.append((
             Cell(each.lookup, f"no. {each.number}", "name"),

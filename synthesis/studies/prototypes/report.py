@@ -71,9 +71,9 @@ def caption(inspection: Inspection, name: str, revision: str) -> list[str]:
     lookup = inspection.lookups[0]
     groups = f"{len(lookup.classes.names)} {'prompts' if by_prompt(inspection) else 'classes'}"
     return [
-        f"{name}, revision {revision}: {len(inspection.prompts)} pictures that it drew of {groups}, first seed "
+        f"{name}, revision {revision}: {len(inspection.prompts)} images that it drew of {groups}, first seed "
         f"{inspection.seeds[0]}, guidance {inspection.guidance:g}.",
-        f"Patches: the pictures with the strongest answers; framed is the image token that was read ({CONTEXT} x "
+        f"Patches: the images with the strongest answers; framed is the image token that was read ({CONTEXT} x "
         f"{CONTEXT} tokens around it). Number below: the answer; even share {1 / len(lookup.largest):.4f}.",
         f"Bar: share of the class that the prototype favours; tick: chance, {lookup.classes.chance:.3f}. "
         "Words: those it favours among the prompts' words.",

@@ -105,7 +105,7 @@ def test_the_same_call_gives_the_same_figures():
 
 def test_the_lines_name_numbers_null_seed_and_network():
     lines = memorisation(OTHERS, TRAIN, HELD_OUT, MEASURES, seed=3).lines()
-    assert lines[0] == ("200 pictures against 200 training pictures in 8 views; null: 200 held-out real pictures, "
+    assert lines[0] == ("200 images against 200 training images in 8 views; null: 200 held-out real images, "
                         "classes as they come; seed 3")
     assert [line.rpartition("; by ")[2] for line in lines if "; by " in line] == ["perceptual hash", "thumbnail"]
 

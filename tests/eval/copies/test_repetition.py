@@ -46,7 +46,7 @@ def test_without_real_pictures_only_distances_are_given():
     assert found.measures == ()
     assert found.identical == 2
     assert [one.smallest for one in found.distances] == pytest.approx([0, 0], abs=1e-6)
-    assert found.lines()[1].endswith("by perceptual hash; no real pictures to compare with")
+    assert found.lines()[1].endswith("by perceptual hash; no real images to compare with")
 
 
 def test_the_same_call_gives_the_same_figures():

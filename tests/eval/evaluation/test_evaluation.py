@@ -193,15 +193,15 @@ def test_what_cannot_be_measured_is_named_with_the_reason(models, reference):
     missing = {line.split("not measured")[0].strip(): line for line in found.lines() if "not measured (n = 1)" in line}
     assert set(missing) == {"Frechet distance", "KID", "CMMD", "precision, recall, density, coverage", "retrieval",
                             "Vendi score", "told apart"}
-    assert "no reference pictures; give real ones" in missing["KID"]
-    assert "a single picture" in missing["retrieval"]
+    assert "no reference images; give real ones" in missing["KID"]
+    assert "a single image" in missing["retrieval"]
 
     few = {name: values[:5] for name, values in reference.items()}
     small = evaluate(tiny_pictures(3), TEXT[:3], LABEL[:3], **models, **few)
     assert {each.metric: each.reason for each in small.missing} == {
         "told apart": "3 images against 5 real ones: telling them apart needs 10 and 20 at the least",
-        "KID": "3 pictures and 5 real ones: it needs 4 of each",
-        "precision, recall, density, coverage": "3 pictures and 5 real ones: 5 neighbours need 6 of each",
+        "KID": "3 images and 5 real ones: it needs 4 of each",
+        "precision, recall, density, coverage": "3 images and 5 real ones: 5 neighbours need 6 of each",
     }
     assert (small.frechet.low, small.frechet.infinity) == (None, None)
 

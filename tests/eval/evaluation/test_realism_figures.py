@@ -86,7 +86,7 @@ def test_images_like_real_ones_are_no_finding(evaluation):
     (natural(4, 0), natural(30, 1), "telling them apart needs 10 and 20"),
     (natural(12, 0)[:, :24, :24], natural(30, 1)[:, :24, :24], "too small for a spectrum"),
     (natural(12, 0)[:, :40, :40], natural(30, 1), "bring both to one size"),
-    (natural(12, 0), None, "no reference pictures"),
+    (natural(12, 0), None, "no reference images"),
 ])
 def test_what_cannot_be_measured_has_its_reason(images, real, reason):
     found = realism_figures(images, real)

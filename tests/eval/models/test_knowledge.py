@@ -20,7 +20,8 @@ def test_words_are_single_and_read_more_than_once():
 
 @pytest.mark.parametrize(("text", "unread"), [
     ("White boats, piers.", ()), ("A white boat at 0.3 m a pixel", ("pixel",)), ("", ()), ("3 4.5", ()),
-    ("Solar boats, solar!", ("solar",)),
+    ("Solar boats, solar!", ("solar",)), ("Satellite images of piers that are seen from straight above.", ()),
+    ("an aerial view of a boat in winter", ("winter",)),
 ])
 def test_a_word_counts_in_the_singular_and_the_plural(text, unread):
     assert Knowledge.of(CAPTIONS, []).unread(text) == unread

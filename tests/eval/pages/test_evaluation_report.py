@@ -129,7 +129,7 @@ def test_without_real_pictures_the_page_says_what_is_missing(judged, tmp_path):
     write_evaluation_report(tmp_path, page)
     text = read(tmp_path)[1]
     assert "Not measured" in text
-    assert "no reference pictures; give real ones" in text
+    assert "no reference images; give real ones" in text
     assert "Real images: asked for" not in text
 
 

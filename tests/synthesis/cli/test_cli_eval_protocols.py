@@ -64,7 +64,7 @@ def test_memorisation_finds_a_planted_copy_and_shows_it(made, data, tmp_path):
                        "--out", tmp_path / "out")
         assert done.exit_code == 0
         assert done.stdout.splitlines()[0] == (
-            "15 pictures against 24 training pictures in 8 views; null: 18 held-out real pictures, as many of each "
+            "15 images against 24 training images in 8 views; null: 18 held-out real images, as many of each "
             "class, by weight; seed 0")
         found = json.loads((tmp_path / "out" / "memorisation.json").read_text())
         assert found["exact_copies"] == expected
@@ -78,14 +78,14 @@ def test_duplicates_are_found_beside_real_pictures(made, data, tmp_path):
     _plant(made, RunPictures.read(made).images[1])
     arguments = ("duplicates", made, "--by", "thumbnail", "--real", data, "--out", tmp_path / "out")
     done = _invoke(*arguments)
-    assert done.stdout.splitlines()[0] == "identical pictures 2 of 15; real 0 of 15"
+    assert done.stdout.splitlines()[0] == "identical images 2 of 15; real 0 of 15"
     pair = json.loads((tmp_path / "out" / "duplicates.json").read_text())["pairs"][0]
     assert {pair["row"], pair["other"]} == {0, 1}
     before = (tmp_path / "out" / "duplicates.json").read_bytes()
     assert _invoke(*arguments).stdout == done.stdout
     assert (tmp_path / "out" / "duplicates.json").read_bytes() == before
     alone = _invoke("duplicates", made, "--by", "hash")
-    assert alone.stdout.splitlines()[1].endswith("no real pictures to compare with")
+    assert alone.stdout.splitlines()[1].endswith("no real images to compare with")
 
 
 def test_pictures_are_embedded_once(models, made, data, tmp_path, monkeypatch):

@@ -119,4 +119,4 @@ def test_python_gets_them_with_their_rows(some, caplog):
     assert black
     assert drawn.withheld == black
     assert np.array_equal(generator.generate(["a beach"] * 16, range(16)), drawn.pictures)
-    assert f"made {len(black)} of 16 pictures black" in caplog.text
+    assert f"made {len(black)} of 16 images black" in caplog.text

@@ -274,7 +274,7 @@ def test_what_one_seed_does_to_single_images_is_not_counted_as_spread_of_images(
 def test_more_real_pictures_show_whether_anything_can_be_shown(real, tmp_path):
     learned = _measure(real, _useful(), NearestMean(), tmp_path / "learned", (5, 100), 5)
     assert learned.more_real.low > 0
-    assert verdicts(learned)[-1].endswith("more real pictures help, as they should")
+    assert verdicts(learned)[-1].endswith("more real images help, as they should")
 
     def guess(task, train, val, test, budget, seed, name):
         hits = np.random.default_rng([seed, len(train)]).random(len(test)) < 0.25
@@ -307,7 +307,7 @@ def test_what_the_generator_saw_is_said(tmp_path):
     design = Design({"scene": (25.0, 100.0)}, 2, subset_seed=0)
     everything = ExposureByShare.of(GeneratorExposure.parse("all", names), design, names, labels)
     assert everything.words == {25.0: "30 others besides", 100.0: "the same"}
-    assert "did not see the same real pictures wherever the table says so" in everything.warning
+    assert "did not see the same real images wherever the table says so" in everything.warning
     unknown = ExposureByShare.of(GeneratorExposure.parse("unknown", names), design, names, labels)
     assert set(unknown.words.values()) == {"unknown"}
     assert "that is not known" in unknown.warning
@@ -340,8 +340,8 @@ def test_the_tables_say_what_was_found(real, tmp_path):
     assert all(sentence(found.differences, percent) in text for percent in (5, 25))
     for arm in found.arms:
         assert arm.metrics["accuracy"].words() in text
-    assert "n = 240 real test pictures. Chance: accuracy 0.250." in text
-    assert "10 steps of 4 pictures at 8 px; 3 seeds" in text
+    assert "n = 240 real test images. Chance: accuracy 0.250." in text
+    assert "10 steps of 4 images at 8 px; 3 seeds" in text
     assert "| forest (60) |" in text
     assert json.loads((tmp_path / "downstream.json").read_text())["generator_saw"] == {
         "5": "3 others besides", "25": "the same"}

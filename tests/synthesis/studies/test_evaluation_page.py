@@ -76,7 +76,7 @@ def test_without_real_pictures_what_is_missing_has_a_reason(terrasynth, made, ju
     code, _, _ = terrasynth("eval", run, *judges, "--report", tmp_path / "page")
     content = json.loads((tmp_path / "page" / "report.json").read_text())
     assert code == 0
-    assert list(content["absent"]) == ["Distances and ceilings", "Copies of training pictures", "Score histograms"]
+    assert list(content["absent"]) == ["Distances and ceilings", "Copies of training images", "Score histograms"]
     assert content["copies"] is None
     assert all(row["note"] for row in content["table"] if row["value"] == "not measured")
 
@@ -87,7 +87,7 @@ def test_training_pictures_are_no_null_of_themselves(terrasynth, made, real, jud
     content = json.loads((tmp_path / "p" / "report.json").read_text())
     assert code == 0
     assert content["copies"] is None
-    assert "give another --split" in content["absent"]["Copies of training pictures"]
+    assert "give another --split" in content["absent"]["Copies of training images"]
 
 
 def test_a_sweep_of_more_than_guidance_is_refused(terrasynth, made, judges, tmp_path):

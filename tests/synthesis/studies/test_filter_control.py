@@ -146,9 +146,9 @@ def test_a_filter_is_judged_by_models_that_are_not_its_own(planted, models):
     found = control(planted, models, [scene, RandomFilter()], real=REAL)
     _, by_scene, by_chance = found.findings
     own = load_encoder(models.other_encoder).identity()["content"]
-    assert {each.network for each in by_scene.comparisons} == {f"local {own}"}
+    assert {each.network for each in by_scene.comparisons} == {f"{models.other_encoder.name} {own}"}
     assert "by the texts of the classes" in by_scene.comparisons[0].note
-    assert {each.network for each in by_chance.comparisons} > {f"local {own}"}
+    assert {each.network for each in by_chance.comparisons} > {f"{models.other_encoder.name} {own}"}
     same = control(planted, models, parse_tried(RunDirectory(planted).recipe, [
         f"alignment={{encoder: {models.other_encoder}, min_score: 0.1}}"
     ])).findings[1]
@@ -174,14 +174,14 @@ def test_a_figure_of_pairs_is_left_out_where_no_pair_is_kept(planted, models):
     found = control(planted, models, [DuplicateFilter(max_similarity=-1)]).findings[1]
     assert found.kept == len(CLASSES)
     assert "distance within" not in {each.name for each in found.comparisons}
-    assert "distance within not measured: it keeps no two pictures of any class" in found.notes
+    assert "distance within not measured: it keeps no two images of any class" in found.notes
     assert not any("nan" in line for line in found.lines())
 
 
 def test_nothing_removed_is_said_and_so_is_what_was_not_measured(planted, models):
     found = control(planted, models, [QualityFilter(measure="clipping", max_score=1)]).findings[1]
     assert (found.verdict, found.comparisons) == (NOTHING, ())
-    assert "not measured: give at least 6 real pictures" in found.notes[0]
+    assert "not measured: give at least 6 real images" in found.notes[0]
 
 
 def test_the_same_command_gives_the_same_figures_and_draws_nothing(planted, models, tmp_path):
@@ -202,7 +202,7 @@ def test_page_and_json_say_the_same_and_hold_no_path(planted, models, tmp_path):
     page = write_control(tmp_path / "page", found).read_text()
     figures = json.loads((tmp_path / "page" / "filters.json").read_text())
     assert [each["verdict"] for each in figures["filters"]] == ["useful", "useless"]
-    assert "1 of 2 filters keeps better pictures than chance" in page
+    assert "1 of 2 filters keeps better images than chance" in page
     assert str(planted.parent) not in page + json.dumps(figures)
     for place in (0, 1):
         for kind in ("removed", "kept"):

@@ -59,7 +59,7 @@ def test_tokens_of_another_autoencoder_are_made_anew(real, places, tmp_path):
 
 
 @pytest.mark.parametrize(("tokenizer", "autoencoder", "said"), [
-    ("vqvae", None, r"needs\.tokenizer reads 4 channels, and pictures have 3"),
+    ("vqvae", None, r"needs\.tokenizer reads 4 channels, and images have 3"),
     ("pixels", "vae", r"needs\.tokenizer reads 3 channels, and the latents of needs\.autoencoder have 4"),
 ])
 def test_a_tokenizer_of_something_else_is_named(real, places, tokenizer, autoencoder, said):

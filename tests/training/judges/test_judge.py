@@ -6,8 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from terrasynth.eval import Calibration, load_classifier, load_encoder, load_picture_encoder
+from terrasynth.eval import CachedEncoder, Calibration, load_classifier, load_encoder, load_picture_encoder
 from terrasynth.eval.errors import InputError as EvalInputError
+from terrasynth.eval.evaluation.figures import network_name, network_of
 from terrasynth.eval.evaluation.judge_figures import load_judge_figures, measure_judge
 from terrasynth.eval.models.knowledge import load_knowledge
 from terrasynth.training import run_preset
@@ -59,6 +60,14 @@ def test_its_folder_holds_what_filters_ask_for(judge):
     lines = judge.lines()
     assert "accuracy   1.000" in "\n".join(lines)
     assert any(line.startswith("next       terrasynth eval RUN --encoder") for line in lines)
+
+
+def test_figures_call_it_by_its_folder(judge):
+    content = load_encoder(judge.out).identity()["content"]
+    for model in (load_encoder(judge.out), load_classifier(judge.out), CachedEncoder(load_encoder(judge.out), None)):
+        assert network_name(network_of(model)) == f"{judge.out.name} {content}"
+        assert "called" not in model.identity()
+    assert network_name(network_of(load_encoder("clip-ucm"))).startswith("clip-ucm ")
 
 
 def test_the_same_data_give_the_same_bytes(judge, data, tmp_path, capsys):

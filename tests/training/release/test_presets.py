@@ -105,7 +105,7 @@ def test_the_tiny_chain_from_the_command_line_to_models_that_the_libraries_open(
     assert figures["scene-ucm"]["test"]["n"] == 12
     card = (embedded / "ldm-ucm" / "README.md").read_text()
     assert "Frechet distance" in card
-    assert "48 train, 12 val pictures" in card
+    assert "48 train, 12 val images" in card
     assert "8 steps, the last is kept" in card
     assert "the choice of the autoencoder's checkpoint used a scene classifier" in card
     from terrasynth.synthesis import load_generator

@@ -30,7 +30,7 @@ def test_classes_that_colour_tells_apart_are_recognised():
     assert found.accuracy.low <= found.accuracy.value <= found.accuracy.high
     assert {name: n for name, (_, n) in found.per_class.items()} == {"desert": 10, "river": 10}
     assert (found.n_train, found.n_val, found.n_test, found.chance) == (36, 4, 20, 0.5)
-    assert found.line().startswith(f"zero-shot accuracy {found.accuracy}; chance 0.500; trained on 36 pictures")
+    assert found.line().startswith(f"zero-shot accuracy {found.accuracy}; chance 0.500; trained on 36 images")
 
 
 def test_the_labels_are_what_is_learned():

@@ -179,7 +179,7 @@ def test_the_command_writes_a_lora_its_card_and_no_path_of_this_machine(bases, d
     assert read_conditioning(out).render("a river", "dense_forest") == "a river, dense forest, gsd 0.6 m"
     card = (out / "README.md").read_text()
     assert card.startswith("---\nlicense: creativeml-openrail-m\n")
-    assert "12 train and 4 val pictures" in card
+    assert "12 train and 4 val images" in card
     record = json.loads((out / ".training" / "training.json").read_text())
     assert f"| agreement with the caption (mean cosine) | {record['before']['clip_score']:.3f} |" in card
     assert {path.name for path in out.iterdir()} == {"pytorch_lora_weights.safetensors", "terrasynth.json", "README.md",
