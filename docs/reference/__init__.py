@@ -9,6 +9,7 @@ from reference.commands import command_page
 from reference.events import event_page
 from reference.formats import format_page
 from reference.plugins import expander_page
+from reference.protocols import protocol_page
 from reference.settings import check_page, filter_page, recipe_page
 from reference.training import preset_page
 
@@ -22,5 +23,6 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/events.md": event_page,
     "reference/command-line.md": command_page,
     **api_pages(),
+    "reference/python/plug-ins.md": protocol_page,
 }
 """Path in the site -> what makes the page's Markdown, in the order of the navigation."""

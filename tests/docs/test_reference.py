@@ -1,8 +1,10 @@
 """The reference pages say all that can be set, and what each thing means; mkdocs is not needed to make them."""
 
 import dataclasses
+import importlib
 import inspect
 import re
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import get_args
@@ -15,6 +17,7 @@ from reference.api import FACES, public
 from reference.commands import walk
 from reference.docstrings import attributes, escaped, read
 from reference.plugins import options, own
+from reference.protocols import KINDS
 from reference.settings import keys, said
 from reference.training import FAMILIES
 from terrasynth.prompts.checks.settings import CheckSettings
@@ -27,7 +30,8 @@ from terrasynth.training.data.settings import DataSettings
 from terrasynth.training.presets import Preset, checked, load_preset, presets
 from terrasynth.training.running.settings import LoopSettings
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS, PLUGIN = ROOT / "docs", ROOT / "tests" / "plugin"
 SETTINGS = {model.__name__: model for model in (Recipe, *BUILT_IN.values(), CheckSettings, DataSettings, Preset,
                                                 LoopSettings, *FAMILIES.values())}
 
@@ -138,6 +142,21 @@ def test_every_command_has_its_options():
 def test_every_public_name_is_on_its_page(face):
     page = _page(f"python/{face}")
     assert all(f"\n::: {face}.{name}\n" in f"{page}\n" for name in public(face))
+
+
+def test_every_kind_of_plug_in_is_there_with_an_example_that_the_package_of_examples_registers():
+    page, package = _page("python/plug-ins"), tomllib.loads((PLUGIN / "pyproject.toml").read_text("utf-8"))["project"]
+    groups = {re.search(r'Plugins\("(.+?)"', line)[1] for path in (ROOT / "synthesis", ROOT / "prompts")
+              for each in path.rglob("*.py") for line in each.read_text("utf-8").splitlines() if " Plugins(" in line}
+    assert {kind.group for kind in KINDS} == groups == set(package["entry-points"])
+    for kind in KINDS:
+        (place,) = package["entry-points"][kind.group].values()
+        assert place.partition(":")[0] == f"terrasynth_example.{kind.example}"
+        assert f"class {place.partition(':')[2]}" in _section(page, f"An example: {kind.example}")
+        for name in kind.protocols:
+            module, _, thing = name.rpartition(".")
+            assert inspect.getdoc(getattr(importlib.import_module(module), thing))
+            assert f"\n::: {name}\n" in page
 
 
 def test_every_page_of_docs_is_reached_from_the_first():
