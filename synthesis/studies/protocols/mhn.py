@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terrasynth.eval.evaluation.figures import network_name, network_of
+from terrasynth.eval.evaluation.figures import Network, network_name, network_of
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.quiet import quiet
 from terrasynth.synthesis.core.real_pictures import RealPair, RealPictures, real_pictures
@@ -148,7 +148,7 @@ def _raw_clip(
 
 
 def _rows(
-    figures: dict[str, Any], cosine: ClipScore, scenes: dict[str, object], clip: dict[str, object], dim: int
+    figures: dict[str, Any], cosine: ClipScore, scenes: Network, clip: Network, dim: int
 ) -> list[Row]:
     ours, theirs, floor = figures["inception_score"], figures["inception_score_real"], figures["frechet_floor"]
     network, encoder = network_name(scenes), network_name(clip)
