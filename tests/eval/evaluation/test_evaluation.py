@@ -85,10 +85,12 @@ def test_every_figure_names_n_seed_and_network(models, reference):
     found = evaluate(tiny_pictures(N), TEXT, LABEL, **models, **reference, seed=5)
     content = json.loads(json.dumps(found.to_json()))
     assert (content["n"], content["seed"]) == (N, 5)
+    networks = {name: model.identity() | {"called": model.called} for name, model in models.items()}
+    assert all(network["called"] for network in networks.values())  # a model in a folder is called by it
     for name, network in (("scene", "classifier"), ("alignment", "encoder"), ("frechet", "classifier")):
-        assert content[name]["network"] == models[network].identity()
+        assert content[name]["network"] == networks[network]
     lines = found.lines()
-    assert [entry["network"] for entry in content["diversity"]] == [models[name].identity() for name in models]
+    assert [entry["network"] for entry in content["diversity"]] == list(networks.values())
     names = ("scene accuracy", "CLIP score", "image to text R@1/5", "text to image R@1/5/10", "inception score",
              "Frechet distance", "KID", "precision", "recall", "density", "coverage", "CMMD", "Vendi score",
              "mean distance", "Vendi score", "mean distance", "told apart, 18 measures", "told apart, 72 measures",
