@@ -45,6 +45,7 @@ def options(tmp_path, server):
                                for label, own in CAPTIONS.items() for text in own))
     return {
         "grammar": {"profile": "open"}, "captions": {"path": str(captions)}, "file": {"path": str(prompts)},
+        "layout": {},
         "openai": {"model": "m", "base_url": server.url, "cache": str(tmp_path / "answers"), "per_request": 4},
     }
 

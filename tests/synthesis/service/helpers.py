@@ -16,9 +16,9 @@ from terrasynth.synthesis.service.store import JobStore
 from terrasynth.synthesis.service.supervisor import Supervisor, WorkSettings
 
 
-def work_settings(runs: Path, models: Path | None = None, **more: Any) -> WorkSettings:
+def work_settings(runs: Path, models: Path | None = None, data: Path | None = None, **more: Any) -> WorkSettings:
     """Settings that ask nothing of the machine, which is busy with other tests."""
-    return WorkSettings(runs, places=Places(models), spare_disk=0, spare_memory=0, **more)
+    return WorkSettings(runs, places=Places(models, data), spare_disk=0, spare_memory=0, **more)
 
 
 @contextmanager
