@@ -13,7 +13,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LEFT_OUT = {"near": "datasketch", "plots": "matplotlib", "train": "tensorboard"}
 HIDE = ("from importlib.machinery import PathFinder\n"
         "find = PathFinder.find_spec\n"
-        "hidden = {'matplotlib', 'scipy', 'tensorboard', 'datasketch'}\n"
+        "hidden = {'matplotlib', 'scipy', 'tensorboard', 'datasketch', 'fastapi'}\n"
         "PathFinder.find_spec = staticmethod(lambda name, path=None, target=None: (\n"
         "    None if name.partition('.')[0] in hidden else find(name, path, target)))\n"
         "from terrasynth.synthesis.cli import main\n"
@@ -55,3 +55,14 @@ def test_what_needs_one_names_its_extra(tmp_path, arguments, extra):
     assert f"needs {LEFT_OUT[extra]}, which is not installed; in a checkout of TerraSynth: pip install -c " in line
     assert f"'.[{extra}]'" in line
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("arguments", [("serve", "--runs", "."), ("worker", "--runs", "."), ("review", "run")])
+def test_what_serves_pages_names_the_extra_service(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = _without(*arguments)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "the service needs fastapi, which is not installed; in a checkout of TerraSynth: pip install -c " in line
+    assert "'.[service]'" in line
+    assert not list(tmp_path.iterdir())

@@ -24,6 +24,7 @@ def review(run: Path, port: int, summary: bool, seed: int) -> None:
 
     Verdicts are kept in RUN/review/. The filter `{kind: review}` in the recipe lets them decide.
     """
+    from terrasynth.synthesis.cli.serve import check_service_extra
     from terrasynth.synthesis.studies.review.looking import Review
     from terrasynth.synthesis.studies.review.summary import summarize
 
@@ -31,6 +32,7 @@ def review(run: Path, port: int, summary: bool, seed: int) -> None:
         for line in _lines(summarize(run, seed)):
             click.echo(line)
         return
+    check_service_extra()
     looked = Review(run)
     _ = looked.rows, looked.standing  # what is wrong with them is said here, not on the page
     _serve(run.resolve(), port)

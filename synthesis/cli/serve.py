@@ -67,7 +67,7 @@ def serve(
 
     It listens on this machine alone unless --host says otherwise; then it needs a token.
     """
-    _check_extra()
+    check_service_extra()
     from terrasynth.synthesis.service.app import create_app
     from terrasynth.synthesis.service.server import serve as serve_app
     from terrasynth.synthesis.service.settings import ServiceSettings
@@ -88,7 +88,7 @@ def serve(
 @_work_options
 def worker(runs: Path, **work: Any) -> None:  # noqa: ANN401 - the options above
     """Do the jobs of a server that runs with --no-workers, or on another machine with the same --database."""
-    _check_extra()
+    check_service_extra()
     from terrasynth.synthesis.service.supervisor import Supervisor
 
     doing = _settings(runs, work)
@@ -99,7 +99,7 @@ def worker(runs: Path, **work: Any) -> None:  # noqa: ANN401 - the options above
     store.close()
 
 
-def _check_extra() -> None:
+def check_service_extra() -> None:
     """Check that the packages of the service are there.
 
     Raises:

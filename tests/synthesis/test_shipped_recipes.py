@@ -86,3 +86,14 @@ def test_a_shipped_recipe_can_be_planned_and_run(name, stand_ins, server, tmp_pa
     result = run(recipe, tmp_path / "run")
     assert result.drawn > 0
     assert len(result.counts) == len(recipe.class_names)
+
+
+LEAST = {"demo": 21, "sd15-lora": 40, "sdxl": 62, "pixart": 62}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in SHIPPED.glob("*.yaml")))
+def test_every_class_of_a_shipped_recipe_has_prompts(name, stand_ins, server):
+    changed = [each for each in stand_ins(name, server) if not each.startswith("prompts.classes=")]
+    planned = plan(Recipe.load(name, changed))
+    assert len(planned.prompts) >= LEAST.get(name, len(CLASSES))
+    assert all(planned.prompts.values())

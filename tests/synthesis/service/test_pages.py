@@ -244,6 +244,23 @@ def test_a_review_without_javascript(client, data_set):
     assert Review(data_set).standing.verdicts.get(row, {}) == {}
 
 
+@pytest.mark.parametrize("blind", ["", "1"])
+def test_a_review_ends_with_a_page_and_its_last_verdict_can_be_undone(client, data_set, blind):
+    address = f"/data-sets/tiny/review?reviewer=ada&blind={blind}"
+    rows = [image.row for image in Review(data_set).next("ada", Queue(), 100).images]
+    assert rows
+    for row in rows:
+        form = form_of(client, address, "judge")
+        assert dict(form.sent)["row_id"] == row
+        assert client.post("/data-sets/tiny/review", data=form.with_("accept"), headers=HTML).status_code == 200
+    answer = client.get(address, headers=HTML)
+    assert answer.status_code == 200
+    assert '<div id="finished" class="card empty"><p>All images of this choice are reviewed.' in answer.text
+    undo = Form(answer.text, "judge").with_("undo")
+    assert client.post("/data-sets/tiny/review", data=undo, headers=HTML).status_code == 200
+    assert dict(form_of(client, address, "judge").sent)["row_id"] == rows[-1]
+
+
 def test_the_nearest_real_image_is_beside_the_image(settings, data_set, job_store, tmp_path):
     (tmp_path / "data" / "folder").mkdir(parents=True)
     app = create_app(replace(settings, places=Places(data=tmp_path / "data")), job_store)
