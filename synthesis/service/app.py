@@ -19,6 +19,7 @@ from terrasynth.synthesis.service.limits import BodyLimits
 from terrasynth.synthesis.service.metrics import Counted, Metrics
 from terrasynth.synthesis.service.openapi import described
 from terrasynth.synthesis.service.page import ROUTERS as PAGES
+from terrasynth.synthesis.service.page import error_page
 from terrasynth.synthesis.service.problems import install_problems
 from terrasynth.synthesis.service.records import ConflictError, UnknownJobError
 from terrasynth.synthesis.service.routes import ROUTERS
@@ -54,7 +55,7 @@ def create_app(settings: ServiceSettings, store: JobStore) -> FastAPI:
     app.state.service = service
     for router in (*ROUTERS, *PAGES):
         app.include_router(router)
-    install_problems(app, ERRORS, (*ROUTERS, *PAGES))
+    install_problems(app, ERRORS, (*ROUTERS, *PAGES), error_page)
     app.openapi = functools.partial(described, app)  # type: ignore[method-assign]
     # The last one added is asked first: nothing of a request is read that may not be made.
     app.add_middleware(BodyLimits, settings=settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -103,12 +103,14 @@ def problem_of(error: Exception) -> Problem:
 
 
 def install_problems(
-    app: FastAPI, further: Mapping[type[Exception], tuple[int, str]], routers: Sequence[APIRouter]
+    app: FastAPI, further: Mapping[type[Exception], tuple[int, str]], routers: Sequence[APIRouter],
+    page: Callable[[Request, int, str], Response],
 ) -> None:
-    """Let every error of the application become a problem document.
+    """Let every error of the application become a problem document, or a page where a browser asks for one.
 
     Args:
         further: Status and code of errors of other files.
+        page: Makes a page of a status and what is wrong.
     """
     routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
 
@@ -119,6 +121,10 @@ def install_problems(
             found = [route.methods or () for route in routes if route.path_regex.match(request.url.path)]
             methods = {method for each in found for method in each}
             problem.headers = {"Allow": ", ".join(sorted(methods))}
+        if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/v1/"):
+            shown_page = page(request, problem.status, problem.detail)
+            shown_page.headers.update(problem.headers)
+            return shown_page
         return problem_response(problem, request.url.path.startswith("/v1/images/"))
 
     for kind in (Problem, RequestValidationError, HTTPException, UserError, RunError, Exception, *further):

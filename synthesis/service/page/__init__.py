@@ -15,6 +15,9 @@ from terrasynth.synthesis.service.page import (
     threshold_page,
     try_page,
 )
+from terrasynth.synthesis.service.page.pages import error_page
+
+__all__ = ["ROUTERS", "error_page"]
 
 ROUTERS: tuple[APIRouter, ...] = (pages.router, data_set_pages.router, job_pages.router, new_page.router,
                                   threshold_page.router, try_page.router, compare_page.router,

@@ -13,6 +13,7 @@ from markupsafe import escape
 from terrasynth.prompts import load_expander
 from terrasynth.synthesis.recipe import Recipe
 from terrasynth.synthesis.service.app import create_app
+from terrasynth.synthesis.service.data_sets import DataSets
 from terrasynth.synthesis.service.page import recipe_form
 from terrasynth.synthesis.service.page.markdown import card_html
 from terrasynth.synthesis.service.page.words import reading
@@ -183,6 +184,27 @@ def test_errors_are_pages(client):
     assert answer.headers["content-type"].startswith("text/html")
     assert client.get("/static/..%2Fpages.py").status_code == 404
     assert client.get("/static/page.css").headers["content-type"].startswith("text/css")
+
+
+def test_a_browser_gets_a_page_for_what_has_no_route_and_for_what_nobody_expected(client, monkeypatch):
+    lost = client.get("/nowhere", headers=HTML)
+    assert lost.status_code == 404
+    assert '<p class="problem" role="alert" id="problem">there is nothing at this address' in lost.text
+    assert client.get("/nowhere").json()["code"] == "not_found"
+    assert client.get("/v1/nowhere", headers=HTML).json()["code"] == "not_found"
+
+    def broken(data_sets):
+        raise RuntimeError("<b>")
+
+    monkeypatch.setattr(DataSets, "all", broken)
+    with TestClient(client.app, base_url=str(client.base_url), raise_server_exceptions=False) as browser:
+        answer = browser.get("/", headers=HTML)
+        assert answer.status_code == 500
+        assert "<h1>Something went wrong</h1>" in answer.text
+        assert "unexpected RuntimeError; the log of the server has more" in answer.text
+        assert browser.get("/v1/data-sets").json()["code"] == "unexpected"
+        with pytest.raises(RuntimeError):  # which is how it gets into the log
+            client.get("/", headers=HTML)
 
 
 def test_a_data_set_shows_its_classes_and_images(client, data_set):
