@@ -69,7 +69,7 @@ def run(
         ]
         asked = asked_for(job, classes)
         tell(Planned(job.identity.hash, tuple(c.count for c in classes), recipe.target.max_attempts, job.blocks.any(),
-                     tuple(line for one in job.unread for line in one.lines())))
+                     job.notes))
         work, counts, stopped = BlockWork(job, classes, tell), finished_counts(job, asked), False
         if counts is None:
             forget_finished(job)

@@ -127,7 +127,7 @@ def plan(recipe: Recipe, out: str | Path | None = None) -> Plan:
             bytes_per_picture=size,
             free_bytes=free_bytes(job.root),
             runtime=job.runtime,
-            notes=tuple(line for one in job.unread for line in one.lines()),
+            notes=job.notes,
             api=_forecast(job),
             caches=said(find_caches()),
         )

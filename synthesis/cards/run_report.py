@@ -62,7 +62,7 @@ def write_run_report(
         prompts_seen=prompts.seen if prompts else 0,
         prompt_drops=prompts.drops if prompts else {},
         prompt_notes=prompts.notes if prompts else {},
-        warnings=tuple(warnings_of(recipe, unread)),
+        warnings=(*(f"{line}." for line in job.otherwise), *warnings_of(recipe, unread)),
         files=FILES,
         steps=next_steps(recipe),
     )

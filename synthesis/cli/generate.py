@@ -40,6 +40,7 @@ def generate(
     from terrasynth.synthesis.core.images import encode
     from terrasynth.synthesis.core.overrides import parse_overrides
     from terrasynth.synthesis.execution.unread import Unread, generator_reader
+    from terrasynth.synthesis.generators.tuned_for import tuned_otherwise
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{str(out)!r} exists and is no empty folder; choose another --out, nothing is overwritten")
@@ -58,7 +59,7 @@ def generate(
             )
     said = Unread(generator_reader(model, generator.source))
     said.look(prompts)
-    for line in said.lines():
+    for line in (*tuned_otherwise(generator.source), *said.lines()):
         click.echo(f"note: {line}", err=True)
     seeds = list(range(seed, seed + len(texts)))
     rows = []

@@ -26,6 +26,7 @@ from terrasynth.synthesis.execution.targets import check_target, choose, with_la
 from terrasynth.synthesis.execution.unread import Unread, readers_of, refuse, unread_by
 from terrasynth.synthesis.generators.finding import find_generator
 from terrasynth.synthesis.generators.runtime import Runtime
+from terrasynth.synthesis.generators.tuned_for import tuned_otherwise
 from terrasynth.synthesis.ledger.blocks import Blocks
 from terrasynth.synthesis.ledger.frozen import Frozen, block_size_of, check_expected
 from terrasynth.synthesis.ledger.keeping import kept_rows, says_kept
@@ -56,6 +57,7 @@ class Job:
         blocks: The ledger.
         maker: Makes the blocks; holds the models.
         unread: What its models never met in training, in the first prompts of each class.
+        otherwise: In what its generator is used otherwise than it was tuned, a sentence each.
     """
 
     def __init__(self, recipe: Recipe, root: Path, shrink: bool = False) -> None:
@@ -82,7 +84,8 @@ class Job:
         asked = tuple(expander.classes) if names is None else choose(names, expander.classes)
         recipe = with_labels(recipe, expander.classes, asked)
         self.source = find_generator(recipe.generator)
-        taken = {"steps": self.source.steps, "guidance": self.source.guidance}  # the model's, if the recipe has none
+        taken = {"steps": self.source.steps, "guidance": self.source.guidance, "height": self.source.height,
+                 "width": self.source.width}  # the model's, if the recipe has none
         recipe = recipe.model_copy(update={"generator": recipe.generator.model_copy(update={
             name: value for name, value in taken.items() if getattr(recipe.generator, name) is None})})
         self.expander = checked(expander, recipe.prompts.checks, self.source)
@@ -114,6 +117,7 @@ class Job:
             self.encoders.check_size(*self.maker.generator.size)
             self._check_tokens()
         self.unread = self._unread()
+        self.otherwise = tuned_otherwise(self.source)
         self._check_disk()
 
     @property
@@ -131,6 +135,11 @@ class Job:
         """Writes prompts where another process should not write them again: costly ones, and those with checks."""
         travel = getattr(self.expander, "costly", False) or self.recipe.prompts.checks is not None
         return self.prompts if travel else None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know before the first image, a sentence each."""
+        return *self.otherwise, *(line for one in self.unread for line in one.lines())
 
     @contextmanager
     def opened(self) -> Iterator[None]:

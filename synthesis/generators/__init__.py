@@ -2,5 +2,5 @@
 
 __all__ = [
     "autoencoder_swap", "autoencoders", "base", "components", "conditions", "finding", "hopfield", "latents",
-    "lora", "model_index", "runtime", "steps", "token_limits",
+    "lora", "model_index", "runtime", "steps", "token_limits", "tuned_for",
 ]

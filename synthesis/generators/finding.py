@@ -17,7 +17,7 @@ from terrasynth.synthesis.core.sampling import read_sampling
 from terrasynth.synthesis.generators.autoencoders import find_autoencoder
 from terrasynth.synthesis.generators.base import TOKEN_PIPELINE, Generator, GeneratorPlugin, GeneratorSource
 from terrasynth.synthesis.generators.conditions.caption import FILE as CONDITIONING_FILE
-from terrasynth.synthesis.generators.conditions.caption import Conditioning, read_conditioning
+from terrasynth.synthesis.generators.conditions.caption import Conditioning, read_conditioning, read_tuned
 from terrasynth.synthesis.generators.lora import Lora, find_lora
 from terrasynth.synthesis.generators.model_index import read_index, read_json
 
@@ -34,7 +34,7 @@ def find_generator(settings: GeneratorSettings) -> GeneratorSource:
 
     Args:
         settings: Model and how it is asked; where steps or guidance are None, the model's own
-            (`terrasynth.synthesis.core.sampling`).
+            (`terrasynth.synthesis.core.sampling`), and where height or width is, the size that it was tuned at.
 
     Raises:
         InputError: No such model, or no pipeline in it (`terrasynth.eval.errors.InputError` for an unknown plain name),
@@ -77,9 +77,11 @@ def find_generator(settings: GeneratorSettings) -> GeneratorSource:
     steps = own.steps if settings.steps is None else settings.steps
     if pipeline == TOKEN_PIPELINE:
         steps = _number_of_tokens(folder, reference)
+    side = (read_tuned(folder) if added is None else added.tuned).size  # what was tuned at a size draws that size
     return GeneratorSource(
         name, revision, folder, pipeline, steps, own.guidance if settings.guidance is None else settings.guidance,
-        settings.scheduler, settings.height, settings.width, dict(settings.options), added,
+        settings.scheduler, side if settings.height is None else settings.height,
+        side if settings.width is None else settings.width, dict(settings.options), added,
         _conditioning(folder, added, settings.conditioning.gsd), _latent_side(folder), other,
     )
 

@@ -15,7 +15,13 @@ from terrasynth.hashing import files_hash
 from terrasynth.hub_ids import is_hub_id, missing_here
 from terrasynth.synthesis.core.errors import InputError, one_line
 from terrasynth.synthesis.core.plain_yaml import YamlError, parse_yaml
-from terrasynth.synthesis.generators.conditions.caption import FILE, Conditioning, read_conditioning
+from terrasynth.synthesis.generators.conditions.caption import (
+    FILE,
+    Conditioning,
+    Tuned,
+    read_conditioning,
+    read_tuned,
+)
 
 DIFFUSERS_FILE, PEFT_FILE = "pytorch_lora_weights.safetensors", "adapter_model.safetensors"
 PEFT_CONFIG = "adapter_config.json"
@@ -51,6 +57,11 @@ class Lora:
     def conditioning(self) -> Conditioning | None:
         """How it wants captions to be written; None where it says nothing."""
         return read_conditioning(self.folder) if not self.alone and (self.folder / FILE).is_file() else None
+
+    @property
+    def tuned(self) -> Tuned:
+        """What its folder says of its training; nothing where it says nothing."""
+        return Tuned() if self.alone else read_tuned(self.folder)
 
     @property
     def scheduler(self) -> Path | None:

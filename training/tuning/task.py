@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 from typing_extensions import override
 
+from terrasynth.synthesis.generators.conditions.caption import Tuned
 from terrasynth.training.data.latent_cache import LatentCache, TextCache, stack, without_padding
 from terrasynth.training.data.pictures import random_dihedral
 from terrasynth.training.data.views import Pictures
@@ -267,7 +269,14 @@ class FinetuneTask(Task):
                 side = self.size // int(self.pipeline.vae_scale_factor)
                 self.pipeline.unet.register_to_config(sample_size=side)
             save_pipeline(self.pipeline, self.base.folder, list(self._networks), folder)
-        self.settings.conditioning.model_copy(update={"base": self.base.name}).save(folder)
+        Tuned(**self.settings.conditioning.model_dump(exclude={"base"}), base=self.base.name, size=self.size,
+              base_revision=self.base.revision, base_network=self._base_network).save(folder)
+
+    @cached_property
+    def _base_network(self) -> str:
+        from terrasynth.eval.models.references import content_hash
+
+        return content_hash(self.base.folder / self.family.denoiser)
 
 
 def _upright(settings: FinetuneSettings) -> FinetuneSettings:

@@ -3,6 +3,7 @@
 A model that was tuned with a template carries it in `terrasynth.json` beside its weights:
 `{"template": "{caption} gsd {gsd} m, {label}", "gsd": 0.3, "base": "owner/model"}`. A part in square brackets is left
 out where its field is not known, as in `{caption}[ ; {label}][ ; {gsd} m]`: such a model was trained with and without.
+The same file says which weights it was tuned from, and at which size.
 """
 
 from __future__ import annotations
@@ -98,6 +99,21 @@ class Conditioning(BaseModel):
         (folder / FILE).write_text(self.model_dump_json(indent=1, exclude_none=True) + "\n", encoding="utf-8")
 
 
+class Tuned(Conditioning):
+    """All that `terrasynth.json` says: how captions are written, and of what a model was tuned, at which size.
+
+    Attributes:
+        base_revision: Commit on the Hub, or content hash, of the base; "" where nothing says.
+        base_network: Content hash of the base's denoising network, by which it is known under any name; "" where
+            nothing says.
+        size: Side in pixels of the images that it was tuned on; None where nothing says.
+    """
+
+    base_revision: str = ""
+    base_network: str = ""
+    size: int | None = Field(default=None, gt=0)
+
+
 def _fields(template: str) -> list[str]:
     return [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
 
@@ -130,12 +146,21 @@ def read_conditioning(folder: Path) -> Conditioning:
     Raises:
         InputError: The file is there and wrong.
     """
+    return Conditioning(**read_tuned(folder).model_dump(include=set(Conditioning.model_fields)))
+
+
+def read_tuned(folder: Path) -> Tuned:
+    """All that the `terrasynth.json` of a folder says; nothing but the caption alone where there is none.
+
+    Raises:
+        InputError: The file is there and wrong.
+    """
     path = folder / FILE
     if not path.is_file():
-        return Conditioning()
+        return Tuned()
     try:
-        return Conditioning.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return Tuned.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
-        raise InputError(f"{path}: {first_mistake(error, Conditioning)}") from None
+        raise InputError(f"{path}: {first_mistake(error, Tuned)}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as JSON: {one_line(error)[:120]}") from error

@@ -62,6 +62,7 @@ class Studio:
         from terrasynth.synthesis.core.files import write_file
         from terrasynth.synthesis.core.images import encode
         from terrasynth.synthesis.execution.unread import Unread, generator_reader
+        from terrasynth.synthesis.generators.tuned_for import tuned_otherwise
 
         model = work.order.places.model(spec.model)
         generator = self._generator(spec, work)
@@ -81,7 +82,8 @@ class Studio:
         return Outcome(State.SUCCEEDED, {
             **plain(generator.identity()), "generator": generator.source.name, "images": names,
             "seeds": list(spec.seeds), "prompts": list(spec.prompts), "width": width, "height": height,
-            "seconds": seconds, "withheld": list(drawn.withheld), "notes": said.lines(),
+            "seconds": seconds, "withheld": list(drawn.withheld),
+            "notes": [*tuned_otherwise(generator.source), *said.lines()],
             "unread": [[] if knowledge is None else list(knowledge.unread(text)) for text in spec.prompts],
         })
 

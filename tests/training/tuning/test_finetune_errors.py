@@ -2,8 +2,9 @@ import importlib.util
 
 import pytest
 
+from terrasynth.eval import content_hash
 from terrasynth.synthesis.core.errors import InputError as SynthesisInputError
-from terrasynth.synthesis.generators.conditions.caption import Conditioning, read_conditioning
+from terrasynth.synthesis.generators.conditions.caption import Conditioning, Tuned, read_conditioning, read_tuned
 from terrasynth.training.errors import InputError
 from terrasynth.training.train import run_preset
 from terrasynth.training.tuning.families import open_base
@@ -68,6 +69,8 @@ def test_a_template_is_written_read_and_rendered_alike(base, data, tmp_path):
     task.save(tmp_path / "lora")
     found = read_conditioning(tmp_path / "lora")
     assert found == wanted.model_copy(update={"base": "sd"})
+    assert read_tuned(tmp_path / "lora") == Tuned(
+        **found.model_dump(), size=16, base_revision=content_hash(base), base_network=content_hash(base / "unet"))
     pair = task.train.pairs[-1]
     assert found.render(pair.captions[0], pair.label) == task.rendered[-1][0][0] == (
         "a river and a bridge gsd 0.25 m, dense forest")
