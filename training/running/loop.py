@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 Losses = dict[str, torch.Tensor]
+FIGURES = "figures.json"
+"""What the kept weights reached on `val`; written after them."""
 
 
 class Task(ABC):
@@ -354,7 +356,7 @@ def _validate(task: Task, ledger: _Ledger, out: Path, work: Path, accelerator: A
     ledger.best_score, ledger.best_step, ledger.figures = score, ledger.step, figures
     task.save(out)
     work.mkdir(parents=True, exist_ok=True)
-    (work / "figures.json").write_text(json.dumps({"step": ledger.step, "val": figures}, indent=1) + "\n")
+    (work / FIGURES).write_text(json.dumps({"step": ledger.step, "val": figures}, indent=1) + "\n")
 
 
 def _preview(task: Task, step: int, work: Path) -> None:

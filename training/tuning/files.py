@@ -13,6 +13,8 @@ from diffusers import ConfigMixin
 from terrasynth.eval.models.references import PICKLED_SUFFIXES, SAMPLING_FILE
 from terrasynth.synthesis.core.records import RecordError, read_record, write_record
 from terrasynth.training.errors import InputError
+from terrasynth.training.running.loop import FIGURES
+from terrasynth.training.running.same_training import COMPLETE
 from terrasynth.training.running.saving import save_model
 
 IDENTITY = "finetune.json"
@@ -48,6 +50,8 @@ def save_pipeline(pipeline: Any, base: Path, trained: Sequence[str], folder: Pat
 def check_same_training(out: Path, work: Path, identity: dict[str, object], resume: bool) -> None:
     """Refuse to carry on a training of something else; remember what this one is of.
 
+    A start that failed, or was ended before anything was kept, left nothing to carry on: the next one replaces it.
+
     Args:
         work: Folder of checkpoint and so on.
         identity: What decides the trained weights besides steps and time, JSON-able.
@@ -58,7 +62,7 @@ def check_same_training(out: Path, work: Path, identity: dict[str, object], resu
     """
     path = work / IDENTITY
     now = json.loads(json.dumps(identity))
-    if path.is_file() and resume:
+    if path.is_file() and resume and _has_kept(work):
         try:
             before = read_record(path)
         except RecordError as error:
@@ -77,6 +81,11 @@ def check_same_training(out: Path, work: Path, identity: dict[str, object], resu
                 shutil.rmtree(out / name, ignore_errors=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_record(path, now, indent=1)
+
+
+def _has_kept(work: Path) -> bool:
+    """Whether a training has kept a checkpoint, or weights beside which their figures are written."""
+    return (work / "checkpoint" / COMPLETE).is_file() or (work / FIGURES).is_file()
 
 
 def _short(value: object) -> str:

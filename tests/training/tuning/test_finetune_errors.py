@@ -8,6 +8,7 @@ from terrasynth.synthesis.generators.conditions.caption import Conditioning, Tun
 from terrasynth.training.errors import InputError
 from terrasynth.training.train import run_preset
 from terrasynth.training.tuning.families import open_base
+from terrasynth.training.tuning.files import check_same_training
 from tests.tiny_pipelines import sd
 from tests.training.finetuning import LOOP, make_task, write_pictures
 
@@ -55,6 +56,30 @@ def test_a_training_of_something_else_is_not_carried_on(base, data, tmp_path):
     with pytest.raises(InputError, match=r"holds a training with lora = .*use --restart to drop it"):
         run_preset("lora", data, tmp_path / "o", base=str(base), overrides={**LOOP, "model.lora.rank": 2})
     run_preset("lora", data, tmp_path / "o", base=str(base), overrides={**LOOP, "model.lora.rank": 2}, resume=False)
+
+
+def test_a_start_that_failed_does_not_block_the_corrected_command(base, data, tmp_path):
+    wrong = {"loop.max_steps": 1, "model.size": 18}
+    for _ in range(2):  # the second one is told what is wrong, too
+        with pytest.raises(InputError, match=r"model.size 18 is not a multiple of 4"):
+            run_preset("lora", data, tmp_path / "o", base=str(base), overrides={**LOOP, **wrong})
+    right = {**LOOP, "loop.max_steps": 1, "model.size": 16}
+    done = run_preset("lora", data, tmp_path / "o", base=str(base), overrides=right)
+    assert done.models[0].steps == 1
+    with pytest.raises(InputError, match=r"holds a training with size = 16, and now it is 20"):
+        run_preset("lora", data, tmp_path / "o", base=str(base), overrides={**right, "model.size": 20})
+
+
+@pytest.mark.parametrize("kept", ["figures.json", "checkpoint/complete"])
+def test_weights_and_checkpoints_of_a_training_that_was_ended_are_kept(tmp_path, kept):
+    work = tmp_path / "o" / ".training"
+    check_same_training(tmp_path / "o", work, {"size": 18}, True)
+    check_same_training(tmp_path / "o", work, {"size": 16}, True)
+    (work / kept).parent.mkdir(exist_ok=True)
+    (work / kept).touch()
+    with pytest.raises(InputError, match=r"holds a training with size = 16, and now it is 18"):
+        check_same_training(tmp_path / "o", work, {"size": 18}, True)
+    assert (work / kept).is_file()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
