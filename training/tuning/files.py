@@ -18,6 +18,7 @@ from terrasynth.training.running.same_training import COMPLETE
 from terrasynth.training.running.saving import save_model
 
 IDENTITY = "finetune.json"
+ADDED = frozenset({"model.validation.choose"})  # what records of earlier versions do not say
 
 
 def save_pipeline(pipeline: Any, base: Path, trained: Sequence[str], folder: Path) -> None:  # noqa: ANN401
@@ -67,7 +68,8 @@ def check_same_training(out: Path, work: Path, identity: dict[str, object], resu
             before = read_record(path)
         except RecordError as error:
             raise InputError(f"{path} cannot be believed ({error}); use --restart to begin anew") from error
-        differing = [name for name in now if before.get(name) != now[name]]
+        differing = [name for name in now if before.get(name) != now[name]
+                     and (name in before or name not in ADDED)]
         if differing:
             name = differing[0]
             raise InputError(f"{out} holds a training with {name} = {_short(before.get(name))}, and now it is "

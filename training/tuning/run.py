@@ -23,7 +23,7 @@ from terrasynth.training.tuning.families.base import Base
 from terrasynth.training.tuning.files import check_same_training
 from terrasynth.training.tuning.settings import FinetuneSettings
 from terrasynth.training.tuning.task import FinetuneTask
-from terrasynth.training.tuning.validation import Validation
+from terrasynth.training.tuning.validation import Validation, settled
 
 if TYPE_CHECKING:
     from terrasynth.training.data import PairSet
@@ -58,8 +58,12 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
         base = open_base(preset.needs["base"])
         splits = {name: read_split(pairs.split(name), name, pairs.skipped) for name in ("train", "val")}
         loop.check_batch(len(splits["train"]))
+        judging, said = settled(settings.validation, splits["val"])
+        settings = settings.model_copy(update={"validation": judging})
         if processes.is_main_process:
             report_skipped(pairs)
+            if said:
+                print(said, file=sys.stderr, flush=True)
             check_same_training(out, work, _identity(base, settings, loop, splits), resume)
         validation = Validation(settings.validation, splits["val"], device, loop.seed)
         torch.manual_seed(loop.seed)  # adapters draw their first weights from the global generator
@@ -109,7 +113,8 @@ def _identity(base: Base, settings: FinetuneSettings, loop: LoopSettings,
     kept = settings.model_dump(exclude={"validation", "cache", "gradient_checkpointing", "base_dtype"})
     captions = [[pair.captions for pair in pictures.pairs] for pictures in splits.values()]
     return {"base": base.name, "revision": base.revision, "seed": loop.seed,
-            "data": cache_key(pixels=[pictures.digest for pictures in splits.values()], captions=captions), **kept}
+            "data": cache_key(pixels=[pictures.digest for pictures in splits.values()], captions=captions), **kept,
+            "model.validation.choose": settings.validation.choose}
 
 
 def _shown(settings: FinetuneSettings) -> dict[str, Any]:

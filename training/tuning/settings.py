@@ -35,12 +35,13 @@ class ValidationSettings(BaseModel):
 
     Attributes:
         encoder: Dual encoder that says how well images agree with their captions; None where there is none for the
-            images at hand.
+            images at hand. With `choose` "auto" it is not asked where it never met most of them.
         classifier: Scene classifier over the classes of the data, or None.
         pictures: Captions of `val` that are drawn, spread over the data; 0 draws none.
         steps: Denoising steps.
         guidance: Classifier-free guidance scale.
-        choose: What decides which checkpoint is kept: agreement with the captions, or the loss on `val`.
+        choose: What decides which checkpoint is kept: agreement with the captions, or the loss on `val`; "auto" is the
+            agreement where the encoder is there and met most images of `val` that are drawn, by class or else caption.
         batch: Images drawn at once.
     """
 
@@ -51,7 +52,7 @@ class ValidationSettings(BaseModel):
     pictures: int = Field(default=32, ge=0)
     steps: int = Field(default=20, gt=0)
     guidance: float = Field(default=3.0, ge=0)
-    choose: Literal["clip_score", "loss"] = "clip_score"
+    choose: Literal["auto", "clip_score", "loss"] = "auto"
     batch: int = Field(default=8, gt=0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -16,6 +17,9 @@ from terrasynth.training.tuning.settings import ValidationSettings
 if TYPE_CHECKING:
     from terrasynth.eval.models.classifiers import SceneClassifier
     from terrasynth.eval.models.dual_encoders import Encoder
+    from terrasynth.eval.models.knowledge import Knowledge
+
+SHOWN = 5  # classes that a line names
 
 
 class TunedPipeline(Protocol):
@@ -40,7 +44,7 @@ class Validation:
     """Draws images for first captions of `val`, one seed each, and asks an encoder whether they agree.
 
     Args:
-        settings: How many, and with what.
+        settings: How many, and with what; see `settled`.
 
     Raises:
         InputError: The checkpoint is to be chosen by what is not measured, or the classifier lacks a class.
@@ -48,8 +52,8 @@ class Validation:
 
     def __init__(self, settings: ValidationSettings, val: Pictures, device: torch.device, seed: int) -> None:
         self.settings, self.val = settings, val
-        self.count = min(settings.pictures, len(val))
-        self.rows = np.linspace(0, len(val) - 1, self.count).round().astype(int).tolist()
+        self.rows = _rows(settings, val)
+        self.count = len(self.rows)
         self.captions = [val.pairs[row].captions[0] for row in self.rows]
         self.labels = [val.pairs[row].label for row in self.rows]
         if settings.choose == "clip_score" and (settings.encoder is None or not self.count):
@@ -79,7 +83,7 @@ class Validation:
         if self.count:
             drawn = task.draw([task.val_texts[row] for row in self.rows], list(range(self.count)))
             figures |= self.judge(drawn)
-        figures["score"] = figures["clip_score"] if self.settings.choose == "clip_score" else -figures["loss"]
+        figures["score"] = -figures["loss"] if self.settings.choose == "loss" else figures["clip_score"]
         return figures, drawn
 
     def judge(self, pictures: np.ndarray) -> dict[str, float]:
@@ -99,3 +103,52 @@ class Validation:
     def ceiling(self, size: int) -> dict[str, float]:
         """The same of the real images."""
         return self.judge(self.val.open(self.rows, size)) if self.count else {}
+
+
+def settled(settings: ValidationSettings, val: Pictures) -> tuple[ValidationSettings, str]:
+    """What decides which checkpoint is kept, where the settings leave it open.
+
+    Args:
+        settings: As they are asked for.
+        val: The images of `val`.
+
+    Returns:
+        The settings with `choose` decided, without an encoder that never met most images; and what is to be said of
+        the encoder, on one line, or "".
+    """
+    from terrasynth.synthesis.core.knowledge import known_by
+
+    auto = settings.choose == "auto"
+    if settings.encoder is None or not settings.pictures:
+        return (settings.model_copy(update={"choose": "loss"}) if auto else settings), ""
+    decided = settings.model_copy(update={"choose": "clip_score"}) if auto else settings
+    known, rows = known_by(settings.encoder), _rows(settings, val)
+    unknown = {row: found for row in rows if known is not None and (found := _never_met(known, val, row))}
+    if not unknown:
+        return decided, ""
+    names = list(dict.fromkeys(unknown.values()))
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    what = (f"model.validation.encoder {Path(settings.encoder).name} never met {', '.join(names[:SHOWN])}{more}, in "
+            f"{len(unknown)} of the {len(rows)} images of val that are drawn")
+    if auto and 2 * len(unknown) > len(rows):
+        return settings.model_copy(update={"choose": "loss", "encoder": None}), (
+            f"{what}: it is not asked, and the loss on val chooses the checkpoint; set model.validation.encoder to one "
+            "that knows them to have drawn images judged")
+    return decided, (f"{what}, where its agreement means little; set model.validation.choose=loss, or "
+                     "model.validation.encoder to one that knows them")
+
+
+def _rows(settings: ValidationSettings, val: Pictures) -> list[int]:
+    """The images of `val` whose captions are drawn, spread evenly."""
+    rows: list[int] = np.linspace(0, len(val) - 1, min(settings.pictures, len(val))).round().astype(int).tolist()
+    return rows
+
+
+def _never_met(known: Knowledge, val: Pictures, row: int) -> str:
+    """The class of an image, or without one the words of its caption, that a model never met; "" where it did."""
+    from terrasynth.synthesis.core.knowledge import knows_class
+
+    pair = val.pairs[row]
+    if pair.label:
+        return "" if knows_class(known, pair.label) else pair.label
+    return ", ".join(known.unread(pair.captions[0]))
