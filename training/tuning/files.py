@@ -72,7 +72,8 @@ def check_same_training(out: Path, work: Path, identity: dict[str, object], resu
                      and (name in before or name not in ADDED)]
         if differing:
             name = differing[0]
-            raise InputError(f"{out} holds a training with {name} = {_short(before.get(name))}, and now it is "
+            called = name if name in ("base", "revision", "seed", "data") or "." in name else f"model.{name}"
+            raise InputError(f"{out} holds a training with {called} = {_short(before.get(name))}, and now it is "
                              f"{_short(now[name])}; use --restart to drop it, or another --out")
         return
     shutil.rmtree(work / "checkpoint", ignore_errors=True)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from terrasynth.training.data import PairSet
 
 WORK = ".training"
+MAY_CHANGE = frozenset({"validation", "cache", "gradient_checkpointing", "base_dtype"})
+"""What of the settings may be another on the way: it moves weights by rounding at most, and chooses none of them."""
 
 
 def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resume: bool) -> Outcome:
@@ -110,7 +112,7 @@ def _check_precision(settings: FinetuneSettings, place: Place) -> None:
 
 def _identity(base: Base, settings: FinetuneSettings, loop: LoopSettings,
               splits: dict[str, Pictures]) -> dict[str, object]:
-    kept = settings.model_dump(exclude={"validation", "cache", "gradient_checkpointing", "base_dtype"})
+    kept = settings.model_dump(exclude=set(MAY_CHANGE))
     captions = [[pair.captions for pair in pictures.pairs] for pictures in splits.values()]
     return {"base": base.name, "revision": base.revision, "seed": loop.seed,
             "data": cache_key(pixels=[pictures.digest for pictures in splits.values()], captions=captions), **kept,

@@ -1,4 +1,6 @@
 import importlib.util
+import re
+from pathlib import Path
 
 import pytest
 
@@ -6,9 +8,11 @@ from terrasynth.eval import content_hash
 from terrasynth.synthesis.core.errors import InputError as SynthesisInputError
 from terrasynth.synthesis.generators.conditions.caption import Conditioning, Tuned, read_conditioning, read_tuned
 from terrasynth.training.errors import InputError
+from terrasynth.training.running.same_training import MAY_CHANGE as OF_THE_LOOP
 from terrasynth.training.train import run_preset
 from terrasynth.training.tuning.families import open_base
 from terrasynth.training.tuning.files import check_same_training
+from terrasynth.training.tuning.run import MAY_CHANGE as OF_THE_MODEL
 from tests.tiny_pipelines import sd
 from tests.training.finetuning import LOOP, make_task, write_pictures
 
@@ -53,7 +57,7 @@ def test_wrong_input_is_named(base, data, tmp_path, preset, base_given, override
 
 def test_a_training_of_something_else_is_not_carried_on(base, data, tmp_path):
     run_preset("lora", data, tmp_path / "o", base=str(base), overrides=LOOP)
-    with pytest.raises(InputError, match=r"holds a training with lora = .*use --restart to drop it"):
+    with pytest.raises(InputError, match=r"holds a training with model.lora = .*use --restart to drop it"):
         run_preset("lora", data, tmp_path / "o", base=str(base), overrides={**LOOP, "model.lora.rank": 2})
     run_preset("lora", data, tmp_path / "o", base=str(base), overrides={**LOOP, "model.lora.rank": 2}, resume=False)
 
@@ -66,8 +70,25 @@ def test_a_start_that_failed_does_not_block_the_corrected_command(base, data, tm
     right = {**LOOP, "loop.max_steps": 1, "model.size": 16}
     done = run_preset("lora", data, tmp_path / "o", base=str(base), overrides=right)
     assert done.models[0].steps == 1
-    with pytest.raises(InputError, match=r"holds a training with size = 16, and now it is 20"):
+    with pytest.raises(InputError, match=r"holds a training with model.size = 16, and now it is 20"):
         run_preset("lora", data, tmp_path / "o", base=str(base), overrides={**right, "model.size": 20})
+
+
+def test_what_may_change_on_the_way_is_what_the_page_says(base, data, tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "fine-tuning.md").read_text()
+    [paragraph] = [each for each in page.split("\n\n") if each.startswith("**Going on.**")]
+    named = set(re.findall(r"`(?:--|loop\.|model\.)(\w+)`", paragraph))
+    assert named - {"restart"} == OF_THE_LOOP | OF_THE_MODEL
+
+    def trained(**changes):
+        return run_preset("lora", data, tmp_path / "o", base=str(base), overrides=LOOP | changes).models[0].steps
+
+    assert trained() == 4
+    longer = {"loop.max_steps": 6, "loop.validate_every": 3, "loop.preview_every": 3, "loop.checkpoint_every": 3}
+    assert trained(**longer, **{"model.gradient_checkpointing": True, "model.base_dtype": "float32",
+                                "model.cache": str(tmp_path / "cache"), "model.validation.batch": 1}) == 6
+    with pytest.raises(InputError, match=r"training with loop.learning_rate"):
+        trained(**longer, **{"loop.learning_rate": 0.01})
 
 
 @pytest.mark.parametrize("kept", ["figures.json", "checkpoint/complete"])
@@ -77,7 +98,7 @@ def test_weights_and_checkpoints_of_a_training_that_was_ended_are_kept(tmp_path,
     check_same_training(tmp_path / "o", work, {"size": 16}, True)
     (work / kept).parent.mkdir(exist_ok=True)
     (work / kept).touch()
-    with pytest.raises(InputError, match=r"holds a training with size = 16, and now it is 18"):
+    with pytest.raises(InputError, match=r"holds a training with model.size = 16, and now it is 18"):
         check_same_training(tmp_path / "o", work, {"size": 18}, True)
     assert (work / kept).is_file()
 
