@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from functools import lru_cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any
 
 from terrasynth.errors import nearest
@@ -27,7 +30,7 @@ class Plugins:
 
     def names(self) -> tuple[str, ...]:
         """The names of all installed ones, sorted; nothing is imported."""
-        return tuple(sorted({point.name for point in entry_points(group=self.group)}))
+        return tuple(sorted({point.name for point in _installed(self.group)}))
 
     def load(self, name: str) -> Any:  # noqa: ANN401 - what the entry point names
         """Import what stands behind a name.
@@ -68,7 +71,7 @@ class Plugins:
         return factory(**options)
 
     def _point(self, name: str) -> EntryPoint:
-        found = [point for point in entry_points(group=self.group) if point.name == name]
+        found = [point for point in _installed(self.group) if point.name == name]
         if not found:
             names = self.names()
             raise self.error(f"{self.kind} {name!r} is unknown{nearest(name, names)}; there is "
@@ -77,6 +80,23 @@ class Plugins:
             packages = " and ".join(sorted(map(_package, found)))
             raise self.error(f"{self.kind} {name!r} is offered by {packages}; remove one of them")
         return found[0]
+
+
+def _installed(group: str) -> EntryPoints:
+    """The entry points of a group; read once, and again where another package was installed since."""
+    return _read(group, tuple((place, _changed(place or os.curdir)) for place in sys.path))
+
+
+@lru_cache(maxsize=32)
+def _read(group: str, places: tuple[tuple[str, int], ...]) -> EntryPoints:
+    return entry_points(group=group)  # reads a file of every package that lies in `places`, which are `sys.path`
+
+
+def _changed(place: str) -> int:
+    try:
+        return os.stat(place).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _package(point: EntryPoint) -> str:

@@ -6,8 +6,10 @@ import base64
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,9 @@ from PIL import Image
 from terrasynth.eval.pages.charts import Chart
 from terrasynth.eval.pages.run_images import RunImages
 from terrasynth.eval.table import Table, badge, prose
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -135,13 +140,8 @@ class Page:
 
     def html(self) -> str:
         """The page in one file; nothing is loaded from elsewhere but the images of its galleries."""
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-        environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
-                                  trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-        environment.filters |= {"prose": prose, "part": part_html, "badge": badge}
         sections = [each for each in self.sections if each.parts]
-        return environment.get_template("page.html.j2").render(page=self, sections=sections)
+        return _environment().get_template("page.html.j2").render(page=self, sections=sections)
 
     def markdown(self) -> str:
         """The page without its charts and images."""
@@ -149,6 +149,16 @@ class Page:
         for section in filter(lambda each: each.parts, self.sections):
             parts += [f"## {section.title}", *map(part_markdown, section.parts)]
         return "\n\n".join(filter(None, parts)) + "\n"
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+                              trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    environment.filters |= {"prose": prose, "part": part_html, "badge": badge}
+    return environment
 
 
 def part_html(part: Part) -> str:

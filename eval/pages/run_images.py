@@ -10,9 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from terrasynth.eval.pages.tiles import ACROSS, MARGIN, PER_SHEET, TileSize, sheet_name
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 ACCEPTED, REJECTED, WAITING, BEYOND, UNDECIDED = "accepted", "rejected", "waiting", "beyond the target", "undecided"
@@ -141,12 +145,8 @@ class RunImages:
 
     def html(self) -> str:
         """The images as a part of a page, whose script is `SCRIPT`."""
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-        environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
-                                  trim_blocks=True, lstrip_blocks=True)
-        environment.filters |= {"divmod": lambda place: divmod(place, ACROSS)}
-        return environment.get_template("images.html.j2").render(part=self, data=self.json(), verdicts=VERDICTS)
+        template = _environment().get_template("images.html.j2")
+        return template.render(part=self, data=self.json(), verdicts=VERDICTS)
 
     def json(self) -> str:
         """What the script reads: every image in one short row, safe within a `<script>`."""
@@ -192,6 +192,16 @@ def script_source() -> str:
 def pages_of(total: int) -> int:
     """On how many pages the images of a run are."""
     return max(1, -(-total // PER_PAGE))
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+                              trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"divmod": lambda place: divmod(place, ACROSS)}
+    return environment
 
 
 def _places(names: Iterable[str]) -> dict[str, int]:

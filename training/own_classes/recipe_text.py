@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -19,10 +20,7 @@ HUB = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
 def recipe_text(start: Start) -> str:
     """The YAML of the recipe."""
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined,
-                                     keep_trailing_newline=True, autoescape=False)  # YAML, not HTML
-    environment.filters |= {"json": _json, "shell": lambda value: shlex.quote(str(value))}
-    return environment.get_template("recipe.yaml.jinja").render(
+    return _environment().get_template("recipe.yaml.jinja").render(
         start=start, hub=HUB, model=start.wishes.model, embedded=start.wishes.model == EMBEDDED,
         names=some(start.strangers), images=start.look is not None,
         known_judge=start.embedded_suffices, ontology="" if start.embedded_suffices else str(start.ontology),
@@ -30,6 +28,14 @@ def recipe_text(start: Start) -> str:
         captions=_captions(start), lora=start.recipe.with_name("lora"), hub_lora=start.recipe.with_name("lora-sd15"),
         judge=start.recipe.with_name("judge"), judge_filters=_judge_filters(start), unjudged=_why_not(start),
         licence=_licence(start))
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined,
+                                     keep_trailing_newline=True, autoescape=False)  # YAML, not HTML
+    environment.filters |= {"json": _json, "shell": lambda value: shlex.quote(str(value))}
+    return environment
 
 
 def _captions(start: Start) -> str:

@@ -4,6 +4,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
+from jinja2 import Environment
 
 from terrasynth.eval.pages.charts import Axis, Chart, Plot
 from terrasynth.eval.pages.page import Gallery, Notes, Page, Picture, Section, settings_section
@@ -62,3 +63,9 @@ def test_marks_stay_in_the_frame_and_words_do_nothing():
     for name, most in (("x1", width), ("y1", height), ("y2", height)):
         assert 0 <= float(whisker.get(name)) <= most  # the interval reaches beyond the axis
     assert [rect.get("class") for rect in svg.findall("rect")] == ["band"]  # of four thresholds
+
+
+def test_templates_are_compiled_once(page, monkeypatch):
+    first = page.html()
+    monkeypatch.delattr(Environment, "compile")
+    assert page.html() == first
