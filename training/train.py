@@ -81,7 +81,7 @@ def run_preset(preset: str, data: DataSource | Sequence[DataSource], out: Path, 
         return train_judge(chosen, data, out, encoder)
     if encoder is not None:
         raise InputError(f"--encoder {encoder!r}: preset {preset!r} makes no judge; leave --encoder out")
-    pairs = read_pairs(data)
+    pairs = read_pairs(data, drafts=True)
     report_skipped(pairs)
     check_classes(preset, chosen.family, pairs)
     caption = caption_of(text for pair in pairs.split("train") for text in pair.captions)

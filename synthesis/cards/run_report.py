@@ -19,7 +19,7 @@ from terrasynth.synthesis.core.errors import disk_errors
 from terrasynth.synthesis.core.files import write_file
 from terrasynth.synthesis.core.images import contact_sheet, decode, encode
 from terrasynth.synthesis.core.round_robin import round_robin
-from terrasynth.synthesis.execution.unread import Unread, readers_of, unread_by, warnings_of
+from terrasynth.synthesis.execution.unread import Said, Unread, readers_of, unread_by, warnings_of
 from terrasynth.synthesis.filters import AnyFilter
 from terrasynth.synthesis.ledger.decision_table import files_read
 from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, UNREVIEWED, ClassDecisions, Decision
@@ -150,13 +150,14 @@ def _heading(one: Unread) -> str:
 
 def drawn_unread(job: Job, classes: Sequence[ClassDecisions]) -> list[Unread]:
     """What the run's models never met, over the texts of all attempts."""
-    texts = {each.label: _drawn_texts(job, each.label, each.blocks) for each in classes}
-    return unread_by(readers_of(job.recipe, job.source), texts)
+    said = {each.label: _drawn_texts(job, each.label, each.blocks) for each in classes}
+    return unread_by(readers_of(job.recipe, job.source), said)
 
 
-def _drawn_texts(job: Job, label: str, blocks: int) -> Iterator[str]:
+def _drawn_texts(job: Job, label: str, blocks: int) -> Iterator[Said]:
     for index in range(blocks):
-        yield from job.blocks.read(label, index, ["text"]).column("text").to_pylist()
+        read = job.blocks.read(label, index, ["text", "scene"])
+        yield from zip(read.column("text").to_pylist(), read.column("scene").to_pylist(), strict=True)
 
 
 def _class_row(decided: ClassDecisions) -> ClassRow:

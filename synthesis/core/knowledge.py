@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,13 +32,33 @@ def judge_figures_of(reference: str) -> JudgeFigures | None:
 def knows_class(knowledge: Knowledge, label: str) -> bool:
     """Whether a model met a class, by its label or a synonym, or read all words of one of its names."""
     from terrasynth.prompts.scenes.ontology import PROFILES, load_ontology
-    from terrasynth.prompts.scenes.wording import find_label, words
+    from terrasynth.prompts.scenes.wording import find_label
 
-    ontologies = [load_ontology(profile) for profile in PROFILES]
-    if any(find_label(label, knowledge.classes, ontology) for ontology in ontologies):
+    if any(find_label(label, knowledge.classes, load_ontology(profile)) for profile in PROFILES):
         return True
-    if knowledge.words is None:
-        return False
-    specs = [ontology.classes[label] for ontology in ontologies if label in ontology.classes]
-    names = [name for spec in specs for name in (spec.name, *spec.synonyms)] or [" ".join(words(label))]
-    return any(not knowledge.unread(name) for name in names)
+    return knowledge.words is not None and any(not knowledge.unread(name) for name in names_of(label))
+
+
+def names_of(label: str) -> list[str]:
+    """What texts call a class: its names in the ontologies, or the words of its label where none has it."""
+    from terrasynth.prompts.scenes.ontology import PROFILES, load_ontology
+    from terrasynth.prompts.scenes.wording import words
+
+    specs = [ontology.classes[label] for ontology in map(load_ontology, PROFILES) if label in ontology.classes]
+    return [name for spec in specs for name in (spec.name, *spec.synonyms)] or [" ".join(words(label))]
+
+
+def unread_name(knowledge: Knowledge, label: str, text: str, scene: str) -> str:
+    """What a text calls its class, where a model never read any word of that; "" where it reads one, or none is known.
+
+    Args:
+        scene: The text's scene as JSON, whose first object is what the class is about; "{}" where there is none.
+    """
+    from terrasynth.eval.models.knowledge import Knowledge
+    from terrasynth.prompts.scenes.wording import Phrases, words
+
+    noun = next((thing.get("noun") for thing in json.loads(scene).get("objects", ())), None)
+    found = [noun] if noun else [name for _, _, name in Phrases(map(str.lower, names_of(label))).find(words(text))]
+    every = [Knowledge(frozenset()).unread(name) for name in found]
+    unread = [knowledge.unread(name) for name in found]
+    return found[0] if found and unread == every and all(unread) else ""

@@ -23,7 +23,7 @@ from terrasynth.synthesis.execution.executors import check_executor
 from terrasynth.synthesis.execution.prompts import PromptDrops, checked, prompt_drops
 from terrasynth.synthesis.execution.runtime_record import RuntimeRecord
 from terrasynth.synthesis.execution.targets import check_target, choose, with_labels
-from terrasynth.synthesis.execution.unread import Unread, readers_of, refuse, unread_by
+from terrasynth.synthesis.execution.unread import Said, Unread, readers_of, refuse, unread_by
 from terrasynth.synthesis.generators.finding import find_generator
 from terrasynth.synthesis.generators.runtime import Runtime
 from terrasynth.synthesis.generators.tuned_for import tuned_otherwise
@@ -205,12 +205,12 @@ class Job:
         Raises:
             InputError: There is something, and the recipe refuses it.
         """
-        texts: dict[str, list[str]] = {label: [] for label in self.classes}
+        said: dict[str, list[Said]] = {label: [] for label in self.classes}
         for label in self.classes:
             if not self.blocks.exists(label, 0):
                 count = min(CHECKED_WORDS, self.recipe.target.most_rows(label))
-                texts[label] = [each.text for each in self.prompts(label, 0, count)]
-        found = tuple(unread_by(readers_of(self.recipe, self.source), texts))
+                said[label] = [(each.text, each.scene) for each in self.prompts(label, 0, count)]
+        found = tuple(unread_by(readers_of(self.recipe, self.source), said))
         if self.recipe.unknown == "refuse":
             refuse(found)
         return found

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from terrasynth.synthesis.core.errors import InputError
-from terrasynth.synthesis.core.knowledge import judge_figures_of, known_by, knows_class
+from terrasynth.synthesis.core.knowledge import judge_figures_of, known_by, knows_class, unread_name
 
 if TYPE_CHECKING:
     from terrasynth.eval.evaluation.judge_figures import JudgeFigures
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 COIN = 0.5  # the area under a curve that tells nothing
 UNSEEN = "No filter looked at what the images show: accepted does not mean that an image shows its class."
 SHOWN = 8  # words or classes that a line names
+
+Said: TypeAlias = tuple[str, str]
+"""A text, and its scene as JSON ("{}" where there is none)."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Unread:
         words: Words that it never read, with the number of texts that have them.
         classes: Classes that it does not know.
         blind: What is to be said of classes that it knows, and cannot be shown to tell from others.
+        nameless: What texts call their class in words of which it never read one, with the number of these texts.
     """
 
     reader: Reader
@@ -73,13 +77,26 @@ class Unread:
     words: Counter[str] = field(default_factory=Counter)
     classes: list[str] = field(default_factory=list)
     blind: list[str] = field(default_factory=list)
+    nameless: Counter[str] = field(default_factory=Counter)
 
     def look(self, texts: Iterable[str]) -> None:
         """Take in further texts."""
         for text in texts:
-            self.texts += 1
-            if self.reader.knowledge is not None:
-                self.words.update(self.reader.knowledge.unread(text))
+            self._take(text)
+
+    def look_at(self, label: str, said: Iterable[Said]) -> None:
+        """Take in further texts of a class."""
+        for text, scene in said:
+            if self._take(text) and self.reader.role == "encoder" and self.reader.knowledge is not None and (
+                    name := unread_name(self.reader.knowledge, label, text, scene)):
+                self.nameless[name] += 1
+
+    def _take(self, text: str) -> bool:
+        """Take in a text; whether there is a word in it that the model never read."""
+        self.texts += 1
+        unread = () if self.reader.knowledge is None else self.reader.knowledge.unread(text)
+        self.words.update(unread)
+        return bool(unread)
 
     @property
     def found(self) -> bool:
@@ -98,12 +115,21 @@ class Unread:
             more = f" and {len(self.words) - SHOWN} more" if len(self.words) > SHOWN else ""
             chance = "what it makes of them is chance" if self.reader.figures is None else "it leaves them out"
             lines.append(f"{role} {name} never read: {named}{more}, in so many of {self.texts} texts; {chance}")
+        if self.nameless:
+            named = ", ".join(f"{name} ({count})" for name, count in self.nameless.most_common(SHOWN))
+            lines.append(f"{role} {name} reads no word for the class in {self.nameless.total()} of {self.texts} texts: "
+                         f"{named}; what it scores there is not the class{self._reads_more()}")
         if self.classes:
             named = ", ".join(self.classes[:SHOWN])
             more = f" and {len(self.classes) - SHOWN} more" if len(self.classes) > SHOWN else ""
             noun = "class" if len(self.classes) == 1 else "classes"
             lines.append(f"{role} {name} does not know the {noun} {named}{more}{_way_out(role, noun)}")
         return lines + self.blind
+
+    def _reads_more(self) -> str:
+        return "" if self.reader.figures is None else (
+            "; it reads these words after `terrasynth train judge` with captions that have them, or with `ontology` in "
+            "the data YAML")
 
 
 def _way_out(role: str, noun: str) -> str:
@@ -138,18 +164,18 @@ def generator_reader(model: str, source: GeneratorSource) -> Reader:
     return Reader(_called(model), "generator", known)
 
 
-def unread_by(readers: Sequence[Reader], texts: Mapping[str, Iterable[str]]) -> list[Unread]:
+def unread_by(readers: Sequence[Reader], said: Mapping[str, Iterable[Said]]) -> list[Unread]:
     """What models never met.
 
     Args:
-        texts: Texts by class.
+        said: Texts with their scenes, by class.
     """
     found = [Unread(reader) for reader in readers]
-    for label, own in texts.items():
+    for label, own in said.items():
         every = list(own)
         for one in found:
             if one.reader.role != "classifier":
-                one.look(every)
+                one.look_at(label, every)
             if one.reader.knowledge is not None and not knows_class(one.reader.knowledge, label):
                 one.classes.append(label)
             elif blind := one.reader.blind(label):

@@ -28,6 +28,7 @@ class Pair:
         source: Index of its data set in `PairSet.sources`.
         gsd: Ground sampling distance in meters per pixel; None if the data states none.
         before: For change captions: opens the earlier image of the same place, while `open` gives the later one.
+        described: Whether the data themselves have its captions; otherwise a data YAML has, for all of its class.
 
     Example:
         >>> from PIL import Image
@@ -45,6 +46,7 @@ class Pair:
     source: int = 0
     gsd: float | None = None
     before: Opener | None = field(default=None, repr=False, compare=False)
+    described: bool = True
 
 
 @dataclass(frozen=True)

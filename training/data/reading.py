@@ -11,6 +11,7 @@ from PIL import Image
 
 from terrasynth.prompts.scenes.wording import spoken_name
 from terrasynth.training.data.class_names import one_name, renamed
+from terrasynth.training.data.drafted_texts import TEXTS, Drafts
 from terrasynth.training.data.layouts import rows_of
 from terrasynth.training.data.pairs import Pair, PairSet, Skipped, merged
 from terrasynth.training.data.rows import Row, captions_of, gsd_of, label_of, split_of, text_of
@@ -29,7 +30,7 @@ NAMELESS = ("; say what an image is called under `caption` of a data YAML (docs/
 
 
 def read_pairs(source: DataSource | Sequence[DataSource], columns: Mapping[str, str | None] | None = None,
-               captionless: bool = False) -> PairSet:
+               captionless: bool = False, drafts: bool = False) -> PairSet:
     """Read image-caption data.
 
     Images are not opened. Of several sources, classes that the open ontology knows under several names get one name,
@@ -43,6 +44,8 @@ def read_pairs(source: DataSource | Sequence[DataSource], columns: Mapping[str, 
         columns: Role -> column: which one is the `image`, the `captions`, the `label`, the `gsd`; None says that there
             is none.
         captionless: Keep images without a caption, with no captions: for whoever looks at images and classes alone.
+        drafts: Give images without a caption the texts, too, that a data YAML lets draw from an `ontology`. They are
+            true of the class and not of the image: for trainings alone.
 
     Returns:
         The pairs, and the rows left out (no caption, no such file) with the reason.
@@ -63,14 +66,14 @@ def read_pairs(source: DataSource | Sequence[DataSource], columns: Mapping[str, 
     if not sources:
         raise InputError("no data is named; give a folder, a file or a Hub id")
     if len(sources) == 1:
-        return _read(sources[0], captionless)
-    return _joined(sources, captionless)
+        return _read(sources[0], captionless, drafts)
+    return _joined(sources, captionless, drafts)
 
 
-def _read(source: Source, captionless: bool) -> PairSet:
+def _read(source: Source, captionless: bool, drafts: bool) -> PairSet:
     notes: list[str] = []
     name, layout, rows = rows_of(source, notes)
-    pairs, skipped = _collect(rows, source, captionless, notes)
+    pairs, skipped = _collect(rows, source, captionless, drafts, notes)
     if not pairs:
         first = f" (first: {skipped[0].name}: {skipped[0].reason})" if skipped else ""
         nameless = NAMELESS if skipped and all(row.reason == EMPTY for row in skipped) else ""
@@ -81,7 +84,7 @@ def _read(source: Source, captionless: bool) -> PairSet:
     return PairSet(pairs, merged(skipped, ()), notes, (name,), (layout,))
 
 
-def _joined(sources: Sequence[Source], captionless: bool) -> PairSet:
+def _joined(sources: Sequence[Source], captionless: bool, drafts: bool) -> PairSet:
     """Several data sets as one."""
     places = [str(Path(source.place).resolve()) if Path(source.place).exists() else source.place for source in sources]
     for place, source in zip(places, sources, strict=True):
@@ -90,7 +93,7 @@ def _joined(sources: Sequence[Source], captionless: bool) -> PairSet:
     parts = []
     for source in sources:
         try:
-            parts.append(_read(source, captionless))
+            parts.append(_read(source, captionless, drafts))
         except InputError as error:
             raise InputError(f"data {source.place!r}: {error}") from error
     names = _distinct([part.sources[0] for part in parts])
@@ -106,10 +109,11 @@ def _joined(sources: Sequence[Source], captionless: bool) -> PairSet:
     return whole
 
 
-def _collect(rows: Iterable[Row], source: Source, captionless: bool, notes: list[str]
+def _collect(rows: Iterable[Row], source: Source, captionless: bool, drafts: bool, notes: list[str]
              ) -> tuple[list[Pair], list[Skipped]]:
     """Check rows and put those of one image together."""
-    called = 0
+    called, undrafted = 0, set[str]()
+    ontology = Drafts(source.ontology) if drafts and source.ontology is not None else None
     pairs: list[Pair] = []
     paths: list[str] = []
     skipped: list[Skipped] = []
@@ -120,12 +124,15 @@ def _collect(rows: Iterable[Row], source: Source, captionless: bool, notes: list
         captions, empty = captions_of(row.captions, row.where)
         name = text_of(row.name, "the file name", row.where)
         label = label_of(row.label, row.where)
-        if not captions and source.caption is not None and row.open is not None and split is not None and (
-                label or LABEL not in source.caption):
-            captions = [source.caption.replace(LABEL, spoken_name(label))]
-            called += 1
+        described = bool(captions)
+        if not described and row.open is not None and split is not None:
+            captions = [*_called(label, source.caption)]
+            called += len(captions)
+            more = ontology.of(label) if ontology is not None else ()
+            captions += more
+            undrafted |= set() if more else {label}
         pair = Pair(name, label, split or "", tuple(captions), row.open or _nothing,
-                    gsd=gsd_of(row.gsd, row.where) or source.gsd, before=row.before)
+                    gsd=gsd_of(row.gsd, row.where) or source.gsd, before=row.before, described=described)
         if split is None:
             unused[str(row.split)] = unused.get(str(row.split), 0) + 1
         elif row.open is None:
@@ -141,11 +148,25 @@ def _collect(rows: Iterable[Row], source: Source, captionless: bool, notes: list
         elif why := _differs(pairs[first], pair):
             skipped.append(Skipped(name, why))
         else:  # lists with one caption a row
-            pairs[first] = replace(pairs[first], captions=tuple(dict.fromkeys([*pairs[first].captions, *captions])))
+            pairs[first] = replace(pairs[first], captions=tuple(dict.fromkeys([*pairs[first].captions, *captions])),
+                                   described=pairs[first].described or described)
     if called:
         notes.append(f"{called} images without a caption are called {source.caption!r}, as the data YAML says")
+    if ontology is not None and (drafted := sum(not pair.described and pair.label not in undrafted for pair in pairs)):
+        notes.append(f"{drafted} images without a caption have {TEXTS} texts each, drawn from {ontology.name}: what "
+                     "their class can show, not what they show")
+    if ontology is not None and (missing := sorted(undrafted - {""})):
+        notes.append(f"{ontology.name} has no class {', '.join(missing[:3])}" + (
+            f" and {len(missing) - 3} more" if len(missing) > 3 else "") + "; nothing is drawn from it for its images")
     skipped += [Skipped(f"split {name}", f"{count} rows left out as asked") for name, count in unused.items()]
     return _with_unique_names(pairs, paths), skipped
+
+
+def _called(label: str, caption: str | None) -> list[str]:
+    """What a data YAML calls an image of a class."""
+    if caption is None or (LABEL in caption and not label):
+        return []
+    return [caption.replace(LABEL, spoken_name(label))]
 
 
 def _nothing() -> Image.Image:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from terrasynth.prompts.scenes.ontology import PROFILES
 from terrasynth.prompts.settings import first_mistake
 from terrasynth.training.data.image_rules import ImageRule
 from terrasynth.training.data.rows import Columns
@@ -41,6 +42,8 @@ class DataSettings(BaseModel):
         range: The values of deep samples that become 0 and 255.
         gsd: Ground sampling distance in meters per pixel of rows that name none.
         caption: What an image without a caption is called; "{label}" stands for the name of its class.
+        ontology: What images of the classes can show, an ontology's YAML file or a profile of the expander `grammar`:
+            trainings read texts drawn from it where an image has no caption. A path is relative to the YAML file.
         split_list: A CSV file with the columns `name` and `split`, which decides alone; a path is relative to the
             YAML file.
     """
@@ -56,6 +59,7 @@ class DataSettings(BaseModel):
     range: tuple[Number, Number] | None = None
     gsd: Number | None = Field(default=None, gt=0)
     caption: str | None = None
+    ontology: str | None = None
     split_list: str | None = None
 
     @field_validator("caption")
@@ -86,6 +90,7 @@ class Source:
         gsd: Ground sampling distance in meters per pixel of rows that name none; None for unknown.
         table: The data itself, where it is an object of `datasets`; None where it has to be read.
         caption: What an image without a caption is called, with `LABEL` for its class; None for nothing.
+        ontology: The file, or the profile's name, from which texts for trainings are drawn; None for none.
         split_list: The file that says the split of each image; None where the data says it.
     """
 
@@ -98,6 +103,7 @@ class Source:
     gsd: float | None = None
     table: Table | None = field(default=None, repr=False, compare=False)
     caption: str | None = None
+    ontology: Path | str | None = None
     split_list: Path | None = None
 
 
@@ -143,5 +149,14 @@ def _source(entry: object, path: Path, number: int | None) -> Source:
     columns = {str(role): column for role, column in found.columns.items()}
     return Source(str(below) if below.exists() else found.data, columns, found.splits, found.config,
                   [path.parent / folder for folder in found.folders], ImageRule(found.bands, found.range), found.gsd,
-                  caption=found.caption,
+                  caption=found.caption, ontology=_ontology(found.ontology, path, where),
                   split_list=None if found.split_list is None else path.parent / found.split_list)
+
+
+def _ontology(named: str | None, path: Path, where: str) -> Path | str | None:
+    if named is None or (not (path.parent / named).is_file() and named in PROFILES):
+        return named
+    if not (path.parent / named).is_file():
+        raise InputError(f"{where}: ontology: {named!r:.80} is no file, relative to the YAML file, and no profile "
+                         f"({', '.join(PROFILES)})")
+    return path.parent / named

@@ -18,6 +18,7 @@ from terrasynth.eval.models.references import EMBEDDED_ROOT, resolve
 from terrasynth.eval.table import Table
 from terrasynth.synthesis.cards.licence_sources import licence_fields
 from terrasynth.training.judges.features import EMBEDDED, PACKAGES
+from terrasynth.training.judges.reading import Described
 
 SHOWN = 5
 _PLAIN = re.compile(r"[\w/.][\w/.-]*")  # a path that stands inside braces of YAML as it is
@@ -77,14 +78,14 @@ class TrainedJudge:
         network: What gives its features.
         data: The data that it learned from, as it was given.
         train: Images that it was fitted to.
-        drafted: Images whose text was drafted from the name of their class.
+        described: Who said what the images show.
     """
 
     out: Path
     network: str
     data: tuple[str, ...]
     train: int
-    drafted: int
+    described: Described
     figures: JudgeFigures
     minutes: float
 
@@ -144,8 +145,7 @@ def write_card(judge: TrainedJudge, sources: Sequence[str], words: int, seed: in
         name=judge.out.name, classes=len(f.classes), network=_shown(judge.network),
         labels=", ".join(map(code, f.classes)), data=", ".join(map(code, sources)), train=judge.train,
         held=f.accuracy.n, split=f.split, words=words, side=f.side, seed=seed, coin=COIN,
-        texts=f"of {judge.drafted} images drafted from the names of their classes" if judge.drafted
-        else "captions of the data",
+        texts=_texts(judge.described),
         recipe="\n".join(["filters:", *(f"  - {each}" for each in filters_of(Path(judge.out.name), f.accuracy.n))]),
         figures="\n".join(f"- {word}: {line}" for word, line in _overall(f)),
         table=Table(COLUMNS, tuple(rows)).markdown(),
@@ -155,6 +155,16 @@ def write_card(judge: TrainedJudge, sources: Sequence[str], words: int, seed: in
     )
     head = "".join(f"{key}: {value}\n" for key, value in header.items())
     (judge.out / "README.md").write_text(f"---\n{head}tags: [remote-sensing, terrasynth]\n---\n{text}", "utf-8")
+
+
+def _texts(described: Described) -> str:
+    """Where the texts come from."""
+    captioned = described.images - described.named
+    parts = [f"captions of {captioned} images" if described.named else "captions of the data"] if captioned else []
+    if described.named:
+        parts.append(f"of {described.named} images drafted from the names of their classes" + (
+            f", and of {described.drawn} of them drawn from an ontology, too" if described.drawn else ""))
+    return "; ".join(parts)
 
 
 def _overall(f: JudgeFigures) -> Iterator[tuple[str, str]]:
@@ -184,7 +194,10 @@ def _limits(judge: TrainedJudge) -> Iterator[str]:
     yield "It knows these classes alone: an image of anything else is given to one of them"
     yield ("A text is the sum of its words. It tells classes apart, and hardly which of two captions of a class is "
            "whose; order, numbers and negation count for nothing, and words that it does not read are left out")
-    if judge.drafted:
+    if judge.described.drawn:
+        yield ("Texts that were drawn from an ontology say what a class can show, and not what an image shows: each of "
+               "their words stands for the classes that it was said of, and for nothing else that is to be seen")
+    elif judge.described.named:
         yield "Texts that were drafted from class names hold no other word, so its texts are its classes"
     yield ("It shares its data with what it judges: of images that were chosen by it, or drawn by a generator that was "
            "tuned on the same images, its own figures flatter. Report with another judge, on another network")

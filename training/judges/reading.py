@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 TEMPLATE = "an aerial image of {name}"
 
 
-def read_classes(data: DataSource | Sequence[DataSource]) -> tuple[PairSet, int]:
-    """Images with their classes, and for how many of them a text is drafted from the name of the class.
+def read_classes(data: DataSource | Sequence[DataSource]) -> PairSet:
+    """Images with their classes; one that nothing describes is called by the name of its class.
 
     Args:
         data: As `read_pairs` takes it, with captions or without.
@@ -27,11 +27,25 @@ def read_classes(data: DataSource | Sequence[DataSource]) -> tuple[PairSet, int]
     Raises:
         InputError: It cannot be read.
     """
-    found = read_pairs(data, captionless=True)
-    bare = [pair for pair in found.pairs if not pair.captions]
+    found = read_pairs(data, captionless=True, drafts=True)
     found.pairs = [pair if pair.captions else replace(pair, captions=(TEMPLATE.format(name=spoken_name(pair.label)),))
                    for pair in found.pairs]
-    return found, len(bare)
+    return found
+
+
+@dataclass(frozen=True)
+class Described:
+    """Who said what the images show.
+
+    Attributes:
+        images: All that a judge is fitted to, and all that are held out.
+        named: Those that no caption describes: their texts are made of the name of their class.
+        drawn: Those of them that have texts drawn from an ontology, too.
+    """
+
+    images: int
+    named: int
+    drawn: int
 
 
 @dataclass(frozen=True)
@@ -49,6 +63,13 @@ class Parts:
     train: list[Pair]
     held_out: list[Pair]
     split: str
+
+    @property
+    def described(self) -> Described:
+        """Who said what these images show."""
+        own = [*self.train, *self.held_out]
+        bare = [pair for pair in own if not pair.described]
+        return Described(len(own), len(bare), sum(len(pair.captions) > 1 for pair in bare))
 
 
 def divide(pairs: PairSet, share: float, seed: int) -> Parts:

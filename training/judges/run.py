@@ -76,7 +76,7 @@ def train_judge(preset: Preset, data: DataSource | Sequence[DataSource], out: Pa
         raise InputError(f"--out {str(out)!r} exists and holds no judge; give a new folder")
     networks = candidates(encoder)
     loaded = {name: load_frozen(name) for name in networks}
-    pairs, drafted = read_classes(data)
+    pairs = read_classes(data)
     parts = divide(pairs, settings.held_out, seed)
     _say(f"reading {len(parts.train)} images to fit to and {len(parts.held_out)} held out")
     train = load_pictures(parts.train, preset.load_size, parts.labels, pairs.skipped)
@@ -97,7 +97,7 @@ def train_judge(preset: Preset, data: DataSource | Sequence[DataSource], out: Pa
     found = _measure(out, heads, best.network, held, places, parts.split)
     given = data if isinstance(data, list | tuple) else [data]
     sources = tuple(str(each) if isinstance(each, str | Path) else "DATA" for each in given)
-    judge = TrainedJudge(out, best.reference, sources, len(train), drafted, found,
+    judge = TrainedJudge(out, best.reference, sources, len(train), parts.described, found,
                          (time.monotonic() - started) / 60)
     write_card(judge, pairs.sources, len(words), seed)
     return judge

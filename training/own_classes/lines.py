@@ -42,16 +42,19 @@ def next_lines(start: Start) -> list[str]:
     recipe, data = shlex.quote(str(start.recipe)), shlex.quote(str(start.data_file))
     steps: list[tuple[str, str]] = []
     if not start.embedded_suffices:
-        steps.append((f"edit {start.ontology.name}, and look at the texts that come of it",
+        bare = start.look is not None and start.look.bare
+        first = " before you train, since trainings read texts of it" if bare else ""
+        steps.append((f"edit {start.ontology.name}{first}, and look at the texts that come of it",
                       f"terrasynth expand --option ontology={start.beside(start.ontology.name)} --text-only"))
     if start.judged:
         then = "name it in the recipe" if start.embedded_suffices else "take the # from its filters in the recipe"
         steps.append((f"make a judge of your classes, then {then}",
                       f"terrasynth train judge --data {data} --out {start.beside('judge')}"))
     if start.look is not None:
-        steps.append(("teach the generator your images, then name the LoRA in the recipe",
+        by = "; the judge chooses its best step" if start.lora_settings else ""
+        steps.append((f"teach the generator your images, then name the LoRA in the recipe{by}",
                       f"terrasynth train lora --base {shlex.quote(start.wishes.model)} --data {data} --out "
-                      f"{start.beside('lora')}"))
+                      f"{start.beside('lora')}{start.lora_settings}"))
     steps += [("see what would be made", f"terrasynth plan {recipe}"),
               ("make it", f"terrasynth run {recipe} --out {shlex.quote(start.run)}"),
               ("look through it", f"terrasynth review {shlex.quote(start.run)}"),
@@ -92,7 +95,7 @@ def _of_classes(start: Start, look: Look, near: int, apart: int) -> Iterator[tup
         yield "no class", f"{nameless:,} images name none; they are not drawn"
     for rows in look.twins()[:3]:
         yield "doubtful", f"one image under several classes: {' = '.join(look.pairs[row].name for row in rows)}"
-    captioned = [len(pair.captions) for pair in look.pairs if pair.captions]
+    captioned = [len(pair.captions) for pair in look.pairs if pair.described]
     missing = len(look.pairs) - len(captioned)
     said = f"{sum(captioned):,} for {len(captioned):,} images" if captioned else "none"
     yield "captions", said + (f"; an image without one is called \"{CAPTION}\" ({start.data_file})" if missing

@@ -47,6 +47,11 @@ class Look:
         found = Counter(pair.split for pair in self.pairs)
         return {name: found[name] for name in ("train", "val", "test") if found[name]}
 
+    @property
+    def bare(self) -> bool:
+        """Whether there is an image that the data have no caption of."""
+        return not all(pair.described for pair in self.pairs)
+
     def twins(self) -> list[list[int]]:
         """Rows of images that are the same in every pixel and of several classes."""
         rows: dict[str, list[int]] = {}

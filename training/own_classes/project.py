@@ -22,10 +22,11 @@ from terrasynth.training.own_classes.lines import found_lines, next_lines
 from terrasynth.training.own_classes.look import look_at
 from terrasynth.training.own_classes.recipe_text import recipe_text
 from terrasynth.training.own_classes.splits import made_splits, near_groups
-from terrasynth.training.own_classes.start import CAPTION, RECIPE, Start, Wishes, plain
+from terrasynth.training.own_classes.start import CAPTION, PROFILE, RECIPE, Start, Wishes, plain
 
 COMMENTS = {
     "caption": "   # what an image without a caption is called; {label} is its class in words",
+    "ontology": "   # trainings read texts drawn from it, too, where an image has no caption",
     "split_list": "   # which image is in which split; edit it, or delete it and run `terrasynth init` again",
     "gsd": "   # meters a pixel",
 }
@@ -99,7 +100,8 @@ def project_of_data(source: str, out: Path | None, wishes: Wishes) -> Project:
     groups = near_groups(look.hashes, look.digests)
     splits = None if "val" in look.splits else made_splits(look.pairs, groups, wishes.seed)
     recipe = _recipe_place(out, look.data.sources[0])
-    lacks = splits is not None or any(not pair.captions for pair in look.pairs) or wishes.gsd is not None
+    drawn = look.bare and "ontology" not in (given or {})
+    lacks = splits is not None or drawn or wishes.gsd is not None
     suffices = given is not None and not lacks
     start = Start(plain(look.data.sources[0]), recipe, source, look, tuple(look.counts), splits,
                   Path(source) if suffices else recipe.with_name("data.yaml"), wishes,
@@ -142,7 +144,7 @@ def _class_data(start: Start) -> dict[str, ClassData]:
         own = [pair for pair in (start.look.pairs if start.look else ()) if pair.label == label]
         learned = [pair for pair in own if start.split_of(pair.name, pair.split) == "train"]
         gsd = {pair.gsd or start.wishes.gsd for pair in own} if own else {start.wishes.gsd}
-        found[label] = ClassData([pair.captions for pair in learned if pair.captions],
+        found[label] = ClassData([pair.captions for pair in learned if pair.described],
                                  sorted(each for each in gsd if each is not None))
     return found
 
@@ -153,8 +155,9 @@ def _data_files(start: Start, given: Mapping[str, Any] | None) -> dict[Path, str
     assert look is not None
     content: dict[str, Any] = _moved(given, Path(start.source).parent, folder) if given is not None else {
         "data": _relative(start.source, folder)}
-    if any(not pair.captions for pair in look.pairs):
+    if look.bare:
         content.setdefault("caption", CAPTION)
+        content.setdefault("ontology", PROFILE if start.embedded_suffices else start.ontology.name)
     if start.wishes.gsd is not None:
         content["gsd"] = start.wishes.gsd
     files = {}
@@ -186,8 +189,9 @@ def _moved(given: Mapping[str, Any], before: Path, after: Path) -> dict[str, Any
         found["data"] = _relative(str(before / str(found["data"])), after)
     if "folders" in found:
         found["folders"] = [_relative(str(before / folder), after) for folder in found["folders"]]
-    if "split_list" in found:
-        found["split_list"] = _relative(str(before / found["split_list"]), after)
+    for key in ("split_list", "ontology"):
+        if key in found and (before / found[key]).is_file():
+            found[key] = _relative(str(before / found[key]), after)
     return found
 
 

@@ -13,6 +13,7 @@ from terrasynth.prompts.scenes.wording import find_label
 from terrasynth.training.own_classes.look import Look
 
 EMBEDDED = "ldm-ucm"
+PROFILE = "ucm"  # whose words the embedded models read
 RECIPE = "recipe.yaml"
 CAPTION = "an aerial image of {label}"
 _UNFIT = re.compile(r"[^\w.-]+")
@@ -82,7 +83,7 @@ class Start:
     @property
     def strangers(self) -> list[str]:
         """The classes that the embedded models never met."""
-        known = load_ontology("ucm").classes
+        known = load_ontology(PROFILE).classes
         return [label for label in self.labels if not find_label(label, known, load_ontology("open"))]
 
     @property
@@ -96,6 +97,13 @@ class Start:
         if self.look is None or len(self.labels) < 2:
             return False
         return all(self.has(label, split) for label in self.labels for split in ("train", "val"))
+
+    @property
+    def lora_settings(self) -> str:
+        """What chooses a LoRA's checkpoint, as a setting of its command: the own judge, where no embedded one can."""
+        if self.embedded_knows or not self.judged:
+            return ""
+        return " --set " + shlex.quote(f"model.validation.encoder={self.recipe.with_name('judge')}")
 
     @property
     def held_out(self) -> int:

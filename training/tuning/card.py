@@ -22,7 +22,7 @@ TEXT = """
 
 | | |
 |---|---|
-| data | {train} train and {val} val images; only `train` was trained on, `val` chose the checkpoint |
+| data | {train} train and {val} val images; only `train` was trained on, `val` chose the checkpoint |{described}
 | size | {size} x {size} px |
 | trained | {parameters:,} parameters, {minutes} minutes |
 | steps | {steps} of {batch} images a process, learning rate {rate:g} |
@@ -98,6 +98,7 @@ def write_card(folder: Path, base: Base, record: Mapping[str, Any]) -> None:
     text = TEXT.format(
         name=folder.name, what="LoRA" if lora else "All weights of the denoising network", base=base.name,
         student=", distilled to few steps" if "phases" in model else "",
+        described=_described(record),
         revision=base.revision, train=record["pictures"]["train"], val=record["pictures"]["val"], size=record["size"],
         parameters=record["trained_parameters"], steps=record["steps"], minutes=record["minutes"],
         batch=loop["batch_size"] * loop["accumulate"], rate=loop["learning_rate"], best_step=record["best_step"],
@@ -117,6 +118,14 @@ def base_licence(base: Base) -> dict[str, Any]:
     if not card.is_file() and base.on_hub:
         card = hub_card(f"{base.name}@{base.revision}") or card
     return licence_fields(card)
+
+
+def _described(record: Mapping[str, Any]) -> str:
+    """A row of the table where images have no captions of their own."""
+    if not (bare := record.get("undescribed")):
+        return ""
+    of = f"{bare} of {sum(record['pictures'].values())} images have none"
+    return f"\n| captions | {of}: their texts say what their class is and can show, not what they show |"
 
 
 def _few_steps(model: Mapping[str, Any]) -> str:

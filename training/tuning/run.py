@@ -84,6 +84,7 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
             "hardware": f"{processes.num_processes} x {hardware(device)}", "left_out": len(pairs.skipped),
             "data": list(pairs.sources),
             "pictures": {name: len(pictures) for name, pictures in splits.items()},
+            "undescribed": sum(not pair.described for pictures in splits.values() for pair in pictures.pairs),
             "trained_parameters": sum(p.numel() for network in task.networks().values() for p in network.parameters()),
         }
         (work / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from terrasynth.prompts import load_expander
 from terrasynth.training.data import read_pairs
 from terrasynth.training.data.split_list import split_list
 from terrasynth.training.errors import InputError
@@ -43,6 +44,51 @@ def test_what_an_image_is_called_is_said_in_the_data_yaml(tmp_path):
     assert any(note.startswith("11 images without a caption are called") for note in data.notes)
     (tmp_path / "data.yaml").write_text("data: d\ncaption: of {class}\n")
     with pytest.raises(InputError, match=r"data\.yaml: caption 'of \{class\}' is wrong: a text is needed in which"):
+        read_pairs(tmp_path / "data.yaml")
+
+
+ONTOLOGY = """\
+gsd: []
+countable: {solar farm: solar farms, panel row: panel rows}
+classes_of_open: {forest: forest}
+classes:
+  SolarFarm:
+    name: solar farm
+    synonyms: [solar farm]
+    objects:
+      main: {noun: solar farm, count: {a: 1}, attributes: [{large: 1}]}
+      panels: {noun: panel row, count: {many: 1}, relation: {in: 1}, chance: 0.5}
+"""
+
+
+def test_trainings_read_texts_of_an_ontology_where_nobody_described_an_image(tmp_path):
+    class_folders(tmp_path / "d", captions=False, splits=False)
+    save(tmp_path / "d" / "SolarFarm" / "1.png", items()[0])
+    save(tmp_path / "d" / "SolarFarm" / "2.png", items()[1])
+    (tmp_path / "d" / "SolarFarm" / "2.txt").write_text("Blue panels.")
+    (tmp_path / "classes.yaml").write_text(ONTOLOGY)
+    (tmp_path / "data.yaml").write_text("data: d\ncaption: an aerial image of a {label}\nontology: classes.yaml\n")
+    plain = {pair.name: pair for pair in read_pairs(tmp_path / "data.yaml").pairs}
+    assert all(len(pair.captions) == 1 for pair in plain.values())  # what is published and measured is true of images
+    assert [name for name, pair in plain.items() if pair.described] == ["SolarFarm/2.png"]
+    data = read_pairs(tmp_path / "data.yaml", drafts=True)
+    found = {pair.name: pair.captions for pair in data.pairs}
+    said = [prompt.text for prompt in load_expander("grammar", ontology=tmp_path / "classes.yaml").expand(
+        "SolarFarm", 0, 0, 8)]
+    assert found["SolarFarm/1.png"] == ("an aerial image of a solar farm", *dict.fromkeys(said))
+    assert found["SolarFarm/2.png"] == ("Blue panels.",)
+    assert found["harbor/0.png"] == ("an aerial image of a harbor",)
+    forests = [text for name, texts in found.items() if name.startswith("forest") for text in texts[1:]]
+    assert len(set(forests)) > 20  # images of a class do not have the same texts
+    assert data.notes[-2:] == [
+        "6 images without a caption have 8 texts each, drawn from classes.yaml: what their class can show, not what "
+        "they show", "classes.yaml has no class harbor; nothing is drawn from it for its images"]
+    (tmp_path / "data.yaml").write_text("data: d\nontology: ucm\n")
+    assert {len(pair.captions) > 1 for pair in read_pairs(tmp_path / "data.yaml", drafts=True).pairs
+            if pair.label in ("harbor", "forest")} == {True}
+    (tmp_path / "data.yaml").write_text("data: d\nontology: ours.yaml\n")
+    with pytest.raises(InputError, match=r"data\.yaml: ontology: 'ours.yaml' is no file, relative to the YAML file, "
+                                         r"and no profile \(ucm, "):
         read_pairs(tmp_path / "data.yaml")
 
 

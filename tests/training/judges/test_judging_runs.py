@@ -1,6 +1,7 @@
 """Own classes that no other model knows: a run that a judge filters, an evaluation by it, and one by others."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -87,6 +88,35 @@ def test_a_filter_that_cannot_tell_is_named_before_anything_is_drawn(others, tmp
         assert code == 2
         assert "encoder blind is useless for the class solar_farm" in err[-1]
     assert not (tmp_path / "run" / "blocks").exists()
+
+
+def test_prompts_whose_class_a_judge_cannot_read_are_counted(judge, others, data, tmp_path):
+    """A judge of class names alone reads no synonym; one that was trained on texts of the ontology does."""
+    generator, _, _ = others
+    ontology = tmp_path / "classes.yaml"
+    ontology.write_text("gsd: []\n"
+                        "countable: {solar farm: solar farms, photovoltaic plant: photovoltaic plants}\nclasses:\n"
+                        "  solar_farm:\n    name: solar farm\n    synonyms: [solar farm]\n    objects:\n"
+                        "      main: {noun: {solar farm: 1, photovoltaic plant: 1}, count: {a: 1}}\n")
+    (tmp_path / "data.yaml").write_text(f"data: {data}\nontology: classes.yaml\n")
+    taught = run_preset("judge", tmp_path / "data.yaml", tmp_path / "taught", overrides=FAST, encoder="thumbnail")
+    notes = {}
+    for encoder in (judge.out, taught.out):
+        tree = recipe_of(tmp_path, generator, encoder, None, target={"per_class": 20, "max_attempts": 20})
+        tree["prompts"] = {"expander": "grammar", "ontology": str(ontology), "classes": ["solar_farm"]}
+        notes[encoder.name] = "\n".join(plan(Recipe.parse(tree)).notes)
+    said, = re.findall(r"encoder J reads no word for the class in (\d+) of 20 texts: photovoltaic plant \((\d+)\); "
+                       r"what it scores there is not the class; it reads these words after `terrasynth train judge`",
+                       notes["J"])
+    assert said[0] == said[1]
+    assert 4 < int(said[0]) < 16
+    assert "encoder taught reads no word" not in notes["taught"]
+    assert not re.search("encoder taught never read.*photovoltaic", notes["taught"])
+    card = (taught.out / "README.md").read_text()
+    for words in ("of 72 images drafted from the names of their classes, and of 24 of them drawn from an ontology, too",
+                  "say what a class can show, and not what an image shows"):
+        assert words in card
+    assert "hold no other word" not in card
 
 
 def test_other_models_are_refused_with_the_way_out(others, tmp_path):

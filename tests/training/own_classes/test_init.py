@@ -9,6 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from terrasynth.eval.models.knowledge import words_of
 from terrasynth.prompts import load_expander
 from terrasynth.synthesis import Recipe
 from terrasynth.training.data import read_pairs
@@ -68,6 +69,11 @@ def test_class_folders_become_a_recipe_that_is_planned(begin, tmp_path, terrasyn
     assert {pair.captions for pair in data.pairs} == {
         (f"an aerial image of {name}",) for name in ("wind turbine", "solar farm", "flooded village")}
     assert {pair.name: pair.split for pair in data.pairs} == splits(tmp_path / "own" / "splits.csv")
+    taught = {word for pair in read_pairs("own/data.yaml", drafts=True).pairs for text in pair.captions
+              for word in words_of(text)}
+    expander = load_expander("grammar", ontology="own/classes.yaml")
+    assert all(taught >= set(words_of(prompt.text)) for label in expander.classes
+               for prompt in expander.expand(label, 0, 0, 60))
     code, out, _ = terrasynth("plan", "own/recipe.yaml")
     assert code == 0
     assert "of 3 classes" in out
@@ -81,7 +87,8 @@ def test_commands_that_follow_are_those_of_this_data(begin, tmp_path, terrasynth
     assert commands == [
         "terrasynth expand --option ontology=my-images-recipe/classes.yaml --text-only",
         "terrasynth train judge --data my-images-recipe/data.yaml --out my-images-recipe/judge",
-        "terrasynth train lora --base ldm-ucm --data my-images-recipe/data.yaml --out my-images-recipe/lora",
+        "terrasynth train lora --base ldm-ucm --data my-images-recipe/data.yaml --out my-images-recipe/lora "
+        "--set model.validation.encoder=my-images-recipe/judge",
         "terrasynth plan my-images-recipe/recipe.yaml",
         "terrasynth run my-images-recipe/recipe.yaml --out runs/my-images",
         "terrasynth review runs/my-images",
@@ -165,6 +172,7 @@ def test_what_is_broken_doubtful_small_or_too_few_is_said(begin, tmp_path):
     assert said(lines, "unjudged") == ["no image in val, too few or all alike: lonely"]
     assert said(lines, "nameless") == ["nothing says what 0 is called; write it into own/classes.yaml"]
     assert not any("train judge" in line for line in lines)
+    assert any(line.endswith("--out own/lora") for line in lines)
     assert "not every class has images in train and in val" in (tmp_path / "own" / "recipe.yaml").read_text()
     expander = load_expander("grammar", ontology="own/classes.yaml")
     assert expander.classes == ("0", "UPPER CASE", "lonely", "Überflutetes Dorf")

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from diffusers import DiffusionPipeline
 from peft import PeftModel
 from safetensors.torch import load_file
 
+from terrasynth.eval.models.knowledge import Knowledge, load_knowledge
 from terrasynth.synthesis.generators.conditions.caption import read_conditioning
 from terrasynth.training.running.loop import train
 from terrasynth.training.running.settings import LoopSettings
@@ -190,6 +192,23 @@ def test_the_command_writes_a_lora_its_card_and_no_path_of_this_machine(bases, d
     again = (out / "pytorch_lora_weights.safetensors").read_bytes()
     run_preset("lora", data, out, base=str(bases["sd"]), overrides=overrides)  # there is nothing left to do
     assert (out / "pytorch_lora_weights.safetensors").read_bytes() == again
+
+
+def test_images_without_captions_are_tuned_on_texts_of_an_ontology(bases, data, tmp_path):
+    folder = tmp_path / "bare"
+    shutil.copytree(data, folder, ignore=shutil.ignore_patterns("pairs.jsonl"))
+    names = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*.png"))]
+    (tmp_path / "splits.csv").write_text("name,split\n" + "".join(
+        f"{name},{'val' if name.endswith(('6.png', '7.png')) else 'train'}\n" for name in names))
+    (tmp_path / "data.yaml").write_text("data: bare\ncaption: an image of {label}\nontology: open\n"
+                                        "split_list: splits.csv\n")
+    Knowledge.of([], []).save(bases["sd"])
+    run_preset("lora", tmp_path / "data.yaml", tmp_path / "out", base=str(bases["sd"]),
+               overrides=LOOP | {"loop.max_steps": 1})
+    known = load_knowledge(tmp_path / "out")
+    assert "sandy" in known.words  # which no template says
+    assert "| captions | 16 of 16 images have none: their texts say what their class is and can show" in (
+        tmp_path / "out" / "README.md").read_text()
 
 
 @pytest.mark.slow
