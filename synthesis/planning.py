@@ -34,7 +34,7 @@ class Plan:
         identity: Hash of what decides the images.
         prompts: The first prompts of every class.
         present: Images that the run directory holds already.
-        at_least: Images still to be drawn if every attempt is accepted.
+        at_least: Images still to be drawn if every attempt is accepted but for those that a filter rejects in any case.
         at_most: Images still to be drawn if every class needs `max_attempts`.
         seconds_per_picture: Measured: drawing, encoding and measuring one image.
         bytes_per_picture: Measured: one stored image.
@@ -42,6 +42,7 @@ class Plan:
         notes: What a user should know before the first image, a sentence each.
         api: What prompts of an endpoint will cost, in words; "" where the expander asks none.
         caches: How large the user's caches are, in words.
+        rejected: Images of these that filters reject in any case: the share below a `quantile` of the first attempts.
     """
 
     identity: str
@@ -56,6 +57,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     api: str = ""
     caches: str = ""
+    rejected: int = 0
 
     @property
     def seconds(self) -> tuple[float, float]:
@@ -74,11 +76,12 @@ class Plan:
     def said(self) -> dict[str, str]:
         """The plan in words, without notes and prompts."""
         least, most = (size / 2**20 for size in self.bytes)
+        lost = f"; a `quantile` rejects {self.rejected} of the first ones in any case" if self.rejected else ""
         return {
             "identity": self.identity,
             "computed on": f"{self.runtime.device}, {self.runtime.dtype}, micro-batches of {self.runtime.micro_batch}",
             "there already": f"{self.present} images",
-            "to be drawn": f"{self.at_least} to {self.at_most} images of {len(self.prompts)} classes",
+            "to be drawn": f"{self.at_least} to {self.at_most} images of {len(self.prompts)} classes{lost}",
             "time": "{:.0f} to {:.0f} s at {:.2f} s an image".format(*self.seconds, self.seconds_per_picture),
             "disk": f"{least:.1f} to {most:.1f} MiB, {self.free_bytes / 2**20:.0f} MiB free",
             **({"API prompts": self.api} if self.api else {}),
@@ -130,6 +133,7 @@ def plan(recipe: Recipe, out: str | Path | None = None) -> Plan:
             notes=job.notes,
             api=_forecast(job),
             caches=said(find_caches()),
+            rejected=sum(_rejected(job, label) for label in job.classes),
         )
 
 
@@ -147,7 +151,7 @@ def _forecast(job: Job) -> str:
     size, most, least = job.blocks.block_size, dict[str, int](), dict[str, int]()
     for label in job.classes:
         wanted, attempts, _ = job.target_of(label)
-        for counts, number in ((least, min(wanted, attempts)), (most, attempts if wanted else 0)):
+        for counts, number in ((least, _at_least(job, label)), (most, attempts if wanted else 0)):
             counts[label] = math.ceil(-(-number // size) * size * candidates)  # blocks are whole
     found: Forecast = forecast(job.recipe.seed, least, most)
     return found.text()
@@ -178,11 +182,22 @@ def _timed(work: Callable[[], list[bytes]]) -> tuple[list[bytes], float]:
     return work(), time.perf_counter() - start
 
 
+def _at_least(job: Job, label: str) -> int:
+    """Attempts of a class that are drawn in any case: for its rows, and before a filter has its threshold."""
+    wanted, attempts, _ = job.target_of(label)
+    needs = max((each.needs for each in job.recipe.filters), default=0)
+    return min(attempts, max(wanted + _rejected(job, label), needs)) if wanted else 0
+
+
+def _rejected(job: Job, label: str) -> int:
+    return max((each.rejects for each in job.recipe.filters), default=0) if job.target_of(label)[0] else 0
+
+
 def _missing(job: Job, label: str) -> tuple[int, int, int]:
     """Images of a class that exist, and that are still to be drawn at least and at most; blocks are whole."""
     size = job.blocks.block_size
     wanted, attempts, _ = job.target_of(label)
     roots = (job.root, layout.ahead(job.root))
     present = len({path.name for root in roots for path in layout.block_folder(root, label).glob("*.parquet")})
-    least, most = -(-wanted // size), -(-attempts // size) if wanted else 0
+    least, most = -(-_at_least(job, label) // size), -(-attempts // size) if wanted else 0
     return present * size, max(0, min(least, most) - present) * size, max(0, most - present) * size

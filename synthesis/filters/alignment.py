@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from terrasynth.eval import Encoder
 
 DEFAULT_ENCODER = "clip-ucm"
+ROUNDING = 1e-9
 
 
 class AlignmentFilter(FilterSettings):
@@ -58,6 +60,12 @@ class AlignmentFilter(FilterSettings):
     @override
     def needs(self) -> int:
         return self.calibrate_on or 0
+
+    @property
+    @override
+    def rejects(self) -> int:
+        place = (self.quantile or 0) * max(self.needs - 1, 0)
+        return math.ceil(place - ROUNDING)  # those that lie before it
 
     def threshold(self, label: str, encoder: Encoder) -> float:
         """The lowest score that passes for a class, where it does not come from its first attempts.

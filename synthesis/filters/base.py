@@ -208,6 +208,11 @@ class FilterSettings(BaseModel, ABC):
         """Attempts of a class that its threshold is taken from; 0 for none."""
         return 0
 
+    @property
+    def rejects(self) -> int:
+        """Attempts among these that its threshold rejects whatever they show, where no two have one score."""
+        return 0
+
     def own_measurer(self, device: str) -> Measurer | None:
         """What measures for this filter, where `source` gives none of the kinds that `Source.gives` lists.
 

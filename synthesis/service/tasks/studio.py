@@ -46,7 +46,7 @@ class Studio:
             "identity": found.identity, "prompts": plain(found.prompts), "present": found.present,
             "at_least": found.at_least, "at_most": found.at_most, "seconds": list(found.seconds),
             "bytes": list(found.bytes), "seconds_per_image": found.seconds_per_picture,
-            "bytes_per_image": found.bytes_per_picture, "free_bytes": found.free_bytes,
+            "bytes_per_image": found.bytes_per_picture, "rejected": found.rejected, "free_bytes": found.free_bytes,
             "runtime": {"device": found.runtime.device, "dtype": found.runtime.dtype,
                         "micro_batch": found.runtime.micro_batch}, "notes": list(found.notes),
             "costs": {"API prompts": found.api} if found.api else {},

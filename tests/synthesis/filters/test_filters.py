@@ -6,7 +6,7 @@ from PIL import Image, ImageFilter
 
 import terrasynth.eval.errors
 from terrasynth.eval import load_classifier
-from terrasynth.synthesis import run
+from terrasynth.synthesis import plan, run
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.real_pictures import RealPictures
 from terrasynth.synthesis.events import BlockDone
@@ -39,6 +39,35 @@ def rowed(rows):
 
 
 # alignment by quantile
+
+
+@pytest.mark.parametrize("share", [0.01, 0.07, 0.25, 0.5, 0.9])
+@pytest.mark.parametrize("first", [2, 5, 64, 101])
+def test_a_quantile_rejects_as_many_of_the_first_attempts_as_a_plan_says(share, first):
+    settings = AlignmentFilter(quantile=share, calibrate_on=first)
+    scores = np.random.default_rng(0).permutation(np.linspace(-1, 1, first))
+    decided = decide(settings, None, aligned(scores), block=first)
+    assert sum(not each.accepted for each in decided) == settings.rejects
+
+
+@pytest.mark.parametrize(("per_class", "first", "expected"), [
+    (2, 8, 8),  # all of the first attempts are drawn before one is judged
+    (4, 8, 8),
+    (5, 8, 12),  # one more than the half of 8; blocks are whole
+    (11, 8, 16),  # at the most 4 of the first 8, and 7 others
+    (18, 8, 20),  # no more than max_attempts
+])
+def test_a_plan_counts_what_a_quantile_takes(tree, models, per_class, first, expected):
+    tree["filters"] = [{"kind": "alignment", "encoder": str(models.encoder), "quantile": 0.5, "calibrate_on": first}]
+    tree["prompts"]["classes"] = ["beach", "river"]
+    tree["target"] = {"per_class": per_class, "max_attempts": 20}
+    tree["runtime"] = tree.get("runtime", {}) | {"block_size": 4}
+    found = plan(Recipe.parse(tree))
+    assert (found.at_least, found.rejected) == (2 * expected, 2 * 4)
+    assert found.said()["to be drawn"] == (f"{2 * expected} to 40 images of 2 classes; a `quantile` rejects 8 of the "
+                                           "first ones in any case")
+
+
 
 
 @pytest.mark.parametrize("block", [1, 3, 4, 16])
