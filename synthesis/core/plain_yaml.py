@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
 from terrasynth.synthesis.core.errors import RefusedError, one_line, refusal
 
 MOST_BYTES, MOST_DEPTH, MOST_VALUES = 4 * 2**20, 32, 200_000
+if TYPE_CHECKING:
+    _Quick = yaml.SafeLoader
+else:
+    _Quick = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same by libyaml, where PyYAML was built with it
 _PREFIX = "tag:yaml.org,2002:"
 _KINDS = {"null", "bool", "int", "float", "str", "seq", "map", "merge"}
 
@@ -31,7 +35,7 @@ class YamlError(ValueError):
         self.what, self.line = what, line
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(_Quick):
     """Without dates, which would be no text, and with nothing that a tag could ask for."""
 
 
@@ -101,7 +105,7 @@ def _check_size(text: str) -> None:
     """Count what a text stands for, its anchors followed, without building it."""
     sizes: dict[str, int] = {}
     open_: list[tuple[str | None, int]] = [(None, 0)]
-    for event in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    for event in yaml.parse(text, _Quick):
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
                 _fail(event.start_mark, f"*{event.anchor} names nothing that ends before it")
