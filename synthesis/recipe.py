@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from terrasynth.errors import nearest
 from terrasynth.prompts.checks.settings import CheckSettings
+from terrasynth.prompts.layouts.palettes import Colors, check_colors
 from terrasynth.prompts.settings import mistakes
 from terrasynth.synthesis.core.errors import InputError, RefusedError, one_line
 from terrasynth.synthesis.core.overrides import parse_override, put
@@ -45,9 +46,17 @@ class ConditioningSettings(_Settings):
 
     Attributes:
         gsd: Ground sampling distance of the wanted images in meters a pixel; None for the one it was tuned with.
+        layout: In which colors a model is shown a layout as a map: "ade20k", "six", or colors (red, green, blue) by
+            class of the layout; None for what the model's files say.
     """
 
     gsd: float | None = Field(default=None, gt=0, le=100_000)
+    layout: Colors | None = None
+
+    @field_validator("layout")
+    @classmethod
+    def _known_colors(cls, layout: Colors | None) -> Colors | None:
+        return None if layout is None else check_colors(layout)
 
 
 class GeneratorSettings(_Settings):
@@ -59,6 +68,8 @@ class GeneratorSettings(_Settings):
         lora_scale: Factor of what the LoRA adds to the weights.
         vae: Folder, part of an embedded model, or Hub id with optional @revision, of an autoencoder of the same latent
             space that decodes instead of the model's own; None for its own.
+        control: Folder, or Hub id with optional @revision, of a ControlNet or a T2I-Adapter that shows the model the
+            layout of each prompt; None for none.
         steps: Denoising steps; None for what the model says, else 20. A generator that draws tokens takes as many as an
             image has, whatever this says.
         guidance: Classifier-free guidance scale, >= 0; 1 and below mean no guidance. None for what the model says,
@@ -74,6 +85,7 @@ class GeneratorSettings(_Settings):
     lora: Reference | None = None
     lora_scale: float = Field(default=1.0, ge=-MOST_LORA_SCALE, le=MOST_LORA_SCALE)
     vae: Reference | None = None
+    control: Reference | None = None
     steps: int | None = Field(default=None, gt=0, le=MOST_STEPS)
     guidance: float | None = Field(default=None, ge=0, le=MOST_GUIDANCE)
     scheduler: str = Field(default="auto", max_length=MOST_TEXT)
@@ -83,18 +95,21 @@ class GeneratorSettings(_Settings):
     options: dict[str, Option] = Field(default_factory=dict, max_length=MOST_OPTIONS)
 
     @classmethod
-    def of(cls, model: str, *, gsd: float | None = None, **settings: Any) -> GeneratorSettings:  # noqa: ANN401
+    def of(cls, model: str, *, gsd: float | None = None, layout: Colors | None = None,
+           **settings: Any) -> GeneratorSettings:  # noqa: ANN401
         """Settings of a call, checked as those of a recipe are.
 
         Args:
             gsd: `conditioning.gsd`.
+            layout: `conditioning.layout`.
             **settings: Other settings by name; None for the default.
 
         Raises:
             InputError: A setting is unknown or out of range, on one line.
         """
         given = {name: value for name, value in settings.items() if value is not None or name not in cls.model_fields}
-        return Recipe.parse({"generator": {"model": model, "conditioning": {"gsd": gsd}, **given}}).generator
+        told = {"gsd": gsd, "layout": layout}
+        return Recipe.parse({"generator": {"model": model, "conditioning": told, **given}}).generator
 
     @model_validator(mode="after")
     def _scaled_lora(self) -> GeneratorSettings:

@@ -119,3 +119,62 @@ def tiny_t5_tokenizer():
 
 
 PIPELINES = {"sd": sd, "sdxl": sdxl, "pixart": pixart}
+
+
+def controlnet(base: Path, folder: Path, seed: int = 0) -> Path:
+    """A `ControlNetModel` for the pipeline in `base`, of random weights where a new one begins with zeros."""
+    import torch
+    from diffusers import ControlNetModel, UNet2DConditionModel
+
+    with _seeded(seed):
+        network = ControlNetModel.from_unet(UNet2DConditionModel.from_pretrained(base / "unet"),
+                                            conditioning_embedding_out_channels=(4, 8))
+        for layer in (*network.controlnet_down_blocks, network.controlnet_mid_block,
+                      network.controlnet_cond_embedding.conv_out):
+            torch.nn.init.normal_(layer.weight, std=0.3)
+    network.save_pretrained(folder)
+    return folder
+
+
+def adapter(folder: Path, seed: int = 0) -> Path:
+    """A `T2IAdapter` for a U-Net that attends in its first block, as `sd_for_adapter` has."""
+    from diffusers import T2IAdapter
+
+    with _seeded(seed):
+        network = T2IAdapter(in_channels=3, channels=[16, 16], num_res_blocks=1, downscale_factor=2)
+    network.save_pretrained(folder)
+    return folder
+
+
+def sd_for_adapter(folder: Path, seed: int = 0) -> Path:
+    """Like `sd`; its U-Net attends in its first block, as that of Stable Diffusion does."""
+    from diffusers import UNet2DConditionModel
+
+    sd(folder, seed)
+    with _seeded(seed):
+        UNet2DConditionModel(
+            sample_size=LATENT_SIDE, in_channels=4, out_channels=4, block_out_channels=(16, 16), layers_per_block=1,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), attention_head_dim=2, norm_num_groups=4,
+            cross_attention_dim=WIDTH).save_pretrained(folder / "unet")
+    return folder
+
+
+def gligen(folder: Path, seed: int = 0) -> Path:
+    """A `StableDiffusionGLIGENPipeline`, whose U-Net is told boxes with words."""
+    import torch
+    from diffusers import DPMSolverMultistepScheduler, StableDiffusionGLIGENPipeline
+    from transformers import CLIPTextModel
+
+    tokenizer = tiny_tokenizer(TEXT_LENGTH)
+    with _seeded(seed):
+        unet = _unet(cross_attention_dim=WIDTH, attention_type="gated")
+        for name, weight in unet.named_parameters():
+            if name.endswith(("alpha_attn", "alpha_dense")):  # which begin at 0, so that nothing is heard of boxes
+                torch.nn.init.constant_(weight, 2.0)
+        pipeline = StableDiffusionGLIGENPipeline(
+            vae=_vae(), text_encoder=CLIPTextModel(_clip_config(tokenizer)), tokenizer=tokenizer, unet=unet,
+            scheduler=DPMSolverMultistepScheduler(beta_schedule="scaled_linear"),
+            safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+    pipeline.save_pretrained(folder)
+    return folder

@@ -16,6 +16,7 @@ from terrasynth.synthesis.core.errors import InputError, RunError, one_line
 from terrasynth.synthesis.core.plain_yaml import YamlError, parse_yaml
 from terrasynth.synthesis.core.records import RecordError, read_record, write_record
 from terrasynth.synthesis.generators.autoencoders import card_folder, local_autoencoder
+from terrasynth.synthesis.generators.control import local_control
 from terrasynth.synthesis.generators.lora import local_lora
 from terrasynth.synthesis.ledger.directory import RunDirectory
 
@@ -32,7 +33,7 @@ FIELDS = ("license", "license_name", "license_link")
 
 
 def sources_of(recipe: Recipe, folder: Path | None = None, revision: str = "") -> tuple[Source, ...]:
-    """What the data set of a recipe is made with: generator, LoRA, autoencoder, and what the prompts come from.
+    """What the data set of a recipe is made with: generator, LoRA, autoencoder, control, and what prompts come from.
 
     The models of filters only choose among images, and are no source.
 
@@ -58,6 +59,10 @@ def sources_of(recipe: Recipe, folder: Path | None = None, revision: str = "") -
     if vae:
         place, name = local_autoencoder(vae)
         sources.append(read_card(card_folder(place) if place else NOWHERE, "autoencoder", name, "" if place else vae))
+    control = getattr(recipe.generator, "control", None)
+    if control:
+        place, name = local_control(control)
+        sources.append(read_card(place or NOWHERE, "control", name, "" if place else control))
     return (*sources, _prompts(recipe.prompts.expander, recipe.prompts.options))
 
 

@@ -40,14 +40,16 @@ def redraw_of(recipe: Recipe, parts: Mapping[str, Any], anywhere: bool = False) 
 
     model = place(settings.model)
     given = {"lora": place(settings.lora), "lora_scale": settings.lora_scale if settings.lora else None,
-             "vae": place(settings.vae), "gsd": settings.conditioning.gsd, "steps": generator.get("steps"),
-             "guidance": generator.get("guidance")}
+             "vae": place(settings.vae), "control": place(settings.control), "gsd": settings.conditioning.gsd,
+             "steps": generator.get("steps"), "guidance": generator.get("guidance")}
     given = {key: value for key, value in given.items() if value is not None}
     further = {"scheduler": settings.scheduler, "height": settings.height, "width": settings.width,
                "options": dict(settings.options) or None, "dtype": runtime.dtype, "device": runtime.device,
-               "exact": runtime.exact}
+               "exact": runtime.exact, "layout": settings.conditioning.layout}
     further = {key: value for key, value in further.items() if value not in (None, "auto")}
     note = f"Of the machine that drew it: {' and '.join(local)}; give your own place of it." if local else ""
+    if "layout" in generator:
+        note = " ".join(filter(None, (note, "It is shown the layout of the row, which the column `layout` has.")))
     if further.keys() - {"options"}:
         named = "".join(f", {key}={value!r}" for key, value in (given | further).items())
         return Redraw(f"load_generator({model!r}{named})", True, note)

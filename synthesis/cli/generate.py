@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import click
 
@@ -20,6 +21,9 @@ from terrasynth.synthesis.cli.options import PATH, device_option, guidance_optio
 @click.option("--lora", help="Folder, or Hub id, of a LoRA for the model.")
 @click.option("--lora-scale", default=1.0, show_default=True, help="Factor of what the LoRA adds.")
 @click.option("--vae", help="Folder, or Hub id, of an autoencoder that decodes instead of the model's own.")
+@click.option("--control", help="Folder, or Hub id, of a ControlNet or T2I-Adapter that shows the model a layout.")
+@click.option("--layout", type=PATH, help="JSON file of a layout (docs/layouts.md), for a model that is shown one.")
+@click.option("--palette", help="In which colors the model is shown it: ade20k, six.")
 @click.option("--class", "label", default="", metavar="LABEL", help="Scene class, for a model tuned with classes.")
 @click.option("--gsd", type=click.FloatRange(0, min_open=True), help="Meters a pixel, for a model tuned with them.")
 @click.option("--count", default=1, show_default=True, type=click.IntRange(1), help="Images per prompt.")
@@ -29,9 +33,9 @@ from terrasynth.synthesis.cli.options import PATH, device_option, guidance_optio
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the model, as top_k=100.")
 @device_option
 def generate(
-    prompts: Sequence[str], out: Path, model: str, lora: str | None, lora_scale: float, vae: str | None, label: str,
-    gsd: float | None, count: int, seed: int, steps: int | None, guidance: float | None, options: Sequence[str],
-    device: str,
+    prompts: Sequence[str], out: Path, model: str, lora: str | None, lora_scale: float, vae: str | None,
+    control: str | None, layout: Path | None, palette: str | None, label: str, gsd: float | None, count: int, seed: int,
+    steps: int | None, guidance: float | None, options: Sequence[str], device: str,
 ) -> None:
     """Draw images of PROMPTS: one PNG each, and a metadata.jsonl that `load_dataset("imagefolder")` reads."""
     from terrasynth.synthesis import load_generator
@@ -40,13 +44,14 @@ def generate(
     from terrasynth.synthesis.core.images import encode
     from terrasynth.synthesis.core.overrides import parse_overrides
     from terrasynth.synthesis.execution.unread import Unread, generator_reader
+    from terrasynth.synthesis.generators.base import LayoutGenerator
     from terrasynth.synthesis.generators.tuned_for import tuned_otherwise
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{str(out)!r} exists and is no empty folder; choose another --out, nothing is overwritten")
     generator = load_generator(
         model, steps=steps, guidance=guidance, device=device, options=parse_overrides(options), lora=lora,
-        lora_scale=lora_scale, gsd=gsd, vae=vae,
+        lora_scale=lora_scale, gsd=gsd, vae=vae, control=control, layout=palette,
     )
     conditioning = generator.source.conditioning
     texts = [prompt for prompt in prompts for _ in range(count)]
@@ -63,7 +68,11 @@ def generate(
         click.echo(f"note: {line}", err=True)
     seeds = list(range(seed, seed + len(texts)))
     rows = []
-    drawn = generator.draw([read[text] for text in texts], seeds)
+    if layout is None:
+        drawn = generator.draw([read[text] for text in texts], seeds)
+    else:
+        shown = _layout(layout)
+        drawn = cast(LayoutGenerator, generator).draw([read[text] for text in texts], seeds, [shown] * len(texts))
     for number, (text, its_seed, picture) in enumerate(zip(texts, seeds, drawn.pictures, strict=True)):
         if number in drawn.withheld:
             continue
@@ -84,3 +93,19 @@ def generate(
     if drawn.withheld:
         raise RunError(f"the safety checker of {generator.source.name} withheld {len(drawn.withheld)} of {len(texts)} "
                        f"images, as that of {texts[drawn.withheld[0]][:60]!r}; give other prompts or another --seed")
+
+
+def _layout(path: Path) -> str:
+    """The layout of a file, as JSON.
+
+    Raises:
+        InputError: It cannot be read, or holds none.
+    """
+    from terrasynth.prompts.layouts.layout import Layout
+    from terrasynth.synthesis.core.errors import InputError, one_line
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"--layout {str(path)!r} cannot be read: {one_line(error)[:120]}") from error
+    return Layout.from_json(text).to_json()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError, RefusedError, RunError, one_line
@@ -21,7 +21,7 @@ from terrasynth.synthesis.events import Drawing
 from terrasynth.synthesis.execution.drawn import DrawnBlock
 from terrasynth.synthesis.execution.pace import OnDrawing, Pace
 from terrasynth.synthesis.execution.prompts import checked
-from terrasynth.synthesis.generators.base import Generator, GeneratorSource
+from terrasynth.synthesis.generators.base import Drawn, Generator, GeneratorSource, LayoutGenerator
 from terrasynth.synthesis.generators.finding import find_generator, open_generator
 from terrasynth.synthesis.generators.runtime import Runtime
 from terrasynth.synthesis.generators.steps import TellsSteps
@@ -139,13 +139,19 @@ class BlockMaker:
         size = self.blocks.block_size
         ks = range(index * size, (index + 1) * size)
         written = self._prompts(label, ks.start, size) if prompts is None else list(prompts)
-        self.check_lengths(label, ks.start, written)
+        self.check_prompts(label, ks.start, written)
         named = [self.identity.attempt(label, k) for k in ks]
         if isinstance(self.generator, TellsSteps):
             self.generator.on_step = on_drawing and Pace(Drawing(label, index, size, 0, 0, 0), on_drawing)
-        drawn = self.generator.draw(self.read_texts(label, written), [seed for _, seed in named])
+        texts, seeds = self.read_texts(label, written), [seed for _, seed in named]
+        drawn = self._drawn(texts, seeds, written)
         self.note_portions(self.generator.micro_batch, self.generator.vae_slicing)
         return DrawnBlock(label, index, written, named, drawn.pictures, self.runtime.drawn, drawn.withheld)
+
+    def _drawn(self, texts: list[str], seeds: list[int], prompts: Sequence[Prompt]) -> Drawn:
+        if self.source.layout is None:
+            return self.generator.draw(texts, seeds)
+        return cast(LayoutGenerator, self.generator).draw(texts, seeds, [prompt.layout for prompt in prompts])
 
     def store(self, block: DrawnBlock, into: Blocks | None = None) -> StoredBlock:
         """Encode, measure and write a block.
@@ -226,12 +232,17 @@ class BlockMaker:
         """What the generator reads for prompts of a class: their texts, as it was tuned to have them written."""
         return [self.source.conditioning.render(prompt.text, label) for prompt in prompts]
 
-    def check_lengths(self, label: str, start: int, prompts: Sequence[Prompt]) -> None:
-        """Check prompts of a class, the first of them that of attempt `start`, against the generator's token limit.
+    def check_prompts(self, label: str, start: int, prompts: Sequence[Prompt]) -> None:
+        """Check prompts of a class, the first of them that of attempt `start`, against what the generator reads.
 
         Raises:
-            InputError: A prompt is longer; the message names it.
+            InputError: A prompt is longer than its token limit, or has no layout although it is shown one; the message
+                names it.
         """
+        for k, prompt in enumerate(prompts, start):
+            if self.source.layout is not None and not prompt.layout:
+                raise InputError(f"prompt {k} of class {label!r} has no layout, and {self.source.name!r} is shown one "
+                                 "beside each text; set prompts.expander to layout, or give a file with a field layout")
         generator, limit = self.generator, self.generator.token_limit
         if limit is None:
             return

@@ -197,7 +197,7 @@ class Job:
             target = self.recipe.target
             # Where a prompt costs time or money, only those that are needed in any case.
             most = target.wanted(label) if getattr(self.expander, "costly", False) else target.max_attempts
-            self.maker.check_lengths(label, 0, self.prompts(label, 0, min(CHECKED_PROMPTS, most)))
+            self.maker.check_prompts(label, 0, self.prompts(label, 0, min(CHECKED_PROMPTS, most)))
 
     def _unread(self) -> tuple[Unread, ...]:
         """What the models never met, in the first prompts of the classes of which nothing is drawn yet.

@@ -16,10 +16,11 @@ from terrasynth.hub_ids import is_hub_id, missing_here
 from terrasynth.prompts.addresses import shown
 from terrasynth.synthesis.core.errors import InputError, one_line
 from terrasynth.synthesis.generators.components import variant_of, weight_files
+from terrasynth.synthesis.generators.conditions.caption import FILE as CONDITIONING_FILE
 
 CONFIG, INDEX, CARD = "config.json", "model_index.json", "README.md"
 WEIGHTS = "diffusion_pytorch_model"
-FETCHED = (CONFIG, CARD, f"{WEIGHTS}*.safetensors", f"{WEIGHTS}*.json")
+FETCHED = (CONFIG, CARD, CONDITIONING_FILE, f"{WEIGHTS}*.safetensors", f"{WEIGHTS}*.json")
 NAMES = ("vae", "vqvae", "movq")  # of a pipeline's autoencoder, as diffusers' pipelines and our own call it
 log = logging.getLogger("terrasynth")
 
@@ -122,7 +123,7 @@ def autoencoder_folder(reference: str, what: str) -> tuple[Path, str]:
         if exists or not is_hub_id(identifier):
             raise InputError(f"{what} is no autoencoder of diffusers; give a folder with its {CONFIG} and weights, a "
                              "part of an embedded model such as ldm-ucm/vae, or a Hub id as owner/name")
-        folder, name = _fetch(identifier, revision or None, what), identifier
+        folder, name = fetch_network(identifier, revision or None, what, "autoencoder"), identifier
     kind_of(folder, what)
     return folder, name
 
@@ -157,7 +158,18 @@ def kind_of(folder: Path, what: str) -> str:
 
 
 def _described(folder: Path, name: str, what: str) -> Autoencoder:
-    kind = kind_of(folder, what)
+    return Autoencoder(name, weights_revision(folder, what), folder, kind_of(folder, what))
+
+
+def weights_revision(folder: Path, what: str) -> str:
+    """Hash of a network's configuration and of the weights of it that are loaded.
+
+    Args:
+        what: Begins the messages: which setting it is, and its value.
+
+    Raises:
+        InputError: Its weights are missing or pickled, or cannot be read.
+    """
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     weights = [each for each in weight_files(names, variant_of(names, what)) if each.startswith(WEIGHTS)]
     if not any(each.endswith(".safetensors") for each in weights):
@@ -166,7 +178,7 @@ def _described(folder: Path, name: str, what: str) -> Autoencoder:
             raise InputError(f"{what}: its weights are pickled ({pickled}), and loading a pickle runs code; convert "
                              "them with save_pretrained(..., safe_serialization=True)")
         raise InputError(f"{what} has a {CONFIG} and no {WEIGHTS}.safetensors; put its weights beside it")
-    return Autoencoder(name, _content_hash(folder, [CONFIG, *weights], what), folder, kind)
+    return _content_hash(folder, [CONFIG, *weights], what)
 
 
 def _content_hash(folder: Path, names: Sequence[str], what: str) -> str:
@@ -177,10 +189,19 @@ def _content_hash(folder: Path, names: Sequence[str], what: str) -> str:
         raise InputError(f"{what}: {which} cannot be read ({error.strerror}); check its rights") from error
 
 
-def _fetch(identifier: str, revision: str | None, what: str) -> Path:
+def fetch_network(identifier: str, revision: str | None, what: str, role: str) -> Path:
+    """Fetch one network of diffusers from the Hub, unless it is cached: configuration, card and safetensors weights.
+
+    Args:
+        what: Begins the messages: which setting it is, and its value.
+        role: What it is, for the log.
+
+    Raises:
+        InputError: It cannot be fetched.
+    """
     from huggingface_hub import constants, snapshot_download
 
-    log.warning("autoencoder %s: asking %s", identifier, shown(constants.ENDPOINT))
+    log.warning("%s %s: asking %s", role, identifier, shown(constants.ENDPOINT))
     try:
         return Path(snapshot_download(identifier, revision=revision, allow_patterns=list(FETCHED)))
     except (OSError, ValueError) as error:

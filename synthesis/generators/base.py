@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from terrasynth.eval.images import images_html
 from terrasynth.synthesis.generators.autoencoders import Autoencoder
 from terrasynth.synthesis.generators.conditions.caption import CAPTION_ALONE, Conditioning
+from terrasynth.synthesis.generators.conditions.layout import LayoutReading
+from terrasynth.synthesis.generators.control import Control
 from terrasynth.synthesis.generators.lora import Lora
 
 if TYPE_CHECKING:
@@ -74,6 +76,13 @@ class Generator(Protocol):
         """The images of `draw` alone, uint8 (N, H, W, 3); a withheld one is black and named in the log."""
 
 
+class LayoutGenerator(Generator, Protocol):
+    """What the pipeline asks of a generator whose source has a `layout`."""
+
+    def draw(self, prompts: Sequence[str], seeds: Sequence[int], layouts: Sequence[str] | None = None) -> Drawn:
+        """Images; image i depends on prompt i, seed i and layout i, the JSON of one."""
+
+
 @dataclass(frozen=True)
 class GeneratorSource:
     """A generator's files, found, with the settings that decide its images.
@@ -90,6 +99,8 @@ class GeneratorSource:
         latent_side: Side of the latent image that the network was made for; None where the files do not say.
         plugin: Name of the plug-in that draws; "" for a pipeline of diffusers.
         vae: Autoencoder that takes the place of the pipeline's own; None for its own.
+        control: ControlNet or T2I-Adapter that is put beside the pipeline; None for none.
+        layout: How it is shown the layout of a prompt; None for one that reads texts alone.
     """
 
     name: str
@@ -107,6 +118,8 @@ class GeneratorSource:
     latent_side: int | None = None
     vae: Autoencoder | None = None
     plugin: str = ""
+    control: Control | None = None
+    layout: LayoutReading | None = None
 
     @property
     def draws_tokens(self) -> bool:
@@ -118,6 +131,8 @@ class GeneratorSource:
         optional: dict[str, object] = {"options": dict(self.options)} if self.options else {}
         if self.conditioning.template != CAPTION_ALONE:
             optional["conditioning"] = self.conditioning.identity()
+        if self.layout is not None:
+            optional["layout"] = self.layout.identity()
         return {
             "revision": self.revision,
             "steps": self.steps,

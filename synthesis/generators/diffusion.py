@@ -16,6 +16,7 @@ from terrasynth.synthesis.core.library_errors import is_shortage, library_errors
 from terrasynth.synthesis.core.quiet import quiet
 from terrasynth.synthesis.generators.base import Drawn, GeneratorSource
 from terrasynth.synthesis.generators.compiling import compile_checked
+from terrasynth.synthesis.generators.conditions.layout import BOXES
 from terrasynth.synthesis.generators.loading import can_slice, denoiser_name, load_pipeline
 from terrasynth.synthesis.generators.runtime import Runtime
 from terrasynth.synthesis.generators.side_by_side import SideBySide
@@ -64,7 +65,7 @@ class DiffusersGenerator:
         self._unknown: set[str] = set()
         size = self._native_size()
         self._size = (source.height or size[0], source.width or size[1])
-        if (source.height, source.width) != (None, None) or source.options or source.vae is not None:
+        if (source.height, source.width) != (None, None) or source.options or source.vae or source.layout:
             self._try()
         if runtime.compile:
             self._compile(runtime.dtype)
@@ -90,35 +91,39 @@ class DiffusersGenerator:
         tokenizer = getattr(self.pipeline, "tokenizer", None)
         return 0 if tokenizer is None else len(tokenizer(text, truncation=False, verbose=False).input_ids)
 
-    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> NDArray[np.uint8]:
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int],
+                 layouts: Sequence[str] | None = None) -> NDArray[np.uint8]:
         """The images of `draw` alone, uint8 (N, H, W, 3); a withheld one is black and named in the log.
 
         Raises:
             InputError: See `draw`.
             RunError: See `draw`.
         """
-        drawn = self.draw(prompts, seeds)
+        drawn = self.draw(prompts, seeds, layouts)
         if drawn.withheld:
             log.warning("model %s: its safety checker made %d of %d images black, the first of %r", self.source.name,
                         len(drawn.withheld), len(prompts), prompts[drawn.withheld[0]][:60])
         return drawn.pictures
 
-    def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> Drawn:
+    def draw(self, prompts: Sequence[str], seeds: Sequence[int], layouts: Sequence[str] | None = None) -> Drawn:
         """Draw images.
 
         Args:
             seeds: N seeds, 0 .. 2**63 - 1; one noise generator each, on the CPU.
+            layouts: N layouts as JSON, where the model is shown them (`GeneratorSource.layout`); None for none.
 
         Returns:
             Images, and which of them a safety checker made black. The model's range -1 .. 1 maps to 0 .. 255 for
             every image alike.
 
         Raises:
-            InputError: `prompts` and `seeds` differ in length, or the pipeline refuses an option's value.
+            InputError: `prompts`, `seeds` and `layouts` differ in length, the model is shown layouts and there is none
+                or the other way round, or the pipeline refuses an option's value.
             RunError: Not even one image fits into memory, or the model gave no finite numbers.
         """
         if len(prompts) != len(seeds):
             raise InputError(f"{len(prompts)} prompts with {len(seeds)} seeds; give one seed a prompt")
+        shown = self._checked(layouts, len(prompts))
         self._tell_unknown(prompts)
         pictures: list[NDArray[np.uint8]] = []
         withheld: list[int] = []
@@ -127,7 +132,7 @@ class DiffusersGenerator:
             part = slice(done, done + self._at_once)
             self._whole = done
             try:
-                drawn = self._draw_part(list(prompts[part]), seeds[part])
+                drawn = self._draw_part(list(prompts[part]), seeds[part], shown[part])
             except (RuntimeError, MemoryError) as error:
                 self._spare(error)
                 continue
@@ -152,21 +157,35 @@ class DiffusersGenerator:
                     self._unknown.add(part)
                     log.warning("model %s does not know %r, and draws %r without it", self.source.name, part, text[:60])
 
+    def _checked(self, layouts: Sequence[str] | None, count: int) -> Sequence[str]:
+        """One layout a prompt; empty texts where the model is shown none."""
+        reading = self.source.layout
+        if reading is None:
+            if layouts is not None:
+                raise InputError(f"model {self.source.name!r} reads texts alone; leave the layouts out")
+            return [""] * count
+        if layouts is None or len(layouts) != count or not all(layouts):
+            raise InputError(f"model {self.source.name!r} is shown a layout beside each text; give one layout a "
+                             "prompt, as the expander layout does")
+        return layouts
+
     @property
     def _at_once(self) -> int:
+        if self.source.pipeline == BOXES:
+            return 1  # a call has the same boxes for all of its images, and turns layers of its network off and on
         return 1 if self._exact and (self._compiled or not self._on_cpu) else self.micro_batch
 
-    def _draw_part(self, prompts: list[str], seeds: Sequence[int]) -> list[Drawn]:
+    def _draw_part(self, prompts: list[str], seeds: Sequence[int], layouts: Sequence[str]) -> list[Drawn]:
         with quiet():  # here, since threads have its settings in common
             if not (self._exact and self._on_cpu):
-                return [self._draw(self.pipeline, prompts, seeds)]
+                return [self._draw(self.pipeline, prompts, seeds, layouts)]
             found = self._side_by_side
             if found is None or found.count != self._at_once or found.pipeline is not self.pipeline:
                 if found is not None:
                     found.close()
                 found = self._side_by_side = SideBySide(self.pipeline, self._at_once)
-            return found.draw(lambda pipeline, prompt, seed: self._draw(pipeline, [prompt], [seed]), prompts, seeds,
-                              self._count)
+            return found.draw(lambda pipeline, prompt, seed, layout: self._draw(pipeline, [prompt], [seed], [layout]),
+                              (prompts, seeds, layouts), self._count)
 
     def _bar(self, iterable: Sequence[Any] | None = None, total: int | None = None) -> Bar:
         """What a pipeline gets where it asks for a bar of progress."""
@@ -189,16 +208,18 @@ class DiffusersGenerator:
         self._whole += images
         self._tell(0)
 
-    def _draw(self, pipeline: Any, prompts: list[str], seeds: Sequence[int]) -> Drawn:  # noqa: ANN401
+    def _draw(self, pipeline: Any, prompts: list[str], seeds: Sequence[int],  # noqa: ANN401
+              layouts: Sequence[str]) -> Drawn:
         with self._computing():
-            answer = pipeline(output_type="np", **self._call(prompts, seeds, self.source.steps))
+            answer = pipeline(output_type="np", **self._call(prompts, seeds, self.source.steps, layouts))
         drawn = np.asarray(answer.images, dtype=np.float32)
         if not np.isfinite(drawn).all():
             raise RunError("the generator gave numbers that are not finite; set runtime.dtype to float32")
         pictures: NDArray[np.uint8] = np.rint(drawn.clip(0, 1) * 255).astype(np.uint8)
         return Drawn(pictures, _withheld(answer))
 
-    def _call(self, prompts: list[str], seeds: Sequence[int], steps: int) -> dict[str, object]:
+    def _call(self, prompts: list[str], seeds: Sequence[int], steps: int,
+              layouts: Sequence[str]) -> dict[str, object]:
         """The arguments of the pipeline's call, but for the kind of output."""
         import torch
 
@@ -213,6 +234,8 @@ class DiffusersGenerator:
             options["num_inference_steps"] = steps
             if "use_resolution_binning" in inspect.signature(self.pipeline.__call__).parameters:
                 options.setdefault("use_resolution_binning", False)  # the size asked for, not the nearest preset
+        if self.source.layout is not None:
+            options |= self.source.layout.arguments(layouts, self.size)
         noise = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
         return {"prompt": prompts, "guidance_scale": self.source.guidance, "generator": noise} | options
 
@@ -234,7 +257,7 @@ class DiffusersGenerator:
             InputError: It does not take them, or draws another size.
             RunError: Not even one image fits into memory.
         """
-        asked = self._call([""], [0], min(TRIAL_STEPS, self.source.steps))
+        asked = self._call([""], [0], min(TRIAL_STEPS, self.source.steps), [""])
         wanted = f"images of {self._size[1]} x {self._size[0]} px"
         if self.source.options:
             wanted += f" with generator.options {dict(self.source.options)}"
@@ -267,7 +290,7 @@ class DiffusersGenerator:
             raise InputError(f"runtime.compile true cannot be had: model {self.source.name!r} is a "
                              f"{type(self.pipeline).__name__}, of which nothing is compiled here; set it to false")
         count = 1 if self._exact else self.micro_batch
-        asked = self._call([""] * count, range(count), min(TRIAL_STEPS, self.source.steps))
+        asked = self._call([""] * count, range(count), min(TRIAL_STEPS, self.source.steps), [""] * count)
         with self._computing(), quiet():
             compile_checked(
                 getattr(self.pipeline, name), lambda: self.pipeline(output_type="latent", **asked), dtype

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from terrasynth.eval.models.references import SAMPLING_FILE
 from terrasynth.prompts.addresses import shown
+from terrasynth.prompts.layouts.palettes import palettes
 from terrasynth.prompts.plugins import Plugins
 from terrasynth.synthesis.core.embedded import WEIGHTS
 from terrasynth.synthesis.core.errors import InputError, one_line
 from terrasynth.synthesis.core.sampling import read_sampling
 from terrasynth.synthesis.generators.autoencoders import find_autoencoder
-from terrasynth.synthesis.generators.base import TOKEN_PIPELINE, Generator, GeneratorPlugin, GeneratorSource
+from terrasynth.synthesis.generators.base import TOKEN_PIPELINE, Generator, GeneratorPlugin, GeneratorSource, Option
 from terrasynth.synthesis.generators.conditions.caption import FILE as CONDITIONING_FILE
 from terrasynth.synthesis.generators.conditions.caption import Conditioning, read_conditioning, read_tuned
+from terrasynth.synthesis.generators.conditions.layout import BOXED_SHARE, BOXES, MAPS, USUAL_SHARE, LayoutReading
+from terrasynth.synthesis.generators.control import Control, find_control
 from terrasynth.synthesis.generators.lora import Lora, find_lora
 from terrasynth.synthesis.generators.model_index import read_index, read_json
 
@@ -64,6 +67,9 @@ def find_generator(settings: GeneratorSettings) -> GeneratorSource:
         if settings.lora is not None:
             raise InputError(f"model {reference!r} draws tokens, and a LoRA is for a diffusion model; "
                              "leave generator.lora out")
+        if settings.control is not None:
+            raise InputError(f"model {reference!r} draws tokens, and generator.control is for a diffusion model; leave "
+                             "it out")
         if settings.vae is not None:
             raise InputError(f"model {reference!r} draws tokens, which only its own tokenizer of images decodes; "
                              "leave generator.vae out")
@@ -73,16 +79,22 @@ def find_generator(settings: GeneratorSettings) -> GeneratorSource:
     other = None if settings.vae is None else find_autoencoder(settings.vae)
     if other is not None:
         name, revision = f"{name}+vae:{other.name}", f"{revision}+vae:{other.revision}"
+    control = None if settings.control is None else find_control(settings.control)
+    if control is not None:
+        pipeline = control.pipeline(pipeline, reference)
+        name, revision = f"{name}+control:{control.name}", f"{revision}+control:{control.revision}"
     own = read_sampling(*([] if added is None or added.alone else [added.folder]), folder)
     steps = own.steps if settings.steps is None else settings.steps
     if pipeline == TOKEN_PIPELINE:
         steps = _number_of_tokens(folder, reference)
     side = (read_tuned(folder) if added is None else added.tuned).size  # what was tuned at a size draws that size
+    conditioning = _conditioning(folder, added, settings.conditioning.gsd)
+    layout = _layout(settings, pipeline, steps, conditioning, control, folder)
     return GeneratorSource(
         name, revision, folder, pipeline, steps, own.guidance if settings.guidance is None else settings.guidance,
         settings.scheduler, side if settings.height is None else settings.height,
         side if settings.width is None else settings.width, dict(settings.options), added,
-        _conditioning(folder, added, settings.conditioning.gsd), _latent_side(folder), other,
+        conditioning, _latent_side(folder), other, control=control, layout=layout,
     )
 
 
@@ -95,6 +107,37 @@ def _conditioning(folder: Path, lora: Lora | None, gsd: float | None) -> Conditi
         raise InputError(f"generator.conditioning.gsd {gsd:g} would change nothing: the model was tuned with captions "
                          f"of the form {found.template!r}; leave it out")
     return found.model_copy(update={"gsd": gsd})
+
+
+def _layout(settings: GeneratorSettings, pipeline: str, steps: int, own: Conditioning, control: Control | None,
+            folder: Path) -> LayoutReading | None:
+    """How a pipeline is shown layouts: as the recipe says, else as the files beside its weights do.
+
+    Raises:
+        InputError: It is shown none, or nothing says in which colors.
+    """
+    reference, asked, options = settings.model, settings.conditioning.layout, settings.options
+    if pipeline not in MAPS:
+        if asked is not None:
+            what = "boxes with words" if pipeline == BOXES else "texts alone"
+            raise InputError(f"generator.conditioning.layout would change nothing: model {reference!r} reads {what}; "
+                             "leave it out")
+        if pipeline == BOXES:
+            _check_boxed(steps, options.get(BOXED_SHARE, USUAL_SHARE), reference)
+        return LayoutReading(None) if pipeline == BOXES else None
+    beside = None if control is None else read_conditioning(control.folder).layout
+    colors = asked or beside or own.layout or read_conditioning(folder).layout
+    if colors is None:
+        raise InputError(f"model {reference!r} is shown a layout as a map, and nothing says in which colors; set "
+                         f"generator.conditioning.layout to {', '.join(palettes())}, or to colors by class")
+    return LayoutReading(colors)
+
+
+def _check_boxed(steps: int, share: Option, reference: str) -> None:
+    """Refuse so few steps that the pipeline would look at its boxes in none of them."""
+    if isinstance(share, int | float) and int(share * steps) < 1:
+        raise InputError(f"model {reference!r} looks at boxes in the first {share:g} of {steps} steps, which is none; "
+                         f"set generator.steps or generator.options.{BOXED_SHARE} higher")
 
 
 def _latent_side(folder: Path) -> int | None:
@@ -135,7 +178,8 @@ def load_generator(
         micro_batch: Images drawn at once; halved when memory runs out.
         exact: Draw each image in a call of its own on one thread, so that portions move no pixel; "auto" on a CPU.
         **settings: What a recipe may say under `generator` (`GeneratorSettings`): `steps`, `guidance`, `scheduler`,
-            `height`, `width`, `options`, `lora`, `lora_scale`, `vae`; and `gsd`, meters a pixel that the model is told.
+            `height`, `width`, `options`, `lora`, `lora_scale`, `vae`, `control`; `gsd`, meters a pixel that the model
+            is told; and `layout`, in which colors it is shown a layout.
 
     Raises:
         InputError: The model, the LoRA, the autoencoder, the scheduler, the device, the dtype or an option does not

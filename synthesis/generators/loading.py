@@ -15,6 +15,8 @@ from terrasynth.synthesis.core.quiet import quiet
 from terrasynth.synthesis.generators.autoencoder_swap import swap_autoencoder
 from terrasynth.synthesis.generators.base import GeneratorSource
 from terrasynth.synthesis.generators.components import load_networks, parts_of
+from terrasynth.synthesis.generators.conditions.layout import ARGUMENTS
+from terrasynth.synthesis.generators.control import add_control
 from terrasynth.synthesis.generators.lora import Lora
 from terrasynth.synthesis.generators.lora_folding import fold_in
 from terrasynth.synthesis.generators.model_index import read_index
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
     import torch
 
 NEEDED = ("prompt", "guidance_scale", "generator", "output_type")
-RESERVED = ("height", "width", "num_images_per_prompt", "return_dict", "latents", "self", "kwargs")
+RESERVED = ("height", "width", "num_images_per_prompt", "return_dict", "latents", "self", "kwargs",
+            *ARGUMENTS)
 
 
 def load_pipeline(source: GeneratorSource, runtime: Runtime, dtype: torch.dtype) -> Any:  # noqa: ANN401 - any class
@@ -38,6 +41,8 @@ def load_pipeline(source: GeneratorSource, runtime: Runtime, dtype: torch.dtype)
         InputError: The files, the LoRA, the autoencoder or a setting do not fit, or the runtime cannot be had.
     """
     pipeline = _read(source, dtype)
+    if source.control is not None:
+        pipeline = add_control(pipeline, source.control, dtype, source.name.partition("+")[0])
     accepted = inspect.signature(pipeline.__call__).parameters
     needed = NEEDED if source.draws_tokens else (*NEEDED, "num_inference_steps")
     lacking = [name for name in needed if name not in accepted]

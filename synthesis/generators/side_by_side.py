@@ -14,7 +14,7 @@ from typing import Any
 
 from terrasynth.synthesis.generators.base import Drawn
 
-Draw = Callable[[Any, str, int], Drawn]
+Draw = Callable[..., Drawn]
 
 
 class SideBySide:
@@ -44,29 +44,28 @@ class SideBySide:
         """Have something called in the thread that waits in `draw`; from any of those that draw."""
         self._news.put(news)
 
-    def draw(self, draw: Draw, prompts: Sequence[str], seeds: Sequence[int],
+    def draw(self, draw: Draw, asked: Sequence[Sequence[Any]],
              on_image: Callable[[], None] = lambda: None) -> list[Drawn]:
         """Draw images one by one, in order.
 
         Args:
-            draw: Draws one image with the pipeline, prompt and seed that it is given.
-            prompts: N texts, at least one.
-            seeds: N seeds.
+            draw: Draws one image with the pipeline that it is given, and one of each of `asked`.
+            asked: What differs between the images, such as prompts and seeds: each N long, at least one.
             on_image: Is called in this thread for each image that is drawn.
         """
         import torch
 
         before = torch.get_num_threads()
 
-        def one(prompt: str, seed: int) -> Drawn:
+        def one(*each: Any) -> Drawn:  # noqa: ANN401
             pipeline = self._free.get()
             try:
-                return draw(pipeline, prompt, seed)
+                return draw(pipeline, *each)
             finally:
                 self._free.put(pipeline)
 
         news = self._news = SimpleQueue()  # what an earlier call left behind is heard no more
-        drawing = [self._threads.submit(one, *each) for each in zip(prompts, seeds, strict=True)]
+        drawing = [self._threads.submit(one, *each) for each in zip(*asked, strict=True)]
         for image in drawing:
             image.add_done_callback(news.put)
         waiting = len(drawing)

@@ -136,7 +136,7 @@ def placed(tree: Mapping[str, Any], places: Places) -> dict[str, Any]:
     """
     found = {**tree}
     generator = dict(tree["generator"])
-    for name in ("model", "lora", "vae"):
+    for name in ("model", "lora", "vae", "control"):
         if generator.get(name) is not None:
             generator[name] = places.model(generator[name])
     found["generator"] = generator

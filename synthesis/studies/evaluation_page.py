@@ -15,6 +15,7 @@ from terrasynth.synthesis.core.errors import InputError, disk_errors, one_line
 from terrasynth.synthesis.core.real_pictures import RealPictures
 from terrasynth.synthesis.filters.base import THUMBNAIL
 from terrasynth.synthesis.generators.autoencoders import local_autoencoder
+from terrasynth.synthesis.generators.control import local_control
 from terrasynth.synthesis.generators.lora import local_lora
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.studies.copies import HASH, load_measures
@@ -138,12 +139,14 @@ def _about(record: RunDirectory, run: JudgedRun) -> dict[str, object]:
 
 
 def _added(record: RunDirectory) -> Iterator[str]:
-    """The LoRA and the autoencoder that a recipe gives its generator, without the folders of this machine."""
+    """LoRA, autoencoder and control that a recipe gives its generator, without the folders of this machine."""
     settings = record.recipe.generator
     if settings.lora is not None:
         yield f"LoRA {local_lora(settings.lora)[1]}"
     if settings.vae is not None:
         yield f"autoencoder {local_autoencoder(settings.vae)[1]}"
+    if settings.control is not None:
+        yield f"control {local_control(settings.control)[1]}"
 
 
 def _files(run: Path) -> dict[str, str]:

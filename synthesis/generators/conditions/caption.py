@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from terrasynth.prompts.layouts.palettes import Colors, check_colors
 from terrasynth.prompts.settings import first_mistake
 from terrasynth.synthesis.core.errors import InputError, one_line
 
@@ -34,6 +35,7 @@ class Conditioning(BaseModel):
         gsd: Ground sampling distance in meters a pixel of the images that the model draws, where nothing else is
             asked for.
         base: The model that the weights beside it belong to; "" where they need none.
+        layout: In which colors it was shown layouts: a palette's name, or colors by class; None where nothing says so.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,6 +43,12 @@ class Conditioning(BaseModel):
     template: str = CAPTION_ALONE
     gsd: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     base: str = ""
+    layout: Colors | None = None
+
+    @field_validator("layout")
+    @classmethod
+    def _known_colors(cls, layout: Colors | None) -> Colors | None:
+        return None if layout is None else check_colors(layout)
 
     @field_validator("template")
     @classmethod

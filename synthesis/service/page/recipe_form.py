@@ -30,7 +30,7 @@ from terrasynth.synthesis.service.page.typed import Typed, first
 
 OWN = {"expander", "classes", "checks"}  # of `prompts`; whatever else stands there belongs to the expander
 CLASSES, EXTRA, KEPT = "prompts.classes", "prompts.*", "kept"
-BEHIND = ("lora_scale", "vae", "scheduler", "height", "width", "conditioning", "options")  # of the generator
+BEHIND = ("lora_scale", "vae", "control", "scheduler", "height", "width", "conditioning", "options")  # of the generator
 
 
 @dataclass(frozen=True)
