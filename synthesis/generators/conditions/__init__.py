@@ -1,3 +1,3 @@
 """What a generator is told beside the text of a prompt."""
 
-__all__ = ["caption", "layout"]
+__all__ = ["caption"]
