@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from terrasynth.eval.table import Table
@@ -18,12 +18,19 @@ class ClassCount:
         attempted: Attempts judged; those after the last one needed do not count.
         accepted: Attempts that every filter passed.
         target: Accepted attempts that are asked for.
+        waiting: Attempts that every filter passed but `review`, which waits for somebody to look at them.
     """
 
     label: str
     attempted: int
     accepted: int
     target: int
+    waiting: int = 0
+
+    @property
+    def short(self) -> bool:
+        """Whether the class is short of its target even if all that wait are accepted."""
+        return self.accepted + self.waiting < self.target
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,7 @@ class RunResult:
             a larger target, under `RUN/ahead/`.
         failed: Blocks that could not be made; their classes end before them.
         unseen: Accepted images that nobody has looked at, where the recipe has the filter `review`.
+        rejected: Images of classes that are short of their targets, by the filter that rejected them.
     """
 
     root: Path
@@ -50,6 +58,7 @@ class RunResult:
     ahead: int = 0
     failed: tuple[BlockFailed, ...] = ()
     unseen: int = 0
+    rejected: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def missed(self) -> tuple[ClassCount, ...]:
@@ -85,14 +94,26 @@ class RunResult:
             look: How images are looked at, where the filter `review` waits for somebody to do so
                 (`Recipe.waits_for_review`); "" where none does.
         """
-        missed = ", ".join(f"{count.label} ({count.accepted} of {count.target})" for count in self.missed)
-        if not missed:
-            return ""
-        if look:
-            return (f"target missed by {missed}: the filter review takes only what somebody has looked at; {look} "
-                    "shows what waits, and running it again takes it up")
-        return (f"target missed by {missed} after {max_attempts} attempts each; raise "
-                "target.max_attempts or loosen a filter, and run again")
+        parts = []
+        if waiting := [count for count in self.missed if count.waiting]:
+            named = ", ".join(f"{count.label} ({count.waiting}, with {count.accepted} of {count.target} accepted)"
+                              for count in waiting)
+            parts.append(f"images wait for review: {named}; {look or 'a review'} shows them, and running it again "
+                         "takes up what was said")
+        if short := [count for count in self.missed if count.short]:
+            named = ", ".join(f"{count.label} ({count.accepted} of {count.target})" for count in short)
+            parts.append(f"target missed by {named} after {max_attempts} attempts each{self._why_short()}")
+        return "; ".join(parts)
+
+    def _why_short(self) -> str:
+        """What rejected the images of classes that are short, and what helps."""
+        by = ", ".join(f"{name} ({count})" for name, count in sorted(self.rejected.items(), key=lambda each: -each[1]))
+        said = f", rejected by {by}" if by else ""
+        if self.accepted or not by or any(count.waiting for count in self.counts):
+            return f"{said}; raise target.max_attempts or loosen a filter, and run again"
+        return (f"{said}. Nothing was accepted: look at what was rejected in the report; where it does not show its "
+                "class, teach the generator (`terrasynth train lora`), where it does, lower that filter's threshold, "
+                "and run again")
 
 
 @dataclass(frozen=True)

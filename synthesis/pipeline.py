@@ -79,7 +79,10 @@ def run(
             if not stopped and not work.failed:
                 note_finished(job, asked, counts, written)
         unseen = JudgedRows.read(job.root).unseen if REVIEW in recipe.filter_names else 0
-    result = RunResult(job.root, job.identity.hash, counts, work.drawn, stopped, work.ahead, tuple(work.failed), unseen)
+        short = {count.label for count in counts if count.short}
+        rejected = JudgedRows.read(job.root).rejected(short) if short else {}
+    result = RunResult(job.root, job.identity.hash, counts, work.drawn, stopped, work.ahead, tuple(work.failed), unseen,
+                       rejected)
     tell(Finished(result))
     return result
 

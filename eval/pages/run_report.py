@@ -61,8 +61,8 @@ class ClassRow:
 
     @property
     def missed(self) -> bool:
-        """Whether fewer than the target were accepted."""
-        return self.accepted < self.target
+        """Whether fewer than the target were accepted or wait for a person."""
+        return self.accepted + self.waiting < self.target
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,9 @@ def page_of(report: RunReport, images: RunImages | None = None) -> Page:
     )
     missed = ", ".join(f"{verbatim(row.label)} ({row.accepted} of {row.target})" for row in report.missed)
     warnings = [f"**Warning:** {line}" for line in report.warnings]
+    waiting = ", ".join(f"{verbatim(row.label)} ({row.waiting})" for row in classes if row.waiting)
     warnings += [f"**Target missed:** {missed}"] if missed else []
+    warnings += [f"**Waiting for review:** {waiting}"] if waiting else []
     return Page(
         f"{report.name}: {total.accepted} of {total.attempted} accepted",
         f"{total.accepted:,} of {total.attempted:,} images accepted", report.name,

@@ -16,6 +16,7 @@ import yaml
 from terrasynth.prompts.addresses import shown
 from terrasynth.synthesis.cards.evaluation import evaluation_tables
 from terrasynth.synthesis.cards.header import split_card
+from terrasynth.synthesis.cards.left_here import left_here, ontology_option
 from terrasynth.synthesis.cards.licence_sources import load_licence, save_licence, sources_of
 from terrasynth.synthesis.cards.licences import Licence
 from terrasynth.synthesis.cards.run_report import CONTACT_SHEET, describe_files, describe_filter, prompt_drops
@@ -56,7 +57,7 @@ def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence, written:
     """The card's text: YAML header, what made the data set, counts, columns, limits, evaluation, licence."""
     from terrasynth.eval.markdown import Ready
 
-    counts = [each.count for each in classes]
+    counts, tree = [each.count for each in classes], job.recipe.tree()
     files = describe_files(classes)
     outcomes = Counter(decision.reason or "accepted" for each in classes for decision in each)
     total = sum(count.accepted for count in counts)
@@ -70,8 +71,9 @@ def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence, written:
         attempted=sum(count.attempted for count in counts),
         counts=counts,
         missed=", ".join(
-            f"{count.label} ({count.accepted} of {count.target})" for count in counts if count.accepted < count.target
+            f"{count.label} ({count.accepted} of {count.target})" for count in counts if count.short
         ),
+        waiting=", ".join(f"{count.label} ({count.waiting})" for count in counts if count.waiting),
         unseen=Ready(unseen_line(unseen, total)),
         outcomes=dict(sorted(outcomes.items())),
         prompts=prompt_drops(job, classes),
@@ -89,6 +91,8 @@ def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence, written:
              "file": files.get(name, "")}
             for name, settings in zip(job.recipe.filter_names, job.recipe.filters, strict=True)
         ],
+        left_here=[(each.key, each.name, each.made) for each in left_here(tree)],
+        ontology=Ready(ontology_option(tree)),
         identity=job.identity.hash,
         computed_on=job.runtime.described,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 RECIPE, IDENTITY, RUNTIME = "recipe.yaml", "identity.json", "runtime.json"
 DECISIONS, FINISHED, DATA = "decisions.parquet", "finished.json", "data/train-*.parquet"
 LICENCE, PROMPT_DROPS, VERDICTS = "licence.json", "prompt_drops.json", "review/verdicts.jsonl"
+ONTOLOGY = "classes.yaml"
 CARD, REPORT_PAGE, REPORT = "README.md", "report/index.html", "report/report.json"
 EVALUATIONS = ("evaluation.json", "evaluation/report.json")
 _BLOCKS = "blocks"

@@ -48,6 +48,10 @@ class Progress:
         if self._live:
             self._update(text)
 
+    def tell(self, text: str) -> None:
+        """Say what happens now: on a terminal in the live line, in a log in a line."""
+        self._update(text)
+
     def clear(self) -> None:
         """Take the live line away, so that whatever is printed next begins a line."""
         if self._live:
@@ -90,7 +94,8 @@ class Progress:
                     self._update(f"{self._describe(count)} | {self._total()}")
             case ClassDone(count=count):
                 if count.accepted < count.target:
-                    self._line(f"{count.label}: missed its target: {self._describe(count)}")
+                    how = "missed its target" if count.short else "waits for review"
+                    self._line(f"{count.label}: {how}: {self._describe(count)}")
             case Writing(part=part):
                 self._update(f"writing {part}")
             case BlockAhead():
@@ -103,9 +108,10 @@ class Progress:
 
     def _describe(self, count: ClassCount) -> str:
         share = count.accepted / count.attempted if count.attempted else 0.0
+        waiting = f", {count.waiting} wait for review" if count.waiting else ""
         return (
             f"{count.label} {count.accepted}/{count.target} accepted of {count.attempted} attempts "
-            f"({share:.0%}){self._eta([count])}"
+            f"({share:.0%}){waiting}{self._eta([count])}"
         )
 
     def _total(self) -> str:
@@ -126,10 +132,11 @@ class Progress:
         most = max(0, self._most - count.attempted)
         if not count.attempted:
             everything = list(self._counts.values())
-            accepted, attempted = sum(c.accepted for c in everything), sum(c.attempted for c in everything)
+            passed, attempted = sum(c.accepted + c.waiting for c in everything), sum(c.attempted for c in everything)
         else:
-            accepted, attempted = count.accepted, count.attempted
-        return min(most, (count.target - count.accepted) * attempted / accepted) if accepted else most
+            passed, attempted = count.accepted + count.waiting, count.attempted
+        left = max(0, count.target - count.accepted - count.waiting)
+        return min(most, left * attempted / passed) if passed else most
 
     def _update(self, text: str) -> None:
         if self._live:

@@ -157,6 +157,8 @@ class Job:
             (self.root / OBSOLETE).unlink(missing_ok=True)
             resolved = without_secrets(self.recipe.tree() | {"identity": self.identity.hash})
             write_file(self.root / layout.RECIPE, yaml.safe_dump(resolved, sort_keys=False))
+            if ontology := self.recipe.prompts.options.get("ontology"):  # so that the run can be made again elsewhere
+                write_file(self.root / layout.ONTOLOGY, Path(str(ontology)).read_text("utf-8"))
             self._frozen.save(self.root)
             self._record.restore()
             yield

@@ -11,6 +11,7 @@ from typing import ClassVar
 from terrasynth.prompts.addresses import has_secrets
 from terrasynth.synthesis.cards.card import published, refreshed
 from terrasynth.synthesis.cards.header import split_card
+from terrasynth.synthesis.cards.left_here import left_here, ontology_option
 from terrasynth.synthesis.cards.licence_sources import load_licence, save_licence
 from terrasynth.synthesis.cards.licences import Licence, Statement, inherit
 from terrasynth.synthesis.core import layout
@@ -26,7 +27,8 @@ from terrasynth.synthesis.ledger.judged_rows import JudgedRows, unseen_line
 
 # Nothing else of a run is published: not blocks/, scores/, locks, caches, what was being written, or evaluation/, whose
 # page shows real images.
-FILES = (layout.RECIPE, layout.IDENTITY, layout.RUNTIME, layout.PROMPT_DROPS, layout.DECISIONS, layout.EVALUATIONS[0])
+FILES = (layout.RECIPE, layout.ONTOLOGY, layout.IDENTITY, layout.RUNTIME, layout.PROMPT_DROPS, layout.DECISIONS,
+         layout.EVALUATIONS[0])
 FOLDERS = ("report",)
 _OF_A_HOME = re.compile(r"~[\w.-]*/")
 
@@ -100,7 +102,13 @@ class RunFolder:
 
     def notes(self, new: bool) -> list[str]:
         """See `Folder`."""
+        recipe = _recipe(self.root)
+        tree = recipe if isinstance(recipe, Mapping) else {}
         found = [f"recipe.yaml names a folder of this machine: {folder}" for folder in local_folders(self.root)]
+        found += [f"not included, and needed to make it again: {each.text}" for each in left_here(tree)]
+        if ontology_option(tree) and not (self.root / layout.ONTOLOGY).is_file():
+            found.append(f"the ontology of the recipe is not in the run, so others cannot run it; run it again, which "
+                         f"puts it there as {layout.ONTOLOGY}")
         if (self.root / layout.DECISIONS).is_file():
             rows = JudgedRows.read(self.root)
             found += filter(None, [unseen_line(rows.unseen, rows.reasons.count(None))])

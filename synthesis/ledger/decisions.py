@@ -81,7 +81,7 @@ class ClassDecisions:
     @property
     def count(self) -> ClassCount:
         """How far the class is."""
-        return ClassCount(self.label, self._judged, self._accepted, self._per_class)
+        return ClassCount(self.label, self._judged, self._accepted, self._per_class, self._unreviewed)
 
     @property
     def done(self) -> bool:

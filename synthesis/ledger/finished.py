@@ -71,9 +71,9 @@ class Finished:
             raise RecordError(first_mistake(error, _Note)[:200]) from error
         counts = tuple(ClassCount(**count.model_dump()) for count in note.counts)
         for count in counts:
-            if count.accepted > count.attempted:
-                raise RecordError(f"{count.accepted} of {count.attempted} attempts of class {count.label!r} were "
-                                  "accepted, which is impossible")
+            if count.accepted + count.waiting > count.attempted:
+                raise RecordError(f"{count.accepted + count.waiting} of {count.attempted} attempts of class "
+                                  f"{count.label!r} were accepted, which is impossible")
         return cls(note.asked, note.ledger, counts, dict(note.written))
 
 
@@ -218,6 +218,7 @@ class _Count(BaseModel):
     attempted: _Number
     accepted: _Number
     target: _Number
+    waiting: _Number = 0  # notes of earlier versions do not say
 
 
 class _Note(BaseModel):

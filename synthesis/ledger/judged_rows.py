@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -80,6 +81,11 @@ class JudgedRows:
             return 0
         accepted = np.array([reason is None for reason in self.reasons], np.bool_)
         return int((accepted & np.isnan(self.scores[REVIEW])).sum() if REVIEW in self.scores else accepted.sum())
+
+    def rejected(self, labels: Collection[str]) -> dict[str, int]:
+        """How many images of some classes each filter rejected, by the name of the filter."""
+        return dict(Counter(reason for label, reason in zip(self.labels, self.reasons, strict=True)
+                            if label in labels and reason not in (None, UNREVIEWED, *NOT_JUDGED)))
 
     def filter_says(self, name: str, names: Sequence[str]) -> NDArray[np.int64]:
         """What a filter said of each attempt: 1 to keep it, 0 not to, -1 where one before it had rejected it.

@@ -98,7 +98,7 @@ SMALLER = {
     r"target.per_class=40": Small("--set target.per_class=5"),
     r"target.per_class=10": Small("--set target.per_class=4"),
 }
-ENDS = {r"terrasynth run recipe.yaml .*# ends with .target missed.": 1}  # other exit codes than 0
+ENDS = {r"terrasynth run recipe.yaml .*# ends with .images wait": 1}  # other exit codes than 0
 # Of the example in Python, and of `docs/workers.md`, what is another here.
 PYTHON = {'Recipe.load("demo")': f'Recipe.load("demo", {shlex.split(SHORT.replace("--set ", ""))})',
           '"harbor", 3': '"river", 3'}

@@ -10,8 +10,8 @@ from terrasynth.synthesis.recipe import Recipe
 WHOLE, SHORT = ClassCount("beach", 4, 4, 4), ClassCount("harbor", 8, 1, 4)
 
 
-def ended(*counts, failed=()):
-    return RunResult(Path("run"), "0123456789abcdef", counts, 12, False, failed=failed)
+def ended(*counts, failed=(), rejected=None):
+    return RunResult(Path("run"), "0123456789abcdef", counts, 12, False, failed=failed, rejected=rejected or {})
 
 
 def recipe(*filters):
@@ -23,14 +23,34 @@ def test_a_run_that_has_all_says_nothing():
     assert (ended(WHOLE).failure, ended(WHOLE).shortfall(8)) == ("", "")
 
 
-@pytest.mark.parametrize(("filters", "said"), [
-    ((), "target missed by harbor (1 of 4) after 8 attempts each; raise target.max_attempts or loosen a filter"),
-    (({"kind": "review", "undecided": "keep"},), "after 8 attempts each"),
-    (({"kind": "review", "undecided": "drop"},), "what somebody has looked at; a page shows what waits"),
+@pytest.mark.parametrize(("filters", "waits"), [
+    ((), False), (({"kind": "review", "undecided": "keep"},), False),
+    (({"kind": "review", "undecided": "drop"},), True),
 ])
-def test_a_class_that_is_short_is_named_with_what_helps(filters, said):
-    of = recipe(*filters)
-    assert said in ended(WHOLE, SHORT).shortfall(of.target.max_attempts, "a page" if of.waits_for_review else "")
+def test_a_recipe_waits_where_nobody_has_looked(filters, waits):
+    assert recipe(*filters).waits_for_review is waits
+
+
+def test_a_class_that_is_short_is_named_with_what_rejected_its_images_and_what_helps():
+    assert ended(WHOLE, SHORT).shortfall(8) == ("target missed by harbor (1 of 4) after 8 attempts each; raise "
+                                                "target.max_attempts or loosen a filter, and run again")
+    assert ended(WHOLE, SHORT, rejected={"scene": 2, "alignment": 5}).shortfall(8) == (
+        "target missed by harbor (1 of 4) after 8 attempts each, rejected by alignment (5), scene (2); raise "
+        "target.max_attempts or loosen a filter, and run again")
+    nothing = ended(ClassCount("harbor", 8, 0, 4), rejected={"scene": 8}).shortfall(8)
+    for said in ("harbor (0 of 4) after 8 attempts each, rejected by scene (8). Nothing was accepted",
+                 "what was rejected in the report", "`terrasynth train lora`", "lower that filter's threshold"):
+        assert said in nothing
+
+
+def test_images_that_wait_for_review_are_not_missed():
+    waits, both = ClassCount("beach", 4, 1, 4, 3), ClassCount("river", 8, 0, 4, 1)
+    assert ended(waits).shortfall(8, "`a page`") == (
+        "images wait for review: beach (3, with 1 of 4 accepted); `a page` shows them, and running it again takes up "
+        "what was said")
+    said = ended(waits, both, rejected={"scene": 7}).shortfall(8, "`a page`")
+    assert "images wait for review: beach (3, with 1 of 4 accepted), river (1, with 0 of 4 accepted)" in said
+    assert "; target missed by river (0 of 4) after 8 attempts each, rejected by scene (7); raise" in said
 
 
 def test_a_block_that_could_not_be_made_is_named_with_its_last_reason():

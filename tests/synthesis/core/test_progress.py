@@ -5,7 +5,7 @@ import io
 import pytest
 
 from terrasynth.synthesis.core.progress import ERASED, Progress, fitted
-from terrasynth.synthesis.events import BlockDone, ClassCount, Drawing, Planned
+from terrasynth.synthesis.events import BlockDone, ClassCount, ClassDone, Drawing, Planned
 
 
 class Terminal(io.StringIO):
@@ -53,6 +53,16 @@ def test_a_slow_block_is_seen_on_a_terminal_and_not_in_a_log(monkeypatch):
             assert log.getvalue() == before
     assert screen.getvalue().split(ERASED)[-2:] == [
         "river 3 of 16 images of a block | all 0/20", "river 3 of 16 images of a block, step 12 of 20 | all 0/20"]
+
+
+def test_a_class_whose_images_wait_for_review_has_missed_nothing():
+    log = io.StringIO()
+    progress = Progress(log)
+    progress(ClassDone(ClassCount("river", 4, 1, 4, 3)))
+    progress(ClassDone(ClassCount("beach", 8, 1, 4, 2)))
+    assert log.getvalue().splitlines() == [
+        "river: waits for review: river 1/4 accepted of 4 attempts (25%), 3 wait for review",
+        "beach: missed its target: beach 1/4 accepted of 8 attempts (12%), 2 wait for review"]
 
 
 def test_a_short_text_stays(monkeypatch):

@@ -65,7 +65,12 @@ def test_without_undecided_images_only_what_was_accepted_stays(out, again, revie
     assert result.drawn == N // 2  # in place of the rejected river
     assert [count.accepted for count in result.counts] == [N, 3]
     assert reasons(out, "river") == ["review", None, None, None, *["unreviewed"] * 5]
-    assert again(undecided="drop").drawn == 0
+    waits = again(undecided="drop")
+    assert waits.drawn == 0
+    assert [[count.waiting for count in each.counts] for each in (result, waits)] == [[0, 5], [0, 5]]
+    assert waits.shortfall(4).startswith("images wait for review: river (5, with 3 of ")
+    assert "**Waiting for review: river (5).**" in (out / "README.md").read_text()
+    assert "Short of their target" not in (out / "README.md").read_text()
     for row in ids(out, "river")[4:]:
         review.judge(row, "accept", "ada")
     result = again(undecided="drop")

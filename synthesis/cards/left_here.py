@@ -1,0 +1,102 @@
+"""Models and files of one's own that a recipe names: they are not published with a run, so it is said how they came."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from terrasynth.synthesis.core import layout
+
+KEYS = frozenset({"model", "lora", "vae", "path", "reference", "encoder", "classifier"})
+"""Settings of a recipe that name a model or a file."""
+
+JUDGE, TRAINING, TUNED = "judge.json", (".training/training.json", "training.json"), "terrasynth.json"
+
+
+@dataclass(frozen=True)
+class LeftHere:
+    """Something of this machine that a recipe names.
+
+    Attributes:
+        key: The setting, such as "generator.lora".
+        name: What it is called, without the folders of this machine.
+        made: How it was made, as far as its files say; "" where they say nothing.
+    """
+
+    key: str
+    name: str
+    made: str
+
+    @property
+    def text(self) -> str:
+        """The three in words."""
+        return f"{self.key} {self.name}" + (f", {self.made}" if self.made else "")
+
+
+def left_here(tree: Mapping[str, Any]) -> list[LeftHere]:
+    """What a recipe names that lies on this machine; an ontology is not among it, since it goes along.
+
+    Args:
+        tree: The recipe as plain data.
+    """
+    found: dict[str, LeftHere] = {}
+    for key, reference in _named(tree, ""):
+        path = Path(reference).expanduser()
+        if reference and path.exists() and not _embedded(reference):
+            name = path.name if PurePath(reference).is_absolute() or reference.startswith("~") else reference
+            found.setdefault(reference, LeftHere(key, name, _made(path)))
+    return list(found.values())
+
+
+def ontology_option(tree: Mapping[str, Any]) -> str:
+    """What a command adds so that the recipe finds its ontology beside it; "" where it has none of its own."""
+    return f" --set prompts.ontology={layout.ONTOLOGY}" if tree.get("prompts", {}).get("ontology") else ""
+
+
+def _named(node: object, place: str) -> Iterator[tuple[str, str]]:
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            inside = f"{place}.{key}" if place else str(key)
+            if isinstance(value, str) and key in KEYS:
+                yield inside, value
+            yield from _named(value, inside)
+    elif isinstance(node, list):
+        for each in node:
+            kind = each.get("kind", "") if isinstance(each, Mapping) else ""
+            yield from _named(each, f"{place} {kind}".strip())
+
+
+def _embedded(reference: str) -> bool:
+    from terrasynth.eval.models.references import EMBEDDED_ROOT
+    from terrasynth.synthesis.core.embedded import WEIGHTS
+
+    return any(reference == folder.name for root in (EMBEDDED_ROOT, WEIGHTS) for folder in root.iterdir())
+
+
+def _made(path: Path) -> str:
+    """How a model was made, by the records that our trainings leave beside it."""
+    if (judge := _read(path / JUDGE)) is not None:
+        classes, network = len(judge.get("labels", ())), judge.get("network", {}).get("model", "")
+        return f"made by terrasynth train judge of {classes} classes, on the network {PurePath(str(network)).name}"
+    record = next((found for name in TRAINING if (found := _read(path / name)) is not None), None)
+    if record is None:
+        return ""
+    tuned = _read(path / TUNED) or {}
+    preset, base = record.get("preset", {}), str(record.get("base", {}).get("name") or tuned.get("base") or "")
+    data, images = ", ".join(record.get("data", ())), record.get("pictures", {}).get("train")
+    parts = [f"made by terrasynth train {preset.get('model', {}).get('method') or preset.get('family', '')}"]
+    parts += [f"from {Path(base).name if Path(base).is_dir() else base}"] * bool(base)
+    parts += [f"on {images} images of {data}"] * bool(images and data)
+    parts += [f"in {record['steps']} steps"] * bool(record.get("steps"))
+    return " ".join(parts)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    with suppress(OSError, ValueError):
+        found = json.loads(path.read_text("utf-8"))
+        return found if isinstance(found, dict) else None
+    return None
