@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from terrasynth.synthesis.cards.licence_sources import hub_card, licence_fields
+from terrasynth.synthesis.core.embedded import WEIGHTS
 
 if TYPE_CHECKING:
     from terrasynth.training.tuning.families.base import Base
@@ -49,19 +50,34 @@ On `val`, averaged weights, {validation_steps} steps, guidance {guidance:g}, see
 {settings}```
 """
 
+OURS = """```bash
+terrasynth generate "TEXT" --model {name} --lora "THIS FOLDER" --out images
+```
+
+In plain diffusers:
+
+"""
+
 DIFFUSERS_LORA = """```python
-pipeline = DiffusionPipeline.from_pretrained("{base}")
+from diffusers import DiffusionPipeline
+{embedded}
+pipeline = DiffusionPipeline.from_pretrained({base})
 pipeline.load_lora_weights("THIS FOLDER")
 ```"""
 
 PEFT_LORA = """diffusers has no `load_lora_weights` for this pipeline; `peft` loads it:
 
 ```python
-pipeline = DiffusionPipeline.from_pretrained("{base}")
+import peft
+from diffusers import DiffusionPipeline
+{embedded}
+pipeline = DiffusionPipeline.from_pretrained({base})
 pipeline.transformer = peft.PeftModel.from_pretrained(pipeline.transformer, "THIS FOLDER")
 ```"""
 
 FULL = """```python
+from diffusers import DiffusionPipeline
+
 pipeline = DiffusionPipeline.from_pretrained("THIS FOLDER")
 ```"""
 
@@ -89,7 +105,6 @@ def write_card(folder: Path, base: Base, record: Mapping[str, Any]) -> None:
     by_diffusers = (folder / LOADS_WITH_DIFFUSERS).is_file()
     conditioning, validation = model["conditioning"], model["validation"]
     gsd = conditioning.get("gsd")
-    use = (DIFFUSERS_LORA if by_diffusers else PEFT_LORA) if lora else FULL
     header = {
         **base_licence(base), **({"base_model": base.name} if base.on_hub else {}),
         "library_name": "diffusers" if by_diffusers or not lora else "peft", "pipeline_tag": "text-to-image",
@@ -104,7 +119,7 @@ def write_card(folder: Path, base: Base, record: Mapping[str, Any]) -> None:
         batch=loop["batch_size"] * loop["accumulate"], rate=loop["learning_rate"], best_step=record["best_step"],
         choose=validation["choose"].replace("_", " "), seed=loop["seed"], hardware=record["hardware"],
         template=conditioning["template"], gsd="" if gsd is None else f", gsd {gsd:g} m",
-        use=use.format(base=base.name) + _few_steps(model),
+        use=_use(base, by_diffusers) + _few_steps(model) if lora else FULL + _few_steps(model),
         validation_steps=validation["steps"], guidance=validation["guidance"],
         last_seed=int(record["val"].get("n", 1)) - 1, network=_networks(validation), figures="\n".join(_table(record)),
         note=_note(base), settings=yaml.safe_dump({"model": model, "loop": loop}, sort_keys=False),
@@ -118,6 +133,16 @@ def base_licence(base: Base) -> dict[str, Any]:
     if not card.is_file() and base.on_hub:
         card = hub_card(f"{base.name}@{base.revision}") or card
     return licence_fields(card)
+
+
+def _use(base: Base, by_diffusers: bool) -> str:
+    """How to draw with a LoRA: diffusers knows a base of the Hub by its id, an embedded or local one by its folder."""
+    embedded = base.folder.parent == WEIGHTS
+    place = f'"{base.name}"' if base.on_hub else f'WEIGHTS / "{base.name}"' if embedded else f'"FOLDER OF {base.name}"'
+    code = (DIFFUSERS_LORA if by_diffusers else PEFT_LORA).format(
+        base=place, embedded="from terrasynth.synthesis.core.embedded import WEIGHTS\n" if embedded else "")
+    name = base.name if base.on_hub or embedded else f'"FOLDER OF {base.name}"'
+    return OURS.format(name=name) + code
 
 
 def _described(record: Mapping[str, Any]) -> str:

@@ -1,4 +1,6 @@
 import json
+import re
+import shlex
 import shutil
 
 import numpy as np
@@ -192,6 +194,23 @@ def test_the_command_writes_a_lora_its_card_and_no_path_of_this_machine(bases, d
     again = (out / "pytorch_lora_weights.safetensors").read_bytes()
     run_preset("lora", data, out, base=str(bases["sd"]), overrides=overrides)  # there is nothing left to do
     assert (out / "pytorch_lora_weights.safetensors").read_bytes() == again
+
+
+def test_a_card_of_an_embedded_base_shows_what_works(data, tmp_path, terrasynth):
+    """What stands under "Use" is run as it stands, with the folder in its place."""
+    out = tmp_path / "lora"
+    run_preset("lora", data, out, base="ldm-ucm", overrides=LOOP | {
+        "loop.max_steps": 1, "model.size": 32, "model.augment": "none"})
+    use = (out / "README.md").read_text().partition("## Use")[2].partition("## Figures")[0].replace(
+        "THIS FOLDER", str(out))
+    python, = re.findall(r"^```python\n(.*?)^```", use, re.M | re.S)
+    found = {}
+    exec(compile(python, "card", "exec"), found)
+    assert found["pipeline"].get_list_adapters()["unet"]
+    command, = re.findall(r"^terrasynth (.*)$", use, re.M)
+    code, _, err = terrasynth(*shlex.split(command.replace("--out images", f"--out {tmp_path}/images --steps 1")))
+    assert code == 0, err
+    assert list((tmp_path / "images").glob("*.png"))
 
 
 def test_images_without_captions_are_tuned_on_texts_of_an_ontology(bases, data, tmp_path):
