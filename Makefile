@@ -30,7 +30,8 @@ docs: $(VENV)/.installed-docs  ## build the site in site/, with reference pages 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-# torch first and by its exact version: a looser request takes gigabytes of CUDA packages where none are needed.
+# torch first and by its exact version: where the index has a CPU build of it, pip takes that one, and a looser request
+# the gigabytes of a CUDA build. The default index has CUDA builds alone for Linux.
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) torch==2.13.0
 	$(PIP) -e .
