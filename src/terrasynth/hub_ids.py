@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 
+_ENDINGS = (".yaml", ".yml", ".json", ".jsonl", ".csv", ".tsv", ".txt", ".parquet", ".tar", ".tgz", ".gz", ".zip")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
 
 
@@ -37,12 +38,42 @@ def missing_here(reference: str) -> str | None:
         ...     missing_here(f"{own}/judge") == f"is no folder here, and {own} is: is its training finished?"
         True
     """
+    above, identifier = _above(reference), reference.strip().partition("@")[0]
+    if above is None:
+        return None
+    words = f"is no folder here, and {above} is: is its training finished?"
+    return f"{words} (for one on the Hub write {identifier}@main)" if is_hub_id(identifier) else words
+
+
+def no_data_here(place: str) -> str | None:
+    """What to say of a place of data that leads nowhere, where it looks like a path and not like a Hub id.
+
+    It does with the ending of a file that data come in, and where the folder above it is here; never with a revision.
+
+    Returns:
+        What follows the place in a message; None where it may be an id.
+
+    Example:
+        >>> from terrasynth.hub_ids import no_data_here
+        >>> no_data_here("no-such-owner/name"), no_data_here("no-such-owner/data.yaml@main")
+        (None, None)
+        >>> no_data_here("no-such-folder/data.yaml")
+        'is no file here; check its name (for data on the Hub write no-such-folder/data.yaml@main)'
+    """
+    if "@" in place:
+        return None
+    hint = f"check its name (for data on the Hub write {place}@main)"
+    if place.lower().endswith(_ENDINGS):
+        return f"is no file here; {hint}"
+    above = _above(place)
+    return None if above is None else f"is not here, and the folder {above} is; {hint}"
+
+
+def _above(reference: str) -> str | None:
+    """The folder that a reference would lie in, where that is here and nothing says that an id is meant."""
     path = os.path.normpath(os.path.expanduser(reference.strip()))
     above = os.path.dirname(path)
     if not above or not os.path.basename(path) or not os.path.isdir(above):
         return None
     identifier, at, _ = reference.strip().partition("@")
-    if at and is_hub_id(identifier):
-        return None
-    words = f"is no folder here, and {above} is: is its training finished?"
-    return f"{words} (for one on the Hub write {identifier}@main)" if is_hub_id(identifier) else words
+    return None if at and is_hub_id(identifier) else above

@@ -17,7 +17,7 @@ from tests.tiny_sd import tiny_autoencoder, tiny_sd
 
 THINGS = {"beach": "sea water on the beach", "forest": "a sparse forest", "river": "a river and a bridge"}
 REAL = ("DATA", "REAL", "UCM", "RSICD", "MORE", "DIR", "PATH/TO/ucm", "PATH/TO/rsicd", "PATH/TO/IMAGES",
-        "user/name@revision")
+        "owner/name@revision")
 
 
 def write_data(folder: Path) -> Path:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from terrasynth.hub_ids import no_data_here
 from terrasynth.training.data import class_folders, coco, hub, imagefolder, karpathy, parquet, webdataset
 from terrasynth.training.data.parquet import NAMES, split_of_words
 from terrasynth.training.data.places import Root
@@ -54,6 +55,8 @@ def rows_of(source: Source, notes: list[str]) -> tuple[str, str, Iterator[Row]]:
     if exists:
         raise InputError(f"data {source.place!r} is neither a folder nor a file, or a link to nothing")
     if hub.HUB_ID.fullmatch(source.place):
+        if wrong := no_data_here(source.place):
+            raise InputError(f"data {source.place!r} {wrong}")
         return source.place, "a data set of the Hub", hub.read_hub(source)
     raise InputError(f"data {source.place!r:.200} does not exist; give a folder, a file of a known layout, or a Hub id "
                      "as user/name")

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from terrasynth.training.data import read_pairs, report_skipped
+from terrasynth.training.data import hub, read_pairs, report_skipped
 from terrasynth.training.data.pictures import load_splits
 from terrasynth.training.errors import InputError
 from tests.training.data.builders import FORMATS, items, pairs_jsonl, parquet, webdataset, write_lines
@@ -53,6 +53,26 @@ def test_classes_go_under_the_names_of_the_ontology(tmp_path, theirs, common):
 def test_two_classes_of_one_data_set_stay_two(tmp_path):
     data = read_pairs([relabeled(tmp_path / "a", harbor="port", forest="harbor"), relabeled(tmp_path / "b")])
     assert {pair.label for pair in data.pairs if pair.source == 0} == {"port", "harbor"}
+
+
+@pytest.mark.parametrize(("place", "said"), [
+    ("own/dta.yaml", "is no file here; check its name (for data on the Hub write own/dta.yaml@main)"),
+    ("elsewhere/dataset.json", "is no file here; check its name"),
+    ("own/photoz", "is not here, and the folder own is; check its name (for data on the Hub write own/photoz@main)"),
+    ("./photoz", "does not exist"), ("/nowhere/photoz", "does not exist"),
+])
+def test_a_mistyped_path_is_told_at_once_and_no_hub_is_asked(tmp_path, monkeypatch, place, said):
+    def ask(source):
+        raise AssertionError(f"the Hub was asked for {source.place}")
+
+    monkeypatch.setattr(hub, "read_hub", ask)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own").mkdir()
+    with pytest.raises(InputError) as told:
+        read_pairs(place)
+    assert f"data {place!r} {said}" in str(told.value)
+    with pytest.raises(AssertionError, match="was asked for own/photoz@main"):
+        read_pairs("own/photoz@main")
 
 
 def test_folders_of_one_name_and_broken_ones(tmp_path):
