@@ -114,12 +114,14 @@ class Table:
         columns = [place for place, name in enumerate(head) if name not in self.below]
         under = {head.index(above): head.index(name) for name, above in self.below.items()}
         cells = [[each if isinstance(each, Cell) else Cell(each) for each in one] for one in self.rows]
+        named = any(each.kind == "wide" for one in cells for each in one)  # whose rows are stacked on a phone
         numbers = {place for place in columns[1:] if self.head and all(map(_is_number, (one[place] for one in cells)))}
 
         def td(one: list[Cell], place: int) -> str:
             below = under.get(place)
             small = f"<small>{escape(str(one[below]) or f'no {head[below]}')}</small>" if below else ""
-            return f"<td{_class(one[place].kind, place in numbers)}>{one[place].html()}{small}</td>"
+            name = f' data-name="{escape(head[place])}"' if named else ""
+            return f"<td{_class(one[place].kind, place in numbers)}{name}>{one[place].html()}{small}</td>"
 
         names = "".join(f'<th scope="col"{_class("", place in numbers)}>{escape(head[place])}</th>'
                         for place in columns)

@@ -25,7 +25,7 @@ from terrasynth.eval.evaluation.realism import CodedImages, RealismFigures, real
 from terrasynth.eval.evaluation.record import Evaluation
 from terrasynth.eval.images import as_images
 from terrasynth.eval.metrics.diversity import mean_distance_within, mean_pairwise_distance, vendi_score
-from terrasynth.eval.metrics.figure import bootstrap_mean, derangement, per_class_accuracy, share_of
+from terrasynth.eval.metrics.figure import COSINE, bootstrap_mean, derangement, per_class_accuracy, share_of
 from terrasynth.eval.metrics.floors import as_many_real
 from terrasynth.eval.metrics.frechet import FeatureStatistics, FrechetFloor
 from terrasynth.eval.metrics.inception_score import inception_score, inception_score_of_all
@@ -189,14 +189,15 @@ def _inception(judged: Judged, real: Judged | None, seed: int) -> InceptionFigur
 
 def _alignment(judged: Judged, real: Judged | None, seed: int) -> AlignmentFigures:
     null, null_kind = None, "none: a single image"
-    score = bootstrap_mean(judged.scores, seed, groups=judged.texts)
+    score = bootstrap_mean(judged.scores, seed, groups=judged.texts, bounds=COSINE)
     if judged.sentences is not None and (pairing := derangement(judged.labels or (), seed)) is not None:
         partner, null_kind = pairing
         others = None if judged.texts is None else [judged.texts[row] for row in partner]
-        null = bootstrap_mean(np.einsum("nd,nd->n", judged.embeddings, judged.sentences[partner]), seed, groups=others)
+        cosines = np.einsum("nd,nd->n", judged.embeddings, judged.sentences[partner])
+        null = bootstrap_mean(cosines, seed, groups=others, bounds=COSINE)
     ceiling = None
     if real is not None and real.sentences is not None:
-        ceiling = bootstrap_mean(real.scores, seed, groups=real.texts)
+        ceiling = bootstrap_mean(real.scores, seed, groups=real.texts, bounds=COSINE)
     return AlignmentFigures(score, null, null_kind, ceiling, judged.encoder)
 
 

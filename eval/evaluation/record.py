@@ -114,8 +114,8 @@ def rows_of(evaluation: Evaluation) -> list[Row]:
         rows += _distances(each, seed)
     if evaluation.cmmd is not None:
         rows.append(_cmmd(evaluation.cmmd))
-    for diversity in evaluation.diversity:
-        rows += _diversity(diversity, seed)
+    for diversity, seen in zip(evaluation.diversity, ("embeddings", "features"), strict=False):
+        rows += _diversity(diversity, seen, seed)
     for what, realism in (("", evaluation.realism), ("coded: ", evaluation.coded)):
         if realism is not None:
             rows += _realism(what, realism)
@@ -217,12 +217,14 @@ def _coverage(figures: CoverageFigures, seed: int) -> Iterator[Row]:
         )
 
 
-def _diversity(d: DiversityFigures, seed: int) -> Iterator[Row]:
+def _diversity(d: DiversityFigures, seen: str, seed: int) -> Iterator[Row]:
+    """Rows of one network; `seen` tells apart what a judge gives twice, as encoder and as classifier."""
+    network = f"{network_name(d.network)}, {seen}"
     within = "" if d.distance_within is None else f", within classes {d.distance_within:.3f}"
     real_within = "" if d.real_distance_within is None else f", within classes {d.real_distance_within:.3f}"
-    yield Row("Vendi score", network_name(d.network), f"n = {d.n}", f"{d.vendi:.3f}", "", "1 (all alike)",
+    yield Row("Vendi score", network, f"n = {d.n}", f"{d.vendi:.3f}", "", "1 (all alike)",
               _number(d.real_vendi, d.n_real), note=f"it grows with n; {NO_INTERVAL}", seed=seed)
-    yield Row("mean distance", network_name(d.network), f"n = {d.n}", f"{d.distance:.3f}{within}", "", "0 (all alike)",
+    yield Row("mean distance", network, f"n = {d.n}", f"{d.distance:.3f}{within}", "", "0 (all alike)",
               "not measured" if d.real_distance is None else f"{d.real_distance:.3f}{real_within} (n = {d.n_real})",
               note="1 - cosine of all pairs", seed=seed)
 

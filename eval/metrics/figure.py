@@ -23,6 +23,9 @@ STUDENT_95 = (
 )
 """The 97.5 % quantile of Student's distribution with 1 to 28 degrees of freedom."""
 
+COSINE = (-1.0, 1.0)
+"""What a cosine can be."""
+
 SAME_PICTURES = "texts of other images"
 OTHER_CLASSES = "texts of other classes"
 
@@ -48,7 +51,7 @@ class Figure:
 
 def bootstrap_mean(
     values: NDArray[np.floating] | NDArray[np.bool_], seed: int, resamples: int = BOOTSTRAP_RESAMPLES,
-    groups: Sequence[Hashable] | None = None,
+    groups: Sequence[Hashable] | None = None, bounds: tuple[float, float] | None = None,
 ) -> Figure:
     """Mean of values (N,), with a 95 % interval over what is independent in them.
 
@@ -62,6 +65,8 @@ def bootstrap_mean(
         values: What is averaged, each counting as much.
         groups: N keys: values with one key are not independent, as cosines of images that were drawn of one text.
             Whole groups are drawn anew then. None where all are independent.
+        bounds: The least and the largest that a value can be, as (-1, 1) of a cosine; the interval of few values would
+            reach beyond.
 
     Raises:
         ValueError: There are no values, or not as many keys.
@@ -78,8 +83,8 @@ def bootstrap_mean(
         low, high = _percentile(sample, seed, resamples)
     else:
         low, high = _studentized(sums, sizes, seed, resamples)
-    if shares:
-        low, high = max(low, 0.0), min(high, 1.0)
+    least, most = (0.0, 1.0) if shares else bounds or (low, high)
+    low, high = max(low, least), min(high, most)
     return Figure(mean, low, high, len(sample))
 
 

@@ -28,8 +28,15 @@ def plan(recipe: str, out: Path | None, overrides: Sequence[str]) -> None:
     """Say what RECIPE would make, how long it would take and how much disk; makes nothing."""
     from terrasynth.synthesis import Recipe
     from terrasynth.synthesis import plan as plan_recipe
+    from terrasynth.synthesis.core.progress import Progress
 
-    planned = plan_recipe(Recipe.load(recipe, overrides), out)
+    loaded = Recipe.load(recipe, overrides)
+    progress = Progress()
+    progress.begin(f"checking the recipe and loading {loaded.generator.model}")
+    try:
+        planned = plan_recipe(loaded, out, progress.tell)
+    finally:
+        progress.clear()
     for line in planned.lines():
         click.echo(line)
     for note in planned.notes:

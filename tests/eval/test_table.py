@@ -76,3 +76,11 @@ def test_prose_marks_up_code_and_nothing_of_others():
 
 def test_texts_of_others_mark_nothing_up_in_prose():
     assert prose(f"**{verbatim('a `b` **c** <d>')}**") == "<b>a `b` **c** &lt;d&gt;</b>"
+
+
+def test_cells_beside_a_wide_one_say_their_column():
+    """A phone stacks such a row, and has no place for the head."""
+    plain = Table(("class", "n"), (("beach", "3"),)).html()
+    wide = Table(("class", "share", "n"), (("beach", Cell("", kind="wide", picture=bar([])), "3"),)).html()
+    assert "data-name" not in plain
+    assert '<td class="number" data-name="n">3</td>' in wide

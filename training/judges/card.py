@@ -14,7 +14,7 @@ from typing import Any
 from terrasynth.eval.evaluation.judge_figures import COIN, LEAST, JudgeFigures
 from terrasynth.eval.markdown import code
 from terrasynth.eval.metrics.figure import Figure
-from terrasynth.eval.models.references import EMBEDDED_ROOT, resolve
+from terrasynth.eval.models.references import EMBEDDED_ROOT, JUDGE_FILE, resolve
 from terrasynth.eval.table import Table
 from terrasynth.synthesis.cards.licence_sources import licence_fields
 from terrasynth.training.judges.features import EMBEDDED, PACKAGES
@@ -111,6 +111,10 @@ class TrainedJudge:
         return overall.html() + Table(COLUMNS, rows).html()
 
     def _next(self) -> list[str]:
+        first = self.out.with_name(self.out.name.removesuffix("-2"))
+        if first != self.out and (first / JUDGE_FILE).is_file():  # this one is the second
+            return [shlex.join(["terrasynth", "eval", "RUN", "--encoder", str(self.out), "--classifier", str(self.out)])
+                    + f"   # reports on what {first} chose"]
         second = self.out.with_name(f"{self.out.name}-2")
         other = next(name for name in EMBEDDED if name != self.network)
         data = [part for each in self.data for part in ("--data", each)]

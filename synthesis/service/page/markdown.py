@@ -1,4 +1,4 @@
-"""Markdown of cards as HTML: headings, paragraphs, tables, lists, code, links and images; all else is text."""
+"""Markdown of cards as HTML: headings, paragraphs, tables, lists, quotes, code, links and images; all else is text."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ _HEADER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _HEADING = re.compile(r"(#{1,6}) (.*)")
 _ITEM = re.compile(r"(?:[-*]|\d+\.) (.*)")
+_ENDS_A_PARAGRAPH = ("#", "|", ">", "```", "- ", "* ")
+_QUOTED = re.compile(r"\A(?:> ?)+")
 _RULE = re.compile(r"\|?(?: *:?-{2,}:? *\|)+ *:?-{2,}:? *\|?|\|(?: *:?-+:? *\|)+")
 _SPAN = re.compile(r"`([^`]+)`|!\[([^\]]*)\]\(([^)\s]+)\)|\[([^\]]+)\]\(([^)\s]+)\)|\*\*([^*]+)\*\*|\*([^*\s][^*]*)\*")
 _PICTURE = re.compile(r"report/[\w.-]+\.png")
@@ -62,8 +64,13 @@ def _blocks(lines: list[str], spans: Callable[[str], Markup]) -> Iterator[Markup
             items = _joined(lines[start:at])
             yield Markup("<ul>{}</ul>").format(Markup("").join(Markup("<li>{}</li>").format(spans(each))
                                                                for each in items))
+        elif line.startswith(">"):
+            while at < len(lines) and lines[at].startswith(">"):
+                at += 1
+            inside = [_QUOTED.sub("", each) for each in lines[start:at]]  # all at once, however deep
+            yield Markup("<blockquote>{}</blockquote>").format(Markup("\n").join(_blocks(inside, spans)))
         elif line.strip():
-            while at < len(lines) and lines[at].strip() and not lines[at].startswith(("#", "|", "```", "- ", "* ")):
+            while at < len(lines) and lines[at].strip() and not lines[at].startswith(_ENDS_A_PARAGRAPH):
                 at += 1
             yield Markup("<p>{}</p>").format(spans(" ".join(lines[start:at])))
 

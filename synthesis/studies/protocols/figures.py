@@ -60,12 +60,12 @@ def clip_score(
         seed: Of the intervals and of the null.
         per_text: Images of one text are no independent ones, so their mean is what is resampled.
     """
-    from terrasynth.eval.metrics.figure import bootstrap_mean, derangement
+    from terrasynth.eval.metrics.figure import COSINE, bootstrap_mean, derangement
 
     pictures, sentences = clip.encode_images(images), clip.encode_texts(list(texts))
 
     def figure(cosines: NDArray[np.float32], of: Sequence[str]) -> Figure:
-        return bootstrap_mean(cosines.reshape(-1, per_text).mean(1), seed, groups=of[::per_text])
+        return bootstrap_mean(cosines.reshape(-1, per_text).mean(1), seed, groups=of[::per_text], bounds=COSINE)
 
     pairing = derangement(labels[::per_text], seed)
     null = None
@@ -75,5 +75,5 @@ def clip_score(
     ceiling = (clip.encode_images(real.images) * clip.encode_texts(list(real.texts))).sum(1)
     return ClipScore(
         figure((pictures * sentences).sum(1), texts), null, None if pairing is None else pairing[1],
-        bootstrap_mean(ceiling, seed, groups=real.texts),
+        bootstrap_mean(ceiling, seed, groups=real.texts, bounds=COSINE),
     )

@@ -101,6 +101,8 @@ def test_every_figure_names_n_seed_and_network(models, reference):
         assert "seed 5" in line
         assert "not measured" not in line
     assert models["encoder"].identity()["content"] in lines[1]
+    assert [line.split("; ")[-1].split(", ")[1] for line in lines if line.startswith(("Vendi", "mean distance"))] == [
+        "embeddings", "embeddings", "features", "features"]  # which tells them apart where one judge is both
 
 
 def test_the_table_has_a_row_a_metric_with_its_floor(models, reference):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, t
 
 from terrasynth.eval.metrics.figure import (
+    COSINE,
     OTHER_CLASSES,
     SAME_PICTURES,
     STUDENT_95,
@@ -118,6 +119,14 @@ def test_of_fewest_values_it_is_students(n):
     low, high = t.interval(0.95, n - 1, values.mean(), values.std(ddof=1) / np.sqrt(n))
     found = bootstrap_mean(values, 0)
     assert (found.low, found.high, found.n) == pytest.approx((low, high, n), rel=1e-4)
+
+
+@pytest.mark.parametrize("values", [[0.9, 0.1, -0.6], [0.95, 0.99, 0.7]])
+def test_no_interval_of_a_cosine_holds_what_no_cosine_is(values):
+    cosines = np.array(values)
+    free, bound = bootstrap_mean(cosines, 0), bootstrap_mean(cosines, 0, bounds=COSINE)
+    assert free.low < -1 or free.high > 1  # Student's of three
+    assert (bound.value, bound.low, bound.high) == (free.value, max(free.low, -1.0), min(free.high, 1.0))
 
 
 @pytest.mark.parametrize("groups", [3, 5, 40])

@@ -150,3 +150,13 @@ def test_one_file_alone_shows_every_image(opened, sent):
         return images.map((image) => image.naturalWidth);
     }""")
     assert set(sizes) == {32}
+
+
+def test_a_phone_shows_commands_and_the_table_of_classes_whole(opened):
+    page = opened(width=390)
+    cut = page.evaluate("""[...document.querySelectorAll("td.setting, tr:has(> .wide) td")].filter(cell =>
+        cell.getBoundingClientRect().right > document.documentElement.clientWidth).map(cell => cell.innerText)""")
+    assert cut == []
+    assert page.evaluate("""[...document.querySelectorAll(".scroll")].filter(
+        frame => frame.querySelector("td.setting, td.wide") && frame.scrollWidth > frame.clientWidth).length""") == 0
+    assert page.get_by_text("--repo USER/NAME").is_visible()

@@ -85,7 +85,8 @@ def test_missed_target_is_named_and_exit_1(terrasynth, recipe_file, tmp_path):
 
 def test_run_plan_and_eval(terrasynth, recipe_file, models, tmp_path):
     out = tmp_path / "run"
-    code, planned, _ = terrasynth("plan", recipe_file, "--out", out)
+    code, planned, said = terrasynth("plan", recipe_file, "--out", out)
+    assert said[0].endswith(" and drawing first images, to see how long one takes")
     assert code == 0
     assert "to be drawn     24 to 72 images of 3 classes" in planned
     first, *by_class = planned.split("\n\n")

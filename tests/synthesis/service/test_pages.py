@@ -333,6 +333,13 @@ def test_a_data_set_is_deleted_by_its_name_alone(client, data_set):
     assert not data_set.exists()
 
 
+def test_a_quote_of_a_card_is_one():
+    text = "> **Warning:** No `filter` looked\n> at it.\n\nAfter.\nmore\n> quoted\n\n" + "> " * 5000 + "deep"
+    assert str(card_html(text, "a")) == (
+        "<blockquote><p><b>Warning:</b> No <code>filter</code> looked at it.</p></blockquote>\n<p>After. more</p>\n"
+        "<blockquote><p>quoted</p></blockquote>\n<blockquote><p>deep</p></blockquote>")
+
+
 def test_a_card_is_shown_without_what_it_might_do():
     text = "---\nlicense: mit\n---\n# A\n\n| a | b |\n|---|---|\n| `x` | **y** |\n\n- one\n  more\n- two\n\n" \
            "[here](javascript:alert(1)) [there](https://example.org/a) ![x](https://example.org/x.png) " \

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -60,6 +61,15 @@ def test_its_folder_holds_what_filters_ask_for(judge):
     lines = judge.lines()
     assert "accuracy   1.000" in "\n".join(lines)
     assert any(line.startswith("next       terrasynth eval RUN --encoder") for line in lines)
+
+
+def test_a_second_judge_asks_for_no_third(judge, tmp_path):
+    shutil.copytree(judge.out, tmp_path / "J")
+    alone, second = replace(judge, out=tmp_path / "K-2"), replace(judge, out=tmp_path / "J-2")
+    assert any(f"--out {tmp_path}/K-2-2   # a second judge" in line for line in alone.lines())
+    found = [line for line in second.lines() if line.startswith("next ")]
+    assert found == [f"next       terrasynth eval RUN --encoder {tmp_path}/J-2 --classifier {tmp_path}/J-2   # reports "
+                     f"on what {tmp_path}/J chose"]
 
 
 def test_figures_call_it_by_its_folder(judge):
