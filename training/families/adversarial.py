@@ -5,17 +5,18 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from torch import nn
 from typing_extensions import override
 
 from terrasynth.training.data.pictures import PictureSet, random_dihedral, to_float
 from terrasynth.training.errors import InputError
+from terrasynth.training.families.groups import check_groups
 from terrasynth.training.families.perception import ScenePerception, hinge_loss
 from terrasynth.training.running.loop import Losses, Task
 from terrasynth.training.running.saving import save_model
@@ -85,6 +86,11 @@ class ImageCoderSettings(BaseModel):
     perceptual_weight: float = 0.12
     adversarial_weight: float
     adversarial_start: float
+
+    @model_validator(mode="after")
+    def _groups_fit(self) -> Self:
+        check_groups(self.groups, *self.channels)
+        return self
 
 
 class ImageCoderTask(AdversarialTask):

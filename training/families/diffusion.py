@@ -10,13 +10,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
 from diffusers.training_utils import compute_snr
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 from typing_extensions import override
 
@@ -27,6 +27,7 @@ from terrasynth.training.data.view_texts import TextSettings, ViewTexts
 from terrasynth.training.data.views import Pictures, spread
 from terrasynth.training.errors import InputError
 from terrasynth.training.families.caption_tokenizer import encode, train_tokenizer
+from terrasynth.training.families.groups import check_groups
 from terrasynth.training.running.drawing import draw_captions
 from terrasynth.training.running.loop import Losses, Task
 from terrasynth.training.running.same_shape import check_same_shape
@@ -80,6 +81,11 @@ class DiffusionSettings(TextSettings):
     preview: int = Field(default=45, ge=0)
     val_steps: int = Field(default=12, gt=0)
     guidance: float = 3.0
+
+    @model_validator(mode="after")
+    def _groups_fit(self) -> Self:
+        check_groups(self.groups, *self.channels)
+        return self
 
 
 class DiffusionTask(Task):

@@ -9,12 +9,13 @@ ones: the nearest mean of a latent is smoother than the latent. Unused codes are
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import VQModel
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 from typing_extensions import override
@@ -23,6 +24,7 @@ from terrasynth.training.data.latent_views import LatentViews, ViewSettings, loa
 from terrasynth.training.data.pictures import to_float
 from terrasynth.training.data.views import Pictures, spread
 from terrasynth.training.families.adversarial import AdversarialTask
+from terrasynth.training.families.groups import check_groups
 from terrasynth.training.families.vq import (
     CodeUse,
     decode_codes,
@@ -70,6 +72,11 @@ class LatentVQSettings(BaseModel):
     revive_below: float = 0.05
     revive_until: float = 0.7
     val_images: int = Field(default=256, gt=0)
+
+    @model_validator(mode="after")
+    def _groups_fit(self) -> Self:
+        check_groups(self.groups, self.channels)
+        return self
 
 
 class LatentPatches(nn.Module):
