@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from terrasynth.synthesis.core.errors import InputError, one_line
 from terrasynth.synthesis.service.records import Lease
 from terrasynth.synthesis.service.references import Places
 from terrasynth.synthesis.service.store import JobStore
@@ -47,9 +48,17 @@ class Order:
 
     @classmethod
     def read(cls, line: str) -> Order:
-        """An order from `line`."""
-        tree: dict[str, Any] = json.loads(line)
-        models, data = (None if folder is None else Path(folder)
-                        for folder in (tree["places"]["models"], tree["places"]["data"]))
-        places = Places(models, data, tuple(tree["places"]["endpoints"]))
-        return cls(**tree | {"runs": Path(tree["runs"]), "places": places})
+        """An order from `line`.
+
+        Raises:
+            InputError: It is none.
+        """
+        try:
+            tree: dict[str, Any] = json.loads(line)
+            models, data = (None if folder is None else Path(folder)
+                            for folder in (tree["places"]["models"], tree["places"]["data"]))
+            places = Places(models, data, tuple(tree["places"]["endpoints"]))
+            return cls(**tree | {"runs": Path(tree["runs"]), "places": places})
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"a line of standard input is no order ({type(error).__name__}: {one_line(error, 100)}); "
+                             "`terrasynth worker` starts this process and writes its orders") from error

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.service.orders import Order
 from terrasynth.synthesis.service.records import Lease
 from terrasynth.synthesis.service.store import JobStore
@@ -32,7 +33,8 @@ class Stops:
     def __init__(self) -> None:
         self.reason = ""
         self._cut = False  # whether a stop may come in the midst of the work
-        self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()  # the one that a signal may put into
+        # The one kind of queue that a signal may put into.
+        self._orders: queue.SimpleQueue[Order | InputError | None] = queue.SimpleQueue()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signaled)
         threading.Thread(target=self._read, daemon=True).start()
@@ -42,8 +44,14 @@ class Stops:
         return bool(self.reason)
 
     def orders(self) -> Iterator[Order]:
-        """Orders as they come, until the pipe ends or a stop is asked for."""
+        """Orders as they come, until the pipe ends or a stop is asked for.
+
+        Raises:
+            InputError: A line of the pipe is no order; nothing behind it is read.
+        """
         while not self.asked() and (order := self._orders.get()) is not None:
+            if isinstance(order, InputError):
+                raise order
             yield order
 
     @contextmanager
@@ -103,6 +111,10 @@ class Stops:
         while portion := os.read(0, 1 << 16):
             *lines, rest = (rest + portion).split(b"\n")
             for line in lines:
-                self._orders.put(Order.read(line.decode()))
+                try:
+                    self._orders.put(Order.read(line.decode(errors="replace")))
+                except InputError as error:  # for the thread that does the work, which would wait for ever
+                    self._orders.put(error)
+                    return
         self._orders.put(None)
         self.ask("its supervisor is gone")
