@@ -68,7 +68,7 @@ SHORT = ("--set generator={model: GENERATOR, steps: 1}".replace("{", "'{").repla
          " --set prompts.classes=[beach,forest] --set filters=[] --set runtime.dtype=float32")
 BASE = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 SMALLER = {
-    r"train (lora|full|distil) ": Small(f"{LOOP} {UNSEEN}", {"ldm-ucm": BASE}),
+    r"train (lora|full|distil) ": Small(f"{LOOP} {UNSEEN}", {"ldm-ucm": BASE, "model.size=256": "model.size=16"}),
     r"train ldm-": Small(f"{LOOP} --set model.views.size=32 --set model.views.count=1 --set model.channels=[8,8] "
                          "--set model.groups=4 --set model.heads=2 --set model.text_width=16 --set model.text_layers=1 "
                          "--set model.val_images=2 --set model.preview=2 --set model.val_steps=1"),
