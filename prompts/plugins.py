@@ -11,7 +11,7 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any
 
-from terrasynth.errors import nearest
+from terrasynth.errors import nearest, one_line
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Plugins:
         try:
             return point.load()
         except Exception as error:  # whatever the code of a plug-in raises
-            said = " ".join(str(error).split())[:200] or type(error).__name__
+            said = one_line(error, 200)
             raise self.error(f"{self.kind} {name!r} cannot be loaded from {point.value} ({said}); install "
                              f"{_package(point)} again, or remove it") from error
 

@@ -91,7 +91,7 @@ def load_judge_figures(folder: Path) -> JudgeFigures | None:
     try:
         return TypeAdapter(JudgeFigures).validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise InputError(f"{path} holds no figures of a judge ({one_line(error)[:100]}); make it again with "
+        raise InputError(f"{path} holds no figures of a judge ({one_line(error, 100)}); make it again with "
                          "`terrasynth train judge`") from error
 
 

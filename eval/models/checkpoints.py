@@ -49,7 +49,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch has a class of error for every way in which a file can be damaged
         raise InputError(
-            f"checkpoint {str(path)!r} holds more than tensors, or is damaged: {one_line(error)[:160]}; save "
+            f"checkpoint {str(path)!r} holds more than tensors, or is damaged: {one_line(error, 160)}; save "
             "model.state_dict() alone, as .safetensors"
         ) from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):

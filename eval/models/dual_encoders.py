@@ -291,7 +291,7 @@ def _load_tokenizer(resolved: ResolvedModel, auto: Any, needed: int) -> PreTrain
         )
     except ImportError as error:  # SigLIP's first version needs sentencepiece
         raise InputError(f"model {resolved.reference!r}: its tokenizer needs a package that is missing: "
-                         f"{one_line(error)[:200]}; {how_to_install('siglip')}") from error
+                         f"{one_line(error, 200)}; {how_to_install('siglip')}") from error
     except (OSError, ValueError) as error:
         raise InputError(f"model {resolved.reference!r}: no readable tokenizer; save it beside the model") from error
     # Where the files are missing, transformers goes on with an empty vocabulary.

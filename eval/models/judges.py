@@ -68,7 +68,7 @@ class About:
             if not isinstance(found.backbone, str) or not all(isinstance(x, str) for x in found.labels + found.words):
                 raise TypeError("names have to be texts")
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise InputError(f"{path} describes no judge ({one_line(error)[:100]}); {AGAIN}") from error
+            raise InputError(f"{path} describes no judge ({one_line(error, 100)}); {AGAIN}") from error
         return found
 
 
@@ -137,7 +137,7 @@ class Heads:
         try:
             heads = cls(**load_file(path))
         except (OSError, TypeError, SafetensorError) as error:
-            raise InputError(f"{path} cannot be read ({one_line(error)[:100]}); {AGAIN}") from error
+            raise InputError(f"{path} cannot be read ({one_line(error, 100)}); {AGAIN}") from error
         classes, words = len(about.labels), len(about.words)
         deep = heads.words.shape[-1]
         wanted = {"mean": (width,), "scale": (width,), "scene": (width, classes), "bias": (classes,),

@@ -109,7 +109,7 @@ def load_knowledge(folder: Path) -> Knowledge | None:
             if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts):
                 raise ValueError("words and classes have to be lists of texts")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read ({one_line(error)[:100]}); make it again with `terrasynth models "
+        raise InputError(f"{path} cannot be read ({one_line(error, 100)}); make it again with `terrasynth models "
                          "describe`, or remove it") from error
     return Knowledge(None if words is None else frozenset(words), tuple(classes))
 

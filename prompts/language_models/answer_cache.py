@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from terrasynth.errors import one_line
 from terrasynth.prompts.errors import InputError
 
 LOCKS = 256
@@ -102,7 +103,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(path, " ".join(str(error).split())[:80]) from error
+        raise _damaged(path, one_line(error, 80)) from error
     if not isinstance(record, dict):
         raise _damaged(path, "it holds no JSON object")
     return record

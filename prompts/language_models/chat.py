@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urljoin, urlsplit, urlunsplit
 
-from terrasynth.errors import how_to_install
+from terrasynth.errors import how_to_install, shortened
 from terrasynth.prompts.addresses import HIDDEN, shown, without_keys
 from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.language_models.exchange import Address, Failure, Refusal, exchange
@@ -206,7 +206,7 @@ class Chat:
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
         text = " ".join("".join(sign if sign.isprintable() or sign.isspace() else " " for sign in text).split())
-        return text if len(text) <= 200 else f"{text[:200]}..."
+        return shortened(text, 200)
 
 
 def _bare(url: object) -> str:

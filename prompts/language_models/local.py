@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from terrasynth.errors import nearest
+from terrasynth.errors import nearest, one_line
 from terrasynth.hashing import files_hash
 from terrasynth.hub_ids import is_hub_id
 from terrasynth.prompts.addresses import shown
@@ -232,7 +232,7 @@ def _device(wanted: object) -> str:
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:120]
+    return one_line(error, 120)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from terrasynth.errors import nearest
+from terrasynth.errors import nearest, one_line
 from terrasynth.hashing import text_hash
 from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.reading import LABEL_RULE, is_label
@@ -73,7 +73,7 @@ def _read(name: str, data: bytes) -> OwnOntology:
         tree = yaml.load(data.decode("utf-8"), Loader=_Loader)
         own = _plain(tree)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise InputError(f"{name}: not YAML of an ontology ({' '.join(str(error).split())[:160]})") from None
+        raise InputError(f"{name}: not YAML of an ontology ({one_line(error, 160)})") from None
     if not isinstance(own, dict):
         raise InputError(f"{name} holds no ontology; write `classes:` and below it a class (docs/own-classes.md)")
     taken = own.pop(TAKEN, {})

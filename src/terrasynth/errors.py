@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 from typing import ClassVar
 
+ELLIPSIS = "..."
+
 
 class UserError(ValueError):
     """What the user has to correct; each package has an `InputError` of its own.
@@ -43,9 +45,32 @@ def how_to_install(extra: str) -> str:
     return f"in a checkout of TerraSynth: pip install -c constraints.txt '.[{extra}]'"
 
 
-def one_line(error: BaseException) -> str:
-    """The message of any exception, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+def one_line(error: BaseException, most: int | None = None) -> str:
+    """The message of any exception, on one line.
+
+    Args:
+        most: Characters of it, as `shortened` cuts it; None for all.
+    """
+    said = " ".join(str(error).split()) or type(error).__name__
+    return said if most is None else shortened(said, most)
+
+
+def shortened(text: str, most: int) -> str:
+    """A text of at most so many characters: whole, or its first words and an ellipsis.
+
+    Args:
+        most: Characters, the ellipsis included; a word that is longer than half of that is cut.
+
+    Example:
+        >>> from terrasynth.errors import shortened
+        >>> shortened("no file named config.json was found in the folder", 36)
+        'no file named config.json was...'
+    """
+    if len(text) <= most:
+        return text
+    kept = text[: most - len(ELLIPSIS) + 1]
+    whole = kept.rpartition(" ")[0]
+    return (whole if len(whole) > most // 2 else kept[:-1]).rstrip(" ,;:.([{") + ELLIPSIS
 
 
 def not_installed(what: str, package: str, extra: str) -> str:

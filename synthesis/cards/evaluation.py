@@ -31,7 +31,7 @@ def evaluation_tables(root: Path) -> tuple[str, str]:
         try:
             return _tables(_evaluation(json.loads(path.read_text(encoding="utf-8")))), ""
         except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration) as error:
-            return "", f"{place} holds no evaluation that this version reads ({one_line(error)[:80]})"
+            return "", f"{place} holds no evaluation that this version reads ({one_line(error, 80)})"
     return "", ""
 
 

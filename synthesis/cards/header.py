@@ -24,7 +24,7 @@ def split_card(text: str, path: Path, again: str) -> tuple[dict[str, Any], str]:
     try:
         found = parse_yaml(fields)
     except YamlError as error:
-        raise RunError(f"the header of {path} is not YAML ({one_line(error)[:80]}); {again}") from error
+        raise RunError(f"the header of {path} is not YAML ({one_line(error, 80)}); {again}") from error
     if opening or not end or not isinstance(found, dict):
         raise RunError(f"{path} has no YAML header; {again}")
     return found, body

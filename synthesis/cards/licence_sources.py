@@ -184,7 +184,7 @@ def _header(card: Path) -> dict[str, Any]:
     try:
         header = parse_yaml(text[4:].partition("\n---")[0], foreign=True)
     except YamlError as error:
-        raise InputError(f"the header of {str(card)!r} is not YAML: {one_line(error)[:100]}; mend it") from error
+        raise InputError(f"the header of {str(card)!r} is not YAML: {one_line(error, 100)}; mend it") from error
     return header if isinstance(header, dict) else {}
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import click
 
-from terrasynth.errors import UserError
+from terrasynth.errors import UserError, shortened
 from terrasynth.synthesis.core.errors import FULL_DISK, RunError, one_line
 from terrasynth.synthesis.core.library_errors import is_shortage
 
@@ -51,7 +51,7 @@ def ending(error: BaseException, command: str = "") -> Ending:
 
     kept = keep_traceback(error, command)
     where = f"its traceback is in {kept}" if kept else "its traceback could be written nowhere"
-    said = without_secrets(one_line(error))[:200]
+    said = shortened(without_secrets(one_line(error)), 200)
     return Ending(f"unexpected {type(error).__name__} in {place_of(error)}: {said}; {where}; please report it", FAILED)
 
 
@@ -70,7 +70,7 @@ def foreseen(error: BaseException) -> Ending | None:
     if isinstance(error, OSError) and error.errno == errno.EIO:
         return Ending(f"a disk or a connection fails: {one_line(error)}; run the same command again", FAILED)
     if is_shortage(error):
-        return Ending(f"the machine ran short: {one_line(error)[:160]}; free some memory or lower runtime.micro_batch, "
+        return Ending(f"the machine ran short: {one_line(error, 160)}; free some memory or lower runtime.micro_batch, "
                       "then run the same command again", FAILED)
     if isinstance(error, OSError) and error.errno in _NOT_THERE and error.filename is not None:
         return Ending(f"{str(error.filename)!r}: {(error.strerror or one_line(error)).lower()}; check the path and its "
@@ -88,7 +88,8 @@ def said_in_a_log(error: BaseException) -> str:
     from terrasynth.synthesis.cli.unexpected import place_of, without_secrets
 
     print(without_secrets("".join(traceback.format_exception(error))), file=sys.stderr, flush=True)
-    return (f"unexpected {type(error).__name__} in {place_of(error)}: {without_secrets(one_line(error))[:200]}; "
+    told = shortened(without_secrets(one_line(error)), 200)
+    return (f"unexpected {type(error).__name__} in {place_of(error)}: {told}; "
             "its traceback is in the job's log; please report it")
 
 
@@ -99,9 +100,10 @@ def _installation(error: BaseException) -> Ending | None:
         chain.append(cause)
     for text in map(one_line, chain):
         if "torchvision" in text and not re.search(r"not found|not installed|No module named", text):
-            return Ending(f"the installed torchvision is of another torch than the installed one ({text[:120]}); "
-                          "nothing here needs it: uninstall it, or install the one of this torch", FAILED)
+            return Ending("the installed torchvision is of another torch than the installed one "
+                          f"({shortened(text, 120)}); nothing here needs it: uninstall it, or install the one of this "
+                          "torch", FAILED)
     if isinstance(error, ImportError):
-        return Ending(f"an installed package cannot be imported ({one_line(error)[:160]}); install the versions of "
+        return Ending(f"an installed package cannot be imported ({one_line(error, 160)}); install the versions of "
                       "constraints.txt", FAILED)
     return None

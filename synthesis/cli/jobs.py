@@ -158,7 +158,7 @@ def _read(file: Path) -> dict[str, Any]:
         with click.open_file(str(file), encoding="utf-8") as opened:
             tree = yaml.safe_load(opened)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"--spec {str(file)!r} cannot be read: {one_line(error)[:200]}; write JSON or YAML") from error
+        raise InputError(f"--spec {str(file)!r} cannot be read: {one_line(error, 200)}; write JSON or YAML") from error
     if not isinstance(tree, dict):
         raise InputError(f"--spec {str(file)!r} holds no settings; start it with `kind: export`")
     return tree

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from terrasynth.errors import UserError
+from terrasynth.errors import UserError, shortened
 from terrasynth.synthesis.core.errors import FULL_DISK, TRANSIENT, InputError, RunError, one_line
 
 SHORTAGE = FULL_DISK | TRANSIENT
@@ -38,7 +38,7 @@ def library_errors(explain: Callable[[str], str]) -> Iterator[None]:
         told = one_line(error)
         if not isinstance(error, ValueError | OSError | RuntimeError) or len(told) < SHORTEST:
             told = f"{type(error).__name__}: {told}"  # a key or a type alone says nothing
-        raise InputError(explain(told[:200])) from error
+        raise InputError(explain(shortened(told, 200))) from error
 
 
 def is_shortage(error: BaseException) -> bool:

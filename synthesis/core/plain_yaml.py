@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
+from terrasynth.errors import shortened
 from terrasynth.synthesis.core.errors import RefusedError, one_line, refusal
 
 MOST_BYTES, MOST_DEPTH, MOST_VALUES = 4 * 2**20, 32, 200_000
@@ -67,7 +68,7 @@ def read_yaml(path: Path) -> Any:  # noqa: ANN401 - what the file holds
     try:
         return parse_yaml(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise YamlError(f"it is no UTF-8 ({one_line(error)[:80]})") from error
+        raise YamlError(f"it is no UTF-8 ({one_line(error, 80)})") from error
 
 
 def parse_yaml(text: str, foreign: bool = False) -> Any:  # noqa: ANN401 - what the text holds
@@ -91,14 +92,14 @@ def parse_yaml(text: str, foreign: bool = False) -> Any:  # noqa: ANN401 - what 
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        said = " ".join(", ".join(filter(None, (error.context, error.problem))).split())[:200]
+        said = shortened(" ".join(", ".join(filter(None, (error.context, error.problem))).split()), 200)
         raise YamlError(said, error.problem_mark.line + 1 if error.problem_mark else None) from error
     except yaml.YAMLError as error:
-        raise YamlError(one_line(error)[:200]) from error
+        raise YamlError(one_line(error, 200)) from error
     except YamlError:
         raise
     except (ValueError, RecursionError, OverflowError) as error:  # a number of 5,000 digits, for one
-        raise YamlError(one_line(error)[:200]) from error
+        raise YamlError(one_line(error, 200)) from error
 
 
 def _check_size(text: str) -> None:

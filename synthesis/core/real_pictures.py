@@ -90,6 +90,6 @@ def opened(pair: RealPair) -> Image.Image:
         picture = pair.open()
         picture.load()
     except (OSError, SyntaxError, ValueError) as error:  # what PIL raises for broken files
-        raise InputError(f"real image {pair.name!r} cannot be read ({one_line(error)[:240]}); repair it or take it "
+        raise InputError(f"real image {pair.name!r} cannot be read ({one_line(error, 240)}); repair it or take it "
                          "out of the data") from error
     return picture

@@ -69,13 +69,13 @@ def read_object(path: Path) -> dict[str, Any]:
     except (OSError, MemoryError) as error:
         if why := refusal(error):
             raise RefusedError(f"{path} cannot be read: {why}") from error
-        raise RecordError(f"cannot be read ({one_line(error)[:120]})") from error
+        raise RecordError(f"cannot be read ({one_line(error, 120)})") from error
     if len(data) > LIMIT_BYTES:
         raise RecordError(f"is larger than {LIMIT_BYTES // 2**20} MiB")
     try:
         found = json.loads(data.decode(), object_pairs_hook=_distinct, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
-        raise RecordError(f"is no JSON ({one_line(error)[:120]})") from error
+        raise RecordError(f"is no JSON ({one_line(error, 120)})") from error
     if not isinstance(found, dict):
         raise RecordError("holds no JSON object")
     return found
@@ -83,7 +83,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def run_error(path: Path, error: RecordError, help_: str) -> RunError:
     """What to raise for a record that stops a run: its name, what is wrong, and what the user can do."""
-    return RunError(f"{path} cannot be believed: {one_line(error)[:200]}; {help_}")
+    return RunError(f"{path} cannot be believed: {one_line(error, 200)}; {help_}")
 
 
 def _seal(content: Mapping[str, Any]) -> str:

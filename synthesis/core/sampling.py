@@ -61,5 +61,5 @@ def _read(folder: Path) -> Sampling:
         raise InputError(f"{folder.name}/{SAMPLING_FILE}: {first_mistake(error, Sampling)}; mend or remove "
                          "it") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{folder.name}/{SAMPLING_FILE} cannot be read ({one_line(error)[:160]}); mend or remove "
+        raise InputError(f"{folder.name}/{SAMPLING_FILE} cannot be read ({one_line(error, 160)}); mend or remove "
                          "it") from error

@@ -120,6 +120,9 @@ def _listen(connection: Connection, orders: SimpleQueue[dict[str, Any]]) -> None
             orders.put(json.loads(connection.recv_bytes()))
         except (EOFError, OSError):
             os._exit(0)
+        except ValueError as error:  # the thread that makes blocks would wait for ever
+            print(f"an order is no JSON ({one_line(error, 100)})", file=sys.stderr, flush=True)
+            os._exit(1)
 
 
 def _end_with_parent() -> None:

@@ -15,6 +15,7 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
+from terrasynth.errors import shortened
 from terrasynth.synthesis.core.errors import InputError, RefusedError, RunError
 from terrasynth.synthesis.core.machine import Machine
 from terrasynth.synthesis.core.terminal import on_one_line
@@ -142,9 +143,10 @@ class WorkerProcess:
         how = f"it was killed by {signal.Signals(-code).name}" if code < 0 else f"it ended with code {code}"
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return f"{how}: {on_one_line(lines[-1])[:SHOWN]}" if lines else how
+        return f"{how}: {shortened(on_one_line(lines[-1]), SHOWN)}" if lines else how
 
 
 def _error(kind: str, message: str) -> Exception:
     errors = {"input": InputError, "refused": RefusedError, "run": RunError}
-    return errors[kind](message) if kind in errors else LostWorkerError(f"it failed: {on_one_line(message)[:SHOWN]}")
+    return errors[kind](message) if kind in errors else LostWorkerError(
+        f"it failed: {shortened(on_one_line(message), SHOWN)}")

@@ -66,7 +66,7 @@ class Marker:
             marker = cls(**found)
             marker._check()
         except (RecordError, TypeError) as error:
-            raise InputError(f"{str(path)!r} cannot be believed ({one_line(error)[:160]}); export into an empty folder"
+            raise InputError(f"{str(path)!r} cannot be believed ({one_line(error, 160)}); export into an empty folder"
                              ) from error
         return marker
 

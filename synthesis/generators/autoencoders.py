@@ -205,5 +205,5 @@ def fetch_network(identifier: str, revision: str | None, what: str, role: str) -
     try:
         return Path(snapshot_download(identifier, revision=revision, allow_patterns=list(FETCHED)))
     except (OSError, ValueError) as error:
-        raise InputError(f"{what} is not a folder, and cannot be fetched from the Hub ({one_line(error)[:160]}); check "
+        raise InputError(f"{what} is not a folder, and cannot be fetched from the Hub ({one_line(error, 160)}); check "
                          "the id, or give a folder") from error

@@ -40,7 +40,7 @@ def compile_checked(network: Any, draw: Callable[[], object], dtype: str, compil
         off = max(_distance(_first(network(*args, **kwargs)), output) for args, kwargs, output in (seen[0], seen[-1]))
     except Exception as error:  # a compiler fails in any way it likes
         raise InputError(f"runtime.compile true cannot be had: the network does not compile here "
-                         f"({type(error).__name__}: {one_line(error)[:160]}); set it to false") from error
+                         f"({type(error).__name__}: {one_line(error, 160)}); set it to false") from error
     if not off <= TOLERANCE[dtype]:
         raise InputError(
             f"runtime.compile true would draw other images: the compiled network is off by {off:.2g} of its output, "

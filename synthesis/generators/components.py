@@ -75,7 +75,7 @@ def load_networks(folder: Path, parts: Iterable[Part], dtype: torch.dtype, refer
         By component name; None for one of `LEFT_OUT` of which there is nothing.
 
     Raises:
-        InputError: A network's weights are of another network, in part or wholly.
+        InputError: A component is missing, or a network's weights are of another network, in part or wholly.
     """
     from diffusers import ModelMixin
     from transformers import PreTrainedModel
@@ -87,11 +87,19 @@ def load_networks(folder: Path, parts: Iterable[Part], dtype: torch.dtype, refer
             log.warning("model %s comes without the %s that its index names; it draws without", reference, part.name)
             loaded[part.name] = None
             continue
+        if not place.is_dir():
+            raise InputError(missing_part(part, f"model {reference!r}"))
         kind = _class_of(part)
-        if kind is None or not place.is_dir() or not issubclass(kind, ModelMixin | PreTrainedModel):
+        if kind is None or not issubclass(kind, ModelMixin | PreTrainedModel):
             continue
         loaded[part.name] = load_network(place, part, dtype, f"model {reference!r}: ")
     return loaded
+
+
+def missing_part(part: Part, whose: str) -> str:
+    """What is said of a pipeline without a component that its index names."""
+    return (f"{whose} has no folder {part.name}, though its model_index.json names one (a {part.kind}); copy the model "
+            "whole, or save it again with save_pretrained()")
 
 
 def load_network(place: Path, part: Part, dtype: torch.dtype, whose: str) -> Any:  # noqa: ANN401 - of any library

@@ -36,7 +36,7 @@ def check_device(device: str) -> None:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(
-            f"device {device!r} cannot be used: {one_line(error)[:120]}; use auto, which is {best_device()!r} here"
+            f"device {device!r} cannot be used: {one_line(error, 120)}; use auto, which is {best_device()!r} here"
         ) from error
 
 

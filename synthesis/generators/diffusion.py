@@ -275,7 +275,7 @@ class DiffusersGenerator:
         except (RuntimeError, MemoryError) as error:
             if not is_shortage(error):
                 raise
-            raise RunError(f"not even one image of {wanted} fits into memory: {one_line(error)[:120]}") from error
+            raise RunError(f"not even one image of {wanted} fits into memory: {one_line(error, 120)}") from error
         height, width = tried.shape[1:3]
         if (expected[0] or height, expected[1] or width) != (height, width):
             # some pipelines round what they are asked for to what their autoencoder can
@@ -301,7 +301,7 @@ class DiffusersGenerator:
         if isinstance(error, RunError) or not is_shortage(error):
             raise error
         if self._at_once == 1:
-            raise RunError(f"not even one image fits into memory: {one_line(error)[:120]}") from error
+            raise RunError(f"not even one image fits into memory: {one_line(error, 120)}") from error
         vae = getattr(self.pipeline, "vae", None)
         if vae is not None and can_slice(vae) and not self.vae_slicing:
             vae.enable_slicing()
@@ -316,8 +316,8 @@ class DiffusersGenerator:
         """What to raise where the pipeline does not take what it is asked for."""
         if self.source.options:
             return InputError(f"model {self.source.name!r} does not take generator.options "
-                              f"{dict(self.source.options)}: {one_line(error)[:160]}")
-        return InputError(f"model {self.source.name!r} does not draw what it is asked for: {one_line(error)[:200]}")
+                              f"{dict(self.source.options)}: {one_line(error, 160)}")
+        return InputError(f"model {self.source.name!r} does not draw what it is asked for: {one_line(error, 200)}")
 
     def _native_size(self) -> tuple[int, int]:
         if self.source.draws_tokens:

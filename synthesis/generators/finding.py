@@ -244,5 +244,5 @@ def _fetch(identifier: str, revision: str | None) -> Path:
     except (OSError, ValueError) as error:
         raise InputError(
             f"model {identifier!r} is not embedded, not a folder, and cannot be fetched from the Hub "
-            f"({one_line(error)[:160]}); run `terrasynth models` for the embedded ones"
+            f"({one_line(error, 160)}); run `terrasynth models` for the embedded ones"
         ) from error

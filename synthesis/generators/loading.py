@@ -103,7 +103,7 @@ def _placed(pipeline: Any, runtime: Runtime) -> Any:  # noqa: ANN401
             pipeline.enable_xformers_memory_efficient_attention()
         except (ImportError, ValueError, AttributeError, NotImplementedError) as error:
             raise InputError(f"runtime.attention 'xformers' cannot be had for a {type(pipeline).__name__}: "
-                             f"{one_line(error)[:160]}; set it to auto") from error
+                             f"{one_line(error, 160)}; set it to auto") from error
     if runtime.vae_slicing and vae is not None and can_slice(vae):
         vae.enable_slicing()
     if runtime.offload == "model":
@@ -147,7 +147,7 @@ def _scheduler(name: str, current: Any) -> Any:  # noqa: ANN401 - schedulers sha
         with quiet():
             return known[name].from_config(current.config)
     except (ImportError, ValueError, TypeError, NotImplementedError) as error:
-        raise InputError(f"scheduler {name!r} cannot be used with this model: {one_line(error)[:200]}; "
+        raise InputError(f"scheduler {name!r} cannot be used with this model: {one_line(error, 200)}; "
                          "use auto or another") from error
 
 
@@ -164,7 +164,7 @@ def _beside(lora: Lora, path: Path) -> Any:  # noqa: ANN401 - schedulers share n
             return kind.from_config(config)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"LoRA {lora.name!r}: {path.parent.name}/{path.name} is no scheduler of diffusers "
-                         f"({one_line(error)[:120]}); set generator.scheduler") from error
+                         f"({one_line(error, 120)}); set generator.scheduler") from error
 
 
 def _check_steps(source: GeneratorSource, scheduler: Any) -> None:  # noqa: ANN401
@@ -174,4 +174,4 @@ def _check_steps(source: GeneratorSource, scheduler: Any) -> None:  # noqa: ANN4
         scheduler.set_timesteps(source.steps)
     except (ValueError, IndexError, AssertionError) as error:
         raise InputError(f"generator.steps {source.steps} cannot be taken with the {type(scheduler).__name__}: "
-                         f"{one_line(error)[:160]}") from error
+                         f"{one_line(error, 160)}") from error

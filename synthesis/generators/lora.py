@@ -128,7 +128,7 @@ def _fetch(name: str, revision: str | None) -> Path:
         ))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"LoRA {name!r} is not a folder, and cannot be fetched from the Hub ({one_line(error)[:160]}); "
+            f"LoRA {name!r} is not a folder, and cannot be fetched from the Hub ({one_line(error, 160)}); "
             "check the id, or give a folder"
         ) from error
 

@@ -38,7 +38,7 @@ def fold_in(pipeline: Any, lora: Lora, model: str) -> None:  # noqa: ANN401 - a 
     try:
         import peft  # noqa: F401 - both ways need it
     except ImportError as error:
-        raise InputError(f"LoRA {lora.name!r} needs peft ({one_line(error)[:100]}); pip install peft") from error
+        raise InputError(f"LoRA {lora.name!r} needs peft ({one_line(error, 100)}); pip install peft") from error
     with quiet() as remarks, library_errors(explain):
         if lora.weights == PEFT_FILE:
             _merge_peft(pipeline, lora)

@@ -32,7 +32,7 @@ def read_json(path: Path, reference: str) -> dict[str, object]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"model {reference!r}: {path.name} cannot be read ({one_line(error)[:100]})") from error
+        raise InputError(f"model {reference!r}: {path.name} cannot be read ({one_line(error, 100)})") from error
     if not isinstance(content, dict):
         raise InputError(f"model {reference!r}: {path.name} is no JSON object")
     return content

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from terrasynth.errors import shortened
 from terrasynth.prompts.settings import first_mistake
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.identity import canonical
@@ -161,7 +162,7 @@ class Runtime:
         try:
             values = _Record.model_validate(content).model_dump(exclude_unset=True)
         except ValidationError as error:
-            raise RecordError(first_mistake(error, _Record)[:200]) from error
+            raise RecordError(shortened(first_mistake(error, _Record), 200)) from error
         return cls(**{**values, "others": tuple(values.get("others", ()))})
 
     @classmethod
@@ -222,7 +223,7 @@ class Runtime:
         names = (*WAY, *MACHINE)
         found = [f"{name}: {drawn.get(name)} in the block, {getattr(self, name)} here" for name in names
                  if drawn.get(name) != getattr(self, name)]
-        return "; ".join(found)[:300]
+        return shortened("; ".join(found), 300)
 
     def going_on(self, recorded: Runtime, here: Machine) -> tuple[Runtime, list[str]]:
         """This runtime as it is recorded from the next image on, and in what it differs from what drew before.

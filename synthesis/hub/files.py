@@ -128,7 +128,7 @@ def check_shard(root: Path, shard: Path) -> int:
     except (OSError, pa.ArrowException, MemoryError) as error:
         if why := refusal(error):
             raise RefusedError(f"{shard} cannot be read: {why}") from error
-        raise RunError(f"{shard} is damaged ({one_line(error)[:80]}); remove it and run again, which writes it "
+        raise RunError(f"{shard} is damaged ({one_line(error, 80)}); remove it and run again, which writes it "
                        "anew") from error
     for index in range(metadata.num_row_groups):
         group = metadata.row_group(index)

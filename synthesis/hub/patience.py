@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
+from terrasynth.errors import shortened
 from terrasynth.synthesis.core.errors import InputError, RunError, one_line
 
 Answer = TypeVar("Answer")
@@ -94,16 +95,16 @@ class Patience:
             return InputError("HF_HUB_OFFLINE is set, so nothing is contacted; unset it to push")
         if is_garbled(error):
             return RunError(f"{self.endpoint} gave {TRIES} times an answer that is none of the Hub's "
-                            f"({type(error).__name__}: {one_line(error)[:100]}): a proxy or a log-in page may have "
+                            f"({type(error).__name__}: {one_line(error, 100)}): a proxy or a log-in page may have "
                             f"given it; check HF_ENDPOINT and the network, then {AGAIN}")
         if is_passing(error):
-            return RunError(f"no connection to {self.endpoint} ({one_line(error)[:120]}); check the network, then "
+            return RunError(f"no connection to {self.endpoint} ({one_line(error, 120)}); check the network, then "
                             f"{AGAIN}")
         if isinstance(error, OSError) and error.errno is not None:
             return error  # of a file of this machine
         if isinstance(error, ValueError):
-            return InputError(f"{self.repository}: {one_line(error)[:200]}")
-        return RunError(f"{where}: {one_line(error)[:160]} ({type(error).__name__}); {AGAIN}")
+            return InputError(f"{self.repository}: {one_line(error, 200)}")
+        return RunError(f"{where}: {one_line(error, 160)} ({type(error).__name__}); {AGAIN}")
 
 
 @contextmanager
@@ -220,4 +221,4 @@ def _network_error() -> type[Exception]:
 
 def _message(error: BaseException) -> str:
     message = getattr(error, "server_message", None)
-    return f": {' '.join(str(message).split())[:160]}" if message else ""
+    return f": {shortened(' '.join(str(message).split()), 160)}" if message else ""

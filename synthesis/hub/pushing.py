@@ -267,7 +267,7 @@ def _compared(folder: Folder, repository: str, commit: str, token: str | None, p
         raise
     except Exception as error:
         raise RunError(f"{repository} was pushed as commit {commit[:8]}, but its rows could not be read back "
-                       f"({type(error).__name__}: {one_line(error)[:160]}); look at it on the Hub") from error
+                       f"({type(error).__name__}: {one_line(error, 160)}); look at it on the Hub") from error
 
 
 def size_text(size: int) -> str:

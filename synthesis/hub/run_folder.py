@@ -134,7 +134,7 @@ def _recipe(root: Path) -> object:
     try:
         return read_yaml(root / layout.RECIPE)
     except (OSError, YamlError) as error:
-        raise InputError(f"{str(root)!r} is no run: recipe.yaml cannot be read ({one_line(error)[:80]})") from error
+        raise InputError(f"{str(root)!r} is no run: recipe.yaml cannot be read ({one_line(error, 80)})") from error
 
 
 def _texts(node: object) -> Iterator[str]:

@@ -335,4 +335,4 @@ def unreadable_file(path: Path, error: BaseException, then: str, name: str | Non
     """
     if why := refusal(error, path.stat().st_size if path.is_file() else 0):
         return RefusedError(f"{name or path} cannot be read: {why}")
-    return RunError(f"{name or path} cannot be read ({one_line(error)[:120]}){then}")
+    return RunError(f"{name or path} cannot be read ({one_line(error, 120)}){then}")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from terrasynth.errors import shortened
 from terrasynth.prompts.settings import first_mistake
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.drawn_texts import RULE
@@ -68,7 +69,7 @@ class Finished:
         try:
             note = _Note.model_validate(read_record(root / layout.FINISHED))
         except ValidationError as error:
-            raise RecordError(first_mistake(error, _Note)[:200]) from error
+            raise RecordError(shortened(first_mistake(error, _Note), 200)) from error
         counts = tuple(ClassCount(**count.model_dump()) for count in note.counts)
         for count in counts:
             if count.accepted + count.waiting > count.attempted:
@@ -113,7 +114,7 @@ def finished_counts(run: OpenRun, asked: str) -> tuple[ClassCount, ...] | None:
     except FileNotFoundError:
         return None
     except (OSError, RecordError, RunError) as error:
-        log.warning("%s is not used (%s): every block is read", run.root / layout.FINISHED, one_line(error)[:200])
+        log.warning("%s is not used (%s): every block is read", run.root / layout.FINISHED, one_line(error, 200))
         return None
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from terrasynth.errors import shortened
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError, RefusedError, RunError, disk_errors, one_line, refusal
 from terrasynth.synthesis.core.identity import ID_LENGTH, Identity, canonical
@@ -170,7 +171,7 @@ class ReviewFile:
             try:
                 entry = ENTRY.validate_python(content)
             except ValidationError as error:
-                raise self._damaged(number + 1, " ".join(error.errors()[0]["msg"].split())[:80]) from error
+                raise self._damaged(number + 1, shortened(" ".join(error.errors()[0]["msg"].split()), 80)) from error
             self._check(entry, entries, number)
             entries.append(entry)
         return _Read(tuple(entries), seal, len(whole))
@@ -184,7 +185,7 @@ class ReviewFile:
             if seal != _seal(content, before):
                 raise ValueError("its hash is another")
         except (ValueError, RecursionError) as error:
-            raise self._damaged(number, one_line(error)[:80]) from error
+            raise self._damaged(number, one_line(error, 80)) from error
         return content, str(seal)
 
     def _check_head(self, content: dict[str, Any]) -> None:

@@ -175,7 +175,7 @@ class Client:
                     raise _refused(error) from error
             except _GONE as error:
                 if time.monotonic() > last:
-                    raise RunError(f"server {shown(self._server)!r} does not answer: {one_line(error)[:160]}; start it "
+                    raise RunError(f"server {shown(self._server)!r} does not answer: {one_line(error, 160)}; start it "
                                    "with `terrasynth serve`, or name another with --server") from error
             time.sleep(PAUSE_SECONDS)
 

@@ -97,12 +97,12 @@ class Database:
             raise InputError(f"database {shown(address)!r} needs {error.name}, which is not installed; "
                              f"{how_to_install('postgres')}") from error
         except (sa.exc.OperationalError, OSError) as error:
-            raise InputError(f"database {shown(address)!r} cannot be opened: {one_line(error)[:200]}; "
+            raise InputError(f"database {shown(address)!r} cannot be opened: {one_line(error, 200)}; "
                              "check that it is there and may be written to") from error
         except sa.exc.DatabaseError as error:
             if not self.sqlite:
                 raise
-            raise InputError(f"database {shown(address)!r} is damaged: {one_line(error.orig or error)[:200]}; put a "
+            raise InputError(f"database {shown(address)!r} is damaged: {one_line(error.orig or error, 200)}; put a "
                              "copy back, or move it away with what begins with its name: data sets stay, and only "
                              "their jobs are forgotten") from error
 

@@ -111,7 +111,7 @@ class Supervisor:
         try:
             step()
         except Exception as error:  # and there is nobody above who could do better
-            print(f"supervisor: {one_line(error)[:300]}; trying again", file=sys.stderr, flush=True)
+            print(f"supervisor: {one_line(error, 300)}; trying again", file=sys.stderr, flush=True)
             time.sleep(PAUSE_SECONDS)
 
     def _tick(self) -> None:

@@ -55,7 +55,7 @@ def coded_images(run: Path, images: NDArray[np.uint8]) -> CodedImages | NotMeasu
             raise InputError(f"it gives images of {coded.shape[2]} x {coded.shape[1]} px for those of "
                              f"{images.shape[2]} x {images.shape[1]} px")
     except InputError as error:
-        return NotMeasured(CODED, one_line(error)[:300], nothing)
+        return NotMeasured(CODED, one_line(error, 300), nothing)
     except RunError:
         raise
     except (ValueError, KeyError, TypeError, OSError, RuntimeError) as error:  # whose messages may hold paths

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 from PIL import Image
 
+from terrasynth.errors import shortened
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import RefusedError, one_line
 from terrasynth.synthesis.core.files import TEMPORARY
@@ -142,7 +143,7 @@ def _wrong_with_table(table: pa.Table, schema: pa.Schema) -> Iterator[str]:
     if not table.schema.remove_metadata().equals(schema):
         wanted, found = set(map(str, schema)), set(map(str, table.schema.remove_metadata()))
         different = sorted(wanted ^ found) or ["their order"]
-        yield f"has other columns than a block of this version ({', '.join(different)[:120]})"
+        yield f"has other columns than a block of this version ({shortened(', '.join(different), 120)})"
         return
     if not _ENCODER.fullmatch(_encoder(table)):
         yield f"was measured by {_encoder(table)[:40]!r}, which is no key of an encoder"
@@ -206,7 +207,7 @@ def _wrong_with_pictures(run: CheckedRun, table: pa.Table) -> Iterator[str]:
         except NO_PICTURE as error:
             if isinstance(error, MemoryError):
                 raise
-            yield f"the image of attempt {k} is no {run.image_format} ({one_line(error)[:80]})"
+            yield f"the image of attempt {k} is no {run.image_format} ({one_line(error, 80)})"
             return
     if len(sizes) > 1:
         yield f"has images of {len(sizes)} sizes"

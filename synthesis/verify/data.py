@@ -78,7 +78,7 @@ def hash_faults(run: CheckedRun, decisions: Decisions | None, fast: bool) -> Ite
         yield refused(layout.FINISHED, error)
         return
     except RecordError as error:
-        yield Fault(layout.FINISHED, f"cannot be believed ({one_line(error)[:160]})", Remedy.WRITE)
+        yield Fault(layout.FINISHED, f"cannot be believed ({one_line(error, 160)})", Remedy.WRITE)
         return
     written = {} if fast else noted.written
     for name, hashed in written.items():

@@ -35,7 +35,7 @@ def export_faults(folder: Path, counts: dict[str, int], any_card: bool = False) 
     try:
         marker = Marker.load(folder)
     except InputError as error:
-        yield Fault(MARKER, f"cannot be read ({one_line(error)[:120]})", Remedy.USER,
+        yield Fault(MARKER, f"cannot be read ({one_line(error, 120)})", Remedy.USER,
                     "export into an empty folder")
         return
     if marker is None or not marker.finished:
@@ -96,7 +96,7 @@ def _wrong_with(path: Path) -> str:
         found = unreadable(path, error)
         if isinstance(found, RefusedError):
             raise found from error
-        return f"is damaged ({one_line(error)[:120]})"
+        return f"is damaged ({one_line(error, 120)})"
 
 
 def _picture(source: Path | io.BytesIO) -> None:

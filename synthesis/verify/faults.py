@@ -82,7 +82,7 @@ def unreadable(path: Path, error: BaseException) -> RefusedError | DamagedError:
         return error
     if why := refusal(error, path.stat().st_size if path.is_file() else 0):
         return RefusedError(why)
-    return DamagedError(f"cannot be read ({one_line(error)[:120]})")
+    return DamagedError(f"cannot be read ({one_line(error, 120)})")
 
 
 def unreadable_content(path: Path, error: BaseException) -> DamagedError:

@@ -46,7 +46,7 @@ def card_faults(run: CheckedRun, decisions: Decisions, fast: bool) -> Iterator[F
     except RefusedError as error:
         yield refused(CARD, error)
     except (RunError, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
-        yield Fault(CARD, f"its header cannot be read ({one_line(error)[:120]})", Remedy.WRITE)
+        yield Fault(CARD, f"its header cannot be read ({one_line(error, 120)})", Remedy.WRITE)
 
 
 def _hashes(run: CheckedRun) -> dict[str, str]:
@@ -88,7 +88,7 @@ def report_faults(run: CheckedRun, decisions: Decisions, fast: bool) -> Iterator
             if isinstance(found, RefusedError):
                 yield refused(name, found)
             else:
-                yield Fault(name, f"is no image ({one_line(error)[:80]})", Remedy.WRITE)
+                yield Fault(name, f"is no image ({one_line(error, 80)})", Remedy.WRITE)
 
 
 def _sheets(run: CheckedRun, decisions: Decisions) -> list[Path]:
@@ -105,7 +105,7 @@ def _report_figures(run: CheckedRun, decisions: Decisions) -> Iterator[Fault]:
     try:
         found = {row["label"]: row["accepted"] for row in tree["classes"]}
     except (KeyError, TypeError) as error:
-        yield Fault(REPORT, f"has no figures of classes ({one_line(error)[:80]})", Remedy.WRITE)
+        yield Fault(REPORT, f"has no figures of classes ({one_line(error, 80)})", Remedy.WRITE)
         return
     wanted = {label: decided.rows for label, decided in decisions.classes.items()}
     different = [label for label in found | wanted if found.get(label, 0) != wanted.get(label, 0)]
@@ -134,7 +134,7 @@ def _record(run: CheckedRun, name: str) -> dict[str, Any] | Fault:
     except RefusedError as error:
         return refused(name, error)
     except RecordError as error:
-        return Fault(name, f"cannot be read ({one_line(error)[:120]})", Remedy.WRITE)
+        return Fault(name, f"cannot be read ({one_line(error, 120)})", Remedy.WRITE)
 
 
 def _text(path: Path) -> str:

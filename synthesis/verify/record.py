@@ -109,7 +109,7 @@ def _read_recipe(root: Path, faults: list[Fault]) -> Recipe | None:
         faults.append(refused(layout.RECIPE, error))
         return None
     except (InputError, YamlError) as error:
-        faults.append(Fault(layout.RECIPE, f"cannot be read ({one_line(error)[:160]})", Remedy.USER, advice))
+        faults.append(Fault(layout.RECIPE, f"cannot be read ({one_line(error, 160)})", Remedy.USER, advice))
         return None
     if recipe.identity is None:
         faults.append(Fault(layout.RECIPE, "names no identity, so a run did not write it", Remedy.WRITE))
@@ -127,7 +127,7 @@ def _read_frozen(root: Path, recipe: Recipe | None, faults: list[Fault]) -> Froz
         faults.append(refused(layout.IDENTITY, error))
     except (FileNotFoundError, RecordError) as error:
         known = recipe is not None and written is not None
-        what = "missing" if isinstance(error, FileNotFoundError) else f"cannot be trusted ({one_line(error)[:160]})"
+        what = "missing" if isinstance(error, FileNotFoundError) else f"cannot be trusted ({one_line(error, 160)})"
         remedy, advice = (Remedy.WRITE, "") if known else (Remedy.USER, "put it back")
         faults.append(Fault(layout.IDENTITY, what, remedy, advice))
     else:
@@ -145,7 +145,7 @@ def _read_runtime(root: Path, identity: Identity, faults: list[Fault]) -> Runtim
     except FileNotFoundError:
         faults.append(lost_runtime(root, "missing"))
     except RecordError as error:
-        faults.append(lost_runtime(root, f"cannot be believed ({one_line(error)[:160]})"))
+        faults.append(lost_runtime(root, f"cannot be believed ({one_line(error, 160)})"))
     return None
 
 

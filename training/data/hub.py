@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from terrasynth.errors import shortened
 from terrasynth.synthesis.core.errors import RunError, one_line
 from terrasynth.training.data.image_rules import ImageRule
 from terrasynth.training.data.images import FileImage, guarded, image_in
@@ -61,7 +62,7 @@ class TableImage:
             if is_shortage(error):
                 raise RunError(f"row {self.row} cannot be read: {one_line(error)}; free some and run the same command "
                                "again") from error
-            raise ImageError(f"its table cannot be read ({one_line(error)[:80]})") from error
+            raise ImageError(f"its table cannot be read ({one_line(error, 80)})") from error
         data = bytes_of(cell)
         if data is not None:
             return image_in(data, self.rule)
@@ -210,4 +211,4 @@ def _short(error: Exception) -> str:
     text = one_line(error)
     if "Config name is missing" in text:
         text += "; name one in a data YAML (config: NAME)"
-    return text[:240]
+    return shortened(text, 240)

@@ -94,7 +94,7 @@ def guarded(read: Callable[[], Image.Image]) -> Image.Image:
         if is_shortage(error):
             raise RunError(f"an image cannot be decoded: {one_line(error)}; free some memory or files and run the same "
                            "command again") from error
-        raise ImageError(one_line(error)[:160]) from error
+        raise ImageError(one_line(error, 160)) from error
 
 
 def _read(file: BinaryIO, rule: ImageRule) -> Image.Image:

@@ -244,7 +244,7 @@ def _readable(path: Path, place: str) -> Iterator[pq.ParquetFile]:
                            ) from error
         pointer = path.stat().st_size < 1024 and path.read_bytes().startswith(b"version https://git-lfs")
         raise InputError(f"{place} is no Parquet file that can be read "
-                         + ("(a pointer of Git LFS; run git lfs pull)" if pointer else f"({one_line(error)[:80]})")
+                         + ("(a pointer of Git LFS; run git lfs pull)" if pointer else f"({one_line(error, 80)})")
                          ) from error
 
 
@@ -258,4 +258,4 @@ def _group(path: Path, stamp: Stamp, column: str, group: int) -> pa.ChunkedArray
         except (pa.ArrowException, OSError, MemoryError, ValueError) as error:
             if is_shortage(error):
                 raise RunError(f"{path.name} cannot be read: {one_line(error)}") from error
-            raise ImageError(f"its Parquet file cannot be read ({one_line(error)[:80]})") from error
+            raise ImageError(f"its Parquet file cannot be read ({one_line(error, 80)})") from error

@@ -62,7 +62,7 @@ def parse_json(text: str, where: str) -> Any:  # noqa: ANN401 - JSON can be anyt
     except _Twice as error:
         raise InputError(f"{where}: the key {error.args[0]!r:.60} is given twice in one object; keep one") from None
     except ValueError as error:
-        raise InputError(f"{where}: not JSON ({one_line(error)[:80]})") from None
+        raise InputError(f"{where}: not JSON ({one_line(error, 80)})") from None
 
 
 def json_lines(path: Path, name: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -113,7 +113,7 @@ def _members(path: Path, place: str) -> Iterator[tuple[str, Member]]:
         if is_shortage(error):
             raise RunError(f"{place} cannot be opened: {one_line(error)}; free some and run the same command again"
                            ) from error
-        raise InputError(f"{place} is no tar file that can be read ({one_line(error)[:80]}); a WebDataset shard is an "
+        raise InputError(f"{place} is no tar file that can be read ({one_line(error, 80)}); a WebDataset shard is an "
                          "uncompressed tar file") from error
     if rest.strip(b"\0"):
         raise InputError(f"{place}: damaged at byte {end}, or several tar files in one; get the file again")

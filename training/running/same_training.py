@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from terrasynth.errors import shortened
 from terrasynth.synthesis.core.files import sha256
 from terrasynth.synthesis.core.machine import computes_bfloat16
 from terrasynth.synthesis.core.records import RecordError, read_record, write_record
@@ -149,4 +150,4 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _short(value: object) -> str:
-    return f"{json.dumps(value, ensure_ascii=False):.60}"
+    return shortened(json.dumps(value, ensure_ascii=False), 60)

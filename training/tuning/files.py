@@ -10,6 +10,7 @@ from typing import Any
 
 from diffusers import ConfigMixin
 
+from terrasynth.errors import shortened
 from terrasynth.eval.models.references import PICKLED_SUFFIXES, SAMPLING_FILE
 from terrasynth.synthesis.core.records import RecordError, read_record, write_record
 from terrasynth.training.errors import InputError
@@ -92,4 +93,4 @@ def _has_kept(work: Path) -> bool:
 
 
 def _short(value: object) -> str:
-    return f"{json.dumps(value):.60}"
+    return shortened(json.dumps(value), 60)

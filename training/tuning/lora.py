@@ -77,7 +77,7 @@ def add_adapter(network: nn.Module, settings: LoraSettings, targets: tuple[str, 
     try:
         inject_adapter_in_model(config, network, adapter_name=NAME)
     except ValueError as error:
-        raise InputError(f"model.lora.targets {', '.join(targets)}: {one_line(error)[:200]}") from None
+        raise InputError(f"model.lora.targets {', '.join(targets)}: {one_line(error, 200)}") from None
     adapter = Adapter(network, config)
     for _, parameter in adapter.parameters():
         parameter.data = parameter.data.float()

@@ -171,4 +171,4 @@ def read_tuned(folder: Path) -> Tuned:
     except ValidationError as error:
         raise InputError(f"{path}: {first_mistake(error, Tuned)}") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {one_line(error)[:120]}") from error
+        raise InputError(f"{path} cannot be read as JSON: {one_line(error, 120)}") from error

@@ -49,14 +49,20 @@ def load_base(base: Base, dtype: torch.dtype, trained_dtype: torch.dtype, traine
 
     from terrasynth.synthesis.core.errors import one_line
     from terrasynth.synthesis.core.quiet import quiet
+    from terrasynth.synthesis.generators.components import LEFT_OUT, missing_part, parts_of
+    from terrasynth.synthesis.generators.model_index import read_index
 
+    reference = f"--base {base.name!r}"
+    for part in parts_of(read_index(base.folder, base.name), base.name):
+        if part.name not in LEFT_OUT and not (base.folder / part.name).is_dir():
+            raise InputError(missing_part(part, reference))
     kinds = {"default": dtype, "vae": torch.float32, **dict.fromkeys(trained, trained_dtype)}
     try:
         with quiet():
             pipeline = DiffusionPipeline.from_pretrained(base.folder, use_safetensors=True, dtype=kinds,
                                                          local_files_only=True, **base.family.left_out)
     except (OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:
-        raise InputError(f"--base {base.name!r} cannot be loaded: {one_line(error)[:200]}; it has to be a diffusers "
+        raise InputError(f"{reference} cannot be loaded: {one_line(error, 200)}; it has to be a diffusers "
                          "pipeline with safetensors weights") from error
     pipeline.set_progress_bar_config(disable=True)
     for name in ("vae", base.family.denoiser, *base.family.text_encoders):
