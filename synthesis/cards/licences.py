@@ -163,6 +163,15 @@ class Licence:
     missing: str = ""
     reason: str = ""
 
+    @property
+    def answers_for(self) -> str:
+        """What whoever stated it answers for, since no card does, on one line; "" where every source says a licence."""
+        silent = ", ".join(f"{each.role} {each.name!r}" for each in self.sources if not each.licence)
+        if not self.stated_by or not silent:
+            return ""
+        return (f"nothing says under which licence these are: {silent}; whoever stated {self.licence!r} answers for "
+                "their terms")
+
     def header(self) -> dict[str, str]:
         """Its keys of a card's YAML header; the Hub takes name and link with "other" alone."""
         found = {"license": self.licence}

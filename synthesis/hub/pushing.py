@@ -200,7 +200,9 @@ def _plan(folder: Folder, settings: PushSettings, ready: _CheckedFolder, remote:
         remove = tuple(sorted(path for path in remote.put_here if path in there and path not in mine))
         notes = [f"{path} was changed on the Hub since the last push, and is " + ("overwritten" if path in mine
                  else "left there") for path in sorted(remote.changed) if path not in same]
-    return PushPlan(send, keep, remove, ready.rows, ready.licence, remote, [*notes, *folder.notes(remote is None)])
+    said = [ready.licence.answers_for] if ready.licence.answers_for else []
+    return PushPlan(send, keep, remove, ready.rows, ready.licence, remote,
+                    [*notes, *said, *folder.notes(remote is None)])
 
 
 def _check_theirs(folder: Folder, settings: PushSettings, remote: Remote, files: Sequence[LocalFile]) -> None:

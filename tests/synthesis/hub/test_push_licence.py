@@ -66,3 +66,21 @@ def test_the_command_says_what_to_state(hub, unknown, terrasynth):
     code, out, _ = terrasynth("push", unknown, "--repo", "user/tiny", "--licence", "cc-by-nc-4.0", "--dry-run")
     assert code == 0
     assert "licence    cc-by-nc-4.0 (stated)" in out
+
+
+def test_sources_that_state_no_licence_are_named_though_one_is_stated(hub, tmp_path, terrasynth):
+    sources = (Source("generator", "sd", "mit", found="its card"), Source("LoRA", "mine"), Source("prompts", "file a"))
+    run = write_run(tmp_path / "run", 6, sources=sources)
+    with pytest.raises(InputError, match=r"has to be stated: .*LoRA 'mine': not stated; prompts 'file a': not stated"):
+        push(run, PushSettings("user/tiny"))
+    said = ("note: nothing says under which licence these are: LoRA 'mine', prompts 'file a'; whoever stated 'mit' "
+            "answers for their terms")
+    for more in (("--dry-run",), (), ()):  # the last one has nothing to send
+        code, out, lines = terrasynth("push", run, "--repo", "user/tiny", "--licence", "mit", *more)
+        assert code == 0, lines
+        assert said in (out.splitlines() if more else lines)
+
+
+def test_nothing_is_said_where_every_source_states_one(hub, unknown):
+    plan = push(unknown, PushSettings("user/tiny", stated=Statement("cc-by-nc-4.0"))).plan
+    assert not any("nothing says" in note for note in plan.notes)
