@@ -78,6 +78,7 @@ def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence, written:
         outcomes=dict(sorted(outcomes.items())),
         prompts=prompt_drops(job, classes),
         left_out=left_out,
+        layouts=job.identity.has_layouts,
         warnings=[*(f"{line}." for line in job.otherwise), *warnings_of(job.recipe, unread)],
         unread=[line for one in unread if not one.found for line in one.lines()],
         sheet=CONTACT_SHEET if total else "",

@@ -37,6 +37,12 @@ class Identity:
         parts = json.loads(canonical({"seed": seed, "generator": generator, "prompts": prompts}))
         return cls(parts, digest(parts))
 
+    @property
+    def has_layouts(self) -> bool:
+        """Whether the images were drawn by layouts beside their texts."""
+        generator = self.parts.get("generator")
+        return isinstance(generator, Mapping) and "layout" in generator
+
     def attempt(self, label: str, k: int) -> tuple[str, int]:
         """The id (16 hexadecimal digits) and the seed (0 .. 2**63 - 1) of attempt `k` (from 0) of class `label`."""
         hashed = hashlib.sha256(canonical([self.hash, label, k]).encode()).digest()

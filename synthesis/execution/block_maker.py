@@ -25,7 +25,7 @@ from terrasynth.synthesis.generators.base import Drawn, Generator, GeneratorSour
 from terrasynth.synthesis.generators.finding import find_generator, open_generator
 from terrasynth.synthesis.generators.runtime import Runtime
 from terrasynth.synthesis.generators.steps import TellsSteps
-from terrasynth.synthesis.ledger.blocks import SCHEMA, Attempt, Blocks, drawn_by
+from terrasynth.synthesis.ledger.blocks import Attempt, Blocks, drawn_by
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.ledger.measuring import Encoders
 from terrasynth.synthesis.ledger.stored import StoredBlock
@@ -178,6 +178,7 @@ class BlockMaker:
                 seed=seed,
                 prompt_source=prompt.source,
                 scene=prompt.scene,
+                layout="" if self.source.layout is None else prompt.layout,
             )
             for k, ((name, seed), prompt, image) in enumerate(
                 zip(block.named, block.prompts, images, strict=True), start=first
@@ -313,7 +314,7 @@ def _whole(ahead: Blocks, label: str, index: int) -> bool:
     if not ahead.exists(label, index):
         return False
     try:
-        ahead.read(label, index, SCHEMA.names)
+        ahead.read(label, index, ahead.schema.names)
     except RefusedError:
         raise
     except RunError as error:

@@ -19,7 +19,7 @@ from terrasynth.synthesis.core.drawn_texts import NEEDED, what_holds
 from terrasynth.synthesis.core.errors import RunError
 from terrasynth.synthesis.core.files import sha256
 from terrasynth.synthesis.export.reviewed import BASIS, CAPTION, DRAWN_TEXT, PROMPT, as_drawn, as_reviewed
-from terrasynth.synthesis.ledger.blocks import UNREADABLE, unreadable_file
+from terrasynth.synthesis.ledger.blocks import LAYOUT, UNREADABLE, unreadable_file
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.ledger.finished import noted_hashes
 from terrasynth.synthesis.review.standing import Standing
@@ -93,7 +93,7 @@ class Row:
 
         What may be null goes into `provenance`, a JSON object as text, as `scene` is one.
         """
-        apart = (*PROVENANCE, *([DRAWN_TEXT] if DRAWN_TEXT in self.columns else []))
+        apart = (*PROVENANCE, *(name for name in (DRAWN_TEXT, LAYOUT) if name in self.columns))
         columns = {name: value for name, value in self.columns.items() if name not in apart}
         return columns | {"provenance": as_json({name: self.columns[name] for name in apart})}
 

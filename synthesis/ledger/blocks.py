@@ -39,6 +39,7 @@ SCHEMA = pa.schema(
         *_MEASURED,
     ]
 )
+LAYOUT = "layout"  # the column of a run whose images were drawn by layouts; others have none
 # Statistics would be whole images, outside what the checksums cover.
 WRITTEN = {"compression": "zstd", "use_dictionary": False, "write_statistics": False, "write_page_checksum": True}
 SIDE_SCHEMA = pa.schema([("id", pa.string()), *_MEASURED])
@@ -59,6 +60,7 @@ class Attempt:
         captions: Ways to say the same scene, `text` included.
         seed: Seed of the noise.
         scene: JSON object, "{}" when unknown.
+        layout: JSON of the layout that the model was shown; "" where it was shown none.
     """
 
     id: str
@@ -70,6 +72,13 @@ class Attempt:
     seed: int
     prompt_source: str
     scene: str
+    layout: str = ""
+
+
+def schema_of(identity: Identity | None) -> pa.Schema:
+    """The columns of the blocks of a run; without its identity, those that all runs have."""
+    drawn_by_layouts = identity is not None and identity.has_layouts
+    return SCHEMA.append(pa.field(LAYOUT, pa.string())) if drawn_by_layouts else SCHEMA
 
 
 class Blocks:
@@ -89,6 +98,11 @@ class Blocks:
         self.image_format = image_format
         self.writer = writer
         self._identity = identity
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of a block."""
+        return schema_of(self._identity)
 
     def path(self, label: str, index: int) -> Path:
         """Where block `index` (from 0) of a class lives."""
@@ -129,13 +143,15 @@ class Blocks:
             {"bytes": attempt.image, "path": f"{attempt.id}.{self.image_format}"} for attempt in attempts
         ]
         columns |= _measured_columns(measured, len(attempts))
+        if LAYOUT in self.schema.names:
+            columns[LAYOUT] = [attempt.layout for attempt in attempts]
         metadata = {ENCODER: encoder or ""}
         if withheld:
             metadata[WITHHELD] = ",".join(map(str, withheld))
         if drawn is not None:
             said = {"encoder": encoder or "", **({"withheld": metadata[WITHHELD]} if withheld else {}), **drawn}
             metadata[DRAWN] = canonical({**said, SEAL: digest(said)})
-        schema = SCHEMA.with_metadata(metadata)
+        schema = self.schema.with_metadata(metadata)
         self._write(path, pa.table(columns, schema=schema))
 
     def read(self, label: str, index: int, columns: Sequence[str]) -> pa.Table:

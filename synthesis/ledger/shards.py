@@ -17,7 +17,9 @@ import pyarrow.parquet as pq
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.drawn_texts import LeftOut, what_holds
 from terrasynth.synthesis.core.files import replacing
+from terrasynth.synthesis.core.identity import Identity
 from terrasynth.synthesis.core.round_robin import round_robin
+from terrasynth.synthesis.ledger.blocks import LAYOUT
 from terrasynth.synthesis.ledger.decision_table import score_names
 from terrasynth.synthesis.ledger.decisions import ClassDecisions
 
@@ -27,6 +29,11 @@ if TYPE_CHECKING:
 # The Hub's viewer reads whole row groups: keep them small in rows and in bytes.
 GROUP_ROWS, GROUP_BYTES = 100, 100 * 2**20
 READ = ["id", "k", "image", "text", "captions", "label", "seed", "prompt_source", "scene"]
+
+
+def columns_read(identity: Identity) -> list[str]:
+    """The columns of a block that rows are made of."""
+    return [*READ, LAYOUT] if identity.has_layouts else READ
 
 
 def write_shards(run: OpenRun, decided: Iterable[ClassDecisions], left_out: LeftOut | None = None) -> list[Path]:
@@ -43,7 +50,7 @@ def write_shards(run: OpenRun, decided: Iterable[ClassDecisions], left_out: Left
     """
     names = score_names(run.recipe.filter_names)
     rows = (what_holds(row, left_out) for row in accepted_rows(run, decided, names))
-    schema = _schema(names)
+    schema = _schema(names, run.identity.has_layouts)
     written: list[Path] = []
     while (first := next(rows, None)) is not None:
         path = layout.shard_file(run.root, len(written))
@@ -68,17 +75,18 @@ def _class_rows(run: OpenRun, decided: ClassDecisions, names: list[str]) -> Iter
         "steps": run.source.steps,
         "synthetic": True,
     }
+    read = columns_read(run.identity)
     for index in range(decided.blocks):
         kept = [each for each in decided.block(index) if each.accepted]
         if not kept:
             continue
         start = index * run.blocks.block_size
-        table = run.blocks.read(decided.label, index, READ).take([each.k - start for each in kept])
+        table = run.blocks.read(decided.label, index, read).take([each.k - start for each in kept])
         for decision, row in zip(kept, table.to_pylist(), strict=True):
             yield row | constant | {"scores": {name: decision.scores.get(name) for name in names}}
 
 
-def _schema(names: list[str]) -> pa.Schema:
+def _schema(names: list[str], layouts: bool) -> pa.Schema:
     from datasets import Features, Image, List, Value
 
     features = Features(
@@ -95,6 +103,7 @@ def _schema(names: list[str]) -> pa.Schema:
             "steps": Value("int32"),
             "prompt_source": Value("string"),
             "scene": Value("string"),
+            **({LAYOUT: Value("string")} if layouts else {}),
             "scores": {name: Value("float32") for name in names},
             "synthetic": Value("bool"),
         }

@@ -15,7 +15,7 @@ from terrasynth.errors import shortened
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import RefusedError, one_line
 from terrasynth.synthesis.core.files import TEMPORARY
-from terrasynth.synthesis.ledger.blocks import SCHEMA, SIDE_SCHEMA, UNREADABLE, drawn_in
+from terrasynth.synthesis.ledger.blocks import SIDE_SCHEMA, UNREADABLE, drawn_in, schema_of
 from terrasynth.synthesis.verify.faults import (
     DAMAGED,
     DamagedError,
@@ -107,12 +107,13 @@ def wrong_with_block(run: CheckedRun, path: Path, label: str, index: int, fast: 
     """
     try:
         table = parquet(path)
-        yield from _wrong_with_table(table, SCHEMA)
+        schema = schema_of(run.identity)
+        yield from _wrong_with_table(table, schema)
         yield from _wrong_with_rows(run, table, label, index)
         yield from _wrong_with_drawing(run, table, run.relative(path))
         if not fast:
             yield from _wrong_with_pictures(run, table)
-            if what := wrong_with_bytes(path, table, SCHEMA):
+            if what := wrong_with_bytes(path, table, schema):
                 yield what
     except DamagedError as error:
         yield one_line(error)

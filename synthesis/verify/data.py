@@ -22,7 +22,7 @@ from terrasynth.synthesis.ledger.blocks import UNREADABLE
 from terrasynth.synthesis.ledger.decision_table import score_names
 from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, UNREVIEWED, WITHHELD
 from terrasynth.synthesis.ledger.finished import Finished
-from terrasynth.synthesis.ledger.shards import READ
+from terrasynth.synthesis.ledger.shards import columns_read
 from terrasynth.synthesis.verify.blocks import FILE_NAME, missing_block
 from terrasynth.synthesis.verify.faults import Fault, Remedy, refused, unreadable, unreadable_content
 from terrasynth.synthesis.verify.record import CheckedRun
@@ -264,7 +264,7 @@ def _class_rows(
 def _stored(run: CheckedRun, label: str, index: int) -> list[dict[str, Any]] | None:
     """The rows of a block, or None where it cannot be read a second time: its shard has nothing to do with that."""
     path = layout.block_file(run.root, label, index)
-    columns = [name for name in READ if name != "k"]
+    columns = [name for name in columns_read(run.identity) if name != "k"]
     try:
         with pq.ParquetFile(path) as file:
             rows = file.read(columns=columns).to_pylist()

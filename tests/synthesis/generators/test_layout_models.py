@@ -4,8 +4,10 @@ import json
 import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
+from datasets import load_dataset
 from diffusers import (
     ControlNetModel,
     DPMSolverMultistepScheduler,
@@ -14,7 +16,8 @@ from diffusers import (
 )
 from PIL import Image
 
-from terrasynth import load_generator
+from terrasynth import export, load_generator, verify
+from terrasynth.prompts import load_expander
 from terrasynth.prompts.layouts.catalog import SIX, load_catalog
 from terrasynth.prompts.layouts.drawing import draw_layout
 from terrasynth.prompts.layouts.labels import labels_of
@@ -195,9 +198,43 @@ def test_a_run_draws_by_the_layouts_of_its_prompts(places, tmp_path):
              "conditioning": {"layout": "ade20k"}}
     recipe = Recipe.parse(RECIPE | {"generator": model})
     assert run(recipe, tmp_path / "run").accepted == 2
+    rows = load_dataset("parquet", data_files=str(tmp_path / "run" / "data" / "*.parquet"), split="train")
+    expander = load_expander("layout", size=64)
+    assert rows["layout"] == [expander.expand("airport", 3, k, 1)[0].layout for k in range(2)]
+    assert verify(tmp_path / "run").faults == ()
+    assert "| `layout` | what lies where" in (tmp_path / "run" / "README.md").read_text()
     without = run(Recipe.parse(RECIPE | {"generator": {"model": str(places / "sd"), "steps": 2}}), tmp_path / "plain")
     assert without.accepted == 2
+    assert "layout" not in pq.read_schema(next((tmp_path / "plain" / "data").iterdir())).names
     assert "control" in {source.role for source in sources_of(recipe)}
+
+
+def test_a_layout_goes_through_growth_loss_and_repair(places, tmp_path, terrasynth):
+    """A run that grew, and lost a block and a shard, has the rows of one that was made at once."""
+    model = {"model": str(places / "sd"), "control": str(places / "sd-control"), "steps": 1,
+             "conditioning": {"layout": "six"}}
+    small = RECIPE | {"generator": model, "runtime": {"device": "cpu", "block_size": 2}}
+    large = small | {"target": {"per_class": 4, "max_attempts": 8}}
+    run(Recipe.parse(large), tmp_path / "once")
+    run(Recipe.parse(small), tmp_path / "grown")
+    run(Recipe.parse(large), tmp_path / "grown")
+    next((tmp_path / "grown" / "blocks").rglob("*.parquet")).unlink()
+    (shard,) = (tmp_path / "grown" / "data").iterdir()
+    shard.write_bytes(shard.read_bytes()[:-9])
+    assert len(verify(tmp_path / "grown").faults) >= 2
+    assert terrasynth("run", tmp_path / "grown" / "recipe.yaml", "--out", tmp_path / "grown", "--repair")[0] == 0
+    assert shard.read_bytes() == next((tmp_path / "once" / "data").iterdir()).read_bytes()
+    assert verify(tmp_path / "grown").faults == ()
+
+
+def test_a_layout_is_exported(places, tmp_path):
+    model = {"model": str(places / "sd"), "control": str(places / "sd-control"), "steps": 1,
+             "conditioning": {"layout": "six"}}
+    run(Recipe.parse(RECIPE | {"generator": model}), tmp_path / "run")
+    export(tmp_path / "run", "imagefolder", tmp_path / "out")
+    (told,) = (tmp_path / "out").rglob("metadata.jsonl")
+    shown = [json.loads(json.loads(line)["provenance"])["layout"] for line in told.read_text().splitlines()]
+    assert [Layout.from_json(text).label for text in shown] == ["airport", "airport"]
 
 
 def test_a_run_whose_prompts_have_no_layout_says_so(places, tmp_path):
