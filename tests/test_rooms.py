@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -59,10 +60,17 @@ def _room(module: str) -> str:
     return ".".join(module.split(".")[:2])
 
 
-ARROWS = [(module, used, name) for module, path in FILES.items() for used, name in _imports(path) if used != module]
-# A package of a stranger, whose author reads the doors.
-PLUGIN = [(f"plugin.{path.stem}", used, name) for path in sorted((ROOT / "tests" / "plugin").rglob("*.py"))
-          for used, name in _imports(path)]
+@cache
+def arrows() -> list[tuple[str, str, str | None]]:
+    """Module, module that it uses, name that it takes from there; of all files."""
+    return [(module, used, name) for module, path in FILES.items() for used, name in _imports(path) if used != module]
+
+
+@cache
+def of_plugin() -> list[tuple[str, str, str | None]]:
+    """The same of a package of a stranger, whose author reads the doors."""
+    return [(f"plugin.{path.stem}", used, name) for path in sorted((ROOT / "tests" / "plugin").rglob("*.py"))
+            for used, name in _imports(path)]
 
 
 def test_every_file_is_in_a_room_that_is_listed():
@@ -72,7 +80,7 @@ def test_every_file_is_in_a_room_that_is_listed():
 def test_no_arrow_upwards():
     upwards = {
         f"{module} uses {used}"
-        for module, used, _ in ARROWS
+        for module, used, _ in arrows()
         if _room(module) != _room(used) and FLOORS.index(_room(module)) < FLOORS.index(_room(used))
     }
     assert upwards == set()
@@ -86,7 +94,7 @@ def test_what_all_packages_use_uses_none_of_them(name):
 def test_packages_stand_on_each_other_one_way():
     crossing = {
         f"{module} uses {used}"
-        for module, used, _ in ARROWS
+        for module, used, _ in arrows()
         if _room(module) != "synthesis.cli"
         and (there := used.split(".")[0]) != (here := module.split(".")[0]) and there not in STANDS_ON[here]
     }
@@ -94,7 +102,7 @@ def test_packages_stand_on_each_other_one_way():
 
 
 def test_no_circle_of_files():
-    uses = {module: {used for this, used, _ in ARROWS if this == module} for module in FILES}
+    uses = {module: {used for this, used, _ in arrows() if this == module} for module in FILES}
     ground: set[str] = set()
     while free := {module for module in uses.keys() - ground if uses[module] <= ground}:
         ground |= free
@@ -111,8 +119,8 @@ def _doors(package: str) -> set[str]:
 def test_rooms_are_entered_by_their_doors():
     """What is not in the `__all__` of a room's `__init__` is the room's own business."""
     broken = set()
-    assert len(PLUGIN) > 4
-    for module, used, _ in ARROWS + PLUGIN:
+    assert len(of_plugin()) > 4
+    for module, used, _ in arrows() + of_plugin():
         parts = used.split(".")
         if _room(module) == _room(used) or len(parts) < 3 or module.split(".")[-1] == "__main__":
             continue
@@ -127,7 +135,7 @@ def test_every_door_leads_into_the_room_and_is_used():
     useless = set()
     for package in (name for name, path in FILES.items() if path.name == "__init__.py" and "." in name):
         for inside in (f"{package}.{name}" for name in _doors(package) if f"{package}.{name}" in FILES):
-            used = any(to == inside or to.startswith(f"{inside}.") for module, to, _ in ARROWS + PLUGIN
+            used = any(to == inside or to.startswith(f"{inside}.") for module, to, _ in arrows() + of_plugin()
                        if _room(module) != _room(inside))
             if not used and f"terrasynth.{inside}" not in pyproject:
                 useless.add(inside)
@@ -135,7 +143,7 @@ def test_every_door_leads_into_the_room_and_is_used():
 
 
 def test_private_names_stay_in_their_file():
-    taken = {f"{module} takes {name} of {used}" for module, used, name in ARROWS + PLUGIN
+    taken = {f"{module} takes {name} of {used}" for module, used, name in arrows() + of_plugin()
              if name and name.startswith("_")}
     assert taken == set()
 
