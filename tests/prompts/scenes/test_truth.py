@@ -17,7 +17,7 @@ from terrasynth.prompts.types import Prompt
 from terrasynth.synthesis.export.questions import questions
 from tests.prompts.truth import beyond, nouns
 
-PROMPTS = 4_000
+PROMPTS = 2_000
 
 
 def prompts(profile, count=PROMPTS, seed=11):
@@ -43,7 +43,7 @@ def test_the_grammar_says_nothing_that_its_text_does_not_say(profile, before):
 @pytest.mark.parametrize("profile", ["ucm", "open", "rs"])
 def test_no_answer_speaks_of_what_the_text_does_not_name(profile):
     asked = Counter()
-    for number, prompt in enumerate(prompts(profile, 2000)):
+    for number, prompt in enumerate(prompts(profile)):
         said = prompt.text.lower()
         for one in questions(str(number), prompt.label, prompt.scene, prompt.text):
             asked[one.kind] += 1
