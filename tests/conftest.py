@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
-from contextlib import closing
+from contextlib import closing, contextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,6 +26,20 @@ def python():
     # strings have other hashes there than here, and so sets another order
     with closing(Python(environment=os.environ | {"PYTHONHASHSEED": "3"})) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def started_at_once(python):
+    """Makes the modules that a test gives start their processes as forks: a context manager."""
+
+    @contextmanager
+    def patched(*modules):
+        with pytest.MonkeyPatch.context() as patch:
+            for module in modules:
+                patch.setattr(module, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": python.popen}))
+            yield
+
+    return patched
 
 
 @pytest.fixture

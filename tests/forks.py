@@ -7,6 +7,7 @@ is imported, or of a variable that a library reads while it is imported, wants `
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import importlib
 import json
@@ -18,10 +19,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import types
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 from typing import IO, Any, NoReturn
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,10 +41,11 @@ class Fork:
     Attributes:
         pid: Its id.
         returncode: Exit code, or minus the signal that ended it; nothing before its end is known.
+        stdin: What it reads, where `popen` was asked for a pipe.
     """
 
-    def __init__(self, status: int, files: Sequence[IO[bytes]]) -> None:
-        self._status, self._files = os.fdopen(status), files
+    def __init__(self, status: int, files: Sequence[IO[bytes]] = (), stdin: IO[Any] | None = None) -> None:
+        self._status, self._files, self.stdin = os.fdopen(status), files, stdin
         self.pid = int(self._status.readline())
         self.returncode: int | None = None
 
@@ -51,9 +55,11 @@ class Fork:
             self.wait()
         return self.returncode
 
-    def wait(self) -> int:
-        """Wait for its end; gives the return code."""
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end, or so many seconds; gives the return code."""
         if self.returncode is None:
+            if timeout is not None and not select.select([self._status], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout)
             self.returncode = int(self._status.readline())
             self._status.close()
         return self.returncode
@@ -66,6 +72,10 @@ class Fork:
     def kill(self) -> None:
         """End it by SIGKILL."""
         self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """Ask it to end, by SIGTERM."""
+        self.send_signal(signal.SIGTERM)
 
     def communicate(self) -> tuple[str, str]:
         """Wait for its end; gives what it wrote to stdout and stderr."""
@@ -88,6 +98,7 @@ class Python:
 
     def __init__(self, libraries: Sequence[str] = ALL, environment: Mapping[str, str] | None = None) -> None:
         self._connection, theirs = socket.socketpair()
+        self._lock = threading.Lock()
         with theirs:
             command = [sys.executable, __file__, str(theirs.fileno()), *libraries]
             self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
@@ -105,16 +116,47 @@ class Python:
             stdout: A descriptor to write to; without one, `communicate` gives what it wrote.
             stderr: The same.
         """
-        request = {"arguments": [str(argument) for argument in arguments], "cwd": str(cwd),
-                   "environment": dict(os.environ if env is None else env)}
         files = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115 - `communicate` closes them
         given = [file.fileno() if other is None else other for file, other in zip(files, (stdout, stderr), strict=True)]
+        return Fork(self._start(arguments, cwd, env, dict(zip((1, 2), given, strict=True))), files)
+
+    def popen(self, command: Sequence[str], *, env: Mapping[str, str] | None = None, stdin: int | None = None,
+              stdout: IO[Any] | None = None, stderr: IO[Any] | None = None, text: bool = False,
+              pass_fds: Sequence[int] = (), start_new_session: bool = False, process_group: int | None = None) -> Fork:
+        """Start what `subprocess.Popen` would with the same arguments, of which these are taken.
+
+        Args:
+            command: `sys.executable` and what `start` takes, after a `-P` perhaps.
+            stdin: `subprocess.PIPE`, or nothing is read.
+            process_group: 0 for one of its own.
+        """
+        python, *arguments = command
+        if python != sys.executable or process_group not in (None, 0) or stdin not in (PIPE, DEVNULL):
+            raise ValueError(f"{command} is not started here")
+        given = {number: file.fileno() for number, file in ((1, stdout), (2, stderr)) if file is not None}
+        given |= {number: number for number in pass_fds}
+        ours = None
+        if stdin == PIPE:
+            given[0], end = os.pipe()
+            ours = os.fdopen(end, "w" if text else "wb")
+        group = "session" if start_new_session else "group" if process_group == 0 else ""
+        status = self._start(arguments, Path.cwd(), env, given, group)
+        if ours:
+            os.close(given[0])
+        return Fork(status, stdin=ours)
+
+    def _start(self, arguments: Sequence[object], cwd: Path, env: Mapping[str, str] | None, given: Mapping[int, int],
+               group: str = "") -> int:
+        """Descriptors are `given` by the numbers that they have there; returns where its id and its end are told."""
+        request = {"arguments": [str(argument) for argument in arguments], "cwd": str(cwd),
+                   "environment": dict(os.environ if env is None else env), "numbers": list(given), "group": group}
         status, theirs = os.pipe()
         line = json.dumps(request).encode() + b"\n"
-        sent = socket.send_fds(self._connection, [line], [theirs, *given])
-        self._connection.sendall(line[sent:])
+        with self._lock:
+            sent = socket.send_fds(self._connection, [line], [theirs, *given.values()])
+            self._connection.sendall(line[sent:])
         os.close(theirs)
-        return Fork(status, files)
+        return status
 
     def run(self, *arguments: object, cwd: Path = ROOT, env: Mapping[str, str] | None = None,
             check: bool = False) -> subprocess.CompletedProcess[str]:
@@ -135,7 +177,7 @@ class Python:
 def _serve(connection: socket.socket) -> dict[str, Any] | None:
     """Fork twice for each request: a process that says how the other ended, and that other, in which this returns."""
     while True:
-        line, files, _, _ = socket.recv_fds(connection, 1 << 16, 3)
+        line, files, _, _ = socket.recv_fds(connection, 1 << 16, 16)
         while line and not line.endswith(b"\n"):
             line += connection.recv(1 << 16)
         with suppress(ChildProcessError):  # there is none
@@ -147,19 +189,34 @@ def _serve(connection: socket.socket) -> dict[str, Any] | None:
             connection.close()
             child = os.fork()
             if not child:
-                os.close(files[0])
-                for number, file in enumerate(files[1:], start=1):
-                    os.dup2(file, number)
-                    os.close(file)
-                return json.loads(line)
+                return _settled(json.loads(line), *files)
+            for file in files[1:]:
+                os.close(file)  # what it is given is closed with its end
             _say_how_it_ended(child, files[0])
         for file in files:
             os.close(file)
 
 
+def _settled(request: dict[str, Any], status: int, *files: int) -> dict[str, Any]:
+    """Be in the group that was asked for, have descriptors by their numbers, and say the id."""
+    match request.pop("group"):
+        case "session":
+            os.setsid()
+        case "group":
+            os.setpgid(0, 0)
+    high = [fcntl.fcntl(file, fcntl.F_DUPFD, 256) for file in (status, *files)]  # above all that are asked for
+    for file in (status, *files):
+        os.close(file)
+    for file, number in zip(high[1:], request.pop("numbers"), strict=True):
+        os.dup2(file, number)
+    os.write(high[0], f"{os.getpid()}\n".encode())
+    for file in high:
+        os.close(file)
+    return request
+
+
 def _say_how_it_ended(child: int, status: int) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.write(status, f"{child}\n".encode())
     os.write(status, f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n".encode())
     os._exit(0)
 
@@ -169,10 +226,12 @@ def _become(arguments: list[str], cwd: str, environment: dict[str, str]) -> None
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
+    safe = arguments[0] == "-P"
+    arguments = arguments[safe:]
     kind = arguments.pop(0) if arguments[0] in ("-c", "-m") else ""
-    first = {"-c": "", "-m": cwd}.get(kind, str(Path(arguments[0]).parent))
+    first = [] if safe else [{"-c": "", "-m": cwd}.get(kind, str(Path(arguments[0]).parent))]
     paths = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
-    sys.path[:] = [first, *paths, *sys.path[1:]]
+    sys.path[:] = [*first, *paths, *sys.path[1:]]
     sys.argv[:] = arguments
     if kind == "-m":
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)

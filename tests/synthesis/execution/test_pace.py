@@ -8,7 +8,7 @@ import pytest
 
 from terrasynth.synthesis import run
 from terrasynth.synthesis.events import BlockDone, Drawing
-from terrasynth.synthesis.execution import pace
+from terrasynth.synthesis.execution import pace, worker_process
 from terrasynth.synthesis.execution.pace import Pace
 from terrasynth.synthesis.generators.steps import Steps
 from terrasynth.synthesis.recipe import Recipe
@@ -44,9 +44,9 @@ def test_a_run_tells_in_its_own_thread_of_a_block_before_it_is_done(recipe, tmp_
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="as the other tests of workers")
-def test_a_worker_tells_of_a_slow_block(tmp_path):
+def test_a_worker_tells_of_a_slow_block(tmp_path, started_at_once):
     seen = []
-    with cells_installed(tmp_path) as accidents:
+    with started_at_once(worker_process), cells_installed(tmp_path) as accidents:
         (accidents / "steps").touch()
         recipe = Recipe.parse(tree(executor="processes", workers=1))
         run(recipe, tmp_path / "run", seen.append, lambda: any(isinstance(event, Drawing) for event in seen))

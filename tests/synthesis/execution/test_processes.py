@@ -6,7 +6,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -19,7 +18,7 @@ import yaml
 from terrasynth.synthesis import run
 from terrasynth.synthesis.core.errors import InputError, RunError
 from terrasynth.synthesis.events import BlockDone, WorkerLost, WorkerReady
-from terrasynth.synthesis.execution import processes
+from terrasynth.synthesis.execution import processes, worker_process
 from terrasynth.synthesis.execution.base import BlockOrder
 from terrasynth.synthesis.execution.processes import environment, worker_count
 from terrasynth.synthesis.execution.runtime_record import RuntimeRecord
@@ -56,6 +55,13 @@ def accidents(place):
         left.unlink()
 
 
+@pytest.fixture
+def at_once(started_at_once):
+    """Workers of this process are forks, which are killed, hang and end as others do."""
+    with started_at_once(worker_process):
+        yield
+
+
 def in_processes(workers=2, **changes):
     return Recipe.parse(tree(executor="processes", workers=workers, **changes))
 
@@ -85,6 +91,7 @@ def test_blocks_that_finish_in_any_order_give_the_bytes_of_one_process(whole, ac
 
 
 @pytest.mark.parametrize("order", [("processes", "local"), ("local", "processes")])
+@pytest.mark.usefixtures("at_once")
 def test_half_by_one_executor_and_half_by_the_other(whole, tmp_path, order):
     asked = []
 
@@ -98,6 +105,7 @@ def test_half_by_one_executor_and_half_by_the_other(whole, tmp_path, order):
     assert_same(out, whole)
 
 
+@pytest.mark.usefixtures("at_once")
 def test_workers_that_are_killed_cost_their_blocks_alone(whole, accidents, tmp_path):
     for number in range(2):
         (accidents / f"kill-{number}").touch()
@@ -110,18 +118,19 @@ def test_workers_that_are_killed_cost_their_blocks_alone(whole, accidents, tmp_p
     assert_same(tmp_path / "run", whole)
 
 
-def test_a_block_that_fails_three_times_is_named_and_the_rest_is_made(whole, accidents, tmp_path, place):
+@pytest.mark.usefixtures("at_once")
+def test_a_block_that_fails_three_times_is_named_and_the_rest_is_made(terrasynth, whole, accidents, tmp_path, place):
     (accidents / "always").write_text("river")
     recipe = place / "fails.yaml"
     recipe.write_text(yaml.safe_dump(tree(executor="processes", workers=2)))
-    done = subprocess.run([sys.executable, "-m", "terrasynth", "run", recipe, "--out", tmp_path / "run"],
-                          env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "river: block 0 failed 3 times (it was killed by SIGKILL); the class ends before it" in done.stderr
-    assert " of 2 is ready: process " in done.stderr
-    assert " | blocks by worker " in done.stderr
-    assert "it was killed by SIGKILL; block 0 of river is made again" in done.stderr
-    assert "error: block 0 of river (it was killed by SIGKILL) failed 3 times and was left out" in done.stderr
+    code, _, lines = terrasynth("run", recipe, "--out", tmp_path / "run")
+    said = "\n".join(lines)
+    assert code == 1
+    assert "river: block 0 failed 3 times (it was killed by SIGKILL); the class ends before it" in said
+    assert " of 2 is ready: process " in said
+    assert " | blocks by worker " in said
+    assert "it was killed by SIGKILL; block 0 of river is made again" in said
+    assert "error: block 0 of river (it was killed by SIGKILL) failed 3 times and was left out" in said
     assert not (tmp_path / "run" / "finished.json").exists()
     (accidents / "always").unlink()
     seen = []
@@ -132,6 +141,7 @@ def test_a_block_that_fails_three_times_is_named_and_the_rest_is_made(whole, acc
     assert_same(tmp_path / "run", whole)
 
 
+@pytest.mark.usefixtures("at_once")
 def test_a_worker_that_hangs_is_ended_and_its_block_is_made_by_another(whole, accidents, tmp_path):
     (accidents / "hang-0").touch()
     seen = []
@@ -142,10 +152,18 @@ def test_a_worker_that_hangs_is_ended_and_its_block_is_made_by_another(whole, ac
     assert_same(tmp_path / "run", whole)
 
 
-def start(recipe, out):
-    return subprocess.Popen([sys.executable, "-m", "terrasynth", "run", str(recipe), "--out", str(out)],
-                            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@pytest.fixture
+def start(python):
+    """Starts a run, whose workers are what they are for a user; gives its process, and what it says as it says it."""
+
+    def started(recipe, out):
+        said, theirs = os.pipe()
+        process = python.start("-m", "terrasynth", "run", recipe, "--out", out, stderr=theirs,
+                               env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+        os.close(theirs)
+        return process, os.fdopen(said)
+
+    return started
 
 
 def wait_for(condition):
@@ -167,11 +185,12 @@ def recipe_file(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_run_and_its_workers_are_killed_at_random(whole, accidents, recipe_file, tmp_path):
+@pytest.mark.usefixtures("at_once")
+def test_the_run_and_its_workers_are_killed_at_random(start, whole, accidents, recipe_file, tmp_path):
     (accidents / "slow").write_text("0.5")
     chance, out, killed = random.Random(0), tmp_path / "run", Counter()
     for _ in range(4):
-        driver, before = start(recipe_file, out), stored(out)
+        (driver, said), before = start(recipe_file, out), stored(out)
         wait_for(lambda driver=driver, before=before: stored(out) > before or driver.poll() is not None)
         for process in workers_of(out)[:1]:
             with suppress(ProcessLookupError):
@@ -179,6 +198,7 @@ def test_the_run_and_its_workers_are_killed_at_random(whole, accidents, recipe_f
                 killed["worker"] += 1
         time.sleep(chance.uniform(0, 1))
         driver.kill()
+        said.close()
         driver.communicate()
         killed["run"] += driver.returncode == -signal.SIGKILL
         wait_for(lambda: not workers_of(out))
@@ -188,20 +208,22 @@ def test_the_run_and_its_workers_are_killed_at_random(whole, accidents, recipe_f
 
 
 @pytest.mark.parametrize(("number", "times"), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 2)])
-def test_signals_leave_no_process_behind(whole, accidents, recipe_file, tmp_path, number, times):
+def test_signals_leave_no_process_behind(start, whole, accidents, recipe_file, tmp_path, number, times):
     (accidents / "slow").write_text("0.5")
     for place in range(times - 1):
         (accidents / f"hang-{place}").touch()  # so that the first signal does not end it
     out = tmp_path / "run"
-    driver = start(recipe_file, out)
+    driver, stderr = start(recipe_file, out)
     wait_for(lambda: stored(out) > 0 or driver.poll() is not None)
     driver.send_signal(number)
     said = ""
     if times == 2:
         while "press again" not in said:
-            said += driver.stderr.readline()
+            said += stderr.readline()
         driver.send_signal(number)
-    _, rest = driver.communicate()
+    with stderr:
+        rest = stderr.read()
+    driver.communicate()
     wait_for(lambda: not workers_of(out))
     assert "Traceback" not in said + rest
     if times == 1:
@@ -216,6 +238,7 @@ def test_signals_leave_no_process_behind(whole, accidents, recipe_file, tmp_path
     assert_same(out, whole)
 
 
+@pytest.mark.usefixtures("at_once")
 def test_what_was_drawn_ahead_is_kept_and_used(place, accidents, tmp_path):
     """Of one class, with more workers than it needs at its end."""
     small = tree(executor="processes", workers=4) | {"target": {"per_class": 4, "max_attempts": 60}, "filters": []}
@@ -235,6 +258,7 @@ def test_what_was_drawn_ahead_is_kept_and_used(place, accidents, tmp_path):
     assert_same(tmp_path / "run", tmp_path / "fresh")
 
 
+@pytest.mark.usefixtures("at_once")
 def test_a_damaged_block_that_was_made_ahead_is_drawn_again(whole, place, tmp_path, caplog):
     out = tmp_path / "run"
     run(Recipe.parse(tree()), out, should_stop=lambda: True)
@@ -251,6 +275,7 @@ def test_a_damaged_block_that_was_made_ahead_is_drawn_again(whole, place, tmp_pa
     assert_same(out, whole)
 
 
+@pytest.mark.usefixtures("at_once")
 def test_prompts_that_depend_on_earlier_ones_travel_with_the_order(place, tmp_path):
     checked = tree() | {"prompts": {"expander": "grammar", "classes": CLASSES, "checks": {"near": 0.6}}}
     run(Recipe.parse(checked), tmp_path / "local")
@@ -259,6 +284,7 @@ def test_prompts_that_depend_on_earlier_ones_travel_with_the_order(place, tmp_pa
     assert_same(tmp_path / "run", tmp_path / "local")
 
 
+@pytest.mark.usefixtures("at_once")
 def test_measuring_again_draws_nothing(whole, place, tmp_path):
     """Blocks that exist are measured by workers, beside the blocks."""
     other = tree() | {"filters": [{"kind": "duplicate", "max_similarity": 0.9}]}
@@ -270,6 +296,7 @@ def test_measuring_again_draws_nothing(whole, place, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("at_once")
 def test_a_real_pipeline_and_a_real_encoder(recipe, tmp_path):
     """Diffusion, alignment and duplicates by an encoder; exact, so that threads and portions decide nothing."""
     run(recipe, tmp_path / "local")
@@ -340,6 +367,7 @@ def test_another_machine_among_the_workers_is_recorded_or_refused(whole, place, 
     assert Runtime.read(tmp_path / "run").drew(dataclasses.replace(runtime, processor="Another GPU").drawn)
 
 
+@pytest.mark.usefixtures("at_once")
 def test_executor_workers_and_timeout_are_no_part_of_the_identity(whole, place, tmp_path):
     run(in_processes(1, block_timeout=60.0), tmp_path / "run", should_stop=lambda: True)
     one, other = (json.loads((folder / "identity.json").read_text()) for folder in (whole, tmp_path / "run"))

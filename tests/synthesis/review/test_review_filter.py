@@ -2,8 +2,6 @@
 
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -142,17 +140,17 @@ def test_a_stopped_run_goes_on_with_the_verdicts_of_now(out, again, review):
     assert fingerprint(out / "data") == found
 
 
-def test_a_run_that_is_killed_while_people_look_at_it(models, out, again, review):
+def test_a_run_that_is_killed_while_people_look_at_it(python, models, out, again, review):
     """Verdicts go into the run while another process holds it and draws, and that process is killed."""
     wanted = recipe_of(models, 3 * N, [{"kind": "review"}])
     (out.parent / "recipe.yaml").write_text(yaml.safe_dump(wanted.tree()))
     before, row = len(list((out / "blocks").rglob("*.parquet"))), ids(out)[1]
-    command = [sys.executable, "-m", "terrasynth", "run", out.parent / "recipe.yaml", "--out", out]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and len(list((out / "blocks").rglob("*.parquet"))) == before:
-            time.sleep(0.002)
-        review.judge(row, "reject", "ada")
-        process.kill()
+    process = python.start("-m", "terrasynth", "run", out.parent / "recipe.yaml", "--out", out)
+    while process.poll() is None and len(list((out / "blocks").rglob("*.parquet"))) == before:
+        time.sleep(0.002)
+    review.judge(row, "reject", "ada")
+    process.kill()
+    process.communicate()
     assert process.returncode == -signal.SIGKILL
     again(per_class=3 * N)
     assert reasons(out)[:3] == [None, "review", None]

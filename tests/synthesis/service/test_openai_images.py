@@ -13,6 +13,7 @@ import openai
 import pytest
 from PIL import Image
 
+from terrasynth.synthesis.service import children
 from terrasynth.synthesis.service.references import Places
 from terrasynth.synthesis.service.supervisor import Supervisor, WorkSettings
 from tests.synthesis.service.web import TOKEN, web_server
@@ -29,15 +30,16 @@ def place(settings, job_store, models):
 
 
 @pytest.fixture
-def worker(settings, job_store, models):
+def worker(settings, job_store, models, started_at_once):
     """A worker beside the server."""
     stop = threading.Event()
     supervisor = Supervisor(WorkSettings(settings.runs, places=Places(models.generator.parent)), job_store)
     thread = threading.Thread(target=supervisor.run, args=(stop,))
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
+    with started_at_once(children):
+        thread.start()
+        yield
+        stop.set()
+        thread.join()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.recipe import Recipe
 from terrasynth.synthesis.review.entries import Undo, Verdict
+from terrasynth.synthesis.service import children
 from terrasynth.synthesis.service.references import Places
 from terrasynth.synthesis.service.settings import ServiceSettings
 from terrasynth.synthesis.studies.review.looking import Review
@@ -21,11 +22,11 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def page(chromium, runs, job_store, tmp_path):
+def page(chromium, runs, job_store, tmp_path, started_at_once):
     """A page of a server with a worker; what its console says is an error of ours."""
     models = tmp_path / "models"
     models.mkdir()
-    with (supervised(work_settings(runs, models), job_store),
+    with (started_at_once(children), supervised(work_settings(runs, models), job_store),
           web_server(ServiceSettings(runs, port=0, places=Places(models)), job_store) as address):
         context = chromium.new_context(base_url=address, viewport={"width": 1300, "height": 900})
         context.set_default_timeout(PATIENCE_MS)

@@ -14,6 +14,7 @@ from terrasynth.synthesis import Recipe, run
 from terrasynth.synthesis.core.files import locked
 from terrasynth.synthesis.core.images import decode
 from terrasynth.synthesis.ledger.directory import RunDirectory
+from terrasynth.synthesis.service import children
 from terrasynth.synthesis.service.places import draws_folder, export_folder, log_file
 from terrasynth.synthesis.service.specs import parse_spec
 from terrasynth.synthesis.service.states import State
@@ -34,6 +35,13 @@ def _cells(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def at_once(started_at_once):
+    """Children of supervisors of this process are forks, with stdin, group and signals of their own."""
+    with started_at_once(children):
+        yield
+
+
+@pytest.fixture
 def work(runs):
     return work_settings(runs)
 
@@ -46,6 +54,7 @@ def types(job_store, job):
     return [event.type for event in job_store.events(job, limit=10_000)]
 
 
+@pytest.mark.usefixtures("at_once")
 def test_jobs_of_every_kind_in_one_go(job_store, work, runs, tmp_path):
     """One supervisor and few processes: each costs seconds to start."""
     run(Recipe.parse(RECIPE), tmp_path / "direct")
@@ -96,6 +105,7 @@ def test_jobs_of_every_kind_in_one_go(job_store, work, runs, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("at_once")
 def test_a_data_set_is_judged(job_store, runs, models):
     """With models inside `--models`, which a request calls by their names."""
     job = submit(job_store, kind="run", data_set="coast", recipe=RECIPE)
@@ -109,6 +119,7 @@ def test_a_data_set_is_judged(job_store, runs, models):
     assert found.result["lines"] == [line for line in printed if line in found.result["lines"]] != []
 
 
+@pytest.mark.usefixtures("at_once")
 def test_the_nearest_real_image_is_found_and_shown(job_store, runs):
     with supervised(work_settings(runs, data=runs / "exports"), job_store):
         job = submit(job_store, kind="run", data_set="coast", recipe=RECIPE)
@@ -128,6 +139,7 @@ def test_the_nearest_real_image_is_found_and_shown(job_store, runs):
     assert found[2].error.startswith("data set 'coast' has no attempt 99 of 'forest'")
 
 
+@pytest.mark.usefixtures("at_once")
 def test_cancel_ends_between_blocks_and_retry_goes_on(job_store, work, runs):
     job = submit(job_store, kind="run", data_set="coast", recipe=RECIPE | {"target": ENDLESS})
     with supervised(work, job_store):
@@ -148,6 +160,7 @@ def test_cancel_ends_between_blocks_and_retry_goes_on(job_store, work, runs):
     assert len(set(told)) == len(told) > len(blocks)
 
 
+@pytest.mark.usefixtures("at_once")
 def test_a_supervisor_that_ends_gives_its_jobs_back(job_store, work, runs):
     job = submit(job_store, kind="run", data_set="coast", recipe=RECIPE | {"target": ENDLESS})
     with supervised(work, job_store) as stop:
@@ -176,6 +189,7 @@ def test_a_job_that_kills_its_process_three_times_is_set_aside(job_store, work, 
         assert wait_for(job_store, job).state is State.SUCCEEDED
 
 
+@pytest.mark.usefixtures("at_once")
 def test_a_run_that_the_command_line_holds_is_waited_for(job_store, work, runs):
     job = submit(job_store, kind="run", data_set="coast", recipe=RECIPE)
     with supervised(work, job_store):
@@ -197,6 +211,7 @@ def test_a_machine_that_is_short_of_memory_begins_nothing(job_store, work):
     assert reason.endswith("MiB of memory are free, fewer than 1099511627776; end other programs")
 
 
+@pytest.mark.usefixtures("at_once")
 def test_a_missed_target_is_a_state_of_its_own(job_store, work):
     white = [{"kind": "brightness", "min_mean": 254, "max_mean": 255}]  # a filter of the example plug-in
     impossible = RECIPE | {"filters": white, "target": {"per_class": 1, "max_attempts": 4}}
