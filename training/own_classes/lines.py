@@ -47,8 +47,7 @@ def next_lines(start: Start) -> list[str]:
         steps.append((f"edit {start.ontology.name}{first}, and look at the texts that come of it",
                       f"terrasynth expand --option ontology={start.beside(start.ontology.name)} --text-only"))
     if start.judged:
-        then = "name it in the recipe" if start.embedded_suffices else "take the # from its filters in the recipe"
-        steps.append((f"make a judge of your classes, then {then}",
+        steps.append(("make a judge of your classes, then take the # from its filters in the recipe",
                       f"terrasynth train judge --data {data} --out {start.beside('judge')}"))
     if start.look is not None:
         by = "; the judge chooses its best step" if start.lora_settings else ""

@@ -209,6 +209,9 @@ def test_classes_that_the_embedded_models_know(begin, tmp_path, terrasynth):
     assert (recipe.prompts.classes, recipe.prompts.options) == (["forest", "harbor"], {})
     assert [each.kind for each in recipe.filters] == ["alignment", "duplicate"]
     assert not (tmp_path / "own" / "classes.yaml").exists()
+    text = (tmp_path / "own" / "recipe.yaml").read_text()
+    with_judge = Recipe.parse(yaml.safe_load(re.sub("^#(  - {kind.*own/judge)", r"\1", text, flags=re.M)))
+    assert [each.kind for each in with_judge.filters] == ["alignment", "alignment", "scene", "duplicate"]
 
 
 def test_val_is_made_where_train_and_test_are_there(begin, tmp_path):
