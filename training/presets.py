@@ -15,6 +15,8 @@ from terrasynth.synthesis.core.plain_yaml import YamlError, read_yaml
 from terrasynth.training.errors import InputError
 
 FOLDER = Path(__file__).parent / "presets"
+WORK = ".training"
+"""Folder in the result of a tuning for what belongs to the training and not to the model."""
 Settings = TypeVar("Settings", bound=BaseModel)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from terrasynth.eval.table import Table
+from terrasynth.training.presets import WORK
 
 CAPTION, MOST_CAPTION = "a scene from above", 120
 _PLAIN = re.compile(r"[\w/.][\w/.@-]*")
@@ -94,11 +95,21 @@ class Training:
             lines.append(f"model      {model.folder}   ({model.kind}; {how})")
             if model.figures:
                 lines.append("on val     " + ", ".join(f"{key} {value:.4g}" for key, value in model.figures.items()))
+        lines += [f"disk       {line}" for line in self._disk()]
         if (card := self.out / "README.md").is_file():
             lines.append(f"card       {card}")
         if len(self.models) > 1 and (figures := self.out / "figures.json").is_file():
             lines.append(f"figures    {figures}")
         return lines + [f"{word:<11}{text}" for word, text in self.next_steps()]
+
+    def _disk(self) -> Iterator[str]:
+        """How large the result is, and what of it is only there to train on."""
+        for model in self.models:
+            work = model.folder / WORK
+            if work.is_dir():
+                kept, more = _megabytes(model.folder), _megabytes(work)
+                yield (f"{kept - more:.1f} MiB in {model.folder}, and {more:.1f} MiB in {work}, which is needed to "
+                       "train on and may be deleted")
 
     def next_steps(self) -> list[tuple[str, str]]:
         """What uses the result: commands under "next", and what a recipe says under "recipe"."""
@@ -142,6 +153,10 @@ class Training:
                      for model in self.models)
         steps = Table((), tuple(self.next_steps()))
         return Table(("preset", "kind", "folder", "steps", "minutes", "on val"), rows).html() + steps.html()
+
+
+def _megabytes(folder: Path) -> float:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
 
 
 def caption_of(captions: Iterable[str]) -> str:

@@ -116,6 +116,15 @@ def test_a_whole_pipeline_needs_no_base(tmp_path):
     assert "<td" in training._repr_html_()
 
 
+def test_the_disk_of_a_tuning_is_said_with_what_may_go(tmp_path):
+    (tmp_path / "lora" / ".training" / "cache").mkdir(parents=True)
+    (tmp_path / "lora" / "weights.safetensors").write_bytes(bytes(3 * 2**20))
+    (tmp_path / "lora" / ".training" / "cache" / "0").write_bytes(bytes(2**19))
+    model = TrainedModel("lora", "finetune", tmp_path / "lora", 2, 0.1, 2, {}, "owner/base")
+    assert (f"disk       3.0 MiB in {tmp_path / 'lora'}, and 0.5 MiB in {tmp_path / 'lora' / '.training'}, which is "
+            "needed to train on and may be deleted") in Training(tmp_path / "lora", (model,), ("data",)).lines()
+
+
 def test_a_caption_that_fits_on_a_line():
     assert caption_of(["x" * 200, "a beach"]) == "a beach"
     assert caption_of(["x" * 200]) == "a scene from above"

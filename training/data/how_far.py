@@ -1,9 +1,12 @@
-"""What is being made before a training's first step, and how far it is, on standard error."""
+"""What is being made before a training's first step or between two, and how far it is, on standard error."""
 
 from __future__ import annotations
 
 import sys
 import time
+
+from terrasynth.synthesis.core.progress import ERASED
+from terrasynth.synthesis.core.terminal import control
 
 
 class HowFar:
@@ -14,26 +17,36 @@ class HowFar:
         past: What is said before the numbers of what is done.
         unit: What is said after them.
         every: Seconds between two lines.
+        at_once: False says nothing before so many seconds went by, for what is done again and again.
+        enabled: False says nothing at all (all processes but the first).
     """
 
-    def __init__(self, what: str, past: str, unit: str = "", every: float = 5.0) -> None:
+    def __init__(self, what: str, past: str, unit: str = "", every: float = 5.0, *, at_once: bool = True,
+                 enabled: bool = True) -> None:
         self.what, self.past, self.unit, self.every = what, past, unit, every
+        self.enabled, self.began = enabled, at_once
         self.done = self.total = 0
         self.shown = 0.0
 
     def begin(self, total: int) -> None:
         """Say what is being made; nothing where there is nothing to make."""
         self.done, self.total, self.shown = 0, total, time.monotonic()
-        if total:
-            print(self.what.format(total), file=sys.stderr, flush=True)
+        if total and self.began:
+            self._say(self.what.format(total))
 
     def add(self, count: int) -> None:
         """So many more are done."""
         self.done += count
         now = time.monotonic()
-        if self.done == self.total or now - self.shown >= self.every:
-            self.shown = now
-            print(f"{self.past} {self.done} of {self.total}{self.unit}", file=sys.stderr, flush=True)
+        if (self.done == self.total and self.began) or now - self.shown >= self.every:
+            self.shown, self.began = now, True
+            self._say(f"{self.past} {self.done} of {self.total}{self.unit}")
+
+    def _say(self, line: str) -> None:
+        if self.enabled:
+            if sys.stderr.isatty():
+                control(sys.stderr, ERASED)  # the live line of the steps
+            print(line, file=sys.stderr, flush=True)
 
 
 def encoding(views: int) -> HowFar:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ import torch
 from terrasynth.training.data.latent_cache import cache_key
 from terrasynth.training.data.views import Pictures, read_split
 from terrasynth.training.errors import InputError
-from terrasynth.training.presets import Preset, checked
+from terrasynth.training.presets import WORK, Preset, checked
 from terrasynth.training.running.knowledge import write_knowledge
 from terrasynth.training.running.loop import Outcome, train
 from terrasynth.training.running.place import Place, hardware, these_processes, this_device
@@ -28,7 +30,6 @@ from terrasynth.training.tuning.validation import Validation, settled
 if TYPE_CHECKING:
     from terrasynth.training.data import PairSet
 
-WORK = ".training"
 MAY_CHANGE = frozenset({"validation", "cache", "gradient_checkpointing", "base_dtype"})
 """What of the settings may be another on the way: it moves weights by rounding at most, and chooses none of them."""
 
@@ -57,6 +58,7 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
     place = Place(device, loop.mixed_precision, loop.seed, Path(settings.cache or work / "cache"))
     _check_precision(settings, place)
     with processes.main_process_first():  # the others find in the Hub's cache and in ours what the first one left
+        _say(processes.is_main_process, f"finding {preset.needs['base']}, and reading the images")
         base = open_base(preset.needs["base"])
         splits = {name: read_split(pairs.split(name), name, pairs.skipped) for name in ("train", "val")}
         loop.check_batch(len(splits["train"]))
@@ -64,16 +66,20 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
         settings = settings.model_copy(update={"validation": judging})
         if processes.is_main_process:
             report_skipped(pairs)
-            if said:
-                print(said, file=sys.stderr, flush=True)
+            _say(bool(said), said)
             check_same_training(out, work, _identity(base, settings, loop, splits), resume)
+        judges = [name for name in (judging.encoder, judging.classifier) if name is not None and judging.pictures]
+        _say(processes.is_main_process, f"loading {' and '.join([*judges, base.name])}")
         validation = Validation(settings.validation, splits["val"], device, loop.seed)
         torch.manual_seed(loop.seed)  # adapters draw their first weights from the global generator
         task = task_kind(base, splits["train"], splits["val"], settings, place, validation)
-    if processes.is_main_process:
-        print(f"before the first step: measuring the loss on val and drawing {validation.count} images for it",
-              file=sys.stderr, flush=True)
+    drawing = f" and drawing {validation.count} images for it" if validation.count else ""
+    _say(processes.is_main_process, f"before the first step: measuring the loss on val{drawing}")
+    began = time.monotonic()
     before = {"before": task.validate(), "real": validation.ceiling(task.size)}
+    _say(processes.is_main_process, f"that took {time.monotonic() - began:.0f} s, and is done again "
+                                    f"{_how_often(loop)}; {loop.max_steps} steps of "
+                                    f"{loop.batch_size * loop.accumulate * processes.num_processes} images")
     outcome = train(task, loop, out, resume, work)
     if processes.is_main_process:
         record = {
@@ -93,6 +99,19 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
         write_knowledge(out, (text for pair in met for text in pair.captions), (pair.label for pair in met),
                         None if settings.method == "lora" else base.folder)
     return outcome
+
+
+def _say(whether: bool, line: str) -> None:
+    if whether:
+        print(line, file=sys.stderr, flush=True)
+
+
+def _how_often(loop: LoopSettings) -> str:
+    """How often a training is validated between its steps."""
+    if math.isfinite(loop.minutes):
+        return f"every {loop.validate_every} steps and at the end of {loop.minutes:g} minutes"
+    count = -(-loop.max_steps // loop.validate_every)
+    return "at the end" if count == 1 else f"{count} times, every {loop.validate_every} steps"
 
 
 def _kind(family: str) -> tuple[type[FinetuneTask], type[FinetuneSettings]]:

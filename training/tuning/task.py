@@ -14,12 +14,14 @@ from torch import nn
 from typing_extensions import override
 
 from terrasynth.synthesis.generators.conditions.caption import Tuned
+from terrasynth.training.data.how_far import HowFar
 from terrasynth.training.data.latent_cache import LatentCache, TextCache, stack, without_padding
 from terrasynth.training.data.pictures import random_dihedral
 from terrasynth.training.data.views import Pictures
 from terrasynth.training.errors import InputError
 from terrasynth.training.running.loop import Losses, Task
 from terrasynth.training.running.place import Place as Place
+from terrasynth.training.running.place import these_processes
 from terrasynth.training.tuning.families import load_base
 from terrasynth.training.tuning.families.base import Base, Conditions
 from terrasynth.training.tuning.lora import Adapter, add_adapter
@@ -201,6 +203,10 @@ class FinetuneTask(Task):
             for layer in layers:
                 layer.train()
 
+    def _far(self, past: str) -> HowFar:
+        """Says how far a validation is that takes longer than some seconds."""
+        return HowFar("", past, " images", at_once=False, enabled=these_processes().is_main_process)
+
     @property
     def validated(self) -> int:
         """Images of `val` that the loss is measured on."""
@@ -215,7 +221,8 @@ class FinetuneTask(Task):
         mean = self.val_latents.read(rows, [0] * n)["mean"]
         steps = ((torch.randperm(n, generator=generator) + 0.5) * self.loss.steps / n).long()
         noise = torch.randn(mean.shape, generator=generator)
-        total = 0.0
+        total, far = 0.0, self._far("loss on val of")
+        far.begin(n)
         for first in range(0, n, self.settings.validation.batch):
             part = slice(first, first + self.settings.validation.batch)
             batch = {name: value[part].to(self.place.device)
@@ -223,12 +230,14 @@ class FinetuneTask(Task):
             with self.place.autocast():
                 losses = self.sample_losses(batch | {"texts": [self.val_texts[row] for row in rows[part]]})
             total += losses.sum().item()
+            far.add(len(losses))
         return total / n
 
     @torch.no_grad()
     def draw(self, texts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
         """Images for N rendered texts, `uint8` (N, size, size, 3), by the pipeline's own scheduler."""
-        settings, parts = self.settings.validation, []
+        settings, parts, far = self.settings.validation, [], self._far("drawn for val")
+        far.begin(len(texts))
         for first in range(0, len(texts), settings.batch):
             part = slice(first, first + settings.batch)
             n = len(texts[part])
@@ -241,6 +250,7 @@ class FinetuneTask(Task):
                                       width=self.size, guidance_scale=settings.guidance, output_type="np",
                                       **found, **self.family.call).images
             parts.append(np.rint(np.clip(np.asarray(drawn, np.float32), 0, 1) * 255).astype(np.uint8))
+            far.add(n)
         return np.concatenate(parts)
 
     @override

@@ -23,6 +23,19 @@ def test_between_two_lines_seconds_go_by(capsys):
     assert capsys.readouterr().err == "100\nmade 100 of 100\n"
 
 
+def test_what_is_done_often_is_told_only_where_it_takes_long(capsys):
+    for every, told in ((3600, ""), (0, "drawn 1 of 2\ndrawn 2 of 2\n")):
+        far = HowFar("", "drawn", every=every, at_once=False)
+        far.begin(2)
+        far.add(1)
+        far.add(1)
+        assert capsys.readouterr().err == told
+    silent = HowFar("{}", "drawn", every=0, enabled=False)
+    silent.begin(1)
+    silent.add(1)
+    assert capsys.readouterr().err == ""
+
+
 def test_only_what_is_missing_in_a_cache_is_told(tmp_path, capsys):
     def make():
         cache, far = TensorCache(tmp_path / "c", 10, 4), encoding(8)
