@@ -7,8 +7,6 @@ import os
 import random
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -23,7 +21,6 @@ from terrasynth.synthesis.service.store import JobStore
 from tests.synthesis.helpers import fingerprint
 from tests.synthesis.service.cells import RECIPE, install_cells
 
-ROOT = Path(__file__).parents[3]
 KILLS = int(os.environ.get("TERRASYNTH_KILLS", "4"))
 JOBS = min(20, max(3, KILLS // 2))
 LEASE = "5"
@@ -32,7 +29,8 @@ LEASE = "5"
 class Machine:
     """A server and two workers, started again whenever one of them is gone, as a service manager does."""
 
-    def __init__(self, runs, database, log):
+    def __init__(self, python, runs, database, log):
+        self._python = python
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -69,8 +67,7 @@ class Machine:
         return codes
 
     def _start(self, command):
-        return subprocess.Popen([sys.executable, "-m", "terrasynth", *map(str, command)], cwd=ROOT, stdout=self._log,
-                                stderr=self._log)
+        return self._python.start("-m", "terrasynth", *command, stdout=self._log.fileno(), stderr=self._log.fileno())
 
     def _keep(self):
         while not self._over.wait(0.05):
@@ -109,13 +106,13 @@ class Followers:
 
 
 @pytest.mark.slow
-def test_kills_lose_nothing_and_double_nothing(database, tmp_path, monkeypatch):
+def test_kills_lose_nothing_and_double_nothing(python, database, tmp_path, monkeypatch):
     install_cells(tmp_path / "site", monkeypatch)
     moments, runs = random.Random(KILLS), tmp_path / "runs"
     runs.mkdir()
     recipes = {f"set-{number}": RECIPE | {"seed": number} for number in range(JOBS)}
     store = JobStore(database)
-    machine = Machine(runs, database, tmp_path / "log")
+    machine = Machine(python, runs, database, tmp_path / "log")
     followers, client, made = Followers(machine.address), Client(machine.address, patience=300), {}
 
     def submit_all():
