@@ -31,7 +31,7 @@ def write_run(root: Path, rows: int, per_shard: int = 100, sources=MIT, seed: in
     wanted = -(-rows // per_shard)
     for index in range(wanted):
         part = islice(drawn, per_shard)
-        _write_shard(root / "data" / f"train-{index:05d}.parquet", _schema(score_names([])), next(part), part)
+        _write_shard(root / "data" / f"train-{index:05d}.parquet", _schema(score_names([]), False), next(part), part)
     for path in sorted((root / "data").glob("train-*.parquet"))[wanted:]:
         path.unlink()
     recipe = {"name": "tiny", "seed": seed, "generator": {"model": "tiny"}, "prompts": {"expander": "grammar"}}

@@ -58,7 +58,7 @@ def write_run(folder: Path, rows: list[dict], rows_per_shard: int = 10) -> Path:
     (folder / "data").mkdir(parents=True, exist_ok=True)
     for old in (folder / "data").iterdir():
         old.unlink()
-    schema = _schema(["alignment", "duplicate"])
+    schema = _schema(["alignment", "duplicate"], layouts=False)
     for start in range(0, len(rows), rows_per_shard):
         part = rows[start : start + rows_per_shard]
         _write_shard(folder / "data" / f"train-{start // rows_per_shard:05d}.parquet", schema, part[0], part[1:])
