@@ -19,7 +19,7 @@ from terrasynth.synthesis.service.specs import parse_spec
 from tests.synthesis.service.web import TOKEN, web_server
 
 WANTED = int(os.environ.get("TERRASYNTH_REQUESTS", "300"))
-SEED = os.environ.get("TERRASYNTH_SEED", "1")
+SEED = int(os.environ.get("TERRASYNTH_SEED", "1"))
 # What the description cannot say: that models and data sets have to exist, and what goes together in a recipe.
 UNSAID = "positive_data_acceptance"
 
@@ -65,7 +65,6 @@ def configured(found, **places):
 
 @pytest.mark.slow
 def test_no_request_breaks_the_server(settings, job_store, written, canceled, tmp_path):
-    job, lost = (job_store.create(parse_spec({"kind": "run", "data_set": "tiny"}))[0].id for _ in range(2))
     guarded = replace(settings, token=TOKEN)
     with web_server(guarded, job_store) as address:
         headers = {"Authorization": f"Bearer {TOKEN}"}
@@ -73,25 +72,30 @@ def test_no_request_breaks_the_server(settings, job_store, written, canceled, tm
         operations = sum(len(methods) for methods in httpx.get(
             f"{address}/v1/openapi.json", headers=headers).json()["paths"].values())
         there = {"name": "tiny", "row_id": rows[0]["id"], "file": "index.html"}
-        alone = configured(tmp_path / "alone.toml", **there, job_id=job)
-        with alone.open("a") as more:  # the job that the others look at stays
-            more.write(f'\n[[operations]]\ninclude-method = "DELETE"\ninclude-path = "/v1/jobs/{{job_id}}"\n'
-                       f'parameters = {{ "path.job_id" = "{lost}" }}\n')
-        phases = [("examples,fuzzing" if WANTED < 1000 else "examples,coverage,fuzzing", alone)]
-        if WANTED >= 1000:  # what is made there is what is looked at, changed and forgotten there
-            phases.append(("stateful", configured(tmp_path / "stateful.toml", **there)))
+
+        def ask(config, phases, each, seed):
+            done = subprocess.run(
+                [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run",
+                 f"{address}/v1/openapi.json", "--header", f"Authorization: Bearer {TOKEN}", "--checks", "all",
+                 "--exclude-checks", UNSAID, "--max-examples", str(each), "--seed", str(seed), "--no-color",
+                 "--phases", phases, "--continue-on-failure", "--request-timeout", "60",
+                 "--generation-database", "none", "--suppress-health-check", "all"],
+                capture_output=True, text=True, cwd=tmp_path, timeout=7200)
+            assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
+
+        seed = SEED
         while sum(requests_of(address).values()) < WANTED:
             each = max(2, (WANTED - sum(requests_of(address).values())) // operations)
-            for phase, config in phases:
-                done = subprocess.run(
-                    [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run",
-                     f"{address}/v1/openapi.json", "--header", f"Authorization: Bearer {TOKEN}", "--checks", "all",
-                     "--exclude-checks", UNSAID, "--max-examples", str(each), "--seed", SEED, "--no-color",
-                     "--phases", phase, "--continue-on-failure", "--request-timeout", "60",
-                     "--generation-database", "none", "--suppress-health-check", "all"],
-                    capture_output=True, text=True, cwd=tmp_path, timeout=7200)
-                assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
-        assert job_store.get(job).id == job  # so answers about a job were of one that is there
+            job, lost = (job_store.create(parse_spec({"kind": "run", "data_set": "tiny"}))[0].id for _ in range(2))
+            alone = configured(tmp_path / "alone.toml", **there, job_id=job)
+            with alone.open("a") as more:  # the job that the others look at stays
+                more.write(f'\n[[operations]]\ninclude-method = "DELETE"\ninclude-path = "/v1/jobs/{{job_id}}"\n'
+                           f'parameters = {{ "path.job_id" = "{lost}" }}\n')
+            ask(alone, "examples,fuzzing" if WANTED < 1000 else "examples,coverage,fuzzing", each, seed)
+            assert job_store.get(job).id == job  # so answers about a job were of one that is there
+            if WANTED >= 1000:  # what is made there is what is looked at, changed and forgotten there
+                ask(configured(tmp_path / "stateful.toml", **there), "stateful", each, seed)
+            seed += 1  # others than those of the round before
         statuses = requests_of(address)
         assert sum(statuses.values()) >= WANTED
         assert not [status for status in statuses if status >= 500], statuses
