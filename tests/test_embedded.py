@@ -50,16 +50,16 @@ def test_encoders_bring_the_calibration_of_their_own_weights(name):
 
 @pytest.fixture(scope="module", params=GENERATORS)
 def drawn(request):
-    """A picture of every class."""
+    """A picture of every second class; the commands of the README draw them all."""
     expander = load_expander("grammar")
-    prompts = [prompt for label in expander.classes for prompt in expander.expand(label, 1, 0, 1)]
+    prompts = [prompt for label in expander.classes[::2] for prompt in expander.expand(label, 1, 0, 1)]
     images = load_generator(request.param, device="cpu").generate([p.text for p in prompts], range(len(prompts)))
     return images, prompts
 
 
 def test_the_generator_draws_what_is_asked_more_often_than_not(drawn):
     images, prompts = drawn
-    assert images.shape == (21, 128, 128, 3)
+    assert images.shape == (11, 128, 128, 3)
     classifier = load_classifier("scene-ucm")
     found = [classifier.labels[i] for i in classifier.probabilities(images).argmax(1)]
     hits = np.mean([label == prompt.label for label, prompt in zip(found, prompts, strict=True)])
