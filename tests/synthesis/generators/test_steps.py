@@ -74,10 +74,10 @@ def test_an_image_that_fails_ends_the_drawing_and_is_told_of_no_more(tmp_path, m
     generator.on_step = heard.append
     draw = type(generator)._draw
 
-    def broken(self, pipeline, prompts, seeds):
+    def broken(self, pipeline, prompts, *more):
         if prompts == TEXTS[1:2]:
             raise OSError("gone")
-        return draw(self, pipeline, prompts, seeds)
+        return draw(self, pipeline, prompts, *more)
 
     with monkeypatch.context() as patch:
         patch.setattr(type(generator), "_draw", broken)
