@@ -82,7 +82,7 @@ def color_map(layout: Layout, colors: Colors, side: int) -> NDArray[np.uint8]:
         >>> from terrasynth.prompts.layouts.drawing import draw_layout
         >>> from terrasynth.prompts.layouts.palettes import color_map
         >>> shown = color_map(draw_layout("airport", seed=0, k=0), "ade20k", 64)
-        >>> shown.shape, (shown == (153, 255, 0)).all(-1).any()  # there is a runway
+        >>> shown.shape, bool((shown == (153, 255, 0)).all(-1).any())  # there is a runway
         ((64, 64, 3), True)
     """
     labels, given, catalog = _labels(layout, side), colors_of(colors), load_catalog()
