@@ -143,12 +143,18 @@ class BlockMaker:
         named = [self.identity.attempt(label, k) for k in ks]
         if isinstance(self.generator, TellsSteps):
             self.generator.on_step = on_drawing and Pace(Drawing(label, index, size, 0, 0, 0), on_drawing)
-        texts, seeds = self.read_texts(label, written), [seed for _, seed in named]
-        drawn = self._drawn(texts, seeds, written)
+        drawn = self.images(label, written, [seed for _, seed in named])
         self.note_portions(self.generator.micro_batch, self.generator.vae_slicing)
         return DrawnBlock(label, index, written, named, drawn.pictures, self.runtime.drawn, drawn.withheld)
 
-    def _drawn(self, texts: list[str], seeds: list[int], prompts: Sequence[Prompt]) -> Drawn:
+    def images(self, label: str, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Drawn:
+        """Images of prompts of a class: what the generator draws of their texts, and of their layouts if it reads any.
+
+        Raises:
+            InputError: See `Generator.draw`; or a layout is missing.
+            RunError: See `Generator.draw`.
+        """
+        texts = self.read_texts(label, prompts)
         if self.source.layout is None:
             return self.generator.draw(texts, seeds)
         return cast(LayoutGenerator, self.generator).draw(texts, seeds, [prompt.layout for prompt in prompts])

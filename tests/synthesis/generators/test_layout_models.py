@@ -16,7 +16,7 @@ from diffusers import (
 )
 from PIL import Image
 
-from terrasynth import export, load_generator, verify
+from terrasynth import export, load_generator, plan, verify
 from terrasynth.prompts import load_expander
 from terrasynth.prompts.layouts.catalog import SIX, load_catalog
 from terrasynth.prompts.layouts.drawing import draw_layout
@@ -235,6 +235,14 @@ def test_a_layout_is_exported(places, tmp_path):
     (told,) = (tmp_path / "out").rglob("metadata.jsonl")
     shown = [json.loads(json.loads(line)["provenance"])["layout"] for line in told.read_text().splitlines()]
     assert [Layout.from_json(text).label for text in shown] == ["airport", "airport"]
+
+
+def test_what_a_run_with_layouts_takes_is_planned(places):
+    model = {"model": str(places / "sd"), "control": str(places / "sd-control"), "steps": 1,
+             "conditioning": {"layout": {"other": [0, 0, 0], "airplane": [255, 255, 255]}}}
+    planned = plan(Recipe.parse(RECIPE | {"generator": model}))
+    assert planned.seconds_per_picture > 0
+    assert len(planned.prompts["airport"]) > 0
 
 
 def test_a_run_whose_prompts_have_no_layout_says_so(places, tmp_path):
