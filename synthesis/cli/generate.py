@@ -107,5 +107,5 @@ def _layout(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise InputError(f"--layout {str(path)!r} cannot be read: {one_line(error)[:120]}") from error
+        raise InputError(f"--layout {str(path)!r} cannot be read: {one_line(error, 120)}") from error
     return Layout.from_json(text).to_json()

@@ -19,11 +19,13 @@ from terrasynth.synthesis.core.drawn_texts import says_more
 from terrasynth.synthesis.core.errors import InputError, RunError, one_line
 from terrasynth.synthesis.core.files import TEMPORARY, write_file
 from terrasynth.synthesis.core.plain_yaml import YamlError, read_yaml
+from terrasynth.synthesis.core.records import RecordError
 from terrasynth.synthesis.hub.files import CARD, LocalFile, check_shard
 from terrasynth.synthesis.hub.read_back import read_back
 from terrasynth.synthesis.ledger.directory import RunDirectory
-from terrasynth.synthesis.ledger.finished import noted_hashes
+from terrasynth.synthesis.ledger.finished import Finished, noted_hashes
 from terrasynth.synthesis.ledger.judged_rows import JudgedRows, unseen_line
+from terrasynth.synthesis.review.standing import Standing
 
 # Nothing else of a run is published: not blocks/, scores/, locks, caches, what was being written, or evaluation/, whose
 # page shows real images.
@@ -111,10 +113,29 @@ class RunFolder:
                          f"puts it there as {layout.ONTOLOGY}")
         if (self.root / layout.DECISIONS).is_file():
             rows = JudgedRows.read(self.root)
-            found += filter(None, [unseen_line(rows.unseen, rows.reasons.count(None))])
+            found += filter(None, [unseen_line(rows.unseen, rows.reasons.count(None)), self._rejected(rows)])
+        found += filter(None, [self._short()])
         if new:
             found.append("nothing of blocks/ and scores/ is published: the run is needed to grow the data set")
         return found
+
+    def _rejected(self, rows: JudgedRows) -> str:
+        """What to know of images that people rejected, and that are published nevertheless; "" where there are none."""
+        standing = Standing.read(self.root, self.identity)
+        accepted = {row for row, reason in zip(rows.ids, rows.reasons, strict=True) if reason is None}
+        count = sum(row in accepted and (standing.score(row) or 0) < 0.5 for row in standing.verdicts
+                    if standing.score(row) is not None)
+        return (f"most who looked at {count} of these images rejected {'it' if count == 1 else 'them'}; put "
+                "{kind: review} into the recipe, and run it again") if count and not rows.reviewed else ""
+
+    def _short(self) -> str:
+        """What to know of classes that have fewer images than the run was asked for; "" where all have theirs."""
+        try:
+            counts = Finished.read(self.root).counts
+        except (FileNotFoundError, RecordError):  # `run` says what is wrong with it, and writes it anew
+            return ""
+        short = [f"{each.label} {each.accepted} of {each.target}" for each in counts if each.accepted < each.target]
+        return f"short of its target: {', '.join(short)}" if short else ""
 
     def _check_noted(self) -> None:
         noted, there = noted_hashes(self.root), {file.path: file for file in self.files()}

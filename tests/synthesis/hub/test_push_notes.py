@@ -1,0 +1,40 @@
+"""What a push says before it publishes: images that people rejected, and classes that are short."""
+
+from terrasynth.synthesis import Recipe, run
+from terrasynth.synthesis.hub.run_folder import RunFolder
+from terrasynth.synthesis.studies.review.looking import Queue, Review
+
+SHORT, REJECTED = "short of its target", "rejected"
+
+
+def made(models, out, **filters):
+    return run(Recipe.parse({
+        "generator": {"model": str(models.generator), "steps": 1}, "prompts": {"classes": ["beach", "forest"]},
+        "filters": [filters] if filters else [], "target": {"per_class": 2, "max_attempts": 4},
+        "runtime": {"device": "cpu"}}), out)
+
+
+def notes(out, word):
+    return [note for note in RunFolder(out).notes(False) if word in note]
+
+
+def test_images_that_people_rejected_are_named_until_the_filter_leaves_them_out(models, tmp_path):
+    made(models, tmp_path)
+    assert notes(tmp_path, REJECTED) == notes(tmp_path, SHORT) == []
+    review = Review(tmp_path)
+    first, second = review.next("ada", Queue(), 2).images
+    review.judge(first.row, "accept", "ada")
+    assert notes(tmp_path, REJECTED) == []
+    review.judge(second.row, "reject", "ada")
+    assert notes(tmp_path, REJECTED) == [
+        "most who looked at 1 of these images rejected it; put {kind: review} into the recipe, and run it again"]
+    made(models, tmp_path, kind="review")
+    assert notes(tmp_path, REJECTED) == []
+
+
+def test_classes_that_are_short_are_named(models, tmp_path):
+    found = made(models, tmp_path, kind="duplicate", encoder=str(models.encoder), max_similarity=-0.9)
+    counts = [(each.label, each.accepted) for each in found.counts]
+    (said,) = notes(tmp_path, SHORT)
+    assert said == "short of its target: " + ", ".join(f"{label} {n} of 2" for label, n in counts if n < 2)
+    assert len([n for _, n in counts if n < 2]) >= 1
