@@ -222,6 +222,10 @@ def _train(task: Task, settings: LoopSettings, out: Path, resume: bool, work: Pa
         spent = max(ledger.step / settings.max_steps, (time.monotonic() - clock) / 60 / settings.minutes)
         return _agreed(spent, accelerator) if math.isfinite(settings.minutes) else spent
 
+    if ledger.step and done() >= 1 and ledger.validated != ledger.step:  # cut, and now to end where it was cut
+        with average.swapped(), torch.no_grad():
+            _validate(task, ledger, out, work, accelerator)
+        _save_checkpoint(accelerator, checkpoint, made)
     while (fraction := done()) < 1:
         rate = settings.learning_rate * learning_rate_factor(ledger.step, fraction, settings.warmup_steps)
         for optimiser in optimisers.values():
@@ -306,7 +310,7 @@ class _Ledger:
     def __init__(self) -> None:
         self.step = 0
         self.seconds = 0.0
-        self.best_step = 0
+        self.best_step = self.validated = 0
         self.best_score = -math.inf
         self.figures: dict[str, float] = {}
 
@@ -349,6 +353,7 @@ def _optimiser(task: Task, player: str, settings: LoopSettings) -> torch.optim.O
 
 def _validate(task: Task, ledger: _Ledger, out: Path, work: Path, accelerator: Accelerator) -> None:
     figures = task.validate()
+    ledger.validated = ledger.step
     accelerator.log({f"val/{k}": v for k, v in figures.items()}, step=ledger.step)
     score = figures.get("score", math.inf)
     if score <= ledger.best_score < math.inf or not accelerator.is_main_process:

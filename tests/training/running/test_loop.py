@@ -76,6 +76,20 @@ def test_a_training_that_was_cut_ends_with_the_same_weights(real, tmp_path):
     assert all(tensor.dtype == torch.float16 for tensor in a.values() if tensor.is_floating_point())
 
 
+def test_a_training_that_is_to_end_where_it_was_cut_has_a_result(real, tmp_path):
+    """It was cut before anything was looked at, and goes on with fewer steps than it has taken: none is left."""
+    with pytest.raises(KeyboardInterrupt):
+        train(_task(real, cut_at=7), _settings(validate_every=100), tmp_path / "cut")
+    assert not (tmp_path / "cut" / "model.safetensors").exists()
+    ended = train(_task(real), _settings(validate_every=100, max_steps=3), tmp_path / "cut")
+    assert (ended.steps, ended.best_step) == (4, 4)
+    assert ended.figures["n"] == 12
+    kept = (tmp_path / "cut" / "model.safetensors").read_bytes()
+    again = train(_task(real), _settings(validate_every=100, max_steps=3), tmp_path / "cut")
+    assert (again.best_step, again.figures) == (ended.best_step, ended.figures)
+    assert (tmp_path / "cut" / "model.safetensors").read_bytes() == kept
+
+
 def test_two_trainings_do_not_write_to_one_folder(real, tmp_path):
     with locked(tmp_path / "out" / "logs"), pytest.raises(InputError, match="in use by another process"):
         train(_task(real), _settings(), tmp_path / "out")
