@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from terrasynth.eval.models.references import PICKLED_SUFFIXES, UNFINISHED, embedded_models, is_unfinished
-from terrasynth.hashing import files_hash
-from terrasynth.hub_ids import is_hub_id, missing_here
-from terrasynth.prompts.addresses import shown
-from terrasynth.synthesis.core.errors import InputError, one_line
-from terrasynth.synthesis.generators.components import variant_of, weight_files
-from terrasynth.synthesis.generators.conditions.caption import FILE as CONDITIONING_FILE
+from terrasynth.eval.models.references import UNFINISHED, embedded_models, is_unfinished
+from terrasynth.hub_ids import is_hub_id
+from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.generators.network_files import CARD, CONFIG, found_or_fetched, weights_revision
 
-CONFIG, INDEX, CARD = "config.json", "model_index.json", "README.md"
-WEIGHTS = "diffusion_pytorch_model"
-FETCHED = (CONFIG, CARD, CONDITIONING_FILE, f"{WEIGHTS}*.safetensors", f"{WEIGHTS}*.json")
+INDEX = "model_index.json"
 NAMES = ("vae", "vqvae", "movq")  # of a pipeline's autoencoder, as diffusers' pipelines and our own call it
-log = logging.getLogger("terrasynth")
 
 
 @dataclass(frozen=True)
@@ -114,16 +106,9 @@ def autoencoder_folder(reference: str, what: str) -> tuple[Path, str]:
     Raises:
         InputError: There is none, or it cannot be fetched.
     """
-    folder, name = local_autoencoder(reference)
-    if folder is None:
-        exists = os.path.exists(os.path.expanduser(reference))
-        if not exists and (missing := missing_here(reference)):
-            raise InputError(f"{what} {missing}")
-        identifier, _, revision = reference.partition("@")
-        if exists or not is_hub_id(identifier):
-            raise InputError(f"{what} is no autoencoder of diffusers; give a folder with its {CONFIG} and weights, a "
-                             "part of an embedded model such as ldm-ucm/vae, or a Hub id as owner/name")
-        folder, name = fetch_network(identifier, revision or None, what, "autoencoder"), identifier
+    folder, name = found_or_fetched(
+        reference, local_autoencoder(reference), what, "autoencoder", f"is no autoencoder of diffusers; give a folder "
+        f"with its {CONFIG} and weights, a part of an embedded model such as ldm-ucm/vae, or a Hub id as owner/name")
     kind_of(folder, what)
     return folder, name
 
@@ -158,52 +143,5 @@ def kind_of(folder: Path, what: str) -> str:
 
 
 def _described(folder: Path, name: str, what: str) -> Autoencoder:
-    return Autoencoder(name, weights_revision(folder, what), folder, kind_of(folder, what))
-
-
-def weights_revision(folder: Path, what: str) -> str:
-    """Hash of a network's configuration and of the weights of it that are loaded.
-
-    Args:
-        what: Begins the messages: which setting it is, and its value.
-
-    Raises:
-        InputError: Its weights are missing or pickled, or cannot be read.
-    """
-    names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    weights = [each for each in weight_files(names, variant_of(names, what)) if each.startswith(WEIGHTS)]
-    if not any(each.endswith(".safetensors") for each in weights):
-        pickled = next((each for each in names if Path(each).suffix in PICKLED_SUFFIXES), None)
-        if pickled is not None:
-            raise InputError(f"{what}: its weights are pickled ({pickled}), and loading a pickle runs code; convert "
-                             "them with save_pretrained(..., safe_serialization=True)")
-        raise InputError(f"{what} has a {CONFIG} and no {WEIGHTS}.safetensors; put its weights beside it")
-    return _content_hash(folder, [CONFIG, *weights], what)
-
-
-def _content_hash(folder: Path, names: Sequence[str], what: str) -> str:
-    try:
-        return files_hash((name, folder / name) for name in names)
-    except OSError as error:
-        which = Path(error.filename).name if error.filename else "a file"
-        raise InputError(f"{what}: {which} cannot be read ({error.strerror}); check its rights") from error
-
-
-def fetch_network(identifier: str, revision: str | None, what: str, role: str) -> Path:
-    """Fetch one network of diffusers from the Hub, unless it is cached: configuration, card and safetensors weights.
-
-    Args:
-        what: Begins the messages: which setting it is, and its value.
-        role: What it is, for the log.
-
-    Raises:
-        InputError: It cannot be fetched.
-    """
-    from huggingface_hub import constants, snapshot_download
-
-    log.warning("%s %s: asking %s", role, identifier, shown(constants.ENDPOINT))
-    try:
-        return Path(snapshot_download(identifier, revision=revision, allow_patterns=list(FETCHED)))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{what} is not a folder, and cannot be fetched from the Hub ({one_line(error, 160)}); check "
-                         "the id, or give a folder") from error
+    kind = kind_of(folder, what)
+    return Autoencoder(name, weights_revision(folder, what), folder, kind)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from terrasynth.hub_ids import is_hub_id, missing_here
+from terrasynth.hub_ids import is_hub_id
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.library_errors import library_errors
 from terrasynth.synthesis.core.quiet import quiet
-from terrasynth.synthesis.generators.autoencoders import CONFIG, fetch_network, weights_revision
 from terrasynth.synthesis.generators.components import Part, load_network
+from terrasynth.synthesis.generators.network_files import CONFIG, found_or_fetched, weights_revision
 
 if TYPE_CHECKING:
     import torch
@@ -79,17 +79,11 @@ def find_control(reference: str) -> Control:
         InputError: There is none, it is of another kind, or its weights are missing or pickled.
     """
     what = f"generator.control {reference!r}"
-    folder, name = local_control(reference)
-    if folder is None:
-        exists = os.path.exists(os.path.expanduser(reference))
-        if not exists and (missing := missing_here(reference)):
-            raise InputError(f"{what} {missing}")
-        identifier, _, revision = reference.partition("@")
-        if exists or not is_hub_id(identifier):
-            raise InputError(f"{what} is no ControlNet or T2I-Adapter; give a folder with its {CONFIG} and weights, or "
-                             "a Hub id as owner/name")
-        folder, name = fetch_network(identifier, revision or None, what, "control"), identifier
-    return Control(name, weights_revision(folder, what), folder, _kind_of(folder, what))
+    folder, name = found_or_fetched(
+        reference, local_control(reference), what, "control", f"is no ControlNet or T2I-Adapter; give a folder with "
+        f"its {CONFIG} and weights, or a Hub id as owner/name")
+    kind = _kind_of(folder, what)
+    return Control(name, weights_revision(folder, what), folder, kind)
 
 
 def add_control(pipeline: Any, control: Control, dtype: torch.dtype, model: str) -> Any:  # noqa: ANN401
@@ -142,6 +136,9 @@ def _kind_of(folder: Path, what: str) -> str:
         kind = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("_class_name")
     except (OSError, ValueError, AttributeError, RecursionError):
         kind = None
+    if not (folder / CONFIG).is_file():
+        raise InputError(f"{what} has no {CONFIG}; give the folder or the Hub id of a {' or a '.join(KINDS)} of "
+                         "diffusers")
     if kind not in KINDS:
         said = "says no class" if kind is None else f"says {str(kind)[:60]!r}"
         raise InputError(f"{what}: its {CONFIG} {said}; give the folder or the Hub id of a {' or a '.join(KINDS)} of "

@@ -24,7 +24,7 @@ from terrasynth.synthesis.hub.files import CARD, LocalFile, check_shard
 from terrasynth.synthesis.hub.read_back import read_back
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.ledger.finished import Finished, noted_hashes
-from terrasynth.synthesis.ledger.judged_rows import JudgedRows, unseen_line
+from terrasynth.synthesis.ledger.judged_rows import JudgedRows, count_pending, unseen_line
 from terrasynth.synthesis.review.standing import Standing
 
 # Nothing else of a run is published: not blocks/, scores/, locks, caches, what was being written, or evaluation/, whose
@@ -113,20 +113,23 @@ class RunFolder:
                          f"puts it there as {layout.ONTOLOGY}")
         if (self.root / layout.DECISIONS).is_file():
             rows = JudgedRows.read(self.root)
-            found += filter(None, [unseen_line(rows.unseen, rows.reasons.count(None)), self._rejected(rows)])
+            found += filter(None, [unseen_line(rows.unseen, rows.reasons.count(None)), self._reviewed(rows)])
         found += filter(None, [self._short()])
         if new:
             found.append("nothing of blocks/ and scores/ is published: the run is needed to grow the data set")
         return found
 
-    def _rejected(self, rows: JudgedRows) -> str:
-        """What to know of images that people rejected, and that are published nevertheless; "" where there are none."""
+    def _reviewed(self, rows: JudgedRows) -> str:
+        """What to know of verdicts of people that the run has not followed; "" where there are none."""
         standing = Standing.read(self.root, self.identity)
-        accepted = {row for row, reason in zip(rows.ids, rows.reasons, strict=True) if reason is None}
-        count = sum(row in accepted and (standing.score(row) or 0) < 0.5 for row in standing.verdicts
-                    if standing.score(row) is not None)
+        if rows.reviewed:
+            count = count_pending(rows, standing)
+            many = "1 image was" if count == 1 else f"{count} images were"
+            return f"{many} reviewed since the run decided; run it again" if count else ""
+        scores = (standing.score(row) for row, reason in zip(rows.ids, rows.reasons, strict=True) if reason is None)
+        count = sum(score is not None and score < 0.5 for score in scores)
         return (f"most who looked at {count} of these images rejected {'it' if count == 1 else 'them'}; put "
-                "{kind: review} into the recipe, and run it again") if count and not rows.reviewed else ""
+                "{kind: review} into the recipe, and run it again") if count else ""
 
     def _short(self) -> str:
         """What to know of classes that have fewer images than the run was asked for; "" where all have theirs."""

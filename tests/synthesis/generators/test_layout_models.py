@@ -119,7 +119,7 @@ def test_colors_are_part_of_the_identity(places):
     ("sd", {"control": "sd-control", "layout": {"other": (1, 2, 300)}}, "three numbers from 0 to 255"),
     ("gligen", {"control": "sd-control", "layout": "six"}, "which has no place in the StableDiffusionGLIGENPipeline"),
     ("sd", {"control": "sd/vae", "layout": "six"}, "says 'AutoencoderKL'; give the folder or the Hub id"),
-    ("sd", {"control": "sd", "layout": "six"}, "has a config.json and no|has no config.json"),
+    ("sd", {"control": "sd", "layout": "six"}, "has no config.json; give the folder or the Hub id of a Control"),
     ("sd", {"control": "./missing", "layout": "six"}, "missing"),
 ])
 def test_what_cannot_be_is_one_line(places, model, settings, said):

@@ -29,7 +29,9 @@ def test_images_that_people_rejected_are_named_until_the_filter_leaves_them_out(
     assert notes(tmp_path, REJECTED) == [
         "most who looked at 1 of these images rejected it; put {kind: review} into the recipe, and run it again"]
     made(models, tmp_path, kind="review")
-    assert notes(tmp_path, REJECTED) == []
+    assert notes(tmp_path, REJECTED) == notes(tmp_path, "since the run decided") == []
+    review.judge(first.row, "reject", "ada")  # which the run does not know yet
+    assert notes(tmp_path, "since the run decided") == ["1 image was reviewed since the run decided; run it again"]
 
 
 def test_classes_that_are_short_are_named(models, tmp_path):
