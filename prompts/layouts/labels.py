@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -159,6 +159,26 @@ def labels_of(layout: Layout) -> Labels:
         known["_labels"] = Labels(layout)
     found: Labels = known["_labels"]
     return found
+
+
+def labels_at(layout: Layout, side: int) -> Labels:
+    """The labels of a layout in an image of so many pixels a side: of the things that are labeled in the layout's own.
+
+    A thing of which such an image has no pixel is left out. Where the size is not the layout's own, `Instance.thing` is
+    the place among the layout's own instances, one less than their number.
+
+    Example:
+        >>> from terrasynth.prompts.layouts.drawing import draw_layout
+        >>> from terrasynth.prompts.layouts.labels import labels_at, labels_of
+        >>> layout = draw_layout("airport", seed=0, k=0, size=64)
+        >>> labels_at(layout, 64) is labels_of(layout), labels_at(layout, 128).mask.shape
+        (True, (128, 128))
+    """
+    own = labels_of(layout)
+    if layout.pixels == side:
+        return own
+    things = tuple(layout.things[one.thing] for one in own.instances)
+    return Labels(replace(layout, gsd=layout.side / side, min_pixels=1, things=things))
 
 
 def _painted(windows: list[Window | None], values: range, size: int) -> NDArray[np.int32]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +14,7 @@ from pydantic import Field
 
 from terrasynth.errors import nearest
 from terrasynth.prompts.layouts.catalog import SIX, load_catalog
-from terrasynth.prompts.layouts.labels import Labels, labels_of
+from terrasynth.prompts.layouts.labels import labels_at
 from terrasynth.prompts.layouts.layout import Layout
 
 Color = Annotated[tuple[int, int, int], Field(strict=False)]
@@ -33,7 +32,7 @@ def palettes() -> Mapping[str, Mapping[str, Color]]:
     Example:
         >>> from terrasynth.prompts.layouts.palettes import palettes
         >>> sorted(palettes()), palettes()["ade20k"]["building"]
-        (['ade20k', 'six'], (180, 120, 120))
+        (['ade20k', 'all', 'six'], (180, 120, 120))
     """
     read: dict[str, dict[str, list[int]]] = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
     return {name: {label: (r, g, b) for label, (r, g, b) in colors.items()} for name, colors in read.items()}
@@ -85,18 +84,9 @@ def color_map(layout: Layout, colors: Colors, side: int) -> NDArray[np.uint8]:
         >>> shown.shape, bool((shown == (153, 255, 0)).all(-1).any())  # there is a runway
         ((64, 64, 3), True)
     """
-    labels, given, catalog = _labels(layout, side), colors_of(colors), load_catalog()
+    labels, given, catalog = labels_at(layout, side), colors_of(colors), load_catalog()
     if colors == SIX_COLORS:
         return np.array([given[name] for name in SIX], np.uint8)[labels.six()]
     table = np.array([given.get(name, given.get(OTHER, (0, 0, 0))) for name in catalog.classes], np.uint8)
     shown = np.array([name in given or name in catalog.covers for name in catalog.classes])
     return table[np.where(shown[labels.semantic], labels.semantic, labels.cover)]
-
-
-def _labels(layout: Layout, side: int) -> Labels:
-    """The labels of a layout at another number of pixels: the same things, those that are labeled in its own."""
-    own = labels_of(layout)
-    if layout.pixels == side:
-        return own
-    things = tuple(layout.things[one.thing] for one in own.instances)
-    return Labels(replace(layout, gsd=layout.side / side, min_pixels=1, things=things))

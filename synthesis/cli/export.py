@@ -23,7 +23,8 @@ from terrasynth.synthesis.cli.real_data import ALL, real_pairs
 @click.option("--ratio", metavar="synthetic=X",
               help="With --merge: synthetic rows for each real training row of a class. Default: all.")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE",
-              help="Setting of the format: rows_per_shard (parquet, webdataset, messages), gsd (geotiff).")
+              help="Setting of the format: rows_per_shard (parquet, webdataset, messages), gsd (geotiff), "
+                   "classes (semantic).")
 @licence_options
 def export(
     run_directory: Path, name: str, out: Path, splits: str | None, seed: int, merge: Sequence[Path],

@@ -16,6 +16,7 @@ from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.files import locked
 from terrasynth.synthesis.core.images import decode
 from terrasynth.synthesis.export.guard import TestGuard
+from terrasynth.synthesis.export.labels import LabelExporter
 from terrasynth.synthesis.export.licence import licence_digest, licence_of
 from terrasynth.synthesis.export.marker import TEXTS, Marker, check_same, digest_of
 from terrasynth.synthesis.export.merging import MergeRule
@@ -90,6 +91,8 @@ def export(
     """
     rows, real = RunRows(run), RealRows(merge) if merge else None
     _check_options(run, folder, shares, real, ratio)
+    if isinstance(exporter, LabelExporter):
+        exporter.check(rows, merged=real is not None)
     made_from = _made_from(rows, exporter, shares, seed, real, ratio)
     marker = Marker.load(folder)
     if marker is not None:

@@ -10,6 +10,7 @@ import yaml
 
 from terrasynth.synthesis.cards.card import content_note
 from terrasynth.synthesis.cards.licences import Licence
+from terrasynth.synthesis.export.labels import UNCHECKED, LabelExporter
 from terrasynth.synthesis.export.licence import licence_text
 from terrasynth.synthesis.export.output import Output
 from terrasynth.synthesis.export.plan import Plan
@@ -50,6 +51,7 @@ def readme(
         shares=", ".join(f"{name} {share:g}" for name, share in (shares or {}).items()),
         reasons=dict(sorted(plan.reasons.items())),
         notes=notes,
+        labels_note=f"{exporter.conventions} {UNCHECKED}" if isinstance(exporter, LabelExporter) else "",
         by_hand=plan.by_hand,
         reviewed=bool(plan.run.captions),
     )

@@ -16,6 +16,8 @@ from terrasynth.synthesis.export.registry import load_exporter
 from terrasynth.synthesis.ledger.shards import _schema, _write_shard
 
 CLASSES = ("beach", "forest", "river")
+PLACED = ("airport", "harbor", "tenniscourt", "residential")
+SIDE = 96  # of layouts, in pixels
 RECIPE = {"name": "tiny", "generator": {"model": "ldm-ucm"}, "identity": "0123456789abcdef"}
 SPLITS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 ODD = (
@@ -53,12 +55,28 @@ def run_rows(per_class: int, classes=CLASSES, image_format="png") -> list[dict]:
     return rows
 
 
+def layout_rows(per_class: int, classes=PLACED, side=SIDE) -> list[dict]:
+    """Rows of a run whose model was shown layouts of `SIDE` pixels; images have `side` of them.
+
+    The first airport has no labeled thing.
+    """
+    expander = load_expander("layout", size=SIDE)
+    rows = run_rows(per_class, ["beach"] * len(classes))
+    prompts = [expander.expand(label, 0, k, 1)[0] for k in range(per_class) for label in classes]
+    for place, (row, own) in enumerate(zip(rows, prompts, strict=True)):
+        name = f"{0xa0000 + place:016x}"
+        row |= {"id": name, "image": {"bytes": encode(picture(place, side), "png"), "path": f"{name}.png"},
+                "text": own.text, "captions": list(own.captions), "label": own.label, "scene": own.scene,
+                "prompt_source": own.source, "layout": own.layout}
+    return rows
+
+
 def write_run(folder: Path, rows: list[dict], rows_per_shard: int = 10) -> Path:
     """A run directory with these rows."""
     (folder / "data").mkdir(parents=True, exist_ok=True)
     for old in (folder / "data").iterdir():
         old.unlink()
-    schema = _schema(["alignment", "duplicate"], layouts=False)
+    schema = _schema(["alignment", "duplicate"], layouts="layout" in rows[0])
     for start in range(0, len(rows), rows_per_shard):
         part = rows[start : start + rows_per_shard]
         _write_shard(folder / "data" / f"train-{start // rows_per_shard:05d}.parquet", schema, part[0], part[1:])

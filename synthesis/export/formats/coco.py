@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, ClassVar
 
 from terrasynth.synthesis.export.formats.imagefolder import PICTURES
@@ -32,40 +32,44 @@ class CocoExporter:
     def write(self, plan: Plan, out: Output) -> None:
         """Write images and annotations; the numbers of images and captions are unique over all splits."""
         caption = 0
-        with ExitStack() as stack:
-            files = {}
-            for split in plan.splits:
-                file = stack.enter_context(out.file(f"annotations/captions_{split}.json"))
-                spool = stack.enter_context(tempfile.TemporaryFile(dir=out.folder))
-                files[split] = _Captions(file, spool, plan, split)
+        with coco_files(plan, out, "captions") as files:
             for row in plan.rows():
                 out.picture(f"images/{row.split}/{row.file_name}", row.picture)
-                caption = files[row.split].add(row, caption)
-            for each in files.values():
-                each.close()
+                files[row.split].add_image(row)
+                for text in row.captions:
+                    caption += 1
+                    files[row.split].add_annotation(caption, row, {"caption": text})
 
 
-class _Captions:
-    """One JSON file; its second list is gathered in another file meanwhile."""
+class CocoFile:
+    """One JSON file; its second list is gathered in another file meanwhile.
 
-    def __init__(self, file: BinaryIO, spool: BinaryIO, plan: Plan, split: str) -> None:
+    Args:
+        spool: Where annotations are gathered.
+        head: What stands before the images beside info and licences.
+    """
+
+    def __init__(self, file: BinaryIO, spool: BinaryIO, plan: Plan, split: str, head: Mapping[str, object] | None = None
+                 ) -> None:
         made = "synthetic images, drawn from their captions by a model"
         described = f"{plan.run.name}, {split}: " + (f"real images and {made}" if plan.has_source else made)
         info = {"description": described, "version": plan.run.identity, "contributor": "terrasynth"}
         licences = [{"id": 1, "name": "as README.md says", "url": ""}]  # it may be stated later than this is written
-        file.write(f'{{"info": {as_json(info)},\n"licenses": {as_json(licences)},\n"images": '.encode())
+        parts = {"info": info, "licenses": licences, **(head or {})}
+        file.write(b"{" + ",\n".join(f"{as_json(name)}: {as_json(value)}" for name, value in parts.items()).encode()
+                   + b',\n"images": ')
         self._file, self._spool = file, spool
         self._images, self._annotations = JsonList(file), JsonList(spool)
 
-    def add(self, row: Row, caption: int) -> int:
-        """Append an image with its captions; gives the number of captions so far."""
+    def add_image(self, row: Row) -> None:
+        """Append an image."""
         width, height = row.size()
         self._images.add({"id": row.number + 1, "file_name": row.file_name, "width": width, "height": height,
                           "license": 1, "label": row.label, "synthetic": row.columns["synthetic"]})
-        for text in row.captions:
-            caption += 1
-            self._annotations.add({"id": caption, "image_id": row.number + 1, "caption": text})
-        return caption
+
+    def add_annotation(self, number: int, row: Row, told: Mapping[str, object]) -> None:
+        """Append what is told of an image, under a number that no other has."""
+        self._annotations.add({"id": number, "image_id": row.number + 1, **told})
 
     def close(self) -> None:
         """End both lists and put them together."""
@@ -75,3 +79,19 @@ class _Captions:
         self._spool.seek(0)
         shutil.copyfileobj(self._spool, self._file)
         self._file.write(b"}\n")
+
+
+@contextmanager
+def coco_files(plan: Plan, out: Output, kind: str, head: Mapping[str, object] | None = None) -> Iterator[
+    dict[str, CocoFile]
+]:
+    """`annotations/KIND_SPLIT.json` of each split, which are there when the block ends well."""
+    with ExitStack() as stack:
+        files = {}
+        for split in plan.splits:
+            file = stack.enter_context(out.file(f"annotations/{kind}_{split}.json"))
+            spool = stack.enter_context(tempfile.TemporaryFile(dir=out.folder))
+            files[split] = CocoFile(file, spool, plan, split, head)
+        yield files
+        for each in files.values():
+            each.close()
