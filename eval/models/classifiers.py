@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from terrasynth.eval.errors import InputError
 from terrasynth.eval.images import check_images
+from terrasynth.eval.models.inference import portion
 from terrasynth.eval.models.loading import commit_of, load_config, load_weights
 from terrasynth.eval.models.preprocess import Preprocessor
 from terrasynth.eval.models.references import EMBEDDED_ROOT, resolve
@@ -78,8 +79,10 @@ class SceneClassifier:
         check_images(images)
         if not len(images):
             raise ValueError("images: none given; give at least one image")
-        parts = [self._forward(self._preprocessor(images[start : start + batch_size])["pixel_values"])
-                 for start in range(0, len(images), batch_size)]
+        parts: list[Classification] = []
+        for start in range(0, len(images), batch_size):
+            pixels = self._preprocessor(images[start : start + batch_size])["pixel_values"]
+            parts += map(self._forward, pixels.split(portion(pixels[0, 0].numel(), self._model.device)))
         return Classification(
             np.concatenate([part.probabilities for part in parts]), np.concatenate([part.features for part in parts])
         )

@@ -14,7 +14,14 @@ from terrasynth.errors import how_to_install
 from terrasynth.eval.errors import InputError
 from terrasynth.eval.models.calibration import Calibration
 from terrasynth.eval.models.dual_encoders import DUAL_ENCODERS, PictureEncoder, load_dual_encoder
-from terrasynth.eval.models.inference import in_batches, inference, precision_name, read_precision, unit_length
+from terrasynth.eval.models.inference import (
+    in_batches,
+    inference,
+    portion,
+    precision_name,
+    read_precision,
+    unit_length,
+)
 from terrasynth.eval.models.loading import commit_of, load_config, load_weights
 from terrasynth.eval.models.openclip_files import find_open_clip
 from terrasynth.eval.models.preprocess import Preprocessor
@@ -107,8 +114,13 @@ class PictureNetwork:
         return self.encode_texts(texts)
 
     def _forward(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        pixels = self._preprocessor(images)["pixel_values"].to(self._model.device)
         with inference(self._model, self._dtype):
-            output = self._model(pixel_values=self._preprocessor(images)["pixel_values"].to(self._model.device))
+            parts = pixels.split(portion(pixels[0, 0].numel(), pixels.device))
+            return np.concatenate([self._pooled(part) for part in parts])
+
+    def _pooled(self, pixels: torch.Tensor) -> NDArray[np.float32]:
+        output = self._model(pixel_values=pixels)
         chosen = output.last_hidden_state[:, 0] if self._class_token else output.pooler_output.flatten(1)
         rows: NDArray[np.float32] = chosen.float().cpu().numpy()
         return rows

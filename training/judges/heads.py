@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,10 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
 
 FOLDS = 5
 STEPS = 100  # of L-BFGS
+
+SMALL = 2**28
+"""Multiplications of a step below which one thread is quicker: L-BFGS asks for dozens of short sums a step, and threads
+that wait for each other at every one take many times as long where other processes want the cores, too."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,24 @@ def fit_scene(views: NDArray[np.float32], labels: NDArray[np.intp], classes: int
         labels: (N,), each 0 to `classes` - 1; at least two images a class.
         seed: Of the folds.
     """
-    fold = folds_of(labels, seed)
+    with _threads_for(views.size * classes):
+        return _fit_scene(views, labels, classes, folds_of(labels, seed))
+
+
+@contextmanager
+def _threads_for(multiplications: int) -> Iterator[None]:
+    """Compute in one thread what is small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if multiplications < SMALL else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _fit_scene(
+    views: NDArray[np.float32], labels: NDArray[np.intp], classes: int, fold: NDArray[np.intp]
+) -> SceneHead:
     x, y = torch.from_numpy(views).double(), torch.from_numpy(labels)
     best: tuple[float, float, torch.Tensor] | None = None
     for strength in STRENGTHS:
@@ -150,6 +172,14 @@ def fit_words(
         vocabulary: V, how many words there are.
         seed: Of initial weights, order, views and captions.
     """
+    with _threads_for(min(settings.batch, len(views)) * (views.shape[2] + vocabulary) * settings.dim):
+        return _fit_words(views, labels, texts, names, vocabulary, seed, settings)
+
+
+def _fit_words(
+    views: NDArray[np.float32], labels: NDArray[np.intp], texts: Sequence[Sequence[Sequence[int]]],
+    names: Sequence[Sequence[int]], vocabulary: int, seed: int, settings: ContrastSettings,
+) -> WordHead:
     draw = np.random.default_rng(seed)
     start = torch.Generator().manual_seed(seed)
     width = views.shape[2]

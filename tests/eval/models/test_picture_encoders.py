@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from terrasynth.eval import InputError, ThumbnailEncoder, load_classifier, load_encoder, load_picture_encoder
+from terrasynth.eval.models import inference
 from terrasynth.eval.models.references import content_hash
 from tests.eval.backbones import ARCHITECTURES, PROCESSOR, SIZE, write_backbone, write_siglip
 from tests.tiny import tiny_pictures
@@ -68,6 +69,16 @@ def test_features_do_not_depend_on_the_batch(backbone):
     for batch_size in (1, 2, 7):
         np.testing.assert_allclose(encoder.features(pictures, batch_size), whole, atol=1e-5)
     assert encoder.features(tiny_pictures(0)).shape == (0, encoder.dim)
+
+
+def test_few_large_images_are_looked_at_at_once(backbone, monkeypatch):
+    encoder, pictures, seen = load_picture_encoder(backbone[1]), tiny_pictures(5, SIZE), []
+    whole = encoder.features(pictures)
+    monkeypatch.setattr(inference, "AT_ONCE", 2 * SIZE * SIZE)
+    encoder._model.register_forward_pre_hook(lambda _module, _args, given: seen.append(len(given["pixel_values"])),
+                                             with_kwargs=True)
+    np.testing.assert_allclose(encoder.features(pictures), whole, atol=1e-5)
+    assert seen == [2, 2, 1]
 
 
 def test_a_backbone_reads_no_text_and_says_who_it_is(backbone):
