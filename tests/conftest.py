@@ -10,8 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from terrasynth.synthesis.core.collector import look_seldom
 from tests.browser import chromium  # noqa: F401 - a fixture
 
+look_seldom()  # as each command does
 # Before any library reads it: a test that would reach the Hub has to fail at once, not to wait.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"

@@ -244,8 +244,10 @@ def _become(arguments: list[str], cwd: str, environment: dict[str, str]) -> None
 
 
 if __name__ == "__main__":
+    gc.disable()
     for _name in sys.argv[2:]:
         importlib.import_module(_name)
+    gc.enable()
     gc.freeze()  # the collector of a fork need not walk, and so copy, what is here already
     with socket.socket(fileno=int(sys.argv[1])) as _connection:
         _request = _serve(_connection)

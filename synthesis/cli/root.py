@@ -28,6 +28,7 @@ from terrasynth.synthesis.cli.serve import serve, worker
 from terrasynth.synthesis.cli.train import train
 from terrasynth.synthesis.cli.verify import verify
 from terrasynth.synthesis.cli.work import work
+from terrasynth.synthesis.core.collector import look_seldom
 from terrasynth.synthesis.core.terminal import clean_output, on_one_line
 
 PROGRAM = "terrasynth"
@@ -48,6 +49,7 @@ for command in (init, models, expand, generate, plan, run, export, push, verify,
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: exit 0 when done, 1 when it failed, 2 when the input is wrong, with one line on stderr."""
+    look_seldom()
     say_retries_once()
     with clean_output():
         _main(sys.argv[1:] if arguments is None else list(arguments))

@@ -1,7 +1,7 @@
 """What every room of `synthesis` stands on: errors, files that are whole or absent, ids, real images, plain YAML."""
 
 __all__ = [
-    "caches", "drawn_texts", "embedded", "errors", "files", "identity", "images", "knowledge", "layout",
+    "caches", "collector", "drawn_texts", "embedded", "errors", "files", "identity", "images", "knowledge", "layout",
     "library_errors", "machine", "overrides", "plain_yaml", "progress", "quiet", "real_pictures", "records",
     "round_robin", "sampling", "terminal",
 ]

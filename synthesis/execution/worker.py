@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from terrasynth.errors import UserError, one_line
+from terrasynth.synthesis.core.collector import look_seldom
 from terrasynth.synthesis.core.errors import RefusedError, RunError
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class _Channel(logging.Handler):
 
 def main() -> None:
     """Make blocks until the other end is closed."""
+    look_seldom()
     handle, root = int(sys.argv[1]), Path(sys.argv[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whether an interrupt ends a block is decided by who gave the order
     _end_with_parent()
