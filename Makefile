@@ -15,10 +15,10 @@ help:  ## show this
 demo: $(VENV)/.installed  ## make, judge, filter and write a data set with the embedded model (RUN=folder, SET="--set key=value")
 	$(BIN)/terrasynth run demo --out $(RUN) $(SET)
 
-# As many processes as there are cores, up to four, each with one thread: the networks of the tests are small. Each process
-# begins with a part of its own, tests of one file in a row, so that what they share is made once.
+# One process more than there are cores, four at the most (tests/conftest.py), each with one thread: the networks of the tests
+# are small. Each process begins with a part of its own, tests of one file in a row, so that what they share is made once.
 test: $(VENV)/.installed-test  ## run every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/.installed-test  ## check style and types
 	$(BIN)/ruff check .

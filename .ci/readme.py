@@ -1,4 +1,7 @@
-"""Run the commands of the README's `bash` blocks, in order, in one shell; a block marked `no-ci` is left out."""
+"""Run the commands of the README's `bash` blocks, in order, in one shell; a block marked `no-ci` is left out.
+
+Nothing in them is changed. `make demo` reads SET from the environment: `.ci/run` makes the demo smaller by it.
+"""
 
 from __future__ import annotations
 

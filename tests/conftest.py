@@ -20,6 +20,11 @@ os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="terrasynth-tests-")  # not the user's features and answers
 
 
+def pytest_xdist_auto_num_workers():
+    """For `-n auto`: a process more than cores, as tests wait for processes, disks and sleeps; memory allows four."""
+    return min(4, (os.cpu_count() or 1) + 1)
+
+
 @pytest.fixture(scope="session")
 def python():
     """Starts and runs `python ARGUMENTS` without the seconds that importing the libraries takes."""
