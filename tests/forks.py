@@ -1,12 +1,14 @@
 """Python processes that start at once: forks of one process that has imported the libraries.
 
 Each is a process of its own, with its id, memory, signals and exit code; SIGKILL ends it wherever it is. It imports
-TerraSynth itself; what it does not repeat are the seconds that torch, diffusers and transformers take. A test of what
-is imported, or of a variable that a library reads while it is imported, wants `subprocess`.
+TerraSynth itself; what it does not repeat are the seconds that torch, diffusers and transformers take, nor, at its end,
+the taking apart of what they made: threads are waited for and exit handlers run, and then it is gone. A test of what is
+imported, or of a variable that a library reads while it is imported, wants `subprocess`.
 """
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import gc
 import importlib
@@ -243,8 +245,34 @@ def _become(arguments: list[str], cwd: str, environment: dict[str, str]) -> None
         runpy.run_path(arguments[0], run_name="__main__")
 
 
+class _End:
+    """The end of a fork without what Python does last: it would touch, and so copy, all that the libraries made."""
+
+    def __init__(self) -> None:
+        self.of_fork, self.error = False, None
+        atexit.register(self)  # before any other, so that it is called behind all others
+
+    def __call__(self) -> None:
+        """Leave with the code that Python would leave with."""
+        if not self.of_fork:
+            return
+        if isinstance(self.error, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
+        code = 0 if self.error is None else 1
+        if isinstance(self.error, SystemExit) and isinstance(self.error.code, int | None):
+            code = self.error.code or 0
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except OSError:
+            code = 120
+        os._exit(code & 0xFF)
+
+
 if __name__ == "__main__":
     gc.disable()
+    _end = _End()
     for _name in sys.argv[2:]:
         importlib.import_module(_name)
     gc.enable()
@@ -252,4 +280,9 @@ if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as _connection:
         _request = _serve(_connection)
     if _request:
-        _become(**_request)
+        _end.of_fork = True
+        try:
+            _become(**_request)
+        except BaseException as _error:
+            _end.error = _error
+            raise
