@@ -1,4 +1,6 @@
 import gc
+import subprocess
+import sys
 
 import pytest
 
@@ -27,3 +29,11 @@ def test_the_command_line_and_workers_begin_with_it(python):
             "print('threshold', gc.get_threshold()[0])\n")
     for module, arguments in (("cli", ["--version"]), ("execution.worker", ["no number", "nowhere"])):
         assert python.run("-c", code.format(module, arguments)).stdout.split()[-2:] == ["threshold", "10000"]
+
+
+def test_nothing_is_walked_over_at_the_end():
+    code = ("import gc; from terrasynth.synthesis.core.collector import look_seldom\n"
+            "look_seldom(); look_seldom()\n"
+            "import atexit; atexit._run_exitfuncs(); print(gc.get_freeze_count() > len(gc.get_objects()))\n")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
