@@ -6,7 +6,6 @@ import scipy.linalg
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torchmetrics.image.fid import _compute_fid
 
 from terrasynth.eval import FeatureStatistics, InputError, frechet_distance, frechet_floor
 from terrasynth.eval.metrics import moments
@@ -59,6 +58,8 @@ def test_agrees_with_the_matrix_square_root_of_scipy(n):
 
 @pytest.mark.parametrize("n", [200, 12], ids=["full rank", "fewer samples than features"])
 def test_agrees_with_torchmetrics(n):
+    from torchmetrics.image.fid import _compute_fid
+
     a, b = correlated(n, 16, 2), correlated(n + 5, 16, 3, 0.5)
     moments = [torch.from_numpy(part) for x in (a, b) for part in (x.mean(0), np.cov(x.T))]
     found = frechet_distance(FeatureStatistics.of(a), FeatureStatistics.of(b))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torchmetrics.image.inception import InceptionScore
 
 from terrasynth.eval.metrics.inception_score import inception_score, inception_score_of_all
 
@@ -15,6 +14,8 @@ PROBABILITIES = np.exp(LOGITS) / np.exp(LOGITS).sum(1, keepdims=True)
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of its buffer, which is filled here without its network
 def test_it_is_that_of_torchmetrics():
+    from torchmetrics.image.inception import InceptionScore
+
     metric = InceptionScore(feature=torch.nn.Identity(), splits=1, normalize=True)
     metric.features.append(torch.from_numpy(LOGITS))
     assert inception_score(PROBABILITIES, 0).score == pytest.approx(metric.compute()[0].item(), rel=1e-6)
