@@ -35,6 +35,6 @@ def format_page() -> str:
         (code(name), thing.loses or "nothing", "no" if thing.data_files is None else "yes")
         for name, thing in exporters.items())))
     for name, thing in exporters.items():
-        parts += [f"### {name}", read(thing).text, f"It leaves out: {thing.loses or 'nothing'}.", options_table(thing),
-                  block(thing.load, "python")]
+        parts += [f"### {name}", read(thing).text, f"It leaves out: {thing.loses or 'nothing'}.",
+                  getattr(thing, "conventions", ""), options_table(thing), block(thing.load, "python")]
     return page(*parts)

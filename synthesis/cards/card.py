@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from terrasynth.prompts.addresses import shown
+from terrasynth.prompts.layouts.catalog import load_catalog
 from terrasynth.synthesis.cards.evaluation import evaluation_tables
 from terrasynth.synthesis.cards.header import split_card
 from terrasynth.synthesis.cards.left_here import left_here, ontology_option
@@ -79,6 +80,7 @@ def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence, written:
         prompts=prompt_drops(job, classes),
         left_out=left_out,
         layouts=job.identity.has_layouts,
+        classes=load_catalog().classes,
         warnings=[*(f"{line}." for line in job.otherwise), *warnings_of(job.recipe, unread)],
         unread=[line for one in unread if not one.found for line in one.lines()],
         sheet=CONTACT_SHEET if total else "",

@@ -24,7 +24,7 @@ from terrasynth.synthesis.cli.real_data import ALL, real_pairs
               help="With --merge: synthetic rows for each real training row of a class. Default: all.")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE",
               help="Setting of the format: rows_per_shard (parquet, webdataset, messages), gsd (geotiff), "
-                   "classes (semantic).")
+                   "classes (semantic), per_thing (grounding), coordinates and regions (llava-boxes).")
 @licence_options
 def export(
     run_directory: Path, name: str, out: Path, splits: str | None, seed: int, merge: Sequence[Path],

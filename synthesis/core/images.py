@@ -26,6 +26,15 @@ def encode(picture: NDArray[np.uint8], image_format: str) -> bytes:
     return buffer.getvalue()
 
 
+def encode_mask(mask: NDArray[np.uint8], colors: Sequence[Sequence[int]]) -> bytes:
+    """A mask, uint8 (H, W), as the bytes of a PNG file whose palette gives each value its color (red, green, blue)."""
+    picture = Image.fromarray(mask)
+    picture.putpalette([part for color in colors for part in color])
+    buffer = io.BytesIO()
+    picture.save(buffer, format="png", **ENCODINGS["png"])
+    return buffer.getvalue()
+
+
 def encode_all(pictures: NDArray[np.uint8], image_format: str, threads: int = 1) -> list[bytes]:
     """Images, uint8 (N, H, W, 3), as the bytes of files, in order; Pillow compresses without Python's lock."""
     if threads < 2:

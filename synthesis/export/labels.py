@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from terrasynth.prompts.errors import InputError as LayoutError
-from terrasynth.prompts.layouts.catalog import load_catalog
 from terrasynth.prompts.layouts.labels import Instance, Labels, labels_at, labels_of
 from terrasynth.prompts.layouts.layout import Layout
 from terrasynth.synthesis.core.errors import InputError, RunError
@@ -115,8 +114,3 @@ class LabelExporter:
         if merged:
             raise InputError(f"the format {self.name} writes labels, and real images of --merge have none, as if there "
                              "were nothing on them; leave --merge out")
-
-
-def categories() -> tuple[str, ...]:
-    """The kinds of labeled things, in the order of the catalog."""
-    return tuple(load_catalog().things)

@@ -8,15 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from terrasynth.prompts.layouts.catalog import load_catalog
 from terrasynth.synthesis.cards.card import content_note
 from terrasynth.synthesis.cards.licences import Licence
 from terrasynth.synthesis.export.labels import UNCHECKED, LabelExporter
 from terrasynth.synthesis.export.licence import licence_text
 from terrasynth.synthesis.export.output import Output
 from terrasynth.synthesis.export.plan import Plan
+from terrasynth.synthesis.ledger.label_columns import OBJECTS
 
 if TYPE_CHECKING:
     from terrasynth.synthesis.export.registry import Exporter
+
+WITH_OBJECTS = {False: ("parquet", "imagefolder"), True: ("parquet",)}
+"""Formats with the columns of labels, without and with real rows."""
 
 
 def readme(
@@ -52,6 +57,9 @@ def readme(
         reasons=dict(sorted(plan.reasons.items())),
         notes=notes,
         labels_note=f"{exporter.conventions} {UNCHECKED}" if isinstance(exporter, LabelExporter) else "",
+        objects=OBJECTS in plan.schema().names and exporter.name in WITH_OBJECTS[bool(plan.has_source)],
+        classes=load_catalog().classes,
+        unchecked=UNCHECKED,
         by_hand=plan.by_hand,
         reviewed=bool(plan.run.captions),
     )

@@ -22,6 +22,7 @@ from terrasynth.synthesis.export.reviewed import BASIS, CAPTION, DRAWN_TEXT, PRO
 from terrasynth.synthesis.ledger.blocks import LAYOUT, UNREADABLE, unreadable_file
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.ledger.finished import noted_hashes
+from terrasynth.synthesis.ledger.label_columns import MASK, OBJECTS
 from terrasynth.synthesis.review.standing import Standing
 
 UNSPLIT = "train"
@@ -91,10 +92,11 @@ class Row:
     def flat(self) -> dict[str, Any]:
         """The columns in types that any reader of JSON infers alike from any part of the rows.
 
-        What may be null goes into `provenance`, a JSON object as text, as `scene` is one.
+        What may be null goes into `provenance`, a JSON object as text, as `scene` is one. Labels, which follow from the
+        layout there, are left out.
         """
         apart = (*PROVENANCE, *(name for name in (DRAWN_TEXT, LAYOUT) if name in self.columns))
-        columns = {name: value for name, value in self.columns.items() if name not in apart}
+        columns = {name: value for name, value in self.columns.items() if name not in (*apart, OBJECTS, MASK)}
         return columns | {"provenance": as_json({name: self.columns[name] for name in apart})}
 
 

@@ -22,6 +22,7 @@ from terrasynth.synthesis.core.round_robin import round_robin
 from terrasynth.synthesis.ledger.blocks import LAYOUT
 from terrasynth.synthesis.ledger.decision_table import score_names
 from terrasynth.synthesis.ledger.decisions import ClassDecisions
+from terrasynth.synthesis.ledger.label_columns import label_features, with_labels
 
 if TYPE_CHECKING:
     from terrasynth.synthesis.ledger.open_run import OpenRun
@@ -49,7 +50,7 @@ def write_shards(run: OpenRun, decided: Iterable[ClassDecisions], left_out: Left
         RunError: The disk is full, or a block is damaged.
     """
     names = score_names(run.recipe.filter_names)
-    rows = (what_holds(row, left_out) for row in accepted_rows(run, decided, names))
+    rows = (with_labels(what_holds(row, left_out), row.get(LAYOUT)) for row in accepted_rows(run, decided, names))
     schema = _schema(names, run.identity.has_layouts)
     written: list[Path] = []
     while (first := next(rows, None)) is not None:
@@ -103,7 +104,7 @@ def _schema(names: list[str], layouts: bool) -> pa.Schema:
             "steps": Value("int32"),
             "prompt_source": Value("string"),
             "scene": Value("string"),
-            **({LAYOUT: Value("string")} if layouts else {}),
+            **({LAYOUT: Value("string"), **label_features()} if layouts else {}),
             "scores": {name: Value("float32") for name in names},
             "synthetic": Value("bool"),
         }

@@ -18,10 +18,11 @@ from terrasynth.synthesis.core.drawn_texts import what_holds
 from terrasynth.synthesis.core.errors import RefusedError, one_line
 from terrasynth.synthesis.core.records import RecordError
 from terrasynth.synthesis.core.round_robin import round_robin
-from terrasynth.synthesis.ledger.blocks import UNREADABLE
+from terrasynth.synthesis.ledger.blocks import LAYOUT, UNREADABLE
 from terrasynth.synthesis.ledger.decision_table import score_names
 from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, UNREVIEWED, WITHHELD
 from terrasynth.synthesis.ledger.finished import Finished
+from terrasynth.synthesis.ledger.label_columns import with_labels
 from terrasynth.synthesis.ledger.shards import columns_read
 from terrasynth.synthesis.verify.blocks import FILE_NAME, missing_block
 from terrasynth.synthesis.verify.faults import Fault, Remedy, refused, unreadable, unreadable_content
@@ -268,10 +269,10 @@ def _stored(run: CheckedRun, label: str, index: int) -> list[dict[str, Any]] | N
     try:
         with pq.ParquetFile(path) as file:
             rows = file.read(columns=columns).to_pylist()
+        return [with_labels(what_holds(row), row.get(LAYOUT)) for row in rows]
     except UNREADABLE as error:
         run.broken.add((label, index))
         name, found = run.relative(path), unreadable(path, error)
         run.later.append(refused(name, found) if isinstance(found, RefusedError)
                          else Fault(name, one_line(found), Remedy.DRAW))
         return None
-    return [what_holds(row) for row in rows]

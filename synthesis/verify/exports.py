@@ -119,7 +119,8 @@ def _parquet(path: Path) -> None:
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         for batch in file.iter_batches(100):
             for row in batch.to_pylist():
-                for value in row["images"] if "images" in row else [row["image"]]:
+                masks = [row["mask"]] if row.get("mask") else []
+                for value in row["images"] if "images" in row else [row["image"], *masks]:
                     _picture(io.BytesIO(value["bytes"]))
 
 

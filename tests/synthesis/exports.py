@@ -13,6 +13,7 @@ from terrasynth.prompts import load_expander
 from terrasynth.synthesis.core.images import encode
 from terrasynth.synthesis.export.exporting import export
 from terrasynth.synthesis.export.registry import load_exporter
+from terrasynth.synthesis.ledger.label_columns import with_labels
 from terrasynth.synthesis.ledger.shards import _schema, _write_shard
 
 CLASSES = ("beach", "forest", "river")
@@ -68,6 +69,7 @@ def layout_rows(per_class: int, classes=PLACED, side=SIDE) -> list[dict]:
         row |= {"id": name, "image": {"bytes": encode(picture(place, side), "png"), "path": f"{name}.png"},
                 "text": own.text, "captions": list(own.captions), "label": own.label, "scene": own.scene,
                 "prompt_source": own.source, "layout": own.layout}
+        row |= with_labels(row, own.layout)
     return rows
 
 

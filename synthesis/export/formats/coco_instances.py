@@ -12,9 +12,10 @@ from terrasynth.prompts.layouts.catalog import load_catalog
 from terrasynth.prompts.layouts.labels import Instance
 from terrasynth.synthesis.export.formats.coco import coco_files
 from terrasynth.synthesis.export.formats.imagefolder import PICTURES
-from terrasynth.synthesis.export.labels import ImageLabels, LabelExporter, categories
+from terrasynth.synthesis.export.labels import ImageLabels, LabelExporter
 from terrasynth.synthesis.export.output import Output
 from terrasynth.synthesis.export.plan import Plan
+from terrasynth.synthesis.ledger.label_columns import categories
 
 
 class CocoInstancesExporter(LabelExporter):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from terrasynth.synthesis.export.formats.imagefolder import PICTURES
@@ -43,14 +43,19 @@ class LlavaExporter:
 
     def write(self, plan: Plan, out: Output) -> None:
         """Write images and JSON; `image` is relative to `images/`."""
-        for split in plan.splits:
-            with out.file(f"llava_{split}.json") as file:
-                entries = JsonList(file)
-                for row in plan.rows(split):
-                    out.picture(f"images/{split}/{row.file_name}", row.picture)
-                    entries.add(entry(row))
-                entries.close()
-                file.write(b"\n")
+        write_entries(plan, out, entry)
+
+
+def write_entries(plan: Plan, out: Output, made: Callable[[Row], dict[str, Any]]) -> None:
+    """Write the images and a JSON file for each split, with what is made of each row."""
+    for split in plan.splits:
+        with out.file(f"llava_{split}.json") as file:
+            entries = JsonList(file)
+            for row in plan.rows(split):
+                out.picture(f"images/{split}/{row.file_name}", row.picture)
+                entries.add(made(row))
+            entries.close()
+            file.write(b"\n")
 
 
 def entry(row: Row) -> dict[str, Any]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 from typing_extensions import override
 
 from terrasynth.prompts.layouts.catalog import SIX, load_catalog
 from terrasynth.prompts.layouts.palettes import palettes
 from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.core.images import encode_mask
 from terrasynth.synthesis.export.formats.imagefolder import PICTURES
 from terrasynth.synthesis.export.labels import ImageLabels, LabelExporter
 from terrasynth.synthesis.export.output import Output
@@ -70,12 +67,3 @@ class SemanticExporter(LabelExporter):
             mask = labels.six() if self._classes == SIX_NAME else labels.semantic
             out.picture(f"images/{row.split}/{row.file_name}", row.picture)
             out.picture(f"masks/{row.split}/{row.id}.png", encode_mask(mask, [colors[name] for name in names]))
-
-
-def encode_mask(mask: NDArray[np.uint8], colors: Sequence[Sequence[int]]) -> bytes:
-    """A mask, uint8 (H, W), as the bytes of a PNG file whose palette gives each value its color."""
-    picture = Image.fromarray(mask)
-    picture.putpalette([part for color in colors for part in color])
-    buffer = io.BytesIO()
-    picture.save(buffer, format="png", compress_level=4)
-    return buffer.getvalue()

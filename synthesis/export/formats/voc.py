@@ -60,7 +60,8 @@ def image_element(row: Row, plan: Plan, side: int, folder: str, comment: str) ->
     root = ElementTree.Element("annotation")
     root.append(ElementTree.Comment(f" {comment} "))
     add_texts(root, {"folder": folder, "filename": row.file_name})
-    add_texts(ElementTree.SubElement(root, "source"), {"database": plan.run.name, "annotation": "terrasynth"})
+    add_texts(ElementTree.SubElement(root, "source"), {"database": plan.run.name, "annotation": "terrasynth",
+                                                       "image": "synthetic"})
     add_texts(ElementTree.SubElement(root, "size"), {"width": side, "height": side, "depth": 3})
     add_texts(root, {"segmented": 0})
     return root

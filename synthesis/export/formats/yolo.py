@@ -10,9 +10,10 @@ from typing_extensions import override
 from terrasynth.prompts.layouts.labels import Instance
 from terrasynth.synthesis.export.formats.imagefolder import PICTURES
 from terrasynth.synthesis.export.formats.karpathy import SPLIT_NAMES
-from terrasynth.synthesis.export.labels import ImageLabels, LabelExporter, categories
+from terrasynth.synthesis.export.labels import ImageLabels, LabelExporter
 from terrasynth.synthesis.export.output import Output
 from terrasynth.synthesis.export.plan import Plan
+from terrasynth.synthesis.ledger.label_columns import categories
 
 DATA = "data.yaml"
 

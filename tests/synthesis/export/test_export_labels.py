@@ -10,7 +10,6 @@ import yaml
 from PIL import Image
 
 from terrasynth.prompts.layouts.catalog import SIX, load_catalog
-from terrasynth.prompts.layouts.labels import Labels
 from terrasynth.prompts.layouts.layout import Layout, Thing
 from terrasynth.prompts.layouts.palettes import palettes
 from terrasynth.synthesis.core.errors import InputError, RunError
@@ -25,21 +24,6 @@ from tests.synthesis.helpers import fingerprint
 FORMATS = ("coco-instances", "yolo", "yolo-obb", "dota", "voc", "semantic")
 SPLITS = {"train": 0.5, "validation": 0.5}
 VALIDATION = {"train": "train", "val": "validation"}
-
-
-@pytest.fixture(scope="module")
-def rows():
-    return layout_rows(2)
-
-
-@pytest.fixture(scope="module")
-def source(rows, tmp_path_factory):
-    return write_run(tmp_path_factory.mktemp("layouts") / "run", rows)
-
-
-@pytest.fixture(scope="module")
-def labels(rows):
-    return {row["id"]: Labels(Layout.from_json(row["layout"])) for row in rows}
 
 
 def is_inside(one, side):
@@ -119,8 +103,8 @@ def test_the_rows_have_what_is_hard(labels):
     assert hidden  # something else is in its box
 
 
-def test_coco_has_boxes_and_masks(source, labels, tmp_path):
-    done = exported(source, tmp_path / "out", "coco-instances", SPLITS)
+def test_coco_has_boxes_and_masks(placed, labels, tmp_path):
+    done = exported(placed, tmp_path / "out", "coco-instances", SPLITS)
     found = coco_instances(tmp_path / "out")
     assert {split: sum(one[0] == split for one in found.values()) for split in SPLITS} == done.rows
     assert set(found) == set(labels)
@@ -134,8 +118,8 @@ def test_coco_has_boxes_and_masks(source, labels, tmp_path):
             assert np.array(corners) == pytest.approx(np.array(one.corners))
 
 
-def test_coco_numbers_begin_at_one_and_are_unique(source, tmp_path):
-    exported(source, tmp_path / "out", "coco-instances", SPLITS)
+def test_coco_numbers_begin_at_one_and_are_unique(placed, tmp_path):
+    exported(placed, tmp_path / "out", "coco-instances", SPLITS)
     files = [json.loads(path.read_text()) for path in sorted((tmp_path / "out" / "annotations").iterdir())]
     numbers = [one["id"] for file in files for one in file["annotations"]]
     assert sorted(numbers) == list(range(1, len(numbers) + 1))
@@ -154,8 +138,8 @@ def test_run_lengths_are_those_of_pycocotools(shape, share):
     assert packed == by_coco.encode(np.asfortranarray(mask.astype(np.uint8)))
 
 
-def test_yolo_has_upright_boxes(source, labels, tmp_path):
-    exported(source, tmp_path / "out", "yolo", SPLITS)
+def test_yolo_has_upright_boxes(placed, labels, tmp_path):
+    exported(placed, tmp_path / "out", "yolo", SPLITS)
     found = yolo(tmp_path / "out")
     assert set(found) == set(labels)
     for name, own in labels.items():
@@ -165,8 +149,8 @@ def test_yolo_has_upright_boxes(source, labels, tmp_path):
             assert box == pytest.approx(one.box, abs=1e-5)
 
 
-def test_yolo_has_oriented_boxes_that_lie_in_the_image(source, labels, tmp_path):
-    exported(source, tmp_path / "out", "yolo-obb", SPLITS)
+def test_yolo_has_oriented_boxes_that_lie_in_the_image(placed, labels, tmp_path):
+    exported(placed, tmp_path / "out", "yolo-obb", SPLITS)
     found = yolo(tmp_path / "out")
     assert set(found) == set(labels)
     cut = 0
@@ -183,13 +167,13 @@ def test_yolo_has_oriented_boxes_that_lie_in_the_image(source, labels, tmp_path)
     assert cut > 0
 
 
-def test_yolo_names_no_validation_where_there_is_none(source, tmp_path):
-    exported(source, tmp_path / "out", "yolo", None)
+def test_yolo_names_no_validation_where_there_is_none(placed, tmp_path):
+    exported(placed, tmp_path / "out", "yolo", None)
     assert set(yaml.safe_load((tmp_path / "out" / "data.yaml").read_text())) == {"train", "names"}
 
 
-def test_dota_has_the_corners_of_whole_things(source, labels, tmp_path):
-    exported(source, tmp_path / "out", "dota", SPLITS)
+def test_dota_has_the_corners_of_whole_things(placed, labels, tmp_path):
+    exported(placed, tmp_path / "out", "dota", SPLITS)
     found = dota(tmp_path / "out")
     assert set(found) == set(labels)
     for name, own in labels.items():
@@ -198,8 +182,8 @@ def test_dota_has_the_corners_of_whole_things(source, labels, tmp_path):
             assert corners == pytest.approx(np.array(one.corners), abs=1e-9)
 
 
-def test_voc_counts_from_one_and_includes_far_ends(source, labels, tmp_path):
-    exported(source, tmp_path / "out", "voc", SPLITS)
+def test_voc_counts_from_one_and_includes_far_ends(placed, labels, tmp_path):
+    exported(placed, tmp_path / "out", "voc", SPLITS)
     found = voc(tmp_path / "out")
     assert set(found) == set(labels)
     for name, own in labels.items():
@@ -219,8 +203,8 @@ def test_voc_counts_from_one_and_includes_far_ends(source, labels, tmp_path):
 
 
 @pytest.mark.parametrize("classes", ["all", "six"])
-def test_masks_have_the_values_that_their_classes_say(source, labels, tmp_path, classes):
-    exported(source, tmp_path / "out", "semantic", SPLITS, {"classes": classes})
+def test_masks_have_the_values_that_their_classes_say(placed, labels, tmp_path, classes):
+    exported(placed, tmp_path / "out", "semantic", SPLITS, {"classes": classes})
     told = json.loads((tmp_path / "out" / "classes.json").read_text())
     assert [one["name"] for one in told] == list(SIX if classes == "six" else load_catalog().classes)
     assert [one["value"] for one in told] == list(range(len(told)))
@@ -241,24 +225,24 @@ def test_every_class_has_a_color_of_its_own():
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_killed_grown_and_verified(tmp_path, rows, name):
-    run = write_run(tmp_path / "run", rows[:4])
+def test_killed_grown_and_verified(tmp_path, placed_rows, name):
+    run = write_run(tmp_path / "run", placed_rows[:4])
     assert killed_after(3, run, tmp_path / "cut", name, SPLITS)
     exported(run, tmp_path / "cut", name, SPLITS)
     assert not exported(run, tmp_path / "cut", name, SPLITS).changed
     before = times(tmp_path / "cut")
-    write_run(run, rows)
+    write_run(run, placed_rows)
     exported(run, tmp_path / "cut", name, SPLITS)
     exported(run, tmp_path / "whole", name, SPLITS)
     assert fingerprint(tmp_path / "cut") == fingerprint(tmp_path / "whole")
     after = times(tmp_path / "cut")
-    assert all(before[path] == after[path] for path in before if path.stem in {row["id"] for row in rows})
+    assert all(before[path] == after[path] for path in before if path.stem in {row["id"] for row in placed_rows})
     assert list(verify(tmp_path / "cut")) == []
     readme = (tmp_path / "cut" / "README.md").read_text()
     assert "they say what was asked for" in readme
     assert "pixel" in readme
     pictures = {path.stem: path for path in (tmp_path / "cut").rglob("*.png") if "masks" not in path.parts}
-    assert all((decode(pictures[row["id"]].read_bytes()) == decode(row["image"]["bytes"])).all() for row in rows)
+    assert all((decode(pictures[row["id"]].read_bytes()) == decode(row["image"]["bytes"])).all() for row in placed_rows)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -269,38 +253,38 @@ def test_a_run_without_layouts_is_refused_before_anything_is_written(tmp_path, n
     assert not (tmp_path / "out").exists()
 
 
-def test_real_images_without_labels_are_refused(tmp_path, source):
+def test_real_images_without_labels_are_refused(tmp_path, placed):
     from terrasynth.synthesis.export.real import RealSet
 
     with pytest.raises(InputError, match="real images of --merge have none"):
-        exported(source, tmp_path / "out", "yolo", None, merge=[RealSet("real", [], tmp_path)])
+        exported(placed, tmp_path / "out", "yolo", None, merge=[RealSet("real", [], tmp_path)])
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["coco-instances", "dota", "voc", "semantic"])
-def test_the_code_of_the_readme_loads_it(source, rows, labels, tmp_path, name):
-    exported(source, tmp_path / "out", name, None)
+def test_the_code_of_the_readme_loads_it(placed, placed_rows, labels, tmp_path, name):
+    exported(placed, tmp_path / "out", name, None)
     code = re.search(r"```python\n(.*?)```", (tmp_path / "out" / "README.md").read_text(), re.DOTALL)[1]
-    found, full = {}, rows[1]["id"]
+    found, full = {}, placed_rows[1]["id"]
     exec(code.replace("FOLDER", str(tmp_path / "out")).replace("/ID.", f"/{full}."), found)
     count = len(labels[full].instances)
-    assert {"coco-instances": lambda: len(found["things"].imgs) == len(rows),
+    assert {"coco-instances": lambda: len(found["things"].imgs) == len(placed_rows),
             "dota": lambda: len(found["boxes"]) == count, "voc": lambda: len(found["things"]) == count,
             "semantic": lambda: (found["mask"] == labels[full].semantic).all()}[name]()
 
 
-def test_classes_of_masks_are_known(source):
+def test_classes_of_masks_are_known(placed):
     with pytest.raises(InputError, match="option classes 'seven' is unknown; write classes=all or classes=six"):
-        exported(source, source, "semantic", None, {"classes": "seven"})
+        exported(placed, placed, "semantic", None, {"classes": "seven"})
 
 
-def test_a_layout_that_cannot_be_read_is_named(tmp_path, rows):
-    run = write_run(tmp_path / "run", [rows[0] | {"layout": "{}"}])
-    with pytest.raises(RunError, match=f"the layout of {rows[0]['id']} cannot be read"):
+def test_a_layout_that_cannot_be_read_is_named(tmp_path, placed_rows):
+    run = write_run(tmp_path / "run", [placed_rows[0] | {"layout": "{}"}])
+    with pytest.raises(RunError, match=f"the layout of {placed_rows[0]['id']} cannot be read"):
         exported(run, tmp_path / "out", "dota", None)
 
 
-def test_an_image_of_another_size_has_labels_in_its_own_pixels(tmp_path, rows, labels):
+def test_an_image_of_another_size_has_labels_in_its_own_pixels(tmp_path, labels):
     large = layout_rows(1, side=2 * SIDE)
     exported(write_run(tmp_path / "run", large), tmp_path / "out", "coco-instances", None)
     seen = json.loads((tmp_path / "out" / "annotations" / "instances_train.json").read_text())

@@ -20,7 +20,7 @@ from terrasynth import export, load_generator, plan, verify
 from terrasynth.prompts import load_expander
 from terrasynth.prompts.layouts.catalog import SIX, load_catalog
 from terrasynth.prompts.layouts.drawing import draw_layout
-from terrasynth.prompts.layouts.labels import labels_of
+from terrasynth.prompts.layouts.labels import labels_at, labels_of
 from terrasynth.prompts.layouts.layout import Layout, Thing
 from terrasynth.prompts.layouts.palettes import check_colors, color_map, palettes
 from terrasynth.synthesis import Recipe, run
@@ -201,11 +201,21 @@ def test_a_run_draws_by_the_layouts_of_its_prompts(places, tmp_path):
     rows = load_dataset("parquet", data_files=str(tmp_path / "run" / "data" / "*.parquet"), split="train")
     expander = load_expander("layout", size=64)
     assert rows["layout"] == [expander.expand("airport", 3, k, 1)[0].layout for k in range(2)]
+    for row in rows:
+        own = labels_at(Layout.from_json(row["layout"]), 16)
+        assert (np.asarray(row["mask"]) == own.semantic).all()
+        assert row["objects"]["bbox"] == [[one.box[0], one.box[1], one.box[2] - one.box[0], one.box[3] - one.box[1]]
+                                          for one in own.instances]
+        assert row["objects"]["area"] == [one.pixels for one in own.instances]
     assert verify(tmp_path / "run").faults == ()
-    assert "| `layout` | what lies where" in (tmp_path / "run" / "README.md").read_text()
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert "| `layout` | what lies where" in card
+    assert "nobody checked them against the image" in card
+    assert f"Values of `mask`, from 0: {', '.join(load_catalog().classes)}." in card
     without = run(Recipe.parse(RECIPE | {"generator": {"model": str(places / "sd"), "steps": 2}}), tmp_path / "plain")
     assert without.accepted == 2
-    assert "layout" not in pq.read_schema(next((tmp_path / "plain" / "data").iterdir())).names
+    columns = pq.read_schema(next((tmp_path / "plain" / "data").iterdir())).names
+    assert not {"layout", "objects", "mask"} & set(columns)
     assert "control" in {source.role for source in sources_of(recipe)}
 
 
@@ -218,8 +228,12 @@ def test_a_layout_goes_through_growth_loss_and_repair(places, tmp_path, terrasyn
     run(Recipe.parse(large), tmp_path / "once")
     run(Recipe.parse(small), tmp_path / "grown")
     run(Recipe.parse(large), tmp_path / "grown")
-    next((tmp_path / "grown" / "blocks").rglob("*.parquet")).unlink()
     (shard,) = (tmp_path / "grown" / "data").iterdir()
+    wrong = pq.read_table(shard)
+    column = wrong.schema.get_field_index("mask")
+    pq.write_table(wrong.set_column(column, wrong.schema.field(column), wrong["image"]), shard)
+    assert any("say: mask of" in str(fault) for fault in verify(tmp_path / "grown").faults)
+    next((tmp_path / "grown" / "blocks").rglob("*.parquet")).unlink()
     shard.write_bytes(shard.read_bytes()[:-9])
     assert len(verify(tmp_path / "grown").faults) >= 2
     assert terrasynth("run", tmp_path / "grown" / "recipe.yaml", "--out", tmp_path / "grown", "--repair")[0] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import shutil
@@ -10,6 +11,7 @@ import datasets
 import numpy as np
 import pytest
 from huggingface_hub import DatasetCard, snapshot_download
+from PIL import Image
 
 from terrasynth.synthesis.cards.licences import Statement
 from terrasynth.synthesis.core.errors import InputError, RunError
@@ -18,12 +20,13 @@ from terrasynth.synthesis.export.real import RealSet
 from terrasynth.synthesis.hub.files import LocalFile
 from terrasynth.synthesis.hub.pushing import PushSettings, push
 from terrasynth.synthesis.hub.read_back import read_back_files, read_back_splits
+from terrasynth.synthesis.ledger.label_columns import categories
 from terrasynth.synthesis.verify.verifying import verify
 from terrasynth.training.data import read_pairs
 from tests.hub_faults import Fault, fault_at, random_faults
 from tests.hub_kills import push_through_kills
 from tests.hub_server import TOKEN, published
-from tests.synthesis.exports import exported, run_rows, write_real, write_run
+from tests.synthesis.exports import exported, layout_rows, run_rows, write_real, write_run
 from tests.synthesis.helpers import fingerprint, resealed
 
 REPO = PushSettings("user/tiny")
@@ -68,6 +71,19 @@ def test_what_is_published_is_the_export_and_how_to_load_it(hub, kept, tmp_path,
     assert (result.plan.rows, result.compared, len(result.plan.notes)) == (12, 3, name in ("coco", "karpathy", "llava"))
     assert push(tmp_path / "out", REPO).commit == ""
     assert len(hub.repositories["user/tiny"].history()) == 2
+
+
+@pytest.mark.parametrize("name", ["parquet", "imagefolder"])
+def test_labels_arrive(hub, tmp_path, name):
+    rows = layout_rows(1)
+    exported(write_run(tmp_path / "run", rows), tmp_path / "out", name, None)
+    assert push(tmp_path / "out", REPO).compared == 3
+    loaded = datasets.load_dataset("user/tiny", split="train", cache_dir=str(tmp_path / "cache"))
+    for row, found in zip(rows, loaded, strict=True):
+        assert np.array_equal(found["mask"], Image.open(io.BytesIO(row["mask"]["bytes"])))
+        assert found["objects"]["bbox"] == row["objects"]["bbox"]
+        kinds = found["objects"]["category"]
+        assert (kinds if name == "parquet" else list(map(categories().index, kinds))) == row["objects"]["category"]
 
 
 @pytest.mark.parametrize("streaming", [False, True])
