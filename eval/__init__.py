@@ -35,22 +35,24 @@ if TYPE_CHECKING:
     from terrasynth.eval.models.feature_cache import CachedClassifier, CachedEncoder
     from terrasynth.eval.models.loaders import load_classifier, load_encoder, load_picture_encoder
     from terrasynth.eval.models.references import ResolvedModel, content_hash, resolve
+    from terrasynth.eval.models.segmenters import Segmenter, load_segmenter
     from terrasynth.eval.models.thumbnail import ThumbnailEncoder
     from terrasynth.eval.pages.run_report import RunReport, write_report
 
 __all__ = [
     "CachedClassifier", "CachedEncoder", "Calibration", "ClipEncoder", "Encoder", "Evaluation", "FeatureMeasure",
     "FeatureStatistics", "HashMeasure", "InputError", "Memorisation", "PictureEncoder", "Reference", "Repetition",
-    "ResolvedModel", "RunReport", "SceneClassifier", "ThumbnailEncoder", "calibrate", "cmmd", "content_hash",
-    "evaluate", "frechet_distance", "frechet_floor", "frechet_infinity", "inception_score", "kid", "load_classifier",
-    "load_encoder", "load_picture_encoder", "make_reference", "max_similarity_before", "measure_coverage",
-    "measure_retrieval", "resolve", "vendi_score", "write_report",
+    "ResolvedModel", "RunReport", "SceneClassifier", "Segmenter", "ThumbnailEncoder", "calibrate", "cmmd",
+    "content_hash", "evaluate", "frechet_distance", "frechet_floor", "frechet_infinity", "inception_score", "kid",
+    "load_classifier", "load_encoder", "load_picture_encoder", "load_segmenter", "make_reference",
+    "max_similarity_before", "measure_coverage", "measure_retrieval", "resolve", "vendi_score", "write_report",
 ]
 
 _HOMES = {
     "Calibration": "models.calibration", "calibrate": "models.calibrating",
     "ClipEncoder": "models.dual_encoders", "Encoder": "models.dual_encoders", "PictureEncoder": "models.dual_encoders",
     "load_classifier": "models.loaders", "load_encoder": "models.loaders", "load_picture_encoder": "models.loaders",
+    "Segmenter": "models.segmenters", "load_segmenter": "models.segmenters",
     "CachedClassifier": "models.feature_cache", "CachedEncoder": "models.feature_cache",
     "Evaluation": "evaluation.record", "evaluate": "evaluation.evaluate",
     "FeatureStatistics": "metrics.frechet", "frechet_distance": "metrics.frechet", "frechet_floor": "metrics.frechet",

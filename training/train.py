@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from terrasynth.training.data import PairSet
+    from terrasynth.training.data.maps import MaskFiles
     from terrasynth.training.data.reading import DataSource
     from terrasynth.training.data.views import Pictures
     from terrasynth.training.judges.card import TrainedJudge
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     from terrasynth.training.running.settings import LoopSettings
 
 BASE = "base"
-FROM_A_BASE = ("finetune", "distil")
+FROM_A_BASE = ("finetune", "distil", "control")
+SEGMENTER = "segmenter"
+FROM_MASKS = ("control", SEGMENTER)
 FROM_A_TEACHER = "autoencoder-distil"
 TEACHER = "teacher"
 CACHE = ".cache"  # hidden, so that it is no part of the model
@@ -40,6 +43,7 @@ ROLES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # family -> wh
     "decoder": (("initial",), ("classifier",)), "vq": (("classifier",), ("initial",)),
     "hopfield": (("tokenizer", "classifier"), ("autoencoder",)),
     "ablations": (("tokenizer", "classifier"), ("autoencoder",)), "latent-vq": (("autoencoder",), ()),
+    SEGMENTER: ((), ()),
     "diffusion": (("autoencoder",), ("encoder", "initial")), FROM_A_TEACHER: (("teacher",), ("initial",)),
 }
 READING = ("clip", "diffusion", "hopfield")  # families of models that read captions
@@ -50,7 +54,8 @@ LEARN_CLASSES = ("scene", "chain")
 
 def run_preset(preset: str, data: DataSource | Sequence[DataSource], out: Path, minutes: float | None = None,
                resume: bool = True, overrides: Mapping[str, Any] | None = None, base: str | None = None,
-               teacher: str | None = None, encoder: str | None = None) -> Training | TrainedJudge:
+               teacher: str | None = None, encoder: str | None = None,
+               masks: str | Path | None = None) -> Training | TrainedJudge:
     """Train what a preset names and write it to `out`; the same call resumes.
 
     Args:
@@ -63,6 +68,7 @@ def run_preset(preset: str, data: DataSource | Sequence[DataSource], out: Path, 
         base: Model that the training starts from, for the presets that need one.
         teacher: Autoencoder that the training learns from, for the preset that needs one.
         encoder: Network whose features a judge reads, for the preset that makes one.
+        masks: Folder of masks of the images, for the preset that learns from some.
 
     Returns:
         Where the models are, how good they are, and what to do with them.
@@ -73,6 +79,7 @@ def run_preset(preset: str, data: DataSource | Sequence[DataSource], out: Path, 
     from terrasynth.training.data import read_pairs, report_skipped
 
     chosen = with_teacher(preset, with_base(preset, load_preset(preset, overrides), base), teacher)
+    chosen = with_masks(preset, chosen, masks)
     if chosen.family == JUDGE:
         from terrasynth.training.judges.run import train_judge
 
@@ -81,7 +88,7 @@ def run_preset(preset: str, data: DataSource | Sequence[DataSource], out: Path, 
         return train_judge(chosen, data, out, encoder)
     if encoder is not None:
         raise InputError(f"--encoder {encoder!r}: preset {preset!r} makes no judge; leave --encoder out")
-    pairs = read_pairs(data, drafts=True)
+    pairs = read_pairs(data, drafts=True, captionless=chosen.family == SEGMENTER)
     report_skipped(pairs)
     check_classes(preset, chosen.family, pairs)
     caption = caption_of(text for pair in pairs.split("train") for text in pair.captions)
@@ -91,7 +98,7 @@ def run_preset(preset: str, data: DataSource | Sequence[DataSource], out: Path, 
     def trained(name: str, of: Preset, folder: Path, outcome: Outcome) -> TrainedModel:
         base = of.needs[BASE] if of.family in FROM_A_BASE else ""
         return TrainedModel(name, of.family, folder, outcome.steps, outcome.minutes, outcome.best_step,
-                            outcome.figures, base)
+                            outcome.figures, base, str(of.model.get("masks", "")))
 
     if chosen.family != "chain":
         loop = {**chosen.loop, **({"minutes": minutes} if minutes else {})}
@@ -145,6 +152,22 @@ def with_teacher(name: str, preset: Preset, teacher: str | None) -> Preset:
     return preset.model_copy(update={"needs": preset.needs | ({TEACHER: teacher} if teacher else {})})
 
 
+def with_masks(name: str, preset: Preset, masks: str | Path | None) -> Preset:
+    """The preset with the masks that it learns from among its settings.
+
+    Raises:
+        InputError: The preset needs masks and has none, or learns from none and is given some.
+    """
+    if preset.family not in FROM_MASKS:
+        if masks is not None:
+            raise InputError(f"--masks {str(masks)!r}: preset {name!r} learns from no masks; leave --masks out")
+        return preset
+    if masks is None and "masks" not in preset.model:
+        raise InputError(f"preset {name!r} needs --masks: a folder of PNG masks that are called as the images, with a "
+                         "classes.yaml that says what their values are")
+    return preset.model_copy(update={"model": preset.model | ({"masks": str(masks)} if masks is not None else {})})
+
+
 def check_classes(name: str, family: str, pairs: PairSet) -> None:
     """Check that the data names classes, if the preset learns them.
 
@@ -182,11 +205,12 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
     needs = {role: _needed(reference, made, role) for role, reference in preset.needs.items()}
     if preset.family == "scene":
         pairs = pairs.with_class()
-    splits: dict[str, Any] = read_views(preset, pairs) if preset.family in ON_LATENTS else load_splits(
-        pairs, preset.load_size)
+    lazy = preset.family in (*ON_LATENTS, SEGMENTER)
+    splits: dict[str, Any] = read_views(preset, pairs) if lazy else load_splits(pairs, preset.load_size)
+    masks = read_masks(preset, splits)
     settings.check_batch(len(splits["train"]))
     report_skipped(pairs)
-    more = _decides(preset, splits, needs)
+    more = _decides(preset, splits, needs, masks)
     torch.manual_seed(settings.seed)  # the libraries draw their initial weights from the global generator
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with _attention(device):
@@ -194,9 +218,9 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
             outcome = run_ablations(preset, settings, splits, device, needs, out, resume, more)
         else:
             resume = resume and not _needs_changed(out / "checkpoint", more, made)
-            outcome = train(make_task(preset, splits, device, needs, out), settings, out, resume, more=more)
+            outcome = train(make_task(preset, splits, device, needs, out, masks), settings, out, resume, more=more)
     record = {
-        "preset": preset.model_dump(exclude={"stages", "finish"}), **outcome.record(),
+        "preset": _shown(preset), **outcome.record(),
         "hardware": hardware(device),
         "pictures": {name: len(split) for name, split in splits.items()}, "left_out": len(pairs.skipped),
         "data": list(pairs.sources),
@@ -207,6 +231,27 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
         write_knowledge(out, captions if preset.family in READING else None, splits["train"].class_names(),
                         needs.get("initial"))
     return outcome
+
+
+def read_masks(preset: Preset, splits: Mapping[str, Pictures]) -> dict[str, MaskFiles]:
+    """The masks of the images of each split, of a family that learns to tell them; none for another.
+
+    Raises:
+        InputError: An image has none, or one that does not fit.
+    """
+    if preset.family != SEGMENTER:
+        return {}
+    from terrasynth.training.data.maps import masks_of
+
+    return {name: masks_of(pictures.pairs, preset.model["masks"]) for name, pictures in splits.items()}
+
+
+def _shown(preset: Preset) -> dict[str, Any]:
+    """The preset as a record shows it, without a path of this machine."""
+    shown = preset.model_dump(exclude={"stages", "finish"})
+    if "masks" in preset.model:
+        shown["model"] = preset.model | {"masks": Path(preset.model["masks"]).resolve().name}
+    return shown
 
 
 def read_views(preset: Preset, pairs: PairSet) -> dict[str, Pictures]:
@@ -226,13 +271,15 @@ def read_views(preset: Preset, pairs: PairSet) -> dict[str, Pictures]:
     return {name: read_split(pairs.split(name), name, pairs.skipped) for name in ("train", "val")}
 
 
-def _decides(preset: Preset, splits: Mapping[str, Any], needs: Mapping[str, Path]) -> dict[str, object]:
+def _decides(preset: Preset, splits: Mapping[str, Any], needs: Mapping[str, Path],
+             masks: Mapping[str, MaskFiles]) -> dict[str, object]:
     """What decides the trained weights beside the loop."""
     from terrasynth.training.running.same_training import data_digest, model_digest, pairs_digest
 
-    found: dict[str, object] = {"family": preset.family, "model": preset.model,
+    model = preset.model | ({"masks": [found.digest for found in masks.values()]} if masks else {})
+    found: dict[str, object] = {"family": preset.family, "model": model,
                                 "needs": {role: model_digest(folder) for role, folder in needs.items()}}
-    if preset.family in ON_LATENTS:
+    if preset.family in (*ON_LATENTS, SEGMENTER):
         return found | {"data": pairs_digest(splits)}
     return found | {"load_size": preset.load_size, "classes": list(splits["train"].label_names),
                     "data": data_digest(splits)}
@@ -267,12 +314,16 @@ def _check_roles(preset: Preset) -> None:
 
 
 def make_task(preset: Preset, splits: dict[str, Any], device: torch.device, needs: Mapping[str, Path],
-              out: Path) -> Task:
+              out: Path, masks: dict[str, MaskFiles] | None = None) -> Task:
     """The task of a preset's family, its settings checked."""
     if preset.family == "scene":
         from terrasynth.training.families.scene import SceneSettings, SceneTask
 
         return SceneTask(splits, checked(SceneSettings, preset.model, "model"), device)
+    if preset.family == SEGMENTER:
+        from terrasynth.training.families.segmenter import SegmenterSettings, SegmenterTask
+
+        return SegmenterTask(splits, masks or {}, checked(SegmenterSettings, preset.model, "model"), device)
     if preset.family == "clip":
         from terrasynth.training.families.clip import ClipSettings, ClipTask
 

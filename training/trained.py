@@ -17,8 +17,9 @@ _PLAIN = re.compile(r"[\w/.][\w/.@-]*")
 KINDS: Mapping[str, str] = {
     "scene": "scene classifier", "clip": "dual encoder", "autoencoder": "autoencoder", "decoder": "decoder",
     "vq": "tokenizer of images", "latent-vq": "tokenizer of latents", "diffusion": "generator",
-    "hopfield": "generator", "ablations": "figures of ablations", "finetune": "tuned generator",
-    "distil": "generator of few steps", "autoencoder-distil": "autoencoder",
+    "segmenter": "segmenter", "hopfield": "generator", "ablations": "figures of ablations",
+    "finetune": "tuned generator", "distil": "generator of few steps", "control": "network for layouts",
+    "autoencoder-distil": "autoencoder",
 }
 
 
@@ -35,6 +36,7 @@ class TrainedModel:
         best_step: The step whose weights were kept.
         figures: What it reached on `val`.
         base: What it was tuned from; "" where it is complete in itself.
+        masks: Folder of the masks that it learned from; "" where it learned from none.
     """
 
     preset: str
@@ -45,11 +47,12 @@ class TrainedModel:
     best_step: int
     figures: Mapping[str, float]
     base: str = ""
+    masks: str = ""
 
     @property
     def kind(self) -> str:
         """What it is, in words."""
-        return "LoRA" if self.is_lora else KINDS[self.family]
+        return "LoRA" if self.is_lora and self.family != "control" else KINDS[self.family]
 
     @property
     def is_lora(self) -> bool:
@@ -129,6 +132,8 @@ class Training:
             yield "recipe", f"filters: [{{kind: {filtering}, {role}: {_yaml(folder)}, pass_real: 0.95}}]"
         elif model.family in ("diffusion", "hopfield", "finetune", "distil"):
             yield from self._draw(model.folder, model.base if model.is_lora else "")
+        elif model.family == "control":
+            yield from _with_control(model)
         elif model.family in ("autoencoder", "vq", "latent-vq"):
             preset, role = {"autoencoder": ("ldm-ucm", "autoencoder"), "vq": ("mhn-ucm", "tokenizer"),
                             "latent-vq": ("mhn-rs", "tokenizer")}[model.family]
@@ -153,6 +158,19 @@ class Training:
                      for model in self.models)
         steps = Table((), tuple(self.next_steps()))
         return Table(("preset", "kind", "folder", "steps", "minutes", "on val"), rows).html() + steps.html()
+
+
+def _with_control(model: TrainedModel) -> Iterator[tuple[str, str]]:
+    """Draw layouts like those of its masks: beside the base, its LoRA, or the pipeline in the same folder."""
+    folder = str(model.folder)
+    parts = {"model": model.base}
+    if (model.folder / "model_index.json").is_file():
+        parts = {"model": folder}
+    elif (model.folder / "terrasynth.json").is_file():  # what a tuned pipeline or a LoRA has beside it
+        parts["lora"] = folder
+    parts["control"] = str(model.folder / "control")
+    yield "recipe", f"generator: {{{', '.join(f'{name}: {_yaml(value)}' for name, value in parts.items())}}}"
+    yield "recipe", f"prompts: {{expander: layout, masks: {_yaml(model.masks)}}}"
 
 
 def _megabytes(folder: Path) -> float:

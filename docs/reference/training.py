@@ -18,15 +18,18 @@ from terrasynth.training.families.diffusion import DiffusionSettings
 from terrasynth.training.families.hopfield import HopfieldSettings
 from terrasynth.training.families.latent_vq import LatentVQSettings
 from terrasynth.training.families.scene import SceneSettings
+from terrasynth.training.families.segmenter import SegmenterSettings
 from terrasynth.training.families.vq import VQSettings
 from terrasynth.training.judges.settings import JudgeLoop, JudgeSettings
 from terrasynth.training.presets import FOLDER, Preset, load_preset, presets
 from terrasynth.training.running.settings import LoopSettings
+from terrasynth.training.tuning.control import ControlSettings
 from terrasynth.training.tuning.distil import WITHOUT_MEANING, DistilSettings
 from terrasynth.training.tuning.settings import FinetuneSettings
 
 FAMILIES: Mapping[str, type[BaseModel]] = {
-    "finetune": FinetuneSettings, "distil": DistilSettings, "scene": SceneSettings, "clip": ClipSettings,
+    "finetune": FinetuneSettings, "distil": DistilSettings, "control": ControlSettings,
+    "scene": SceneSettings, "segmenter": SegmenterSettings, "clip": ClipSettings,
     "autoencoder": AutoencoderSettings, "autoencoder-distil": AutoencoderDistilSettings, "decoder": DecoderSettings,
     "diffusion": DiffusionSettings, "vq": VQSettings, "latent-vq": LatentVQSettings, "hopfield": HopfieldSettings,
     "ablations": HopfieldSettings, "judge": JudgeSettings,

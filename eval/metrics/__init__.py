@@ -3,4 +3,5 @@
 __all__ = [
     "agreement", "coverage", "diversity", "figure", "floors", "frechet", "inception_score", "intervals",
     "kernel_distances", "moments", "picture_quality", "quality_calibration", "random_keep", "realism", "retrieval",
+    "segmentation",
 ]

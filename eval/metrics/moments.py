@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from terrasynth.errors import one_line
 from terrasynth.eval.errors import InputError
+from terrasynth.permissions import like_new_files
 
 ROWS = 8192
 """Feature vectors that are taken in at a time; what is held besides the features is this many in `float64`."""
@@ -113,6 +114,7 @@ class FeatureStatistics:
         header = {"kind": KIND, "n": self.n, "about": dict(about)}
         tensors = {"mean": self.mean, "covariance": np.ascontiguousarray(upper.astype(dtype))}
         save_file(tensors, path, {"terrasynth": json.dumps(header, sort_keys=True)})
+        like_new_files(path)
 
     @classmethod
     def load(cls, path: Path) -> tuple[FeatureStatistics, dict[str, object]]:

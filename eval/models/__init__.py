@@ -3,5 +3,5 @@
 __all__ = [
     "calibrating", "calibration", "classifiers", "dual_encoders", "efficientnet_lite", "feature_cache",
     "inception", "inference", "judges", "knowledge", "loaders", "loading", "openclip", "openclip_files", "references",
-    "residual_tower", "thumbnail",
+    "residual_tower", "segmenters", "thumbnail",
 ]

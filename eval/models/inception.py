@@ -21,6 +21,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from terrasynth.eval.errors import InputError
 from terrasynth.eval.models.checkpoints import check_shapes, read_state_dict
+from terrasynth.permissions import like_new_files
 
 FID_INCEPTION = "fid-inception-v3"
 SIDE, WIDTH, CLASSES = 299, 2048, 1008
@@ -199,6 +200,7 @@ def convert_inception(checkpoint: Path, out: Path) -> Path:
     check_shapes(state, expected, "FID's Inception-v3")
     model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in state.items()}, assign=True)
     model.save_pretrained(out)
+    like_new_files(out)
     untouched = dict.fromkeys(("do_resize", "do_rescale", "do_normalize", "do_center_crop"), False)
     (out / "preprocessor_config.json").write_text(json.dumps(untouched, indent=2) + "\n")
     return out

@@ -13,6 +13,7 @@ from terrasynth.eval.models.loading import unusable
 from terrasynth.eval.models.openclip import Activation, convert_openclip, infer_config
 from terrasynth.eval.models.preprocess import Preprocessor, find_file
 from terrasynth.eval.models.references import OPEN_CLIP_CONFIG, ResolvedModel
+from terrasynth.permissions import like_new_files
 
 if TYPE_CHECKING:
     from transformers import CLIPModel
@@ -120,6 +121,7 @@ def convert_checkpoint(
         raise InputError(f"tokenizer {tokenizer!r} has {len(words)} tokens, and the checkpoint {text.vocab_size}; give "
                          "the one it was trained with")
     model.save_pretrained(out)
+    like_new_files(out)
     words.model_max_length = int(text.max_position_embeddings)
     words.save_pretrained(out)
     processor = processor_config(preprocess_cfg, _side(model))

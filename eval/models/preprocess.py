@@ -86,6 +86,11 @@ class Preprocessor:
                 return cls.from_config(config.get("image_processor", config), reference)
         raise InputError(f"model {reference!r}: no preprocessor_config.json; save its image processor beside it")
 
+    @property
+    def crops(self) -> bool:
+        """Whether it cuts off what lies at the border."""
+        return bool(getattr(self._processor, "do_center_crop", False))
+
     def uncropped(self, side: int) -> Preprocessor:
         """The same with whole images resized to a square of `side` px."""
         from transformers import CLIPImageProcessorPil

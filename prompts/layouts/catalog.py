@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from terrasynth.hashing import text_hash
@@ -136,6 +137,17 @@ def load_catalog() -> Catalog:
         ([23.77, 23.77], 'green', 'land')
     """
     return Catalog.model_validate(_data())
+
+
+@lru_cache(maxsize=1)
+def six_values() -> NDArray[np.uint8]:
+    """By value of a semantic mask, the value in a land-cover map of six, uint8 (C,).
+
+    A thing that such maps do not show is land, which lies below the things of a mask.
+    """
+    catalog = load_catalog()
+    names = [*(cover.six for cover in catalog.covers.values()), *(one.six for one in catalog.things.values())]
+    return np.array([0 if name is None else SIX.index(name) for name in names], np.uint8)
 
 
 @lru_cache(maxsize=1)

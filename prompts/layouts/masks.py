@@ -53,7 +53,7 @@ class Masks:
     Attributes:
         label: That class.
         gsd: Meters a pixel.
-        names: The files.
+        names: The files, as paths in the folder.
         values: Each mask, uint8 (H, W), values as `Catalog.classes`.
         kinds: Kinds of thing that `classes.yaml` names.
         hash: Names what the files hold, 16 hexadecimal digits.
@@ -67,14 +67,28 @@ class Masks:
     hash: str
 
 
-def read_masks(folder: str | Path, size: int) -> Masks:
-    """Read a folder of masks.
+@dataclass(frozen=True)
+class MaskClasses:
+    """What `classes.yaml` says of the masks beside it.
 
-    Args:
-        size: Side of the layouts that are to be cut from them, in pixels.
+    Attributes:
+        label: The class of scenes that they show.
+        gsd: Meters a pixel.
+        values: uint8 (256,), by the value of a mask's pixel: the place in `Catalog.classes`, 255 for none.
+        kinds: Kinds of thing that they have where they are there.
+    """
+
+    label: str
+    gsd: float
+    values: Classes
+    kinds: tuple[str, ...]
+
+
+def read_classes(folder: str | Path) -> MaskClasses:
+    """Read `classes.yaml`.
 
     Raises:
-        InputError: The folder, `classes.yaml` or a mask is missing or wrong: which, and what is wrong with it.
+        InputError: The file is missing or wrong, or names a class that is not in the catalog.
     """
     place = Path(folder)
     settings = _settings(place)
@@ -85,15 +99,30 @@ def read_masks(folder: str | Path, size: int) -> Masks:
             raise InputError(f"{place.name}/{SETTINGS}: class {value} is {name!r}, which is not in the catalog"
                              f"{nearest(name, catalog.classes)}; there is {', '.join(catalog.classes)}")
         values[value] = catalog.value(name)
-    files = sorted(place.glob("*.png"))
+    kinds = tuple(name for name in settings.classes.values() if name in catalog.things)
+    return MaskClasses(settings.label, settings.gsd, values, kinds)
+
+
+def read_masks(folder: str | Path, size: int) -> Masks:
+    """Read a folder of masks.
+
+    Args:
+        size: Side of the layouts that are to be cut from them, in pixels.
+
+    Raises:
+        InputError: The folder, `classes.yaml` or a mask is missing or wrong: which, and what is wrong with it.
+    """
+    place = Path(folder)
+    classes = read_classes(place)
+    files = sorted(place.rglob("*.png"))
     if not files:
         raise InputError(f"folder {str(place)!r} has no .png mask; put masks beside {SETTINGS}")
-    masks = tuple(_mask(file, values, size) for file in files)
-    digests = [[file.name, hashlib.sha256(mask.tobytes()).hexdigest(), list(mask.shape)]
-               for file, mask in zip(files, masks, strict=True)]
-    kinds = tuple(name for name in settings.classes.values() if name in catalog.things)
-    return Masks(settings.label, settings.gsd, tuple(file.name for file in files), masks, kinds,
-                 text_hash(json.dumps([settings.gsd, settings.label, kinds, digests])))
+    masks = tuple(read_mask(file, classes, size) for file in files)
+    names = tuple(file.relative_to(place).as_posix() for file in files)
+    digests = [[name, hashlib.sha256(mask.tobytes()).hexdigest(), list(mask.shape)]
+               for name, mask in zip(names, masks, strict=True)]
+    return Masks(classes.label, classes.gsd, names, masks, classes.kinds,
+                 text_hash(json.dumps([classes.gsd, classes.label, classes.kinds, digests])))
 
 
 def mask_layout(masks: Masks, seed: int, k: int, size: int, min_pixels: int = 12) -> Layout:
@@ -178,7 +207,16 @@ def _settings(folder: Path) -> _Settings:
         raise InputError(f"{folder.name}/{SETTINGS}: {first_mistake(error, _Settings)}") from error
 
 
-def _mask(file: Path, values: Classes, size: int) -> Classes:
+def read_mask(file: Path, classes: MaskClasses, size: int = 1) -> Classes:
+    """Read a mask: uint8 (H, W), values as `Catalog.classes`.
+
+    Args:
+        size: The least that either side has to have, in pixels.
+
+    Raises:
+        InputError: It cannot be read, its values are none of its classes, or it is too small.
+    """
+    values = classes.values
     try:
         with Image.open(file) as image:
             if image.mode not in ("P", "L", "1"):

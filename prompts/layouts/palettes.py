@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from terrasynth.errors import nearest
-from terrasynth.prompts.layouts.catalog import SIX, load_catalog
+from terrasynth.prompts.layouts.catalog import SIX, load_catalog, six_values
 from terrasynth.prompts.layouts.labels import labels_at
 from terrasynth.prompts.layouts.layout import Layout
 
@@ -90,3 +90,17 @@ def color_map(layout: Layout, colors: Colors, side: int) -> NDArray[np.uint8]:
     table = np.array([given.get(name, given.get(OTHER, (0, 0, 0))) for name in catalog.classes], np.uint8)
     shown = np.array([name in given or name in catalog.covers for name in catalog.classes])
     return table[np.where(shown[labels.semantic], labels.semantic, labels.cover)]
+
+
+def class_colors(colors: Colors) -> NDArray[np.uint8]:
+    """The colors in which a semantic mask is shown, uint8 (C, 3), in the order of `Catalog.classes`.
+
+    A thing without a color is shown as land, which lies below the things of a mask. So the map of a mask is that of
+    the layout that `layout_of` makes of it.
+    """
+    catalog, given = load_catalog(), colors_of(colors)
+    if colors == SIX_COLORS:
+        return np.array([given[name] for name in SIX], np.uint8)[six_values()]
+    other = given.get(OTHER, (0, 0, 0))
+    land = given.get("land", other)
+    return np.array([given.get(name, other if name in catalog.covers else land) for name in catalog.classes], np.uint8)

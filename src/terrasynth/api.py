@@ -222,7 +222,7 @@ def push(
 def train(
     preset: str, data: Data | Sequence[Data], out: str | Path, minutes: float | None = None, *, resume: bool = True,
     overrides: Mapping[str, Any] | None = None, base: str | None = None, teacher: str | None = None,
-    encoder: str | None = None,
+    encoder: str | None = None, masks: str | Path | None = None,
 ) -> Training | TrainedJudge:
     """Train what a preset names and write it to a folder; the same call resumes.
 
@@ -233,9 +233,10 @@ def train(
         minutes: Time budget.
         resume: False starts anew.
         overrides: Dotted key -> value, such as {"loop.max_steps": 100}.
-        base: What the presets `lora`, `full` and `distil` start from.
+        base: What the presets `lora`, `full`, `distil` and `control` start from.
         teacher: What the preset `autoencoder-distil` learns from.
         encoder: The network whose features the preset `judge` reads; None for the best of our own.
+        masks: What lies where in the images that the preset `control` learns from: a folder of PNG masks.
 
     Returns:
         Where the models are, how good they are, and what to do with them.
@@ -252,7 +253,7 @@ def train(
     """
     from terrasynth.training import run_preset
 
-    return run_preset(preset, data, Path(out), minutes, resume, overrides, base, teacher, encoder)
+    return run_preset(preset, data, Path(out), minutes, resume, overrides, base, teacher, encoder, masks)
 
 
 def verify(run: Run, fast: bool = False) -> Verified:

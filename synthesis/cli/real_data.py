@@ -16,15 +16,18 @@ ALL = "all"
 """Stands for every split."""
 
 
-def real_pairs(source: Path, split: str) -> Sequence[Pair]:
+def real_pairs(source: Path, split: str, captionless: bool = False) -> Sequence[Pair]:
     """The pairs of a split, at least one; what was left out goes to standard error.
+
+    Args:
+        captionless: Keep images without a caption.
 
     Raises:
         InputError: The data cannot be read, or has no such split.
     """
     from terrasynth.training.data import read_pairs, report_skipped
 
-    found = read_pairs(source)
+    found = read_pairs(source, captionless=captionless)
     pairs = _of_split(found, source, split)
     report_skipped(found)
     return pairs

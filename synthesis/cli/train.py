@@ -17,7 +17,9 @@ from terrasynth.synthesis.cli.options import PATH
               help="Image-caption data: folder, file, Hub id, or data YAML; may be repeated.")
 @click.option("--out", type=PATH, required=True, help="Where models and checkpoints go.")
 @click.option("--base", type=NameType(GENERATORS),
-              help="What lora and full start from: embedded name, folder, or Hub id of a diffusers pipeline.")
+              help="What lora, full and control start from: embedded name, folder, or Hub id of a diffusers pipeline.")
+@click.option("--masks", metavar="DIR",
+              help="What lies where in the images of control: PNG masks with their names, beside a classes.yaml.")
 @click.option("--teacher", help="What autoencoder-distil learns from: folder or Hub id of an autoencoder of diffusers.")
 @click.option("--encoder", help="What gives judge its features: embedded name, folder, or Hub id.  [default: the best "
                                 "of our own]")
@@ -25,14 +27,15 @@ from terrasynth.synthesis.cli.options import PATH
               help="Time budget of the steps; reading and encoding images before the first one does not count.")
 @click.option("--resume/--restart", default=True, show_default=True, help="Carry on from the last checkpoint.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the preset.")
-def train(preset: str, data: Sequence[str], out: Path, base: str | None, teacher: str | None, encoder: str | None,
-          minutes: float | None, resume: bool, overrides: Sequence[str]) -> None:
+def train(preset: str, data: Sequence[str], out: Path, base: str | None, masks: str | None, teacher: str | None,
+          encoder: str | None, minutes: float | None, resume: bool, overrides: Sequence[str]) -> None:
     """Train a model; PRESET `lora` tunes one of yours, `judge` makes a judge of your classes in minutes."""
     from terrasynth.synthesis.core.overrides import parse_overrides
     from terrasynth.training import run_preset
     from terrasynth.training.running.place import these_processes
 
-    done = run_preset(preset, data, out, minutes, resume, parse_overrides(overrides), base, teacher, encoder)
+    done = run_preset(preset, data, out, minutes, resume, parse_overrides(overrides), base, teacher, encoder,
+                      masks)
     if these_processes().is_main_process:
         for line in done.lines():
             click.echo(line)

@@ -20,6 +20,8 @@ from terrasynth.synthesis.generators.lora_tensors import (
     wrapped_otherwise,
 )
 
+SD_PARTS = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
+
 
 def fold_in(pipeline: Any, lora: Lora, model: str) -> None:  # noqa: ANN401 - a pipeline of any class
     """Add a LoRA to the weights of a loaded pipeline, so that it costs nothing in sampling.
@@ -49,6 +51,7 @@ def fold_in(pipeline: Any, lora: Lora, model: str) -> None:  # noqa: ANN401 - a 
 def _fuse_diffusers(pipeline: Any, lora: Lora, remarks: list[str]) -> None:  # noqa: ANN401
     from safetensors import safe_open
 
+    pipeline = _taking_loras(pipeline)
     if not hasattr(pipeline, "load_lora_weights"):
         raise ValueError(f"this kind of pipeline takes no {lora.weights}, only {PEFT_FILE} as peft writes it")
     with safe_open(lora.folder / lora.weights, "pt") as file:
@@ -70,6 +73,17 @@ def _fuse_diffusers(pipeline: Any, lora: Lora, remarks: list[str]) -> None:  # n
     parts = [name for name, adapters in pipeline.get_list_adapters().items() if adapters]
     pipeline.fuse_lora(components=parts, lora_scale=lora.scale, safe_fusing=True)
     pipeline.unload_lora_weights()
+
+
+def _taking_loras(pipeline: Any) -> Any:  # noqa: ANN401
+    """The pipeline, or where diffusers forgot its loader, as with T2I-Adapters and GLIGEN, one of the same networks."""
+    from diffusers import StableDiffusionPipeline
+
+    parts = pipeline.components
+    shared = {name: parts.get(name) for name in SD_PARTS}
+    if hasattr(pipeline, "load_lora_weights") or any(part is None for part in shared.values()):
+        return pipeline
+    return StableDiffusionPipeline(**shared, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
 
 
 def _merge_peft(pipeline: Any, lora: Lora) -> None:  # noqa: ANN401

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -55,12 +55,7 @@ class RunPictures:
             InputError: No data set there, or no row in it.
             RunError: A shard is damaged.
         """
-        shards = layout.shard_files(run)
-        if not shards:
-            raise InputError(f"{str(run)!r} has no {layout.DATA}; give the folder of a finished run")
-        rows = list(islice((row for shard in shards for row in _rows_of(shard)), limit))
-        if not rows:
-            raise InputError(f"the data set of {str(run)!r} has no rows; loosen its filters and run it again")
+        rows = read_rows(run, COLUMNS, limit)
         columns = {name: tuple(row[name] for row in rows) for name in COLUMNS if name != "image"}
         return cls(
             np.stack([decode(row["image"]["bytes"]) for row in rows]), columns["id"], columns["text"],
@@ -68,10 +63,27 @@ class RunPictures:
         )
 
 
-def _rows_of(shard: Path) -> Iterator[dict[str, Any]]:
+def read_rows(run: Path, columns: Sequence[str], limit: int | None = None) -> list[dict[str, Any]]:
+    """The first rows of `data/` of a run directory, those of `columns` that it has; at least one.
+
+    Raises:
+        InputError: No data set there, or no row in it.
+        RunError: A shard is damaged.
+    """
+    shards = layout.shard_files(run)
+    if not shards:
+        raise InputError(f"{str(run)!r} has no {layout.DATA}; give the folder of a finished run")
+    rows = list(islice((row for shard in shards for row in _rows_of(shard, columns)), limit))
+    if not rows:
+        raise InputError(f"the data set of {str(run)!r} has no rows; loosen its filters and run it again")
+    return rows
+
+
+def _rows_of(shard: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     try:
         with pq.ParquetFile(shard, page_checksum_verification=True) as file:
-            for batch in file.iter_batches(batch_size=100, columns=COLUMNS):
+            there = [name for name in columns if name in file.schema_arrow.names]
+            for batch in file.iter_batches(batch_size=100, columns=there):
                 yield from batch.to_pylist()
     except UNREADABLE as error:
         raise unreadable_file(shard, error, "; `terrasynth verify --repair` says what helps") from error

@@ -46,18 +46,19 @@ def _write_karpathy(folder: Path, data: Path) -> None:
     (folder / "dataset_rsicd.json").write_text(json.dumps({"images": images, "dataset": "rsicd"}))
 
 
-def _write_masks(folder: Path) -> None:
-    """Two masks of 256 px in the classes of `docs/layouts.md`: a road, houses beside it, and water."""
+def _write_masks(folder: Path, data: Path) -> None:
+    """Masks of 256 px in the classes of `docs/layouts.md`, one for each image of `data`: road, houses, water."""
     folder.mkdir()
     (folder / "classes.yaml").write_text(
         "gsd: 2.3\nlabel: residential\nclasses: {0: land, 1: building, 2: road, 3: motorway, 4: water, 5: grass}\n")
-    for number in range(2):
+    for number, row in enumerate(map(json.loads, (data / "pairs.jsonl").read_text().splitlines())):
         mask = np.zeros((256, 256), np.uint8)
-        mask[:, 120 + 8 * number:128 + 8 * number] = 2
+        mask[:, 120 + 8 * (number % 2):128 + 8 * (number % 2)] = 2
         mask[:60, 150:] = 4
         for top in range(70, 240, 24):
             mask[top:top + 10, 90:104] = mask[top:top + 10, 150:162] = 1
-        Image.fromarray(mask).save(folder / f"{number}.png")
+        (folder / row["file"]).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(folder / row["file"])
 
 
 def write_places(root: Path) -> Path:
@@ -68,7 +69,7 @@ def write_places(root: Path) -> Path:
     for name in REAL[1:]:
         shutil.copytree(data, root / name)
     _write_karpathy(root / "rsicd", data)
-    _write_masks(root / "MASKS")
+    _write_masks(root / "MASKS", data)
     (root / "tiles.yaml").write_text(yaml.safe_dump({"data": "DATA"}))
     (root / "captions.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in THINGS.values()))
     tiny_clip(root / "MODEL")

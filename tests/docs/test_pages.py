@@ -45,6 +45,7 @@ NOT_RUN = {
     r"terrasynth review \S+ *(#|$)": "serves until it is interrupted, as does `serve`, of which it is one page",
     r"terrasynth serve": "serves until it is interrupted; tests/synthesis/service/test_service_page.py runs it",
     r"pip install": "needs the network",
+    r"eval layouts": "needs a run with layouts; tests/training/families/test_segmenter.py gives it one",
     r"from trl import": "trains a model of the reader; tests/synthesis/export/test_export_messages.py gives trl one",
 }
 BENCHMARK = re.compile(r"python (?:-m tests\.|tests/)benchmarks[./](\w+)(?:\.py)?")  # hours; their options are read
@@ -68,7 +69,8 @@ SHORT = ("--set generator={model: GENERATOR, steps: 1}".replace("{", "'{").repla
          " --set prompts.classes=[beach,forest] --set filters=[] --set runtime.dtype=float32")
 BASE = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 SMALLER = {
-    r"train (lora|full|distil) ": Small(f"{LOOP} {UNSEEN}", {"ldm-ucm": BASE, "model.size=256": "model.size=16"}),
+    r"train (lora|full|distil|control) ": Small(f"{LOOP} {UNSEEN}", {"ldm-ucm": BASE,
+                                                                     "model.size=256": "model.size=16"}),
     r"train ldm-": Small(f"{LOOP} --set model.views.size=32 --set model.views.count=1 --set model.channels=[8,8] "
                          "--set model.groups=4 --set model.heads=2 --set model.text_width=16 --set model.text_layers=1 "
                          "--set model.val_images=2 --set model.preview=2 --set model.val_steps=1"),
@@ -81,6 +83,7 @@ SMALLER = {
     r"train mhn-": Small(f"{LOOP} --set load_size=32 --set model.size=32 --set model.width=16 --set model.blocks=1 "
                          "--set model.heads=2 --set model.head_width=8 --set model.prototypes=12 "
                          "--set model.val_pictures=2"),
+    r"train segmenter": Small(f"{LOOP} --set model.size=32 --set model.widths=[8,8,8,8] --set model.decoder=8"),
     r"train scene-": Small(f"{LOOP} --set load_size=40 --set model.size=32"),
     r"train judge": Small("--encoder MODEL --set load_size=32 --set model.steps=5"),
     r"eval downstream": Small("--task scene --fractions 100 --seeds 1 --steps 1 --size 32 --batch-size 4"),

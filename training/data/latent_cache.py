@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from terrasynth.hashing import text_hash
+from terrasynth.permissions import like_new_files
 from terrasynth.synthesis.core.real_pictures import opened
 from terrasynth.training.data.how_far import HowFar, encoding
 from terrasynth.training.data.pictures import to_float
@@ -98,6 +99,7 @@ class TensorCache:
             partial.unlink(missing_ok=True)
             save_file({name: value.cpu().contiguous() for name, value in encode(rows).items()}, partial,
                       metadata={PLACE: self._place(rows.start // self.shard)})
+            like_new_files(partial)
             os.replace(partial, path)
 
     def all(self, name: str) -> torch.Tensor:

@@ -35,9 +35,16 @@ class View:
 
     def of(self, picture: Image.Image, size: int) -> NDArray[np.uint8]:
         """The view, `uint8` (size, size, 3). Colors stay as they are, and a pixel stays as long as it is wide."""
+        return self._seen(picture, size, Image.Resampling.LANCZOS)
+
+    def of_mask(self, mask: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+        """The view of a mask `uint8` (H, W), whose values stay as they are; `uint8` (size, size)."""
+        return self._seen(Image.fromarray(mask), size, Image.Resampling.NEAREST)
+
+    def _seen(self, picture: Image.Image, size: int, resampling: Image.Resampling) -> NDArray[np.uint8]:
         side = self.scale * min(picture.size)
         left, top = self.left * (picture.width - side), self.top * (picture.height - side)
-        shown = picture.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
+        shown = picture.resize((size, size), resampling, box=(left, top, left + side, top + side))
         pixels = np.rot90(np.asarray(shown), self.turn % 4)
         return np.array(pixels[:, ::-1] if self.turn >= TURNS // 2 else pixels, order="C")
 

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import nn
 from typing_extensions import override
 
+from terrasynth.permissions import like_new_files
 from terrasynth.synthesis.core.sampling import Sampling
 from terrasynth.synthesis.generators.hopfield.pipeline import Txt2ImgMHNPipeline, pixels_per_token
 from terrasynth.synthesis.generators.hopfield.transformer import HopfieldTransformer
@@ -196,6 +197,7 @@ class HopfieldTask(Task):
         if cache is not None:
             cache.parent.mkdir(parents=True, exist_ok=True)
             save_file({"codes": codes}, cache, metadata={"key": key})
+            like_new_files(cache)
         return codes
 
     def _cache_key(self) -> str:

@@ -21,6 +21,7 @@ from PIL import Image
 from torch import nn
 
 from terrasynth.errors import how_to_install, not_installed
+from terrasynth.permissions import like_new_files
 from terrasynth.synthesis.core.files import locked
 from terrasynth.training.errors import InputError
 from terrasynth.training.running.place import these_processes
@@ -360,6 +361,7 @@ def _validate(task: Task, ledger: _Ledger, out: Path, work: Path, accelerator: A
         return
     ledger.best_score, ledger.best_step, ledger.figures = score, ledger.step, figures
     task.save(out)
+    like_new_files(out)
     work.mkdir(parents=True, exist_ok=True)
     (work / FIGURES).write_text(json.dumps({"step": ledger.step, "val": figures}, indent=1) + "\n")
 

@@ -1,3 +1,3 @@
-"""Fine-tuning of diffusers pipelines: LoRA, all weights, and distillation to few steps."""
+"""Fine-tuning of diffusers pipelines: LoRA, all weights, networks for layouts, and distillation to few steps."""
 
 __all__ = ["run"]

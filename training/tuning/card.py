@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,25 @@ On `val`, averaged weights, {validation_steps} steps, guidance {guidance:g}, see
 ```yaml
 {settings}```
 """
+
+CONTROLLED = """
+
+The network in `control` was shown the mask of each image as a map in the colors `{palette}`, as its `terrasynth.json`
+says:
+
+```bash
+terrasynth generate "TEXT" --model {model}{lora} --control "THIS FOLDER/control" --layout LAYOUT.json --out images
+```
+
+In plain diffusers:
+
+```python
+from diffusers import {kind}, {pipeline}
+{embedded}
+control = {kind}.from_pretrained("THIS FOLDER/control")
+pipeline = {pipeline}.from_pretrained({base}, {argument}=control)
+{load}pipeline(prompt, image=map)
+```"""
 
 OURS = """```bash
 terrasynth generate "TEXT" --model {name} --lora "THIS FOLDER" --out images
@@ -108,18 +128,18 @@ def write_card(folder: Path, base: Base, record: Mapping[str, Any]) -> None:
     header = {
         **base_licence(base), **({"base_model": base.name} if base.on_hub else {}),
         "library_name": "diffusers" if by_diffusers or not lora else "peft", "pipeline_tag": "text-to-image",
-        "tags": ["remote-sensing", "terrasynth", *(["lora"] * lora)],
+        "tags": ["remote-sensing", "terrasynth", *(["lora"] * lora), *([model["kind"]] if "kind" in model else [])],
     }
     text = TEXT.format(
-        name=folder.name, what="LoRA" if lora else "All weights of the denoising network", base=base.name,
+        name=folder.name, what=_what(model), base=base.name,
         student=", distilled to few steps" if "phases" in model else "",
-        described=_described(record),
+        described=_described(record) + _masked(model),
         revision=base.revision, train=record["pictures"]["train"], val=record["pictures"]["val"], size=record["size"],
         parameters=record["trained_parameters"], steps=record["steps"], minutes=record["minutes"],
         batch=loop["batch_size"] * loop["accumulate"], rate=loop["learning_rate"], best_step=record["best_step"],
         choose=validation["choose"].replace("_", " "), seed=loop["seed"], hardware=record["hardware"],
         template=conditioning["template"], gsd="" if gsd is None else f", gsd {gsd:g} m",
-        use=_use(base, by_diffusers) + _few_steps(model) if lora else FULL + _few_steps(model),
+        use=_usage(base, model, by_diffusers),
         validation_steps=validation["steps"], guidance=validation["guidance"],
         last_seed=int(record["val"].get("n", 1)) - 1, network=_networks(validation), figures="\n".join(_table(record)),
         note=_note(base), settings=yaml.safe_dump({"model": model, "loop": loop}, sort_keys=False),
@@ -133,6 +153,46 @@ def base_licence(base: Base) -> dict[str, Any]:
     if not card.is_file() and base.on_hub:
         card = hub_card(f"{base.name}@{base.revision}") or card
     return licence_fields(card)
+
+
+def _what(model: Mapping[str, Any]) -> str:
+    """What was trained, in words."""
+    trained = {"lora": "LoRA", "full": "All weights of the denoising network"}.get(model["method"])
+    control = {"controlnet": "ControlNet", "t2i-adapter": "T2I-Adapter"}.get(model.get("kind", ""))
+    return " and ".join(part for part in (control, trained) if part is not None)
+
+
+def _usage(base: Base, model: Mapping[str, Any], by_diffusers: bool) -> str:
+    """How to draw with it."""
+    if "kind" in model:
+        return _controlled(base, model).strip()
+    return (_use(base, by_diffusers) if model["method"] == "lora" else FULL) + _few_steps(model)
+
+
+def _controlled(base: Base, model: Mapping[str, Any]) -> str:
+    """How to draw with a ControlNet or a T2I-Adapter."""
+    from terrasynth.synthesis.generators.control import PIPELINES
+    from terrasynth.training.tuning.control import KINDS
+
+    kind, full, lora = KINDS[model["kind"]], model["method"] == "full", model["method"] == "lora"
+    index = json.loads((base.folder / "model_index.json").read_text(encoding="utf-8"))
+    pipeline, argument = PIPELINES[index["_class_name"], kind]
+    embedded = base.folder.parent == WEIGHTS and not full
+    ours = "THIS FOLDER" if full else base.name if base.on_hub or embedded else f"FOLDER OF {base.name}"
+    palette = model["palette"]
+    return CONTROLLED.format(
+        palette=palette if isinstance(palette, str) else json.dumps(palette), kind=kind, pipeline=pipeline,
+        argument=argument, model=f'"{ours}"' if " " in ours else ours, lora=' --lora "THIS FOLDER"' * lora,
+        base=f'WEIGHTS / "{base.name}"' if embedded else f'"{ours}"',
+        embedded="from terrasynth.synthesis.core.embedded import WEIGHTS\n" * embedded,
+        load='pipeline.load_lora_weights("THIS FOLDER")\n' * lora)
+
+
+def _masked(model: Mapping[str, Any]) -> str:
+    """A row of the table where images were seen beside their masks."""
+    if "masks" not in model:
+        return ""
+    return f"\n| layouts | masks of the images in `{model['masks']}`; {model['layout_dropout']:.0%} were left black |"
 
 
 def _use(base: Base, by_diffusers: bool) -> str:

@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -83,7 +83,7 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
     outcome = train(task, loop, out, resume, work)
     if processes.is_main_process:
         record = {
-            "preset": {"description": preset.description, "family": preset.family, "model": _shown(settings),
+            "preset": {"description": preset.description, "family": preset.family, "model": settings.shown(),
                        "loop": loop.model_dump(mode="json", exclude={"minutes"})},
             "base": {"name": base.name, "revision": base.revision}, "size": task.size,
             **outcome.record(), **before,
@@ -97,7 +97,7 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
         write_card(out, base, record)
         met = splits["train"].pairs
         write_knowledge(out, (text for pair in met for text in pair.captions), (pair.label for pair in met),
-                        None if settings.method == "lora" else base.folder)
+                        base.folder if settings.method == "full" else None)
     return outcome
 
 
@@ -119,6 +119,10 @@ def _kind(family: str) -> tuple[type[FinetuneTask], type[FinetuneSettings]]:
         from terrasynth.training.tuning.distil import DistilSettings, DistilTask
 
         return DistilTask, DistilSettings
+    if family == "control":
+        from terrasynth.training.tuning.control import ControlSettings, ControlTask
+
+        return ControlTask, ControlSettings
     return FinetuneTask, FinetuneSettings
 
 
@@ -132,18 +136,8 @@ def _check_precision(settings: FinetuneSettings, place: Place) -> None:
 
 def _identity(base: Base, settings: FinetuneSettings, loop: LoopSettings,
               splits: dict[str, Pictures]) -> dict[str, object]:
-    kept = settings.model_dump(exclude=set(MAY_CHANGE))
+    kept = {name: value for name, value in settings.identity(splits).items() if name not in MAY_CHANGE}
     captions = [[pair.captions for pair in pictures.pairs] for pictures in splits.values()]
     return {"base": base.name, "revision": base.revision, "seed": loop.seed,
             "data": cache_key(pixels=[pictures.digest for pictures in splits.values()], captions=captions), **kept,
             "model.validation.choose": settings.validation.choose}
-
-
-def _shown(settings: FinetuneSettings) -> dict[str, Any]:
-    """The settings without a path of this machine."""
-    shown = settings.model_dump(mode="json", exclude={"cache"})
-    for role in ("encoder", "classifier"):
-        reference = shown["validation"][role]
-        if reference is not None and Path(reference).is_dir():
-            shown["validation"][role] = Path(reference).resolve().name
-    return shown

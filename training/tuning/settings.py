@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from terrasynth.synthesis.generators.conditions.caption import Conditioning
 from terrasynth.training.data.views import View, random_views
+
+if TYPE_CHECKING:
+    from terrasynth.training.data.views import Pictures
 
 Augmentation = Literal["pictures", "latents", "none"]
 
@@ -94,6 +99,19 @@ class FinetuneSettings(BaseModel):
     conditioning: Conditioning = Conditioning()
     cache: str | None = None
     validation: ValidationSettings = ValidationSettings()
+
+    def identity(self, splits: Mapping[str, Pictures]) -> dict[str, Any]:
+        """What a training is known by of the settings, with what they name beside the images."""
+        return self.model_dump()
+
+    def shown(self) -> dict[str, Any]:
+        """The settings without a path of this machine, JSON-able."""
+        shown = self.model_dump(mode="json", exclude={"cache"})
+        for role in ("encoder", "classifier"):
+            reference = shown["validation"][role]
+            if reference is not None and Path(reference).is_dir():
+                shown["validation"][role] = Path(reference).resolve().name
+        return shown
 
     @property
     def number_of_views(self) -> int:

@@ -55,11 +55,12 @@ class FinetuneTask(Task):
                  validation: Validation) -> None:
         self.base, self.settings, self.place, self.validation = base, settings, place, validation
         self.family, self.train = base.family, train
-        components = (self.family.denoiser, *(self.family.text_encoders if settings.text_encoder else ()))
+        components = self._components()
         frozen = place.base_dtype(settings.base_dtype)
         full = settings.method == "full"
         self.pipeline = load_base(base, frozen, torch.float32 if full else frozen, components)
         self.pipeline.to(place.device)
+        self._prepare()
         self.loss = DiffusionLoss(self.pipeline.scheduler, settings.snr_gamma)
         self.size = settings.size or self._native_size()
         self._check_size()
@@ -167,8 +168,29 @@ class FinetuneTask(Task):
         noise = torch.randn(latents.shape, generator=generator)
         noise += settings.noise_offset * torch.randn(*latents.shape[:2], 1, 1, generator=generator)
         timesteps = torch.randint(self.loss.steps, (n,), generator=generator)
-        values = {"latents": latents, "noise": noise, "timesteps": timesteps}
+        values = {"latents": latents, "noise": noise, "timesteps": timesteps,
+                  **self._shown("train", rows.tolist(), views)}
         return {name: value.to(self.place.device) for name, value in values.items()} | {"texts": texts}
+
+    def _components(self) -> tuple[str, ...]:
+        """The components of the base that are trained."""
+        return (self.family.denoiser, *(self.family.text_encoders if self.settings.text_encoder else ()))
+
+    def _prepare(self) -> None:
+        """Make what learns beside the base, whose networks are loaded and unchanged."""
+
+    def _shown(self, split: str, rows: Sequence[int], views: Sequence[int]) -> dict[str, torch.Tensor]:
+        """What the network is shown of views of N images beside their texts."""
+        return {}
+
+    def _denoiser(self, batch: dict[str, Any]) -> nn.Module:
+        """The network, as it is called with noisy latents, timesteps and what it reads of texts."""
+        network: nn.Module = getattr(self.pipeline, self.family.denoiser)
+        return network
+
+    def _drawer(self, part: slice) -> Any:  # noqa: ANN401 - pipelines of diffusers share no class
+        """What draws a part of the images that are drawn for `val`."""
+        return self.pipeline
 
     def mixed(self, texts: Sequence[str | None]) -> Conditions:
         """Conditions of N texts; None stands for the unconditional branch, exactly as sampling has it."""
@@ -187,8 +209,8 @@ class FinetuneTask(Task):
     def sample_losses(self, batch: dict[str, Any]) -> torch.Tensor:
         """The loss of each sample of a batch, float32 (N,)."""
         noisy = self.loss.noising.add_noise(batch["latents"], batch["noise"], batch["timesteps"])
-        network = getattr(self.pipeline, self.family.denoiser)
-        predicted = self.family.predict(network, noisy, batch["timesteps"], self.mixed(batch["texts"]), self.size)
+        predicted = self.family.predict(self._denoiser(batch), noisy, batch["timesteps"], self.mixed(batch["texts"]),
+                                        self.size)
         return self.loss(predicted, batch["latents"], batch["noise"], batch["timesteps"])
 
     @contextmanager
@@ -227,6 +249,8 @@ class FinetuneTask(Task):
             part = slice(first, first + self.settings.validation.batch)
             batch = {name: value[part].to(self.place.device)
                      for name, value in (("latents", mean), ("noise", noise), ("timesteps", steps))}
+            shown = self._shown("val", rows[part], [0] * len(rows[part]))
+            batch |= {name: value.to(self.place.device) for name, value in shown.items()}
             with self.place.autocast():
                 losses = self.sample_losses(batch | {"texts": [self.val_texts[row] for row in rows[part]]})
             total += losses.sum().item()
@@ -246,9 +270,9 @@ class FinetuneTask(Task):
             found |= {f"negative_{name}": value[n:] for name, value in both.items()}
             noise = [torch.Generator().manual_seed(seed) for seed in seeds[part]]
             with self.place.autocast():
-                drawn = self.pipeline(generator=noise, num_inference_steps=settings.steps, height=self.size,
-                                      width=self.size, guidance_scale=settings.guidance, output_type="np",
-                                      **found, **self.family.call).images
+                drawn = self._drawer(part)(
+                    generator=noise, num_inference_steps=settings.steps, height=self.size, width=self.size,
+                    guidance_scale=settings.guidance, output_type="np", **found, **self.family.call).images
             parts.append(np.rint(np.clip(np.asarray(drawn, np.float32), 0, 1) * 255).astype(np.uint8))
             far.add(n)
         return np.concatenate(parts)
