@@ -165,13 +165,13 @@ def _warm_up(job: Job) -> tuple[float, int]:
     label = job.classes[0]
     count = min(job.runtime.micro_batch, job.blocks.block_size)
     prompts = job.prompts(label, 0, count)
-    texts = [prompt.text for prompt in prompts]
+    texts, layouts = [prompt.text for prompt in prompts], [prompt.layout for prompt in prompts]
     seeds = [job.identity.attempt(label, k)[1] for k in range(count)]
 
     def once() -> list[bytes]:
         images = encode_all(job.maker.images(label, prompts, seeds).pictures, job.recipe.output.image_format)
         if job.encoders.primary is not None:
-            job.encoders.measure(job.encoders.primary, images, texts)
+            job.encoders.measure(job.encoders.primary, images, texts, layouts)
         return images
 
     once()

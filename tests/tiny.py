@@ -79,6 +79,17 @@ def tiny_scene(folder: Path, labels: Sequence[str], seed: int = 0) -> Path:
     return folder
 
 
+def tiny_segmenter(folder: Path, seed: int = 0) -> Path:
+    """Write a `SegformerForSemanticSegmentation` of the six classes of a land-cover map, with preprocessing."""
+    from terrasynth.training.families.segmenter import SegmenterSettings, network
+
+    with _seeded(seed):
+        model = network(SegmenterSettings(masks="", widths=(8, 8, 8, 8), depths=(1, 1, 1, 1), decoder=8))
+    model.save_pretrained(folder)
+    _write_preprocessor(folder)
+    return folder
+
+
 def tiny_tokenizer(length: int = TEXT_LENGTH) -> CLIPTokenizer:
     """CLIP's byte-level BPE with the words of `TEXTS` as tokens; any other word falls back to pieces and bytes."""
     from tokenizers.pre_tokenizers import ByteLevel

@@ -230,6 +230,11 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
         captions = (text for own in splits["train"].captions for text in own)
         write_knowledge(out, captions if preset.family in READING else None, splits["train"].class_names(),
                         needs.get("initial"))
+    if preset.family == SEGMENTER:
+        from terrasynth.training.families.segmenter import SegmenterSettings, calibrate
+
+        size = checked(SegmenterSettings, preset.model, "model").size
+        calibrate(out, splits["val"], masks["val"], size)  # last: what lies in the folder decides its content hash
     return outcome
 
 

@@ -132,6 +132,8 @@ class Training:
             yield "recipe", f"filters: [{{kind: {filtering}, {role}: {_yaml(folder)}, pass_real: 0.95}}]"
         elif model.family in ("diffusion", "hopfield", "finetune", "distil"):
             yield from self._draw(model.folder, model.base if model.is_lora else "")
+        elif model.family == "segmenter":
+            yield "recipe", f"filters: [{{kind: layout, segmenter: {_yaml(folder)}, pass_real: 0.95}}]"
         elif model.family == "control":
             yield from _with_control(model)
         elif model.family in ("autoencoder", "vq", "latent-vq"):

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from terrasynth.eval.metrics.figure import Figure
 
 RESAMPLES = 2000
+LEAST = 0.01
+"""Share of an image that a class fills at least, to count in the score of one image."""
 
 
 def confusion(truth: NDArray[np.integer], seen: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
@@ -76,6 +78,29 @@ def mean_iou(counts: NDArray[np.integer], seed: int) -> Figure:
     means = [_mean(each, there) for each in resampled]
     low, high = np.nanquantile(means, [0.025, 0.975])
     return Figure(_mean(counts.sum(0), there), float(low), float(high), len(counts))
+
+
+def image_scores(counts: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Of each image, the mean intersection over union of the classes that fill at least `LEAST` of its truth.
+
+    Args:
+        counts: Confusions (N, C, C), a row a class of the truth.
+
+    Returns:
+        float64 (N,); NaN where a confusion has no pixel.
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval.metrics.segmentation import image_scores
+        >>> image_scores(np.array([[[2, 2], [0, 4]], [[0, 0], [0, 0]]])).round(3).tolist()
+        [0.583, nan]
+    """
+    truth, seen, both = counts.sum(2), counts.sum(1), np.diagonal(counts, axis1=1, axis2=2)
+    there = (truth > 0) & (truth >= LEAST * truth.sum(1, keepdims=True))
+    found = np.divide(both, truth + seen - both, out=np.zeros(both.shape), where=there)
+    number = there.sum(1)
+    means: NDArray[np.float64] = np.divide(found.sum(1), number, out=np.full(len(counts), np.nan), where=number > 0)
+    return means
 
 
 def _mean(counts: NDArray[np.integer], there: NDArray[np.bool_]) -> float:

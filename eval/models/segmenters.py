@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from terrasynth.eval.errors import InputError
 from terrasynth.eval.images import check_images
+from terrasynth.eval.models.calibration import Calibration
+from terrasynth.eval.models.dual_encoders import CALIBRATION_FILE
 from terrasynth.eval.models.loading import commit_of, load_config, load_weights
 from terrasynth.eval.models.preprocess import Preprocessor
 from terrasynth.eval.models.references import EMBEDDED_ROOT, resolve
@@ -21,9 +23,12 @@ class Segmenter:
 
     Attributes:
         labels: The C class names, by value of the maps.
+        calibration: Scores of real images with their own masks, where it ships them.
     """
 
-    def __init__(self, model: Any, preprocessor: Preprocessor, identity: dict[str, object]) -> None:  # noqa: ANN401
+    def __init__(self, model: Any, preprocessor: Preprocessor, identity: dict[str, object],  # noqa: ANN401
+                 calibration: Calibration | None = None) -> None:
+        self.calibration = calibration
         self._model = model  # every architecture types its own outputs
         self._preprocessor = preprocessor
         self._identity = identity
@@ -94,4 +99,7 @@ def load_segmenter(
     if preprocessor.crops:
         raise InputError(f"model {resolved.reference!r}: its preprocessing cuts the border off (do_center_crop); set "
                          "that to false in preprocessor_config.json")
-    return Segmenter(model, preprocessor, {"kind": config.model_type, **resolved.identity(commit_of(config))})
+    identity = {"kind": config.model_type, **resolved.identity(commit_of(config))}
+    path = resolved.folder / CALIBRATION_FILE if resolved.local else None
+    return Segmenter(model, preprocessor, identity,
+                     Calibration.load(path) if path is not None and path.is_file() else None)

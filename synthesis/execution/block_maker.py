@@ -191,7 +191,8 @@ class BlockMaker:
             )
         ]
         key = self.encoders.primary
-        measured = {} if key is None else {key: self.encoders.measure(key, images, [each.text for each in attempts])}
+        measured = {} if key is None else {key: self.encoders.measure(
+            key, images, [each.text for each in attempts], [each.layout for each in attempts])}
         blocks = into or self.blocks
         blocks.write(block.label, block.index, attempts, key, measured.get(key or ""), block.withheld, block.drawn)
         return StoredBlock.written(blocks, block.label, block.index, attempts, measured, block.withheld)

@@ -18,6 +18,7 @@ from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.filters.alignment import DEFAULT_ENCODER, AlignmentFilter
 from terrasynth.synthesis.filters.base import THUMBNAIL, ClassJudge, FilterSettings, Measurements, Measurer, Source
 from terrasynth.synthesis.filters.duplicate import DuplicateFilter
+from terrasynth.synthesis.filters.layout import LayoutFilter
 from terrasynth.synthesis.filters.near_copy import NearCopyFilter
 from terrasynth.synthesis.filters.quality import QualityFilter
 from terrasynth.synthesis.filters.review import ReviewFilter
@@ -25,11 +26,11 @@ from terrasynth.synthesis.filters.scene import SceneFilter
 
 __all__ = [
     "BUILT_IN", "DEFAULT_ENCODER", "FILTERS", "THUMBNAIL", "AlignmentFilter", "AnyFilter", "ClassJudge",
-    "DuplicateFilter", "FilterSettings", "Measurements", "Measurer", "NearCopyFilter", "QualityFilter", "ReviewFilter",
-    "SceneFilter", "Source", "base", "measurers", "training_features", "why_not",
+    "DuplicateFilter", "FilterSettings", "LayoutFilter", "Measurements", "Measurer", "NearCopyFilter", "QualityFilter",
+    "ReviewFilter", "SceneFilter", "Source", "base", "measurers", "training_features", "why_not",
 ]
 
-BuiltIn = AlignmentFilter | SceneFilter | QualityFilter | DuplicateFilter | NearCopyFilter | ReviewFilter
+BuiltIn = AlignmentFilter | SceneFilter | QualityFilter | DuplicateFilter | NearCopyFilter | ReviewFilter | LayoutFilter
 BUILT_IN: Mapping[str, type[FilterSettings]] = {
     member.model_fields["kind"].default: member for member in get_args(BuiltIn)
 }

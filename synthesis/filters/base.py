@@ -17,6 +17,7 @@ from terrasynth.synthesis.core.identity import Identity
 
 THUMBNAIL = "thumbnail"
 EMBEDDINGS, PROBABILITIES, QUALITY, DETAIL = "embeddings", "probabilities", "quality", "detail"
+AGREEMENT = "agreement"
 NOTHING = ""
 """What a filter measures that looks at no image."""
 
@@ -28,8 +29,8 @@ class Measurements:
     Attributes:
         kind: What the numbers are: the `Source.gives` of the filters that read them.
         numbers: float32 (N, D), one row an image: L2-normalized embeddings, class probabilities, measures of quality
-            with height and width (`terrasynth.synthesis.filters.measurers`), layout and detail of thumbnails, or what
-            the measurer of a plug-in gives. Filters read them by `of`.
+            with height and width (`terrasynth.synthesis.filters.measurers`), layout and detail of thumbnails,
+            confusions with a layout, or what the measurer of a plug-in gives. Filters read them by `of`.
         alignment: float32 (N,), cosine between image and text, -1 .. 1; None from a model that reads no text. Filters
             read it by `cosines`.
 
@@ -105,8 +106,8 @@ class Source:
     """Where measurements come from.
 
     Attributes:
-        gives: Kind of the measurements: `EMBEDDINGS`, `PROBABILITIES`, `QUALITY`, `DETAIL`, or a word of its own where
-            a filter brings its own measurer; `NOTHING` where it looks at no image.
+        gives: Kind of the measurements: `EMBEDDINGS`, `PROBABILITIES`, `QUALITY`, `DETAIL`, `AGREEMENT`, or a word of
+            its own where a filter brings its own measurer; `NOTHING` where it looks at no image.
         reference: Model reference, or "thumbnail"; "" for what needs no model.
     """
 
@@ -120,6 +121,9 @@ class Measurer(Protocol):
     Attributes:
         model: What filters get to see; None where there is none. Measurements have an alignment where it has an
             attribute `reads_text` that is true.
+
+    One with an attribute `reads_layouts` that is true is given the layouts of the images, too: `measure(images, texts,
+    layouts)`, where "" stands for an image that was shown none.
     """
 
     model: Any

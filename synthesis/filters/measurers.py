@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.filters.base import (
+    AGREEMENT,
     DETAIL,
     EMBEDDINGS,
     PROBABILITIES,
@@ -22,20 +23,20 @@ from terrasynth.synthesis.filters.base import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from terrasynth.eval import Encoder, SceneClassifier
+    from terrasynth.eval import Encoder, SceneClassifier, Segmenter
 
 
-MEASURED = frozenset({EMBEDDINGS, PROBABILITIES, QUALITY, DETAIL})
+MEASURED = frozenset({EMBEDDINGS, PROBABILITIES, QUALITY, DETAIL, AGREEMENT})
 """What `load_measurer` has a measurer for."""
 
 
-def load_measurer(source: Source, device: str) -> Measurer:
+def load_measurer(source: Source, device: str) -> Measurer | LayoutMeasurer:
     """Load what a filter measures with.
 
     Raises:
         InputError: No such model.
     """
-    from terrasynth.eval import ThumbnailEncoder, load_classifier, load_encoder
+    from terrasynth.eval import ThumbnailEncoder, load_classifier, load_encoder, load_segmenter
 
     if source.gives == QUALITY:
         return QualityMeasurer()
@@ -43,6 +44,8 @@ def load_measurer(source: Source, device: str) -> Measurer:
         return DetailMeasurer()
     if source.gives == PROBABILITIES:
         return SceneMeasurer(load_classifier(source.reference, device=device))
+    if source.gives == AGREEMENT:
+        return LayoutMeasurer(load_segmenter(source.reference, device=device))
     if source.gives != EMBEDDINGS:
         raise InputError(f"nothing here measures {source.gives!r}; a filter that needs it brings its own measurer "
                          "(FilterSettings.own_measurer)")
@@ -83,6 +86,28 @@ class SceneMeasurer:
     def measure(self, images: NDArray[np.uint8], texts: Sequence[str]) -> Measurements:
         """Probabilities (N, C)."""
         return Measurements(PROBABILITIES, self.model.probabilities(images).astype(np.float32))
+
+
+class LayoutMeasurer:
+    """Confusions of what a segmenter sees with the layouts that the images were drawn by."""
+
+    model: Any
+    reads_layouts = True
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self.model = segmenter
+
+    def identity(self) -> dict[str, object]:
+        """The segmenter's, marked, with the version of the classes of layouts."""
+        from terrasynth.prompts.layouts.catalog import catalog_hash
+
+        return {"gives": AGREEMENT, "catalog": catalog_hash(), **self.model.identity()}
+
+    def measure(self, images: NDArray[np.uint8], texts: Sequence[str], layouts: Sequence[str]) -> Measurements:
+        """Confusions (N, 36), a row a class of the layout and a column what is seen."""
+        from terrasynth.synthesis.filters.layout import agreement
+
+        return Measurements(AGREEMENT, agreement(self.model, images, layouts))
 
 
 class DetailMeasurer:

@@ -13,7 +13,7 @@ from terrasynth.synthesis.core.images import decode_all
 from terrasynth.synthesis.core.quiet import quiet
 from terrasynth.synthesis.filters import FilterSettings, Measurements, Measurer, Source
 from terrasynth.synthesis.filters.base import NOTHING, THUMBNAIL, NamedJudge
-from terrasynth.synthesis.filters.measurers import MEASURED, load_measurer
+from terrasynth.synthesis.filters.measurers import MEASURED, LayoutMeasurer, load_measurer
 from terrasynth.synthesis.ledger.stored import StoredBlock
 from terrasynth.synthesis.recipe import Recipe
 
@@ -34,10 +34,10 @@ class Encoders:
             RunError: A file that a filter reads in the run is damaged.
         """
         sources = [each.source for each in recipe.filters]
-        loaded: dict[Source, Measurer] = {}
+        loaded: dict[Source, Measurer | LayoutMeasurer] = {}
         self._recipe = recipe
         self._keys: list[str] = []
-        self._by_key: dict[str, Measurer] = {}
+        self._by_key: dict[str, Measurer | LayoutMeasurer] = {}
         self._kinds: dict[str, str] = {}
         self._read: list[Any] = [settings.read_run(root, identity) for settings in recipe.filters]
         for source, settings in zip(sources, recipe.filters, strict=True):
@@ -98,16 +98,20 @@ class Encoders:
     def _model(self, key: str) -> Any:  # noqa: ANN401 - as `model_of`
         return self._by_key[key].model if key in self._by_key else None
 
-    def measure(self, key: str, images: Sequence[bytes], texts: Sequence[str]) -> Measurements:
+    def measure(self, key: str, images: Sequence[bytes], texts: Sequence[str],
+                layouts: Sequence[str]) -> Measurements:
         """Measure stored images; what was stored is what is judged, so that judging again gives the same.
 
         Args:
             images: N encoded images.
+            layouts: JSON of what each was drawn by; "" for none.
 
         Raises:
             RunError: The measurer of a plug-in measures another kind than its filter's `source` gives.
         """
-        found = self._by_key[key].measure(decode_all(images), texts)
+        measurer: Any = self._by_key[key]
+        more = (layouts,) if getattr(measurer, "reads_layouts", False) else ()
+        found: Measurements = measurer.measure(decode_all(images), texts, *more)
         found.of(self._kinds[key])
         if (found.alignment is not None) != self._reads_text(key):
             raise RunError(f"what measures {found.kind!r} says that it reads {'' if self._reads_text(key) else 'no '}"
@@ -120,7 +124,7 @@ class Encoders:
             return Measurements.none(block.blocks.block_size)
         known = self.known(block, key)
         if known is None:
-            known = self.measure(key, block.content.images, block.content.texts)
+            known = self.measure(key, block.content.images, block.content.texts, block.content.layouts)
             block.keep(key, known)
         return known
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import NamedTuple, Self
 
 from terrasynth.synthesis.filters import Measurements
-from terrasynth.synthesis.ledger.blocks import Attempt, Blocks
+from terrasynth.synthesis.ledger.blocks import LAYOUT, Attempt, Blocks
 
 
 class Content(NamedTuple):
@@ -18,11 +18,13 @@ class Content(NamedTuple):
         ids: Of the N attempts.
         texts: Of the N attempts.
         images: N encoded images.
+        layouts: JSON of what each was drawn by; "" for none.
     """
 
     ids: Sequence[str]
     texts: Sequence[str]
     images: Sequence[bytes]
+    layouts: Sequence[str]
 
 
 @dataclass
@@ -52,19 +54,22 @@ class StoredBlock:
             withheld: Rows whose images the model's safety checker made black.
         """
         made = cls(blocks, label, index, measured, fresh=True)
-        made.content = Content(*([getattr(each, name) for each in attempts] for name in ("id", "text", "image")))
+        made.content = Content(*(
+            [getattr(each, name) for each in attempts] for name in ("id", "text", "image", "layout")))
         made.withheld = withheld
         return made
 
     @cached_property
     def content(self) -> Content:
-        """Ids, texts and images.
+        """Ids, texts, images and layouts.
 
         Raises:
             RunError: The file is damaged, or holds other attempts than its place.
         """
-        table = self.blocks.read(self.label, self.index, ["id", "text", "image"]).to_pydict()
-        return Content(table["id"], table["text"], [image["bytes"] for image in table["image"]])
+        own = [LAYOUT] if LAYOUT in self.blocks.schema.names else []
+        table = self.blocks.read(self.label, self.index, ["id", "text", "image", *own]).to_pydict()
+        return Content(table["id"], table["text"], [image["bytes"] for image in table["image"]],
+                       table.get(LAYOUT, [""] * len(table["id"])))
 
     @cached_property
     def withheld(self) -> tuple[int, ...]:

@@ -2,5 +2,5 @@
 
 __all__ = [
     "autoencoder", "autoencoder_distil_run", "clip", "decoder", "diffusion", "hopfield", "latent_vq", "perception",
-    "scene", "vq",
+    "scene", "segmenter", "vq",
 ]

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from typing_extensions import override
 
-from terrasynth.eval.metrics.segmentation import confusion, intersection_over_union
+from terrasynth.eval.metrics.segmentation import confusion, image_scores, intersection_over_union
 from terrasynth.prompts.layouts.catalog import SIX, six_values
 from terrasynth.synthesis.core.real_pictures import opened
 from terrasynth.training.data.maps import MaskFiles
@@ -102,16 +102,13 @@ class SegmenterTask(Task):
         """Intersection over union on `val`, by class and their mean, of those that are there or are seen."""
         self.model.eval()
         counts = np.zeros((len(SIX), len(SIX)), np.int64)
-        for rows in self._parts(len(self.splits["val"])):
+        for rows in batches(len(self.splits["val"])):
             pixels, classes = self._seen("val", rows, [View()] * len(rows))
             counts += confusion(classes.cpu().numpy(), self._logits(pixels).argmax(1).cpu().numpy(), len(SIX))
         found = intersection_over_union(counts)
         mean = float(np.nanmean(found))
         by_class = {f"iou_{name}": float(value) for name, value in zip(SIX, found, strict=True) if value == value}
         return {"score": mean, "mean_iou": mean, **by_class, "n": float(len(self.splits["val"]))}
-
-    def _parts(self, count: int) -> Iterator[list[int]]:
-        return (list(range(first, min(first + BATCH, count))) for first in range(0, count, BATCH))
 
     @override
     def preview(self) -> np.ndarray | None:
@@ -121,6 +118,26 @@ class SegmenterTask(Task):
     def save(self, folder: Path) -> None:
         save_model(self.model, folder)
         write_preprocessor(folder, self.size)
+
+
+def calibrate(folder: Path, val: Pictures, masks: MaskFiles, size: int) -> None:
+    """Write beside the weights what real images of `val` score with their own masks: the scale of `pass_real`."""
+    from terrasynth.eval import Calibration, load_segmenter
+    from terrasynth.eval.models.dual_encoders import CALIBRATION_FILE
+
+    segmenter, six, counts = load_segmenter(folder), six_values(), []
+    for rows in batches(len(val)):
+        seen = segmenter.segment(val.open(rows, size))
+        counts += [confusion(six[masks.values(row, View(), size)], one, len(SIX))
+                   for row, one in zip(rows, seen, strict=True)]
+    scores = image_scores(np.stack(counts))
+    Calibration.of(segmenter.identity(), "val", scores, np.arange(len(val)), val.class_names()).save(
+        folder / CALIBRATION_FILE)
+
+
+def batches(count: int) -> Iterator[list[int]]:
+    """Row numbers, some at a time."""
+    return (list(range(first, min(first + BATCH, count))) for first in range(0, count, BATCH))
 
 
 def network(settings: SegmenterSettings) -> Any:  # noqa: ANN401 - transformers' own types

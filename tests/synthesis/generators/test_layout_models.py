@@ -17,6 +17,7 @@ from diffusers import (
 from PIL import Image
 
 from terrasynth import export, load_generator, plan, verify
+from terrasynth.eval import load_segmenter
 from terrasynth.prompts import load_expander
 from terrasynth.prompts.layouts.catalog import SIX, load_catalog
 from terrasynth.prompts.layouts.drawing import draw_layout
@@ -26,10 +27,12 @@ from terrasynth.prompts.layouts.palettes import check_colors, color_map, palette
 from terrasynth.synthesis import Recipe, run
 from terrasynth.synthesis.cards.licence_sources import sources_of
 from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.core.images import decode
 from terrasynth.synthesis.generators.conditions.layout import MOST_BOXES, LayoutReading
 from terrasynth.synthesis.generators.finding import find_generator
 from terrasynth.synthesis.recipe import GeneratorSettings
 from tests import tiny_pipelines as tiny
+from tests.tiny import tiny_segmenter
 
 AIRPORT, RIVER = (draw_layout(label, seed=0, k=0) for label in ("airport", "river"))
 SHOWN = [AIRPORT.to_json(), RIVER.to_json(), AIRPORT.to_json()]
@@ -219,11 +222,17 @@ def test_a_run_draws_by_the_layouts_of_its_prompts(places, tmp_path):
     assert "control" in {source.role for source in sources_of(recipe)}
 
 
+def six(places):
+    """A model that is shown layouts in the colors `six`."""
+    return {"model": str(places / "sd"), "control": str(places / "sd-control"), "steps": 1,
+            "conditioning": {"layout": "six"}}
+
+
 def test_a_layout_goes_through_growth_loss_and_repair(places, tmp_path, terrasynth):
     """A run that grew, and lost a block and a shard, has the rows of one that was made at once."""
-    model = {"model": str(places / "sd"), "control": str(places / "sd-control"), "steps": 1,
-             "conditioning": {"layout": "six"}}
-    small = RECIPE | {"generator": model, "runtime": {"device": "cpu", "block_size": 2}}
+    segmenter = tiny_segmenter(tmp_path / "segmenter")
+    small = RECIPE | {"generator": six(places), "runtime": {"device": "cpu", "block_size": 2},
+                      "filters": [{"kind": "layout", "segmenter": str(segmenter), "min_iou": 0.0}]}
     large = small | {"target": {"per_class": 4, "max_attempts": 8}}
     run(Recipe.parse(large), tmp_path / "once")
     run(Recipe.parse(small), tmp_path / "grown")
@@ -240,11 +249,39 @@ def test_a_layout_goes_through_growth_loss_and_repair(places, tmp_path, terrasyn
     assert shard.read_bytes() == next((tmp_path / "once" / "data").iterdir()).read_bytes()
     assert verify(tmp_path / "grown").faults == ()
 
+    rows = pq.read_table(shard).to_pylist()
+    scores = [row["scores"]["layout"] for row in rows]
+    assert scores == [pytest.approx(seen_in(row, load_segmenter(segmenter)), abs=1e-6) for row in rows]
+    between = (sorted(scores)[1] + sorted(scores)[2]) / 2
+    stricter = large | {"filters": [large["filters"][0] | {"min_iou": between}],
+                        "target": {"per_class": 2, "max_attempts": 4}}
+    assert run(Recipe.parse(stricter), tmp_path / "grown", shrink=True).accepted == 2  # judged again, and not drawn
+    kept = pq.read_table(shard).to_pylist()
+    best = [row["id"] for row, score in zip(rows, scores, strict=True) if score > between]
+    assert [row["id"] for row in kept] == best
+
+
+def seen_in(row, segmenter):
+    """The score of an image, counted class by class."""
+    image = decode(row["image"]["bytes"])
+    truth, seen = labels_at(Layout.from_json(row["layout"]), len(image)).six(), segmenter.segment(image[None])[0]
+    classes = [value for value in range(len(SIX)) if (truth == value).mean() >= 0.01]
+    return np.mean([((truth == one) & (seen == one)).sum() / ((truth == one) | (seen == one)).sum() for one in classes])
+
+
+def test_a_run_without_layouts_has_no_layout_filter(places, tmp_path):
+    segmenter = tiny_segmenter(tmp_path / "segmenter")
+    recipe = RECIPE | {"generator": {"model": str(places / "sd"), "steps": 1},
+                       "filters": [{"kind": "layout", "segmenter": str(segmenter), "min_iou": 0.1}]}
+    with pytest.raises(InputError, match="compares images with their layouts, and the generator of this"):
+        plan(Recipe.parse(recipe))
+    shown = recipe | {"generator": six(places), "filters": [recipe["filters"][0] | {"min_iou": None, "pass_real": 0.9}]}
+    with pytest.raises(InputError, match=r"pass_real 0.9: segmenter '.*' has no calibration.json beside its weights"):
+        plan(Recipe.parse(shown))
+
 
 def test_a_layout_is_exported(places, tmp_path):
-    model = {"model": str(places / "sd"), "control": str(places / "sd-control"), "steps": 1,
-             "conditioning": {"layout": "six"}}
-    run(Recipe.parse(RECIPE | {"generator": model}), tmp_path / "run")
+    run(Recipe.parse(RECIPE | {"generator": six(places)}), tmp_path / "run")
     export(tmp_path / "run", "imagefolder", tmp_path / "out")
     (told,) = (tmp_path / "out").rglob("metadata.jsonl")
     shown = [json.loads(json.loads(line)["provenance"])["layout"] for line in told.read_text().splitlines()]

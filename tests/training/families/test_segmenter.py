@@ -12,6 +12,7 @@ from transformers import AutoModelForSemanticSegmentation, SegformerImageProcess
 
 from terrasynth.eval import load_segmenter
 from terrasynth.eval.errors import InputError as EvalInputError
+from terrasynth.eval.metrics.segmentation import confusion, image_scores
 from terrasynth.prompts.layouts.catalog import SIX
 from terrasynth.prompts.layouts.labels import labels_at
 from terrasynth.prompts.layouts.layout import Layout
@@ -19,16 +20,18 @@ from terrasynth.prompts.layouts.palettes import color_map, palettes
 from terrasynth.synthesis.cli import cli
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.images import encode
+from terrasynth.synthesis.filters import LayoutFilter
 from terrasynth.synthesis.studies.layouts import measure_layouts
 from terrasynth.training.train import run_preset
+from terrasynth.training.trained import TrainedModel, Training
 from tests.synthesis.exports import layout_rows, run_rows, write_run
 from tests.tiny import tiny_scene
 
 SIDE = 32
 CLASSES = dict(enumerate(("land", "building", "road", "motorway", "water", "grass")))
 SMALL = {"model.size": SIDE, "model.widths": [8, 16, 24, 32], "model.depths": [1, 1, 1, 1], "model.decoder": 32,
-         "loop.batch_size": 8, "loop.warmup_steps": 5, "loop.learning_rate": 0.01, "loop.max_steps": 50,
-         "loop.validate_every": 50, "loop.checkpoint_every": 25, "loop.ema_decay": 0.8, "loop.mixed_precision": "no"}
+         "loop.batch_size": 8, "loop.warmup_steps": 5, "loop.learning_rate": 0.01, "loop.max_steps": 35,
+         "loop.validate_every": 35, "loop.checkpoint_every": 35, "loop.ema_decay": 0.8, "loop.mixed_precision": "no"}
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +69,20 @@ def test_it_goes_on_where_it_was(data, tmp_path):
         return (out / "model.safetensors").read_bytes()
 
     assert trained(tmp_path / "whole", 2) == trained(tmp_path / "parts", 1, 2)
+
+
+def test_real_images_are_the_scale_of_a_filter(data, segmenter):
+    """Half of the real images of `val` pass at the score that half of them reach."""
+    known = load_segmenter(segmenter).calibration
+    assert known.pictures == 6
+    shown = LayoutFilter(segmenter=str(segmenter), pass_real=0.5)
+    threshold = shown.judge("town", load_segmenter(segmenter), data).threshold
+    images = np.stack([np.asarray(Image.open(data / "data" / f"{number}.png")) for number in range(20, 26)])
+    counts = [confusion(np.asarray(Image.open(data / "masks" / f"{20 + row}.png")), seen, len(SIX))
+              for row, seen in enumerate(load_segmenter(segmenter).segment(images))]
+    assert (image_scores(np.stack(counts)) >= threshold - 1e-6).sum() == 3
+    model = TrainedModel("segmenter", "segmenter", segmenter, 1, 1.0, 1, {})
+    assert "kind: layout" in dict(Training(segmenter, (model,), ("data",)).next_steps())["recipe"]
 
 
 def test_it_sees_what_transformers_see(segmenter):
