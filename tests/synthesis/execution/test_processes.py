@@ -74,6 +74,7 @@ def assert_same(one, other):
     assert list(verify(one)) == []
 
 
+@pytest.mark.usefixtures("at_once")
 def test_blocks_that_finish_in_any_order_give_the_bytes_of_one_process(whole, accidents, tmp_path):
     (accidents / "slow").write_text("0.3")
     seen = []
