@@ -57,6 +57,7 @@ def portion(size: int, device: torch.device) -> int:
     """How many images of `size` pixels a network looks at together: `AT_ONCE` pixels on a CPU, elsewhere any number.
 
     >>> import torch
+    >>> from terrasynth.eval.models.inference import portion
     >>> portion(224 * 224, torch.device("cpu"))
     5
     """
