@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+
+from terrasynth.errors import ELLIPSIS, shortened
 
 ID_LENGTH = 16
 
@@ -59,19 +62,52 @@ def digest(value: object) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:ID_LENGTH]
 
 
-def differences(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
-    """Every leaf in which two identities differ, as "key: old -> new", sorted by key."""
+def differences(old: Mapping[str, object], new: Mapping[str, object], called: Mapping[str, str] = MappingProxyType({}),
+                names: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """Every leaf in which two trees of settings differ, as "a.b.c: was X, now Y", sorted by key.
+
+    Args:
+        called: What people call leaves of `old` that are hashes, by their keys.
+        names: Of `new`; a leaf that has no name here is shown as it is.
+
+    Example:
+        >>> from terrasynth.synthesis.core.identity import differences
+        >>> differences({"seed": 0, "generator": {"steps": 4}}, {"seed": 0, "generator": {"steps": 8}})
+        ['generator.steps: was 4, now 8']
+    """
     before, after = dict(_leaves(old)), dict(_leaves(new))
-    return [
-        f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}"
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key)
-    ]
+    found = []
+    for key in sorted(before.keys() | after.keys()):
+        if before.get(key) == after.get(key):
+            continue
+        was, now = _apart(before.get(key, "absent"), after.get(key, "absent"))
+        if key in names:
+            was, now = called.get(key, "another") if key in before else "none", names[key]
+        found.append(f"{key}: {now}, whose content is another now" if was == now else f"{key}: was {was}, now {now}")
+    return found
+
+
+def some_differences(found: Sequence[str], most: int = 5) -> str:
+    """What `differences` found, on one line: the first of them, and how many more there are."""
+    return "; ".join(found[:most]) + (f"; and {len(found) - most} more" if len(found) > most else "")
 
 
 def _leaves(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, value in tree.items():
+        if isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value):
+            value = {str(number): each for number, each in enumerate(value)}
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", canonical(value)
+
+
+def _apart(first: str, second: str, most: int = 60) -> list[str]:
+    """Two texts, each of at most so many characters, of which the first in which they differ is one."""
+    texts = (first, second)
+    if max(map(len, texts)) <= most:
+        return list(texts)
+    same = next((place for place, (one, other) in enumerate(zip(*texts, strict=False)) if one != other),
+                min(map(len, texts)))
+    start = max(0, same - most // 4) if same > most // 2 else 0
+    return [(ELLIPSIS if start else "") + shortened(text[start:], most) for text in texts]

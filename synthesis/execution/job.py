@@ -22,14 +22,14 @@ from terrasynth.synthesis.execution.block_maker import BlockMaker, Prompts
 from terrasynth.synthesis.execution.executors import check_executor
 from terrasynth.synthesis.execution.prompts import PromptDrops, checked, prompt_drops
 from terrasynth.synthesis.execution.runtime_record import RuntimeRecord
-from terrasynth.synthesis.execution.targets import check_target, choose, with_labels
+from terrasynth.synthesis.execution.targets import changed_classes, check_target, choose, with_labels
 from terrasynth.synthesis.execution.unread import Said, Unread, readers_of, refuse, unread_by
 from terrasynth.synthesis.generators.finding import find_generator
 from terrasynth.synthesis.generators.runtime import Runtime
 from terrasynth.synthesis.generators.tuned_for import tuned_otherwise
 from terrasynth.synthesis.ledger.blocks import Blocks
 from terrasynth.synthesis.ledger.frozen import Frozen, block_size_of, check_expected
-from terrasynth.synthesis.ledger.keeping import kept_rows, says_kept
+from terrasynth.synthesis.ledger.keeping import kept_rows, recorded_recipe, says_kept
 from terrasynth.synthesis.ledger.measuring import Encoders
 from terrasynth.synthesis.recipe import LARGEST_AUTO, KeptRows, Recipe
 
@@ -58,6 +58,7 @@ class Job:
         maker: Makes the blocks; holds the models.
         unread: What its models never met in training, in the first prompts of each class.
         otherwise: In what its generator is used otherwise than it was tuned, a sentence each.
+        changed: How its classes differ from those of the run's last call, on one line; "" where they do not.
     """
 
     def __init__(self, recipe: Recipe, root: Path, shrink: bool = False) -> None:
@@ -95,7 +96,7 @@ class Job:
             block_size = block_size_of(root) or min(LARGEST_AUTO, recipe.target.most_wanted)
         self._frozen = Frozen(self.identity, block_size, recipe.output.image_format)
         check_expected(recipe.identity, self.identity)
-        self._frozen.check(root)
+        self._frozen.check(root, recorded_recipe(root), recipe)
         self._shrink, self._wanted, self._asked = shrink, recipe, asked
         kept = self._has_beyond()
         self.recipe = recipe.model_copy(update={
@@ -104,6 +105,7 @@ class Job:
         })
         self.classes = tuple(label for label in expander.classes if label in asked or label in kept)
         self.blocks = Blocks(root, block_size, recipe.output.image_format, self.identity)
+        self.changed = changed_classes(recorded_recipe(root), expander.classes, asked) if self.blocks.any() else ""
         if kept and self.blocks.any():
             log.warning("%s: %s", root, says_kept(kept, recipe.target))
         self._record = RuntimeRecord(self.blocks, self.identity)
@@ -139,7 +141,8 @@ class Job:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know before the first image, a sentence each."""
-        return *self.otherwise, *(line for one in self.unread for line in one.lines())
+        changed = (self.changed,) if self.changed else ()
+        return *changed, *self.otherwise, *(line for one in self.unread for line in one.lines())
 
     @contextmanager
     def opened(self) -> Iterator[None]:

@@ -56,6 +56,25 @@ def choose(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
     return tuple(label for label in known if label in chosen)
 
 
+def changed_classes(before: Recipe | None, known: Sequence[str], asked: Sequence[str]) -> str:
+    """How the classes of a run differ from those of its last call, on one line; "" where they do not.
+
+    Args:
+        before: The recipe of the last call; None where there is none.
+        known: The labels of the expander.
+        asked: Those that are asked for now.
+    """
+    if before is None:
+        return ""
+    try:
+        had = tuple(known) if before.class_names is None else choose(before.class_names, known)
+    except InputError:  # the expander serves other classes now, which the identity says
+        return ""
+    added, removed = ([label for label in one if label not in other] for one, other in ((asked, had), (had, asked)))
+    parts = [f"{what} {', '.join(labels)}" for what, labels in (("added", added), ("removed", removed)) if labels]
+    return f"prompts.classes is another than when this run was last called: {'; '.join(parts)}" if parts else ""
+
+
 def _named(wanted: Sequence[str], known: Sequence[str]) -> dict[str, str]:
     """The label behind each name of a class."""
     found: dict[str, str] = {}

@@ -9,7 +9,7 @@ from typing import Any
 
 from terrasynth.synthesis.core.errors import InputError, one_line
 from terrasynth.synthesis.core.files import TEMPORARY
-from terrasynth.synthesis.core.identity import differences, digest
+from terrasynth.synthesis.core.identity import differences, digest, some_differences
 from terrasynth.synthesis.core.records import RecordError, read_record, write_record
 
 MARKER = "terrasynth-export.json"
@@ -93,7 +93,7 @@ def check_same(marker: Marker, made_from: Mapping[str, Any], folder: Path) -> No
     """
     found = differences(marker.made_from, made_from)
     if found:
-        raise InputError(f"{str(folder)!r} holds an export that was made otherwise ({'; '.join(found)}); choose "
+        raise InputError(f"{str(folder)!r} holds an export that was made otherwise ({some_differences(found)}); choose "
                          "another --out, or give the options it was made with")
 
 

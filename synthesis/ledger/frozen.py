@@ -10,11 +10,13 @@ import pyarrow.parquet as pq
 
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError
-from terrasynth.synthesis.core.identity import ID_LENGTH, Identity, differences, digest
+from terrasynth.synthesis.core.identity import ID_LENGTH, Identity, differences, digest, some_differences
 from terrasynth.synthesis.core.records import RecordError, read_record, run_error, write_record
 from terrasynth.synthesis.ledger.blocks import AGAIN, UNREADABLE, damaged
-from terrasynth.synthesis.recipe import MOST_AT_ONCE, ImageFormat
+from terrasynth.synthesis.recipe import MOST_AT_ONCE, ImageFormat, Recipe
 
+FILES = {"prompts.own_ontology": "ontology", "prompts.prompts": "path", "prompts.captions": "path",
+         "prompts.masks": "masks"}  # hashes of an identity -> the option that names the file
 _KEYS = {"identity", "parts", "block_size", "image_format"}
 
 
@@ -62,8 +64,12 @@ class Frozen:
             raise RecordError(f"image_format {_shown(image_format)} is impossible")
         return cls(Identity(parts, tree["identity"]), size, image_format)
 
-    def check(self, run: Path) -> None:
+    def check(self, run: Path, before: Recipe | None = None, now: Recipe | None = None) -> None:
         """Check that a run directory is of this, or that nothing was drawn there yet.
+
+        Args:
+            before: The recipe of the run's last call, by which an error calls models and files; None for by hashes.
+            now: The recipe of this.
 
         Raises:
             InputError: It holds images of another identity, or blocks of another size or format.
@@ -78,16 +84,16 @@ class Frozen:
         except RecordError as error:
             advice = "restore it, or `terrasynth verify` says what helps"
             raise run_error(run / layout.IDENTITY, error, advice) from error
-        changed = differences(found.identity.parts, self.identity.parts)
+        changed = differences(found.identity.parts, self.identity.parts, _called(before), _called(now))
         if changed:
             raise InputError(
-                f"{str(run)!r} holds images of another identity: {'; '.join(changed)}; "
+                f"{str(run)!r} holds images of another identity: {some_differences(changed)}; "
                 f"undo the change ({str(run / 'recipe.yaml')!r} has what was taken before) or choose another --out"
             )
         settled = differences(found.settings, self.settings)
         if settled:
             raise InputError(
-                f"{'; '.join(settled)}: this is fixed for the life of the run {str(run)!r}; "
+                f"{some_differences(settled)}: this is fixed for the life of the run {str(run)!r}; "
                 "undo the change or choose another --out"
             )
 
@@ -97,6 +103,17 @@ class Frozen:
         if drawn is not None and drawn != self.block_size:
             raise InputError(f"runtime.block_size {self.block_size} is not that of the blocks in {str(run)!r}, which "
                              f"hold {drawn} attempts; set it to {drawn}")
+
+
+def _called(recipe: Recipe | None) -> dict[str, str]:
+    """What people call the parts of an identity that are hashes, by their keys."""
+    if recipe is None:
+        return {}
+    made, options = recipe.generator, recipe.prompts.options
+    lora = f" with LoRA {made.lora}" + (f" at {made.lora_scale:g}" if made.lora_scale != 1 else "") if made.lora else ""
+    more = "".join(f" with {name} {value}" for name, value in (("vae", made.vae), ("control", made.control)) if value)
+    files = {key: str(options[name]) for key, name in FILES.items() if options.get(name)}
+    return {"generator.revision": f"{made.model}{lora}{more}"} | files
 
 
 def check_expected(expected: str | None, identity: Identity) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from terrasynth.synthesis.core.errors import InputError
-from terrasynth.synthesis.core.identity import differences
+from terrasynth.synthesis.core.identity import differences, some_differences
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.studies.evaluation import JudgedRun, Judges, judge_run
 
@@ -31,7 +31,7 @@ def check_sweep(records: Sequence[RunDirectory]) -> None:
                  if not each.startswith(f"{SWEPT}:")]
         if found:
             raise InputError(f"--sweep {str(other.root)!r} differs from {str(record.root)!r} in more than "
-                             f"generator.guidance: {'; '.join(found)}; give runs of one recipe")
+                             f"generator.guidance: {some_differences(found)}; give runs of one recipe")
 
 
 def _comparable(record: RunDirectory) -> dict[str, object]:

@@ -170,14 +170,15 @@ def test_a_thumbnail_cannot_judge_alignment(tree, tmp_path):
 
 def test_changed_identity_is_refused_with_the_difference(tree, finished, tmp_path):
     before = fingerprint(tmp_path / "run")
-    with pytest.raises(InputError, match=r"another identity: generator\.steps: 2 -> 3; undo"):
+    with pytest.raises(InputError, match=r"another identity: generator\.steps: was 2, now 3; undo"):
         run(changed(tree, generator={"steps": 3}), tmp_path / "run")
     assert fingerprint(tmp_path / "run") == before
 
 
 @pytest.mark.parametrize(
     ("section", "change", "message"),
-    [("runtime", {"block_size": 8}, "block_size: 4 -> 8"), ("output", {"image_format": "webp"}, 'image_format: "png"')],
+    [("runtime", {"block_size": 8}, "block_size: was 4, now 8"),
+     ("output", {"image_format": "webp"}, 'image_format: was "png", now "webp"')],
 )
 def test_what_is_fixed_for_life_is_refused_by_name(tree, finished, tmp_path, section, change, message):
     with pytest.raises(InputError, match=message):

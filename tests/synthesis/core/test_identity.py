@@ -1,6 +1,6 @@
 import pytest
 
-from terrasynth.synthesis.core.identity import Identity, differences
+from terrasynth.synthesis.core.identity import Identity, differences, some_differences
 from terrasynth.synthesis.execution.job import Job
 from terrasynth.synthesis.recipe import Recipe
 
@@ -28,8 +28,20 @@ def test_order_of_keys_does_not_matter():
 
 def test_differences_name_the_leaf():
     old, new = Identity.of(0, GENERATOR, PROMPTS), Identity.of(0, GENERATOR | {"steps": 25}, PROMPTS)
-    assert differences(old.parts, new.parts) == ["generator.steps: 20 -> 25"]
+    assert differences(old.parts, new.parts) == ["generator.steps: was 20, now 25"]
     assert differences(old.parts, old.parts) == []
+
+
+def test_differences_are_short_and_show_where_they_begin():
+    words = [f"word{number}" for number in range(40)]
+    found, = differences({"a": words}, {"a": [*words[:-1], "other"]})
+    assert len(found) < 140
+    assert found.endswith('"other"]')
+    assert 'word39"]' in found
+    assert differences({"f": [{"kind": "x", "q": 1}]}, {"f": [{"kind": "x", "q": 2}]}) == ["f.0.q: was 1, now 2"]
+    many = differences({}, dict.fromkeys("abcdefg", 1))
+    assert some_differences(many) == "; ".join(many[:5]) + "; and 2 more"
+    assert some_differences(many[:5]) == "; ".join(many[:5])
 
 
 @pytest.mark.parametrize(

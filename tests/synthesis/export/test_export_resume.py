@@ -165,9 +165,9 @@ def test_a_folder_keeps_to_how_it_was_made(tmp_path):
     other = write_run(tmp_path / "other", run_rows(2))
     (other / "recipe.yaml").write_text(yaml.safe_dump(RECIPE | {"identity": "fedcba9876543210"}))
     for arguments, words in (
-        ((run, "imagefolder", None), 'exporter: "webdataset" -> "imagefolder"'),
-        ((run, "webdataset", SPLITS), "splits.train: 1.0 -> 0.6"),
-        ((run, "webdataset", None, {"rows_per_shard": 7}), "options.rows_per_shard: 1000 -> 7"),
+        ((run, "imagefolder", None), 'exporter: was "webdataset", now "imagefolder"'),
+        ((run, "webdataset", SPLITS), "splits.train: was 1.0, now 0.6"),
+        ((run, "webdataset", None, {"rows_per_shard": 7}), "options.rows_per_shard: was 1000, now 7"),
         ((other, "webdataset", None), "run.identity"),
     ):
         with pytest.raises(InputError, match=words):

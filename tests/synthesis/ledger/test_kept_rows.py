@@ -103,6 +103,21 @@ def test_the_command_shrinks_where_it_is_told_to(tree, copy, tmp_path, terrasynt
     assert (code, "(4 images of 2 classes)" in out) == (0, True)
 
 
+def test_classes_that_are_added_or_removed_are_said(tree, copy):
+    wanted = {"per_class": 6, "max_attempts": 60}
+
+    def said(*classes):
+        return [note for note in Job(parsed(tree | {"prompts": {"classes": list(classes)}}, **wanted), copy).notes
+                if "prompts.classes" in note]
+
+    begin = "prompts.classes is another than when this run was last called: "
+    assert said("beach", "river") == said("river", "beach") == []
+    assert said("beach", "forest") == [f"{begin}added forest; removed river"]
+    assert said("beach", "river", "forest") == [f"{begin}added forest"]
+    shutil.rmtree(copy / "blocks")
+    assert said("beach") == []  # nothing is there that it would be another than
+
+
 def test_a_class_that_is_named_no_more_keeps_its_rows_and_gets_no_new_ones(tree, grown, copy):
     fewer = tree | {"prompts": {"classes": ["river"]}}
     result = run(parsed(fewer, per_class=8, max_attempts=60), copy)

@@ -94,7 +94,7 @@ def test_a_sweep_of_more_than_guidance_is_refused(terrasynth, made, judges, tmp_
     run, other, same = made("run"), made("other", guidance=5.0, steps=3), made("same", guidance=3.0, steps=2)
     for arguments, message in (
         (["--sweep", other, "--report", tmp_path / "p"], "in more than generator.guidance: pictures.generator.steps: "
-                                                          "2 -> 3; give runs of one recipe"),
+                                                          "was 2, now 3; give runs of one recipe"),
         (["--sweep", same, "--report", tmp_path / "p"], "give runs of different guidance"),
         (["--sweep", tmp_path / "nowhere", "--report", tmp_path / "p"], "has no recipe.yaml"),
         (["--sweep", other], "--sweep is for the report; add --report FOLDER"),
