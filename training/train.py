@@ -98,7 +98,7 @@ def run_preset(preset: str, data: DataSource | Sequence[DataSource], out: Path, 
     def trained(name: str, of: Preset, folder: Path, outcome: Outcome) -> TrainedModel:
         base = of.needs[BASE] if of.family in FROM_A_BASE else ""
         return TrainedModel(name, of.family, folder, outcome.steps, outcome.minutes, outcome.best_step,
-                            outcome.figures, base, str(of.model.get("masks", "")))
+                            outcome.figures, base, str(of.model.get("masks", "")), outcome.begun_at)
 
     if chosen.family != "chain":
         loop = {**chosen.loop, **({"minutes": minutes} if minutes else {})}
@@ -187,11 +187,14 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
 
     from terrasynth.training.data import report_skipped
     from terrasynth.training.data.pictures import load_splits
-    from terrasynth.training.running.loop import train
-    from terrasynth.training.running.place import hardware
+    from terrasynth.training.running.loop import train, warm_up_remark
+    from terrasynth.training.running.place import hardware, these_processes
+    from terrasynth.training.running.same_training import data_name
     from terrasynth.training.running.settings import LoopSettings
 
     settings = checked(LoopSettings, preset.loop, "loop")
+    if (remark := warm_up_remark(settings)) and these_processes().is_main_process:
+        print(remark, file=sys.stderr)
     if preset.family in FROM_A_BASE:
         from terrasynth.training.tuning.run import finetune
 
@@ -218,7 +221,10 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
             outcome = run_ablations(preset, settings, splits, device, needs, out, resume, more)
         else:
             resume = resume and not _needs_changed(out / "checkpoint", more, made)
-            outcome = train(make_task(preset, splits, device, needs, out, masks), settings, out, resume, more=more)
+            names = {"data": data_name(pairs.sources, splits),
+                     **{f"needs.{role}": reference for role, reference in preset.needs.items()}}
+            outcome = train(make_task(preset, splits, device, needs, out, masks), settings, out, resume, more=more,
+                            names=names)
     record = {
         "preset": _shown(preset), **outcome.record(),
         "hardware": hardware(device),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from terrasynth.eval.table import Table
+from terrasynth.training.figures import figures_in_words
 from terrasynth.training.presets import WORK
 
 CAPTION, MOST_CAPTION = "a scene from above", 120
@@ -37,6 +38,7 @@ class TrainedModel:
         figures: What it reached on `val`.
         base: What it was tuned from; "" where it is complete in itself.
         masks: Folder of the masks that it learned from; "" where it learned from none.
+        begun_at: Steps that were there already when this call went on; 0 for a training from its beginning.
     """
 
     preset: str
@@ -48,6 +50,15 @@ class TrainedModel:
     figures: Mapping[str, float]
     base: str = ""
     masks: str = ""
+    begun_at: int = 0
+
+    @property
+    def no_gain(self) -> str:
+        """What is to be said of a training that went on and got no better, on one line; "" of another."""
+        if not 0 < self.best_step <= self.begun_at < self.steps:
+            return ""
+        return (f"steps {self.begun_at + 1} to {self.steps}, which this call went on with, were no better on val: the "
+                f"weights of step {self.best_step} are kept")
 
     @property
     def kind(self) -> str:
@@ -78,7 +89,7 @@ class Training:
         >>> for line in Training(Path("runs/scene"), (model,), ("my-data",), size=128).lines():
         ...     print(line)
         model      runs/scene   (scene classifier; 200 steps, 3.0 min; that of step 150 is kept)
-        on val     accuracy 0.7
+        on val     scene accuracy 0.7
         next       terrasynth eval calibrate my-data --size 128 --classifier runs/scene --out runs/scene
         recipe     filters: [{kind: scene, classifier: runs/scene, pass_real: 0.95}]
     """
@@ -97,7 +108,9 @@ class Training:
             how = f"{model.steps} steps, {model.minutes:.1f} min{kept}"
             lines.append(f"model      {model.folder}   ({model.kind}; {how})")
             if model.figures:
-                lines.append("on val     " + ", ".join(f"{key} {value:.4g}" for key, value in model.figures.items()))
+                lines.append("on val     " + "; ".join(figures_in_words(model.figures)))
+            if model.no_gain:
+                lines.append(f"no gain    {model.no_gain}")
         lines += [f"disk       {line}" for line in self._disk()]
         if (card := self.out / "README.md").is_file():
             lines.append(f"card       {card}")
@@ -156,7 +169,7 @@ class Training:
 
     def _repr_html_(self) -> str:
         rows = tuple((model.preset, model.kind, str(model.folder), str(model.steps), f"{model.minutes:.1f}",
-                      ", ".join(f"{key} {value:.4g}" for key, value in model.figures.items()))
+                      "; ".join(figures_in_words(model.figures)))
                      for model in self.models)
         steps = Table((), tuple(self.next_steps()))
         return Table(("preset", "kind", "folder", "steps", "minutes", "on val"), rows).html() + steps.html()

@@ -91,7 +91,9 @@ def _made(path: Path) -> str:
     parts = [f"made by terrasynth train {preset.get('model', {}).get('method') or preset.get('family', '')}"]
     parts += [f"from {Path(base).name if Path(base).is_dir() else base}"] * bool(base)
     parts += [f"on {images} images of {data}"] * bool(images and data)
-    parts += [f"in {record['steps']} steps"] * bool(record.get("steps"))
+    if steps := record.get("steps"):
+        kept = record.get("best_step", steps)  # a training may have gone on without gain
+        parts.append(f"in {steps} steps" if kept == steps else f"in {kept} steps, the best of {steps}")
     return " ".join(parts)
 
 

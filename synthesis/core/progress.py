@@ -95,7 +95,7 @@ class Progress:
             case ClassDone(count=count):
                 if count.accepted < count.target:
                     how = "missed its target" if count.short else "waits for review"
-                    self._line(f"{count.label}: {how}: {self._describe(count)}")
+                    self._line(f"{how}: {self._describe(count)}")
             case Writing(part=part):
                 self._update(f"writing {part}")
             case BlockAhead():
@@ -126,7 +126,7 @@ class Progress:
         if not self._drawn:
             return ""
         seconds = self._seconds / self._drawn * sum(self._attempts_left(count) for count in counts)
-        return f", {_clock(seconds)} left" if seconds else ""
+        return f", {clock(seconds)} left" if seconds else ""
 
     def _attempts_left(self, count: ClassCount) -> float:
         most = max(0, self._most - count.attempted)
@@ -153,7 +153,14 @@ class Progress:
             print(text, file=self._stream, flush=True)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Seconds as a clock shows them.
+
+    Example:
+        >>> from terrasynth.synthesis.core.progress import clock
+        >>> clock(5), clock(272.4), clock(3_600)
+        ('0:05', '4:32', '1:00:00')
+    """
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

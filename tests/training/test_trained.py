@@ -1,5 +1,6 @@
 """What a training says at its end: each command that it names is run, and each line for a recipe is read."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -19,6 +20,7 @@ TINY = {stage.preset: stage.model for stage in load_preset("tiny").stages}
 def _said(out):
     """The words at the starts of the lines, and the lines that follow from the result."""
     lines = [line.split(maxsplit=1) for line in out.splitlines()]
+    assert not [text for word, text in lines if word == "on" and re.search(r"[a-z]_[a-z]", text)]  # words and no keys
     return [word for word, _ in lines], [(word, text) for word, text in lines if word in ("next", "recipe")]
 
 
@@ -114,6 +116,15 @@ def test_a_whole_pipeline_needs_no_base(tmp_path):
     assert "--lora" not in training.next_steps()[0][1]
     assert training.lines()[0].endswith("(tuned generator; 2 steps, 0.1 min; that of step 1 is kept)")
     assert "<td" in training._repr_html_()
+
+
+@pytest.mark.parametrize(("best", "begun_at", "said"), [(10, 20, True), (20, 20, True), (22, 20, False), (10, 0, False),
+                                                        (10, 24, False)])
+def test_a_training_that_went_on_without_gain_says_so(tmp_path, best, begun_at, said):
+    model = TrainedModel("lora", "finetune", tmp_path, 24, 0.1, best, {"loss": 0.25}, "owner/base", begun_at=begun_at)
+    lines = [line for line in Training(tmp_path, (model,), ("data",)).lines() if line.startswith("no gain")]
+    assert lines == [f"no gain    steps 21 to 24, which this call went on with, were no better on val: the weights of "
+                     f"step {best} are kept"] * said
 
 
 def test_the_disk_of_a_tuning_is_said_with_what_may_go(tmp_path):

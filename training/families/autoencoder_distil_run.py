@@ -15,7 +15,7 @@ from terrasynth.training.families.autoencoder_distil import AutoencoderDistilSet
 from terrasynth.training.presets import Preset, checked
 from terrasynth.training.running.loop import Outcome, train
 from terrasynth.training.running.place import hardware
-from terrasynth.training.running.same_training import model_digest
+from terrasynth.training.running.same_training import data_name, model_digest
 from terrasynth.training.running.settings import LoopSettings
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def distil_autoencoder(preset: Preset, loop: LoopSettings, pairs: PairSet, out: 
     more = {"family": preset.family, "model": settings.model_dump(mode="json"), "teacher": digest,
             "initial": None if initial is None else model_digest(initial),
             "data": [split.digest for split in splits.values()]}
-    outcome = train(task, loop, out, resume, more=more)
+    outcome = train(task, loop, out, resume, more=more,
+                    names={"data": data_name(pairs.sources, splits), "teacher": named})
     record = {
         "preset": {"description": preset.description, "family": preset.family,
                    "model": settings.model_dump(mode="json"), "loop": loop.model_dump(mode="json")},

@@ -41,6 +41,7 @@ log = logging.getLogger("terrasynth")
 NOISE_SCHEDULE = {"num_train_timesteps": 1000, "beta_schedule": "scaled_linear", "beta_start": 0.00085,
                   "beta_end": 0.012, "prediction_type": "v_prediction"}  # betas of Stable Diffusion 1 and 2
 STEPS = 20  # that a model says it wants
+DRAWN = 8  # pixels of which pipelines of diffusers draw multiples alone
 LEVELS = (100, 300, 500, 700, 900)
 """Timesteps that the loss on `val` is measured at."""
 
@@ -252,6 +253,9 @@ def check_latents(encoder: Any, decoder: Any, size: int) -> tuple[int, int]:  # 
     if drawn != size:
         raise InputError(f"needs.autoencoder makes images of {drawn} pixels from the latents of {size} pixels; set "
                          "model.views.size to a multiple of its cells, and give a needs.encoder of its latent space")
+    if size % DRAWN:
+        raise InputError(f"model.views.size {size} is no multiple of {DRAWN}, which diffusers draws alone; use "
+                         f"{max(1, round(size / DRAWN)) * DRAWN}")
     return channels, side
 
 

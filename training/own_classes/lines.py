@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from terrasynth.training.own_classes.look import Look, some
-from terrasynth.training.own_classes.start import CAPTION, Start
+from terrasynth.training.own_classes.start import CAPTION, SOME_STEPS, Start
 
 SMALL = 64
 """Pixels of the shorter side below which an image shows little."""
@@ -50,10 +50,11 @@ def next_lines(start: Start) -> list[str]:
         steps.append(("make a judge of your classes, then take the # from its filters in the recipe",
                       f"terrasynth train judge --data {data} --out {start.beside('judge')}"))
     if start.look is not None:
-        by = "; the judge chooses its best step" if start.lora_settings else ""
+        by = "; the judge chooses its best step" if start.judge_chooses else ""
+        by += f"; {SOME_STEPS} steps suit some dozens of images" if start.some_images else ""
         steps.append((f"teach the generator your images, then name the LoRA in the recipe{by}",
                       f"terrasynth train lora --base {shlex.quote(start.wishes.model)} --data {data} --out "
-                      f"{start.beside('lora')}{start.lora_settings}"))
+                      f"{start.beside('lora')}{start.lora_settings(start.wishes.model)}"))
     steps += [("see what would be made", f"terrasynth plan {recipe}"),
               ("make it", f"terrasynth run {recipe} --out {shlex.quote(start.run)}"),
               ("look through it", f"terrasynth review {shlex.quote(start.run)}"),

@@ -11,7 +11,7 @@ import jinja2
 
 from terrasynth.training.judges.card import filters_of
 from terrasynth.training.own_classes.look import some
-from terrasynth.training.own_classes.start import EMBEDDED, Start
+from terrasynth.training.own_classes.start import EMBEDDED, SOME_STEPS, Start
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAIRS = "pairs.jsonl"
@@ -27,7 +27,7 @@ def recipe_text(start: Start) -> str:
         recipe=start.recipe, data=start.data_file,
         captions=_captions(start), lora=start.recipe.with_name("lora"), hub_lora=start.recipe.with_name("lora-sd15"),
         judge=start.recipe.with_name("judge"), judge_filters=_judge_filters(start), unjudged=_why_not(start),
-        licence=_licence(start))
+        some_steps=SOME_STEPS, licence=_licence(start))
 
 
 @cache
@@ -50,7 +50,7 @@ def _judge_filters(start: Start) -> list[tuple[str, str]]:
     """The filters that a judge will serve, as it will say itself, and what each asks."""
     if not start.judged:
         return []
-    lines = filters_of(start.recipe.with_name("judge"), start.held_out)
+    lines = filters_of(start.recipe.with_name("judge"), start.in_splits("val", "test"))
     return list(zip(lines, ("the text is true of the image", "the image shows its class"), strict=True))
 
 

@@ -16,6 +16,10 @@ EMBEDDED = "ldm-ucm"
 PROFILE = "ucm"  # whose words the embedded models read
 RECIPE = "recipe.yaml"
 CAPTION = "an aerial image of {label}"
+SOME_IMAGES = 200
+"""Images of `train` up to which a LoRA is begun with `SOME_STEPS`; docs/fine-tuning.md measured them with a hundred."""
+SOME_STEPS = 800
+EMBEDDED_RATE = 0.001  # measured there with EMBEDDED alone, so other bases have the preset's
 _UNFIT = re.compile(r"[^\w.-]+")
 
 
@@ -99,17 +103,28 @@ class Start:
         return all(self.has(label, split) for label in self.labels for split in ("train", "val"))
 
     @property
-    def lora_settings(self) -> str:
-        """What chooses a LoRA's checkpoint, as a setting of its command: the own judge, where no embedded one can."""
-        if self.embedded_knows or not self.judged:
-            return ""
-        return " --set " + shlex.quote(f"model.validation.encoder={self.recipe.with_name('judge')}")
+    def judge_chooses(self) -> bool:
+        """Whether the own judge chooses a LoRA's checkpoint, where no embedded one can."""
+        return self.judged and not self.embedded_knows
 
     @property
-    def held_out(self) -> int:
-        """Images in `val` and `test`."""
-        return sum(self.split_of(pair.name, pair.split) in ("val", "test")
-                   for pair in (self.look.pairs if self.look else ()))
+    def some_images(self) -> bool:
+        """Whether so few images are trained on that a LoRA takes `SOME_STEPS` and not the many of its preset."""
+        return self.in_splits("train") <= SOME_IMAGES
+
+    def lora_settings(self, base: str) -> str:
+        """Settings of the command that tunes a LoRA of a base: its length and rate, and what chooses its checkpoint."""
+        found = []
+        if self.some_images:
+            found.append(f"loop.max_steps={SOME_STEPS}")
+            found += [f"loop.learning_rate={EMBEDDED_RATE}"] * (base == EMBEDDED)
+        if self.judge_chooses:
+            found.append(f"model.validation.encoder={self.recipe.with_name('judge')}")
+        return "".join(f" --set {shlex.quote(one)}" for one in found)
+
+    def in_splits(self, *splits: str) -> int:
+        """Images in these splits."""
+        return sum(self.split_of(pair.name, pair.split) in splits for pair in (self.look.pairs if self.look else ()))
 
     def has(self, label: str, split: str) -> bool:
         """Whether a class has an image in a split."""

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 Losses = dict[str, torch.Tensor]
 FIGURES = "figures.json"
 """What the kept weights reached on `val`; written after them."""
+REACHED = 0.75
+"""Share of the learning rate below which its highest is worth a word."""
 
 
 class Task(ABC):
@@ -93,12 +95,21 @@ class Task(ABC):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended."""
+    """How a training ended.
+
+    Attributes:
+        steps: Of the whole training.
+        minutes: That they took.
+        best_step: The one whose weights are kept.
+        figures: What these reached on `val`.
+        begun_at: Steps that were there already when this call went on.
+    """
 
     steps: int
     minutes: float
     best_step: int
     figures: dict[str, float]
+    begun_at: int = 0
 
     def record(self) -> dict[str, object]:
         """What `training.json` says of it."""
@@ -147,7 +158,7 @@ class _Average:
 
 
 def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True, work: Path | None = None,
-          more: Mapping[str, object] | None = None) -> Outcome:
+          more: Mapping[str, object] | None = None, names: Mapping[str, str] | None = None) -> Outcome:
     """Train `task` and leave the best averaged weights (by `val` score, or the last where there is none) in `out`.
 
     `work/checkpoint` holds the state to resume from, `work/logs` the tensorboard events, `work/previews` images.
@@ -161,6 +172,7 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True, wo
         work: Folder of everything but the result; None for `out`.
         more: What decides the weights and the loop does not know, such as a hash of the data, JSON-able: a checkpoint
             of a training where it was otherwise is refused.
+        names: What people call parts of it that are hashes, by their dotted keys: a refusal says these.
 
     Returns:
         Steps and minutes spent, the step of the best checkpoint and its `val` figures.
@@ -170,7 +182,36 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True, wo
     """
     work = work or out
     with locked(work / "logs") if these_processes().is_main_process else nullcontext():
-        return _train(task, settings, out, resume, work, more or {})
+        return _train(task, settings, out, resume, work, more or {}, names or {})
+
+
+def finished_before(settings: LoopSettings, work: Path, more: Mapping[str, object], processes: int) -> Outcome | None:
+    """How a training ended that has nothing left to do, by its checkpoint; None where there is something.
+
+    Args:
+        settings: With the precision resolved.
+        work: As `train` takes it.
+        more: As `train` takes it.
+        processes: That train together.
+
+    Raises:
+        InputError: The checkpoint is of another training, or damaged.
+    """
+    checkpoint = work / "checkpoint"
+    if not (checkpoint / COMPLETE).is_file():
+        return None
+    reached = check_resumable(checkpoint, made_from(settings, more, processes))
+    if not reached or reached["validated"] != reached["step"]:
+        return None
+    if reached["step"] < settings.max_steps and reached["minutes"] < settings.minutes:
+        return None
+    return Outcome(reached["step"], reached["minutes"], reached["best_step"], reached["figures"], reached["step"])
+
+
+def finished_remark(outcome: Outcome) -> str:
+    """What is said of a training that was finished before, on one line."""
+    return (f"this training is finished: {outcome.steps} steps, and nothing is left to do; more loop.max_steps or "
+            "--minutes go on with it, --restart begins anew")
 
 
 def _trackers() -> str | None:
@@ -182,8 +223,8 @@ def _trackers() -> str | None:
     return None
 
 
-def _train(task: Task, settings: LoopSettings, out: Path, resume: bool, work: Path,
-           more: Mapping[str, object]) -> Outcome:
+def _train(task: Task, settings: LoopSettings, out: Path, resume: bool, work: Path, more: Mapping[str, object],
+           names: Mapping[str, str]) -> Outcome:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
     from accelerate.utils import ProjectConfiguration, set_seed
@@ -212,9 +253,10 @@ def _train(task: Task, settings: LoopSettings, out: Path, resume: bool, work: Pa
     accelerator.init_trackers(out.name)
     made = made_from(settings, more, accelerator.num_processes)
     if resume and (checkpoint / COMPLETE).is_file():
-        check_resumable(checkpoint, made)
+        check_resumable(checkpoint, made, names)
         accelerator.load_state(str(checkpoint))
     average.model.to(accelerator.device)
+    begun_at = ledger.step
 
     progress = Progress(out.name, enabled=accelerator.is_main_process)
     clock = time.monotonic() - ledger.seconds
@@ -226,7 +268,9 @@ def _train(task: Task, settings: LoopSettings, out: Path, resume: bool, work: Pa
     if ledger.step and done() >= 1 and ledger.validated != ledger.step:  # cut, and now to end where it was cut
         with average.swapped(), torch.no_grad():
             _validate(task, ledger, out, work, accelerator)
-        _save_checkpoint(accelerator, checkpoint, made)
+        _save_checkpoint(accelerator, checkpoint, made, names, ledger)
+    elif ledger.step and done() >= 1 and accelerator.is_main_process:
+        print(finished_remark(ledger.outcome(begun_at)), file=sys.stderr)
     while (fraction := done()) < 1:
         rate = settings.learning_rate * learning_rate_factor(ledger.step, fraction, settings.warmup_steps)
         for optimiser in optimisers.values():
@@ -273,13 +317,14 @@ def _train(task: Task, settings: LoopSettings, out: Path, resume: bool, work: Pa
             with average.swapped(), torch.no_grad():
                 _preview(task, ledger.step, work)
         if last or ledger.step % settings.checkpoint_every == 0:
-            _save_checkpoint(accelerator, checkpoint, made)
+            _save_checkpoint(accelerator, checkpoint, made, names, ledger)
     accelerator.end_training()
     progress.close()
-    return Outcome(ledger.step, ledger.seconds / 60, ledger.best_step, ledger.figures)
+    return ledger.outcome(begun_at)
 
 
-def _save_checkpoint(accelerator: Accelerator, checkpoint: Path, made: Mapping[str, Any]) -> None:
+def _save_checkpoint(accelerator: Accelerator, checkpoint: Path, made: Mapping[str, Any], names: Mapping[str, str],
+                     ledger: _Ledger) -> None:
     """Every process writes its part; the mark of completeness is gone before the first and back after the last."""
     if accelerator.is_main_process:
         (checkpoint / COMPLETE).unlink(missing_ok=True)
@@ -287,7 +332,9 @@ def _save_checkpoint(accelerator: Accelerator, checkpoint: Path, made: Mapping[s
     accelerator.save_state(str(checkpoint))
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        note_complete(checkpoint, made)
+        reached = {"step": ledger.step, "minutes": ledger.seconds / 60, "best_step": ledger.best_step,
+                   "validated": ledger.validated, "figures": ledger.figures}
+        note_complete(checkpoint, made, names, reached)
 
 
 def _agreed(value: float, accelerator: Accelerator) -> float:
@@ -305,6 +352,16 @@ def learning_rate_factor(step: int, fraction: float, warmup_steps: int) -> float
     return warm * 0.5 * (1 + math.cos(math.pi * min(fraction, 1.0)))
 
 
+def warm_up_remark(settings: LoopSettings) -> str:
+    """What is to be said of a warm-up that fills a training, so that its rate stays low, on one line; "" of another."""
+    steps, warm = settings.max_steps, settings.warmup_steps
+    highest = max(learning_rate_factor(step, step / steps, warm) for step in range(min(steps, warm + 1)))
+    if highest >= REACHED:
+        return ""
+    return (f"loop.warmup_steps {warm} of loop.max_steps {steps}: the learning rate gets no higher than {highest:.0%} "
+            f"of loop.learning_rate; set loop.warmup_steps={steps // 10}, or train for more steps")
+
+
 class _Ledger:
     """Where the run stands; checkpointed with the weights."""
 
@@ -320,6 +377,9 @@ class _Ledger:
 
     def load_state_dict(self, state: dict[str, object]) -> None:
         vars(self).update(state)
+
+    def outcome(self, begun_at: int) -> Outcome:
+        return Outcome(self.step, self.seconds / 60, self.best_step, self.figures, begun_at)
 
 
 def _reduce(parameters: Sequence[nn.Parameter], accelerator: Accelerator) -> None:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 
-from terrasynth.synthesis.core.progress import ERASED, fitted
+from terrasynth.synthesis.core.progress import ERASED, clock, fitted
 from terrasynth.synthesis.core.terminal import control
 
 
@@ -36,7 +36,7 @@ class Progress:
         rate = (step - self.first) / max(now - self.start, 1e-9)
         left = seconds / fraction - seconds if fraction > 0 else 0.0
         values = " ".join(f"{name.split('/')[-1]} {value:.4g}" for name, value in losses.items())
-        line = f"{self.name}: step {step} ({fraction:.0%}) {rate:.2f} steps/s, {left / 60:.1f} min left, {values}"
+        line = f"{self.name}: step {step} ({fraction:.0%}) {rate:.2f} steps/s, {clock(max(0.0, left))} left, {values}"
         if self.live:
             control(sys.stderr, ERASED)
         print(fitted(line) if self.live else line, end="" if self.live else "\n", file=sys.stderr, flush=True)

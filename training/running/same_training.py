@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from terrasynth.errors import shortened
 from terrasynth.synthesis.core.files import sha256
+from terrasynth.synthesis.core.identity import differences, some_differences
 from terrasynth.synthesis.core.machine import computes_bfloat16
 from terrasynth.synthesis.core.records import RecordError, read_record, write_record
 from terrasynth.training.errors import InputError
@@ -60,6 +60,16 @@ def pairs_digest(splits: Mapping[str, Pictures]) -> str:
     return hashlib.sha256(json.dumps(told, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
+def data_name(sources: Sequence[str], splits: Mapping[str, Sized]) -> str:
+    """What people call the data of a digest: the names of the data sets, and how many images.
+
+    Args:
+        sources: Names of the data sets (`PairSet.sources`).
+        splits: The images of `train` and `val`.
+    """
+    return f"{', '.join(sources)} ({len(splits['train'])} train and {len(splits['val'])} val images)"
+
+
 def model_digest(folder: Path) -> str:
     """16 hexadecimal digits of the files of a model that a training starts from; what its own training left is none."""
     found = hashlib.sha256()
@@ -70,15 +80,29 @@ def model_digest(folder: Path) -> str:
     return found.hexdigest()[:16]
 
 
-def note_complete(checkpoint: Path, made: Mapping[str, Any]) -> None:
-    """Note that a checkpoint is whole, what it is of, and a hash of each of its files."""
+def note_complete(checkpoint: Path, made: Mapping[str, Any], names: Mapping[str, str] | None = None,
+                  reached: Mapping[str, Any] | None = None) -> None:
+    """Note that a checkpoint is whole, what it is of, and a hash of each of its files.
+
+    Args:
+        names: What people call parts of `made` that are hashes, by their dotted keys, such as the data.
+        reached: Steps, minutes and figures so far, JSON-able.
+    """
     files = {path.relative_to(checkpoint).as_posix(): sha256(path) for path in _files(checkpoint)}
-    write_record(checkpoint / FILE, {"made from": dict(made), "files": files})
+    write_record(checkpoint / FILE, {"made from": dict(made), "files": files, "names": dict(names or {}),
+                                     "reached": dict(reached or {})})
     (checkpoint / COMPLETE).touch()
 
 
-def check_resumable(checkpoint: Path, made: Mapping[str, Any]) -> None:
+def check_resumable(checkpoint: Path, made: Mapping[str, Any],
+                    names: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Check that a whole checkpoint is one of this very training, and what was written.
+
+    Args:
+        names: As `note_complete` takes them.
+
+    Returns:
+        What `note_complete` was told that it had reached; empty in a checkpoint of an earlier version.
 
     Raises:
         InputError: It is not; the message says in what.
@@ -86,26 +110,33 @@ def check_resumable(checkpoint: Path, made: Mapping[str, Any]) -> None:
     try:
         record = read_record(checkpoint / FILE)
         before, files = dict(record["made from"]), dict(record["files"])
+        called, reached = dict(record.get("names", {})), dict(record.get("reached", {}))
     except FileNotFoundError as error:
         raise InputError(f"{checkpoint} is of an earlier version, which did not say what it was made from and kept "
                          "another optimizer; use --restart to begin anew, or another --out") from error
     except (RecordError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{checkpoint / FILE} cannot be believed ({error}); use --restart to begin anew") from error
-    if found := differences(before, made):
-        raise InputError(f"{checkpoint} is of a training with {'; '.join(found)}; use --restart to drop it, or another "
-                         "--out")
+    if found := changes(before, made, called, names or {}):
+        raise InputError(f"{checkpoint} is of another training: {found}; use --restart to drop it, or another --out")
     for name, hashed in files.items():
         path = checkpoint / name
         if not path.is_file() or sha256(path) != hashed:
             raise InputError(f"{path} is {'not what was written' if path.is_file() else 'missing'}; use --restart to "
                              "begin anew")
+    return reached
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """In what two trainings differ, each as "name = before, and now it is after"."""
-    old, new = _flat(before), _flat(now)
-    return [f"{name} = {_short(old.get(name))}, and now it is {_short(new.get(name))}"
-            for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+def changes(before: Mapping[str, Any], now: Mapping[str, Any], called: Mapping[str, str],
+            names: Mapping[str, str]) -> str:
+    """In what two trainings differ, on one line; "" where they are the same.
+
+    Args:
+        before: What decided the weights of the first, a tree; a setting that is None counts as one that is not there.
+        now: Of the second.
+        called: What people call parts of `before` that are hashes, by their dotted keys.
+        names: Of `now`.
+    """
+    return some_differences(differences(_stated(before), _stated(now), called, names))
 
 
 def resolved(settings: LoopSettings, device: torch.device, checkpoint: Path | None = None) -> LoopSettings:
@@ -142,12 +173,7 @@ def _files(checkpoint: Path) -> list[Path]:
     return sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name not in own)
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return found
-
-
-def _short(value: object) -> str:
-    return shortened(json.dumps(value, ensure_ascii=False), 60)
+def _stated(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A tree without what is None: a setting that came later and does nothing."""
+    return {key: _stated(value) if isinstance(value, Mapping) else value for key, value in tree.items()
+            if value is not None}

@@ -24,11 +24,10 @@ TEXT = """
 
 | | |
 |---|---|
-| data | {train} train and {val} val images; only `train` was trained on, `val` chose the checkpoint |{described}
+| data | {data}: {train} train and {val} val images; only `train` was trained on, `val` chose the step |{described}
 | size | {size} x {size} px |
 | trained | {parameters:,} parameters, {minutes} minutes |
-| steps | {steps} of {batch} images a process, learning rate {rate:g} |
-| checkpoint | step {best_step}, the best by {choose} |
+| steps | {best_step} of {batch} images a process, learning rate {rate:g}{beyond} |
 | seed | {seed} |
 | hardware | {hardware} |
 | text | `{template}`{gsd} |
@@ -109,6 +108,7 @@ It was distilled to draw in {steps} steps{phases}; {guidance}:
 {scheduler}pipeline(prompt, num_inference_steps={steps}, guidance_scale={scale:g})
 ```"""
 
+CHOSEN_BY = {"clip_score": "agreement with the captions", "loss": "loss"}
 ROWS = {"clip_score": "agreement with the caption (mean cosine)", "accuracy": "scene accuracy", "loss": "loss"}
 
 
@@ -135,9 +135,10 @@ def write_card(folder: Path, base: Base, record: Mapping[str, Any]) -> None:
         student=", distilled to few steps" if "phases" in model else "",
         described=_described(record) + _masked(model),
         revision=base.revision, train=record["pictures"]["train"], val=record["pictures"]["val"], size=record["size"],
-        parameters=record["trained_parameters"], steps=record["steps"], minutes=record["minutes"],
+        parameters=record["trained_parameters"], minutes=record["minutes"], beyond=_beyond(record),
+        data=", ".join(f"`{name}`" for name in record["data"]),
         batch=loop["batch_size"] * loop["accumulate"], rate=loop["learning_rate"], best_step=record["best_step"],
-        choose=validation["choose"].replace("_", " "), seed=loop["seed"], hardware=record["hardware"],
+        seed=loop["seed"], hardware=record["hardware"],
         template=conditioning["template"], gsd="" if gsd is None else f", gsd {gsd:g} m",
         use=_usage(base, model, by_diffusers),
         validation_steps=validation["steps"], guidance=validation["guidance"],
@@ -203,6 +204,14 @@ def _use(base: Base, by_diffusers: bool) -> str:
         base=place, embedded="from terrasynth.synthesis.core.embedded import WEIGHTS\n" if embedded else "")
     name = base.name if base.on_hub or embedded else f'"FOLDER OF {base.name}"'
     return OURS.format(name=name) + code
+
+
+def _beyond(record: Mapping[str, Any]) -> str:
+    """What the kept step is among all that were trained."""
+    by = CHOSEN_BY[record["preset"]["model"]["validation"]["choose"]]
+    if record["best_step"] == record["steps"]:
+        return f"; the last of them is the best by {by}"
+    return f"; the best by {by} of {record['steps']} that were trained, whose later weights are not these"
 
 
 def _described(record: Mapping[str, Any]) -> str:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from diffusers import ConfigMixin
 
-from terrasynth.errors import shortened
 from terrasynth.eval.models.references import PICKLED_SUFFIXES, SAMPLING_FILE
 from terrasynth.synthesis.core.records import RecordError, read_record, write_record
 from terrasynth.training.errors import InputError
 from terrasynth.training.running.loop import FIGURES
-from terrasynth.training.running.same_training import COMPLETE
+from terrasynth.training.running.same_training import COMPLETE, changes
 from terrasynth.training.running.saving import save_model
 
-IDENTITY = "finetune.json"
+IDENTITY, NAMES = "finetune.json", "names"
 ADDED = frozenset({"model.validation.choose"})  # what records of earlier versions do not say
 
 
@@ -49,7 +48,8 @@ def save_pipeline(pipeline: Any, base: Path, trained: Sequence[str], folder: Pat
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
-def check_same_training(out: Path, work: Path, identity: dict[str, object], resume: bool) -> None:
+def check_same_training(out: Path, work: Path, identity: dict[str, object], resume: bool,
+                        names: Mapping[str, str] | None = None) -> None:
     """Refuse to carry on a training of something else; remember what this one is of.
 
     A start that failed, or was ended before anything was kept, left nothing to carry on: the next one replaces it.
@@ -58,6 +58,7 @@ def check_same_training(out: Path, work: Path, identity: dict[str, object], resu
         work: Folder of checkpoint and so on.
         identity: What decides the trained weights besides steps and time, JSON-able.
         resume: False starts anew, so what an earlier training left is taken away.
+        names: What people call parts of it that are hashes, by key.
 
     Raises:
         InputError: `out` has a training of something else.
@@ -69,13 +70,11 @@ def check_same_training(out: Path, work: Path, identity: dict[str, object], resu
             before = read_record(path)
         except RecordError as error:
             raise InputError(f"{path} cannot be believed ({error}); use --restart to begin anew") from error
-        differing = [name for name in now if before.get(name) != now[name]
-                     and (name in before or name not in ADDED)]
-        if differing:
-            name = differing[0]
-            called = name if name in ("base", "revision", "seed", "data") or "." in name else f"model.{name}"
-            raise InputError(f"{out} holds a training with {called} = {_short(before.get(name))}, and now it is "
-                             f"{_short(now[name])}; use --restart to drop it, or another --out")
+        asked = {name: value for name, value in now.items() if name in before or name not in ADDED}
+        found = changes(_placed({name: before.get(name) for name in asked}), _placed(asked),
+                        dict(before.get(NAMES, {})), names or {})
+        if found:
+            raise InputError(f"{out} holds another training: {found}; use --restart to drop it, or another --out")
         return
     shutil.rmtree(work / "checkpoint", ignore_errors=True)
     index = out / "model_index.json"
@@ -84,7 +83,7 @@ def check_same_training(out: Path, work: Path, identity: dict[str, object], resu
             if isinstance(value, list):
                 shutil.rmtree(out / name, ignore_errors=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_record(path, now, indent=1)
+    write_record(path, now | {NAMES: dict(names or {})}, indent=1)
 
 
 def _has_kept(work: Path) -> bool:
@@ -92,5 +91,7 @@ def _has_kept(work: Path) -> bool:
     return (work / "checkpoint" / COMPLETE).is_file() or (work / FIGURES).is_file()
 
 
-def _short(value: object) -> str:
-    return shortened(json.dumps(value), 60)
+def _placed(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """By the keys that a user sets: what is no matter of base and data is a setting below `model`."""
+    return {name if name in ("base", "revision", "seed", "data") or "." in name else f"model.{name}": value
+            for name, value in identity.items()}

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,9 @@ from terrasynth.training.data.views import Pictures, read_split
 from terrasynth.training.errors import InputError
 from terrasynth.training.presets import WORK, Preset, checked
 from terrasynth.training.running.knowledge import write_knowledge
-from terrasynth.training.running.loop import Outcome, train
+from terrasynth.training.running.loop import Outcome, finished_before, finished_remark, train
 from terrasynth.training.running.place import Place, hardware, these_processes, this_device
-from terrasynth.training.running.same_training import resolved
+from terrasynth.training.running.same_training import data_name, resolved
 from terrasynth.training.running.settings import LoopSettings
 from terrasynth.training.tuning.families import open_base
 from terrasynth.training.tuning.families.base import Base
@@ -30,6 +31,7 @@ from terrasynth.training.tuning.validation import Validation, settled
 if TYPE_CHECKING:
     from terrasynth.training.data import PairSet
 
+RECORD = "training.json"
 MAY_CHANGE = frozenset({"validation", "cache", "gradient_checkpointing", "base_dtype"})
 """What of the settings may be another on the way: it moves weights by rounding at most, and chooses none of them."""
 
@@ -67,7 +69,13 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
         if processes.is_main_process:
             report_skipped(pairs)
             _say(bool(said), said)
-            check_same_training(out, work, _identity(base, settings, loop, splits), resume)
+            check_same_training(out, work, _identity(base, settings, loop, splits), resume,
+                                {"data": data_name(pairs.sources, splits)})
+    done = finished_before(loop, work, {}, processes.num_processes) if resume else None
+    if done is not None and _has_all(out, work, done):
+        _say(processes.is_main_process, finished_remark(done))
+        return done
+    with processes.main_process_first():
         judges = [name for name in (judging.encoder, judging.classifier) if name is not None and judging.pictures]
         _say(processes.is_main_process, f"loading {' and '.join([*judges, base.name])}")
         validation = Validation(settings.validation, splits["val"], device, loop.seed)
@@ -93,12 +101,21 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
             "undescribed": sum(not pair.described for pictures in splits.values() for pair in pictures.pairs),
             "trained_parameters": sum(p.numel() for network in task.networks().values() for p in network.parameters()),
         }
-        (work / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         write_card(out, base, record)
         met = splits["train"].pairs
         write_knowledge(out, (text for pair in met for text in pair.captions), (pair.label for pair in met),
                         base.folder if settings.method == "full" else None)
+        (work / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")  # the last: all is there
     return outcome
+
+
+def _has_all(out: Path, work: Path, done: Outcome) -> bool:
+    """Whether the result of a training that has ended is there: its weights, and a record of these very steps."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        record = json.loads((work / RECORD).read_text(encoding="utf-8"))
+        weights = [path for path in out.rglob("*.safetensors") if WORK not in path.relative_to(out).parts]
+        return bool(weights) and (out / "README.md").is_file() and bool(record["steps"] == done.steps)
+    return False
 
 
 def _say(whether: bool, line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from terrasynth.training.tuning.validation import Validation
 
 MOST_VALIDATED = 256
+DRAWN = 8
+"""Pixels of which pipelines of diffusers draw multiples alone."""
 
 
 class Trained(nn.Module):
@@ -95,7 +98,7 @@ class FinetuneTask(Task):
     def _check_size(self) -> None:
         config = getattr(self.pipeline, self.family.denoiser).config
         halvings = config.get("patch_size") or 2 ** (len(config.get("block_out_channels", (1,))) - 1)
-        step = int(self.pipeline.vae_scale_factor) * halvings
+        step = math.lcm(int(self.pipeline.vae_scale_factor) * halvings, DRAWN)
         if self.size % step:
             raise InputError(f"model.size {self.size} is not a multiple of {step}, which --base {self.base.name!r} "
                              f"needs; use {max(1, round(self.size / step)) * step}")

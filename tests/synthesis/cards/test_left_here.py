@@ -27,7 +27,8 @@ def test_models_are_named_with_how_they_were_made(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own" / "lora" / ".training").mkdir(parents=True)
     (tmp_path / "own" / "lora" / ".training" / "training.json").write_text(json.dumps({
-        "base": {"name": "ldm-ucm"}, "data": ["photos"], "pictures": {"train": 66, "val": 12}, "steps": 500,
+        "base": {"name": "ldm-ucm"}, "data": ["photos"], "pictures": {"train": 66, "val": 12},
+        "steps": 800, "best_step": 500,
         "preset": {"family": "finetune", "model": {"method": "lora"}}}))
     (tmp_path / "own" / "judge").mkdir()
     (tmp_path / "own" / "judge" / "judge.json").write_text(json.dumps({
@@ -38,7 +39,8 @@ def test_models_are_named_with_how_they_were_made(tmp_path, monkeypatch):
             "filters": [{"kind": "alignment", "encoder": "own/judge"}, {"kind": "scene", "classifier": "own/judge"},
                         {"kind": "duplicate", "encoder": "clip-ucm"}]}
     assert [each.text for each in left_here(tree)] == [
-        "generator.lora own/lora, made by terrasynth train lora from ldm-ucm on 66 images of photos in 500 steps",
+        "generator.lora own/lora, made by terrasynth train lora from ldm-ucm on 66 images of photos in 500 steps, "
+        "the best of 800",
         "prompts.path captions.jsonl",
         "filters alignment.encoder own/judge, made by terrasynth train judge of 3 classes, on the network "
         "efficientnet-lite0"]

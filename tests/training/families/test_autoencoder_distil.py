@@ -236,7 +236,7 @@ def test_another_teacher_is_another_training(data, teacher, tmp_path, terrasynth
                     num_encoder_blocks=(1,) * 4, num_decoder_blocks=(1,) * 4).save_pretrained(other)
     code, _, lines = terrasynth(*command, "--teacher", other)
     assert code == 2
-    assert "is of a training with teacher = " in lines[-1]
+    assert "is of another training: teacher: " in lines[-1]
 
 
 @pytest.mark.parametrize(("preset", "options", "said"), [

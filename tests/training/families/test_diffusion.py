@@ -243,11 +243,15 @@ def test_the_preset_trains_goes_on_where_it_was_and_its_model_draws(places, tmp_
     ({"needs.encoder": "nowhere"}, r"needs\.encoder 'nowhere' is no autoencoder of diffusers"),
     ({"needs.encoder": "WIDE"}, r"needs\.encoder makes latents of 8 channels, and needs\.autoencoder reads 4"),
     ({"model.views": {"size": 36}}, r"needs\.autoencoder makes images of (32|40) pixels from the latents of 36 pixels"),
+    ({"model.views": {"size": 36}, "needs.autoencoder": "FINE"}, r"model\.views\.size 36 is no multiple of 8.*use 3"),
     ({"loop.batch_size": 64}, r"loop\.batch_size 64 is more than the 12 training images"),
 ])
 def test_what_cannot_be_is_said_before_anything_is_encoded(places, tmp_path, change, said):
     autoencoder_at(tmp_path / "wide", 3, latent_channels=8)
-    change = {key: str(tmp_path / "wide") if value == "WIDE" else value for key, value in change.items()}
+    AutoencoderTiny(encoder_block_out_channels=(8,) * 3, decoder_block_out_channels=(8,) * 3,  # cells of 4 pixels
+                    num_encoder_blocks=(1,) * 3, num_decoder_blocks=(1,) * 3).save_pretrained(tmp_path / "fine")
+    change = {key: str(tmp_path / value.lower()) if value in ("WIDE", "FINE") else value
+              for key, value in change.items()}
     with pytest.raises((InputError, terrasynth.synthesis.core.errors.InputError), match=said):
         run_preset("ldm-rs", places / "data", tmp_path / "out",
                    overrides=CHANGES | {"needs.autoencoder": str(places / "decoder")} | change)
@@ -257,11 +261,11 @@ def test_what_cannot_be_is_said_before_anything_is_encoded(places, tmp_path, cha
 def test_another_encoder_or_caption_is_another_training(places, tmp_path):
     overrides = CHANGES | {"needs.autoencoder": str(places / "decoder"), "loop.max_steps": 1, "model.preview": 0}
     run_preset("ldm-rs", places / "data", tmp_path / "out", overrides=overrides)
-    with pytest.raises(InputError, match=r"is of a training with needs\.encoder = null"):
+    with pytest.raises(InputError, match=r"is of another training: needs\.encoder: was none, now .*encoder"):
         run_preset("ldm-rs", places / "data", tmp_path / "out",
                    overrides=overrides | {"needs.encoder": str(places / "encoder")})
     other = write_data(tmp_path / "other", gsd=2.0)
-    with pytest.raises(InputError, match=r"is of a training with data = "):
+    with pytest.raises(InputError, match=r"is of another training: data: was data \(.*\), now other \("):
         run_preset("ldm-rs", other, tmp_path / "out", overrides=overrides)
 
 

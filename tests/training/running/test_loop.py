@@ -10,7 +10,7 @@ from terrasynth.synthesis.core.files import locked
 from terrasynth.training.data import read_pairs
 from terrasynth.training.data.pictures import load_splits
 from terrasynth.training.families.scene import SceneSettings, SceneTask
-from terrasynth.training.running.loop import learning_rate_factor, rows_of_step, train
+from terrasynth.training.running.loop import learning_rate_factor, rows_of_step, train, warm_up_remark
 from terrasynth.training.running.settings import LoopSettings
 from tests.training.launching import launch
 
@@ -59,6 +59,16 @@ def test_learning_rate_warms_up_and_ends_at_zero():
     assert learning_rate_factor(9, 0.0, 10) == pytest.approx(1.0)
     assert learning_rate_factor(50, 0.5, 10) == pytest.approx(0.5)
     assert learning_rate_factor(99, 1.0, 10) == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize(("steps", "warm", "said"), [
+    (20, 100, "loop.warmup_steps 100 of loop.max_steps 20: the learning rate gets no higher than 6% of "),
+    (100, 100, "27%"),
+    (800, 100, ""), (12, 2, ""), (5, 0, "")])
+def test_a_warm_up_that_fills_a_training_is_said(steps, warm, said):
+    remark = warm_up_remark(_settings(max_steps=steps, warmup_steps=warm))
+    assert said in remark
+    assert bool(said) is bool(remark)
 
 
 def test_a_training_that_was_cut_ends_with_the_same_weights(real, tmp_path):

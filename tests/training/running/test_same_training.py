@@ -14,7 +14,7 @@ from terrasynth.training.data.pictures import load_splits
 from terrasynth.training.errors import InputError
 from terrasynth.training.families.scene import SceneSettings, SceneTask
 from terrasynth.training.running.loop import train
-from terrasynth.training.running.same_training import FILE, data_digest, differences, resolved
+from terrasynth.training.running.same_training import FILE, changes, data_digest, resolved
 from terrasynth.training.running.settings import LoopSettings
 from terrasynth.training.train import run_preset
 
@@ -38,13 +38,13 @@ def weights(out):
 
 
 @pytest.mark.parametrize(("changes", "more", "message"), [
-    ({"seed": 5}, {}, "loop.seed = 0, and now it is 5"),
-    ({"batch_size": 8}, {}, "loop.batch_size = 4, and now it is 8"),
-    ({"learning_rate": 0.5}, {}, "loop.learning_rate = 0.01, and now it is 0.5"),
-    ({"mixed_precision": "bf16"}, {}, "loop.mixed_precision = \"no\", and now it is \"bf16\""),
-    ({}, {"data": "b"}, "data = \"a\", and now it is \"b\""),
-    ({}, {"classes": ["x"]}, "classes = [\"x\", \"y\"], and now it is [\"x\"]"),
-    ({"max_steps": 8}, {"model": {"size": 48}}, "model.size = 32, and now it is 48"),
+    ({"seed": 5}, {}, "loop.seed: was 0, now 5"),
+    ({"batch_size": 8}, {}, "loop.batch_size: was 4, now 8"),
+    ({"learning_rate": 0.5}, {}, "loop.learning_rate: was 0.01, now 0.5"),
+    ({"mixed_precision": "bf16"}, {}, "loop.mixed_precision: was \"no\", now \"bf16\""),
+    ({}, {"data": "b"}, "data: was \"a\", now \"b\""),
+    ({}, {"classes": ["x"]}, "classes: was [\"x\",\"y\"], now [\"x\"]"),
+    ({"max_steps": 8}, {"model": {"size": 48}}, "model.size: was 32, now 48"),
 ])
 def test_the_checkpoint_of_another_training_is_refused(real, tmp_path, changes, more, message):
     own = {"data": "a", "classes": ["x", "y"], "model": {"size": 32}}
@@ -133,9 +133,9 @@ def test_the_preset_is_refused_for_other_data_and_classes(real, tmp_path):
     listed = other / "pairs.jsonl"
     listed.write_text(listed.read_text().replace('"class": "beach"', '"class": "shore"'))
     assert "shore" in listed.read_text()
-    with pytest.raises(InputError, match=r"classes = .*--restart"):
+    with pytest.raises(InputError, match=r"classes: was .*; data: was real\d* \(48 train and 12 val .*, now other "):
         run_preset("scene-ucm", other, tmp_path / "out", overrides=overrides)
-    with pytest.raises(InputError, match=r"loop\.seed = 0, and now it is 7"):
+    with pytest.raises(InputError, match=r"loop\.seed: was 0, now 7"):
         run_preset("scene-ucm", real, tmp_path / "out", overrides=overrides | {"loop.seed": 7})
     assert (tmp_path / "out" / "training.json").read_text() == before
     run_preset("scene-ucm", real, tmp_path / "out", overrides=overrides)
@@ -167,6 +167,14 @@ def test_a_stage_whose_needs_were_trained_further_begins_anew(tmp_path, capsys):
     assert "next begins anew" in capsys.readouterr().err
 
 
-def test_differences_are_named_by_their_whole_place():
-    assert differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 2}, "d": 3}) == [
-        "a.b = 1, and now it is 2", "c = 2, and now it is null", "d = null, and now it is 3"]
+def test_changes_are_named_by_their_whole_place_and_hashes_by_what_people_call_them():
+    assert changes({"a": {"b": 1}, "c": 2, "e": None}, {"a": {"b": 2}, "d": 3}, {}, {}) == (
+        "a.b: was 1, now 2; c: was 2, now absent; d: was absent, now 3")
+    old, new = {"data": "5f", "needs": {}}, {"data": "c0", "needs": {"encoder": "17"}}
+    named = {"data": "photos (8 train and 2 val images)", "needs.encoder": "runs/vae"}
+    assert changes(old, new, {"data": "ucm (80 train and 9 val images)"}, named) == (
+        "data: was ucm (80 train and 9 val images), now photos (8 train and 2 val images); "
+        "needs.encoder: was none, now runs/vae")
+    assert changes(old, new, named, named).startswith("data: photos (8 train and 2 val images), whose content is ")
+    assert changes(old, old, {}, named) == ""
+    assert changes({}, dict.fromkeys("abcdefg", 1), {}, {}).endswith("e: was absent, now 1; and 2 more")

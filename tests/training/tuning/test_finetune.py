@@ -194,8 +194,17 @@ def test_the_command_writes_a_lora_its_card_and_no_path_of_this_machine(bases, d
     assert len(texts) >= 4
     assert not [path for path in texts if str(tmp_path.parent) in path.read_text()]
     again = (out / "pytorch_lora_weights.safetensors").read_bytes()
-    run_preset("lora", data, out, base=str(bases["sd"]), overrides=overrides)  # there is nothing left to do
+    capsys.readouterr()
+    done = run_preset("lora", data, out, base=str(bases["sd"]), overrides=overrides)  # there is nothing left to do
+    said = capsys.readouterr().err
+    assert "this training is finished: 4 steps, and nothing is left to do" in said
+    assert "measuring" not in said
+    assert (done.models[0].steps, done.models[0].figures) == (record["steps"], record["val"])
     assert (out / "pytorch_lora_weights.safetensors").read_bytes() == again
+    assert f"| data | `{data.name}`: 12 train and 4 val images;" in card
+    (out / "pytorch_lora_weights.safetensors").unlink()  # then it is not there, whatever the record says
+    run_preset("lora", data, out, base=str(bases["sd"]), overrides=overrides)
+    assert "measuring" in capsys.readouterr().err
 
 
 def test_a_card_of_an_embedded_base_shows_what_works(data, tmp_path, terrasynth):

@@ -91,8 +91,8 @@ def test_a_training_says_what_chooses(encoder, tmp_path, capsys):
     assert "encoder clip never met hangar, quarry, in 4 of the 4 images of val" in capsys.readouterr().err
     record = json.loads((tmp_path / "out" / ".training" / "training.json").read_text())
     assert record["preset"]["model"]["validation"]["choose"] == "loss"
-    assert "the best by loss" in (tmp_path / "out" / "README.md").read_text()
+    assert "is the best by loss |" in (tmp_path / "out" / "README.md").read_text()
     assert "clip_score" not in record["val"]
-    with pytest.raises(ValueError, match=r'with model.validation.choose = "loss", and now it is "clip_score"'):
+    with pytest.raises(ValueError, match=r'model\.validation\.choose: was "loss", now "clip_score"'):
         run_preset("lora", data, tmp_path / "out", base=str(base),
                    overrides=overrides | {"model.validation.choose": "clip_score"})

@@ -1,0 +1,58 @@
+"""What figures on `val` are called where people read them; records keep their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+COUNTS: Mapping[str, str] = {"loss": "loss_n"}
+"""Figures with a number of images of their own; that of all others is `n`."""
+
+UNSAID = frozenset({"score", "n", *COUNTS.values()})
+"""What only chooses a checkpoint, and the numbers of images, which stand behind the others."""
+
+WORDS: Mapping[str, str] = {
+    "loss": "loss",
+    "clip_score": "agreement with the caption, mean cosine",
+    "clip_null": "with the caption of another image",
+    "accuracy": "scene accuracy",
+    "nll": "negative log-likelihood of the class in nats",
+    "image_to_text_r1": "recall at 1 of texts by image",
+    "text_to_image_r1": "recall at 1 of images by text",
+    "margin": "mean cosine of a pair above that of all",
+    "psnr_db": "PSNR in dB",
+    "perceptual": "perceptual distance",
+    "fine_db": "fine half of the spectrum against that of real images in dB",
+    "grid_db": "peak of the spectrum at 4 px in dB",
+    "told_apart": "share told apart from real images",
+    "perplexity": "perplexity of the codes",
+    "codes_used": "codes used",
+    "mse": "mean squared error of the latents",
+    "unexplained": "unexplained share of the latents' variance",
+    "roughness": "roughness of the latents against real ones",
+    "cross_entropy": "cross-entropy in nats a token",
+    "psnr_teacher": "PSNR to the teacher in dB",
+    "psnr_real": "PSNR to real images in dB",
+    "latents_mse": "mean squared error of the latents",
+    **{f"v_{level}": f"loss at step {level} of the noise" for level in range(100, 1000, 100)},
+}
+
+
+def figures_in_words(figures: Mapping[str, float]) -> list[str]:
+    """Figures on `val` as "name value", in their order, with the number of images behind those that share it.
+
+    Args:
+        figures: As `Outcome.figures` has them.
+
+    Example:
+        >>> from terrasynth.training.figures import figures_in_words
+        >>> figures_in_words({"loss": 0.25, "loss_n": 12.0, "n": 6.0, "clip_score": 0.5, "score": 0.5})
+        ['loss 0.25 (n = 12)', 'agreement with the caption, mean cosine 0.5 (n = 6)']
+    """
+    shown = [key for key in figures if key not in UNSAID]
+    counts = [figures.get(COUNTS.get(key, "n")) for key in shown]
+    found = []
+    for place, (key, count) in enumerate(zip(shown, counts, strict=True)):
+        last = place + 1 == len(shown) or counts[place + 1] != count
+        behind = f" (n = {count:.0f})" if last and count is not None else ""
+        found.append(f"{WORDS.get(key, key)} {figures[key]:.4g}{behind}")
+    return found
