@@ -9,7 +9,7 @@ from pathlib import Path
 from terrasynth.errors import nearest
 from terrasynth.eval.errors import InputError
 from terrasynth.hashing import files_hash
-from terrasynth.hub_ids import is_hub_id, missing_here
+from terrasynth.hub_ids import is_hub_id, meant, missing_here
 
 EMBEDDED_ROOT = Path(__file__).parents[1] / "weights"
 """Where the embedded evaluators live; the embedded generators have a root of their own."""
@@ -142,7 +142,8 @@ def resolve(reference: str | Path, embedded_roots: Sequence[Path]) -> ResolvedMo
     if is_hub_id(location):
         return ResolvedModel(text, location, revision or None, embedded=False, local=False)
     if "/" in text or "\\" in text:
-        raise InputError(f"model {text!r}: no such folder, and not a Hub id; check the path, or write owner/name")
+        raise InputError(f"model {text!r}: no such folder{meant(text)}, and not a Hub id; check the path, or write "
+                         "owner/name")
     raise InputError(
         f"model {text!r}: unknown name{nearest(text, embedded)}; embedded models: {', '.join(embedded) or 'none'}; "
         "or give a folder, or a Hub id as owner/name"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
+from itertools import islice
+from pathlib import Path
 
 _ENDINGS = (".yaml", ".yml", ".json", ".jsonl", ".csv", ".tsv", ".txt", ".parquet", ".tar", ".tgz", ".gz", ".zip")
+_LISTED = 1000  # entries of a folder among which a name is looked for
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
 
 
@@ -41,7 +45,8 @@ def missing_here(reference: str) -> str | None:
     above, identifier = _above(reference), reference.strip().partition("@")[0]
     if above is None:
         return None
-    words = f"is no folder here, and {above} is: is its training finished?"
+    asked = meant(reference) or ": is its training finished?"
+    words = f"is no folder here, and {above} is{asked}"
     return f"{words} (for one on the Hub write {identifier}@main)" if is_hub_id(identifier) else words
 
 
@@ -62,11 +67,42 @@ def no_data_here(place: str) -> str | None:
     """
     if "@" in place:
         return None
-    hint = f"check its name (for data on the Hub write {place}@main)"
+    hint = f"check its name{meant(place)} (for data on the Hub write {place}@main)"
     if place.lower().endswith(_ENDINGS):
         return f"is no file here; {hint}"
     above = _above(place)
     return None if above is None else f"is not here, and the folder {above} is; {hint}"
+
+
+def meant(reference: str) -> str:
+    """The words " (did you mean 'x'?)" for the path on this machine that is most like one that leads nowhere, or "".
+
+    Args:
+        reference: A path of which one part or several may be mistyped.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from terrasynth.hub_ids import meant
+        >>> with TemporaryDirectory() as own:
+        ...     (Path(own) / "lora").mkdir()
+        ...     meant(f"{own}/lroa") == f" (did you mean '{own}/lora'?)", meant(f"{own}/judge")
+        (True, '')
+    """
+    path = Path(os.path.expanduser(reference.strip()))
+    here = Path(path.anchor or ".")
+    for part in path.parts[1 if path.anchor else 0:]:
+        if not (here / part).exists():
+            try:
+                known = [each.name for each in islice(here.iterdir(), _LISTED)]
+            except OSError:
+                return ""
+            close = difflib.get_close_matches(part, known, n=1)
+            if not close:
+                return ""
+            part = close[0]
+        here /= part
+    return "" if here == path or not path.parts else f" (did you mean {str(here)!r}?)"
 
 
 def _above(reference: str) -> str | None:

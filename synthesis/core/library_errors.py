@@ -6,6 +6,7 @@ them mean the same here, but for what says nothing about the file: no memory, no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,8 @@ from terrasynth.synthesis.core.errors import FULL_DISK, TRANSIENT, InputError, R
 
 SHORTAGE = FULL_DISK | TRANSIENT
 SHORTEST = 10
+_SHAPES = re.compile(r"size mismatch for (\S+): copying a param with shape torch\.Size\(\[([\d, ]*)\]\) from "
+                     r"checkpoint, the shape in current model is torch\.Size\(\[([\d, ]*)\]\)")
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 
 
@@ -35,10 +38,28 @@ def library_errors(explain: Callable[[str], str]) -> Iterator[None]:
     except Exception as error:
         if is_shortage(error):
             raise
-        told = one_line(error)
+        told = other_shapes(str(error)) or one_line(error)
         if not isinstance(error, ValueError | OSError | RuntimeError) or len(told) < SHORTEST:
             told = f"{type(error).__name__}: {told}"  # a key or a type alone says nothing
         raise InputError(explain(shortened(told, 200))) from error
+
+
+def other_shapes(message: str) -> str:
+    """What torch says of tensors that are of another size than their layers, in fewer words; "" of anything else.
+
+    Example:
+        >>> from terrasynth.synthesis.core.library_errors import other_shapes
+        >>> other_shapes("size mismatch for conv.weight: copying a param with shape torch.Size([8, 4]) from "
+        ...              "checkpoint, the shape in current model is torch.Size([8, 2]).")
+        '1 tensor has another shape than its layer: conv.weight is 8 x 4 in the file and 8 x 2 in the model'
+    """
+    found = _SHAPES.findall(message)
+    if not found:
+        return ""
+    name, given, wanted = (part.replace(", ", " x ") for part in found[0])
+    many = f"{len(found)} tensors have other shapes than their layers, as" if len(found) > 1 else (
+        "1 tensor has another shape than its layer:")
+    return f"{many} {name.replace('.default_0', '')} is {given} in the file and {wanted} in the model"
 
 
 def is_shortage(error: BaseException) -> bool:

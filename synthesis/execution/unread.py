@@ -38,12 +38,15 @@ class Reader:
         role: "generator", "encoder" or "classifier".
         knowledge: What it met in training; None where nothing says.
         figures: What a judge of one's own classes can do on real images; None for any other model.
+        lora: What a LoRA is called that is added to it, and what that met, where nothing says what the model met; None
+            where there is none, or it says nothing either.
     """
 
     name: str
     role: str
     knowledge: Knowledge | None
     figures: JudgeFigures | None = None
+    lora: tuple[str, Knowledge] | None = None
 
     def blind(self, label: str) -> str:
         """Why a filter by this judge says nothing of a class that it knows; "" where it tells it from others."""
@@ -66,7 +69,8 @@ class Unread:
 
     Attributes:
         texts: Texts that were looked at.
-        words: Words that it never read, with the number of texts that have them.
+        words: Words that it never read, with the number of texts that have them; those that its LoRA never read where
+            only of that is known what it read.
         classes: Classes that it does not know.
         blind: What is to be said of classes that it knows, and cannot be shown to tell from others.
         nameless: What texts call their class in words of which it never read one, with the number of these texts.
@@ -94,25 +98,25 @@ class Unread:
     def _take(self, text: str) -> bool:
         """Take in a text; whether there is a word in it that the model never read."""
         self.texts += 1
-        unread = () if self.reader.knowledge is None else self.reader.knowledge.unread(text)
+        known = self.reader.knowledge or (self.reader.lora[1] if self.reader.lora else None)
+        unread = () if known is None else known.unread(text)
         self.words.update(unread)
         return bool(unread)
 
     @property
     def found(self) -> bool:
         """Whether there is anything that it never met, or cannot tell apart."""
-        return bool(self.words or self.classes or self.blind)
+        return self.reader.knowledge is not None and bool(self.words or self.classes or self.blind)
 
     def lines(self) -> list[str]:
         """What is to be said, a sentence each; nothing where it knows everything."""
         name, role = self.reader.name, self.reader.role
         if self.reader.knowledge is None:
             what = "classes" if role == "classifier" else "words and classes"
-            return [f"{role} {name}: which {what} it met in training is not known (no knowledge.json)"]
+            return [f"{role} {name}: which {what} it met in training is not known (no knowledge.json){self._of_lora()}"]
         lines = []
         if self.words:
-            named = ", ".join(f"{word} ({count})" for word, count in self.words.most_common(SHOWN))
-            more = f" and {len(self.words) - SHOWN} more" if len(self.words) > SHOWN else ""
+            named, more = self._words()
             chance = "what it makes of them is chance" if self.reader.figures is None else "it leaves them out"
             lines.append(f"{role} {name} never read: {named}{more}, in so many of {self.texts} texts; {chance}")
         if self.nameless:
@@ -125,6 +129,24 @@ class Unread:
             noun = "class" if len(self.classes) == 1 else "classes"
             lines.append(f"{role} {name} does not know the {noun} {named}{more}{_way_out(role, noun)}")
         return lines + self.blind
+
+    def _words(self) -> tuple[str, str]:
+        """The words that it never read, the most frequent ones by name, and how many more there are."""
+        named = ", ".join(f"{word} ({count})" for word, count in self.words.most_common(SHOWN))
+        return named, f" and {len(self.words) - SHOWN} more" if len(self.words) > SHOWN else ""
+
+    def _of_lora(self) -> str:
+        """What its LoRA met, where nothing says it of the model itself."""
+        if self.reader.lora is None:
+            return ""
+        name, known = self.reader.lora
+        classes = f" of the classes {', '.join(known.classes[:SHOWN])}" if known.classes else ""
+        more = f" and {len(known.classes) - SHOWN} more" if len(known.classes) > SHOWN else ""
+        met = f"; its LoRA {name} met {len(known.words or ())} words{classes}{more}"
+        if not self.words:
+            return f"{met}, and so every word of {self.texts} texts" if self.texts else met
+        named, further = self._words()
+        return f"{met}, and never read: {named}{further}, in so many of {self.texts} texts"
 
     def _reads_more(self) -> str:
         return "" if self.reader.figures is None else (
@@ -158,10 +180,12 @@ def generator_reader(model: str, source: GeneratorSource) -> Reader:
 
     lora = source.lora
     known = load_knowledge(source.folder) if source.plugin else known_by(model, source.folder)
-    if known is not None and lora is not None and not lora.alone:
-        own = load_knowledge(lora.folder)
-        known = known if own is None else known.joined(own)
-    return Reader(_called(model), "generator", known)
+    own = load_knowledge(lora.folder) if lora is not None and not lora.alone else None
+    if lora is None or own is None:
+        return Reader(_called(model), "generator", known)
+    if known is None:
+        return Reader(_called(model), "generator", None, lora=(lora.name, own))
+    return Reader(f"{_called(model)} with LoRA {lora.name}", "generator", known.joined(own))
 
 
 def unread_by(readers: Sequence[Reader], said: Mapping[str, Iterable[Said]]) -> list[Unread]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from terrasynth.eval.models.references import SAMPLING_FILE
+from terrasynth.hub_ids import meant
 from terrasynth.prompts.addresses import shown
 from terrasynth.prompts.layouts.palettes import palettes
 from terrasynth.prompts.plugins import Plugins
@@ -243,6 +244,6 @@ def _fetch(identifier: str, revision: str | None) -> Path:
         return folder
     except (OSError, ValueError) as error:
         raise InputError(
-            f"model {identifier!r} is not embedded, not a folder, and cannot be fetched from the Hub "
-            f"({one_line(error, 160)}); run `terrasynth models` for the embedded ones"
+            f"model {identifier!r} is not embedded, not a folder{meant(identifier)}, and cannot be fetched from the "
+            f"Hub ({one_line(error, 160)}); run `terrasynth models` for the embedded ones"
         ) from error

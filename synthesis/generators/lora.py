@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from terrasynth.eval.models.references import PICKLED_SUFFIXES, SAMPLING_FILE, UNFINISHED, is_unfinished
+from terrasynth.eval.models.references import KNOWLEDGE_FILE, PICKLED_SUFFIXES, SAMPLING_FILE, UNFINISHED, is_unfinished
 from terrasynth.hashing import files_hash
-from terrasynth.hub_ids import is_hub_id, missing_here
+from terrasynth.hub_ids import is_hub_id, meant, missing_here
 from terrasynth.synthesis.core.errors import InputError, one_line
 from terrasynth.synthesis.core.plain_yaml import YamlError, parse_yaml
 from terrasynth.synthesis.generators.conditions.caption import (
@@ -94,8 +94,8 @@ def find_lora(reference: str, scale: float = 1.0) -> Lora:
         if not file and (missing := missing_here(reference)):
             raise InputError(f"LoRA {reference!r} {missing}")
         if file or not is_hub_id(name):
-            raise InputError(f"LoRA {reference!r}: no such folder or file, and not a Hub id; give the folder that "
-                             f"holds {DIFFUSERS_FILE}, the file itself, or write owner/name")
+            raise InputError(f"LoRA {reference!r}: no such folder or file{meant(reference)}, and not a Hub id; give "
+                             f"the folder that holds {DIFFUSERS_FILE}, the file itself, or write owner/name")
         folder = _fetch(name, revision or None)
     weights = _weights_file(folder, reference)
     return Lora(name, _content_hash(folder, _counting(weights)), folder, weights, float(scale), _base(folder))
@@ -119,7 +119,7 @@ def _fetch(name: str, revision: str | None) -> Path:
 
     log.warning("LoRA %s: asking %s", name, constants.ENDPOINT)
     try:
-        wanted = [*DECIDING, SAMPLING_FILE, "README.md"]
+        wanted = [*DECIDING, SAMPLING_FILE, KNOWLEDGE_FILE, "README.md"]
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
         if any((folder / known).is_file() for known in (DIFFUSERS_FILE, PEFT_FILE)):
             return folder
@@ -128,7 +128,7 @@ def _fetch(name: str, revision: str | None) -> Path:
         ))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"LoRA {name!r} is not a folder, and cannot be fetched from the Hub ({one_line(error, 160)}); "
+            f"LoRA {name!r} is not a folder{meant(name)}, and cannot be fetched from the Hub ({one_line(error, 160)}); "
             "check the id, or give a folder"
         ) from error
 

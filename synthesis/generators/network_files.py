@@ -9,7 +9,7 @@ from pathlib import Path
 
 from terrasynth.eval.models.references import PICKLED_SUFFIXES
 from terrasynth.hashing import files_hash
-from terrasynth.hub_ids import is_hub_id, missing_here
+from terrasynth.hub_ids import is_hub_id, meant, missing_here
 from terrasynth.prompts.addresses import shown
 from terrasynth.synthesis.core.errors import InputError, one_line
 from terrasynth.synthesis.generators.components import variant_of, weight_files
@@ -82,5 +82,5 @@ def _fetch(identifier: str, revision: str | None, what: str, role: str) -> Path:
     try:
         return Path(snapshot_download(identifier, revision=revision, allow_patterns=list(FETCHED)))
     except (OSError, ValueError) as error:
-        raise InputError(f"{what} is not a folder, and cannot be fetched from the Hub ({one_line(error, 160)}); check "
-                         "the id, or give a folder") from error
+        raise InputError(f"{what} is not a folder{meant(identifier)}, and cannot be fetched from the Hub "
+                         f"({one_line(error, 160)}); check the id, or give a folder") from error

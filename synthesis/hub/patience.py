@@ -61,7 +61,7 @@ class Patience:
         """Wait before try `number + 2`: as long as the Hub asks, else twice as long as before."""
         seconds = min(LONGEST_WAIT, FIRST_WAIT * 2**number) if pause is None else pause
         if seconds > 5:
-            self._say(f"waiting {seconds:.0f} s for {self.endpoint}")
+            self._say(f"waiting {seconds:.0f} s for {self.repository} at {self.endpoint}")
         time.sleep(seconds)
 
     def explained(self, error: BaseException) -> Exception:
@@ -70,7 +70,7 @@ class Patience:
         if isinstance(error, InputError | RunError) or not isinstance(error, Exception):
             return error if isinstance(error, Exception) else RuntimeError(one_line(error))
         if status == 401:
-            return InputError(f"{self.endpoint} does not accept the token (401); set HF_TOKEN to one with write access "
+            return InputError(f"{where}: the token is not accepted (401); set HF_TOKEN to one with write access "
                               f"from {self.endpoint}/settings/tokens, or run `hf auth login`")
         if status == 403:
             return InputError(f"the token may not write {where} (403{_message(error)}); use one with write access, "
@@ -81,25 +81,25 @@ class Patience:
             return RunError(f"another push to {where} came in between ({status}{_message(error)}); nothing of this one "
                             f"was committed; {AGAIN}")
         if status == 413:
-            return RunError(f"{self.endpoint} finds a request too large (413); lower output.rows_per_shard in the "
+            return RunError(f"{where}: a request is too large (413); lower output.rows_per_shard in the "
                             "recipe, run it again, and push")
         if status == 429:
             pause = retry_after(error)
             wait = "some minutes" if pause is None else f"{pause:.0f} s"
-            return RunError(f"{self.endpoint} limits requests (429); wait {wait}, then {AGAIN}")
+            return RunError(f"{where}: requests are limited (429); wait {wait}, then {AGAIN}")
         if status is not None and status >= 500:
-            return RunError(f"{self.endpoint} fails ({status}) after {TRIES} tries; {AGAIN}")
+            return RunError(f"{where} fails ({status}) after {TRIES} tries; {AGAIN}")
         if status is not None:
             return RunError(f"{where} refused a request ({status}{_message(error)})")
         if "offline" in type(error).__name__.lower():
-            return InputError("HF_HUB_OFFLINE is set, so nothing is contacted; unset it to push")
+            return InputError(f"{self.repository}: HF_HUB_OFFLINE is set, so nothing is contacted; unset it to push")
         if is_garbled(error):
-            return RunError(f"{self.endpoint} gave {TRIES} times an answer that is none of the Hub's "
+            return RunError(f"{where} gave {TRIES} times an answer that is none of the Hub's "
                             f"({type(error).__name__}: {one_line(error, 100)}): a proxy or a log-in page may have "
                             f"given it; check HF_ENDPOINT and the network, then {AGAIN}")
         if is_passing(error):
-            return RunError(f"no connection to {self.endpoint} ({one_line(error, 120)}); check the network, then "
-                            f"{AGAIN}")
+            return RunError(f"{self.repository}: no connection to {self.endpoint} ({one_line(error, 120)}); check "
+                            f"the network, then {AGAIN}")
         if isinstance(error, OSError) and error.errno is not None:
             return error  # of a file of this machine
         if isinstance(error, ValueError):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from terrasynth.errors import UserError
 from terrasynth.synthesis.core.errors import InputError, RunError
 from terrasynth.synthesis.core.identity import Identity, digest
 from terrasynth.synthesis.core.images import decode_all
@@ -40,14 +41,16 @@ class Encoders:
         self._by_key: dict[str, Measurer | LayoutMeasurer] = {}
         self._kinds: dict[str, str] = {}
         self._read: list[Any] = [settings.read_run(root, identity) for settings in recipe.filters]
-        for source, settings in zip(sources, recipe.filters, strict=True):
+        for number, (source, settings) in enumerate(zip(sources, recipe.filters, strict=True)):
             if source.gives == NOTHING:
                 self._keys.append(NOTHING)
                 continue
-            own = None if source.gives in MEASURED else _own(settings, device)
-            if own is None and source not in loaded:
-                with quiet() if source.reference not in ("", THUMBNAIL) else nullcontext():  # takes seconds to import
-                    loaded[source] = load_measurer(source, device)
+            with _told_which(number, settings):
+                own = None if source.gives in MEASURED else _own(settings, device)
+                if own is None and source not in loaded:
+                    silent = source.reference not in ("", THUMBNAIL)  # takes seconds to import
+                    with quiet() if silent else nullcontext():
+                        loaded[source] = load_measurer(source, device)
             measurer = loaded[source] if own is None else own
             key = digest(measurer.identity())
             self._keys.append(key)
@@ -66,8 +69,9 @@ class Encoders:
             InputError: A filter needs a calibration that its model lacks, or more first attempts than there will be.
         """
         most = self._recipe.target.max_attempts
-        for settings, key in zip(self._recipe.filters, self._keys, strict=True):
-            settings.check(labels, self._model(key))
+        for number, (settings, key) in enumerate(zip(self._recipe.filters, self._keys, strict=True)):
+            with _told_which(number, settings):
+                settings.check(labels, self._model(key))
             if settings.needs > most:
                 raise InputError(
                     f"calibrate_on {settings.needs} of the {settings.kind} filter is more than target.max_attempts "
@@ -80,8 +84,9 @@ class Encoders:
         Raises:
             InputError: One is calibrated for other sizes.
         """
-        for settings in self._recipe.filters:
-            settings.check_size(height, width)
+        for number, settings in enumerate(self._recipe.filters):
+            with _told_which(number, settings):
+                settings.check_size(height, width)
 
     def judges(self, label: str, scratch: Path) -> list[NamedJudge]:
         """Fresh judges for one class, in the recipe's order."""
@@ -134,6 +139,15 @@ class Encoders:
 
     def _reads_text(self, key: str) -> bool:
         return bool(getattr(self._by_key[key].model, "reads_text", False))
+
+
+@contextmanager
+def _told_which(number: int, settings: FilterSettings) -> Iterator[None]:
+    """Say of which filter of a recipe an error is, by the key that `--set` takes."""
+    try:
+        yield
+    except UserError as error:
+        raise InputError(f"filters.{number} ({settings.kind}): {error}") from error
 
 
 def _own(settings: FilterSettings, device: str) -> Measurer | None:

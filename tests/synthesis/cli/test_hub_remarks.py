@@ -16,10 +16,17 @@ def test_only_the_first_failure_is_told():
         return record.getMessage() if heard.filter(record) else None
 
     failure = "'[Errno 111] Connection refused' thrown while requesting HEAD http://127.0.0.1:9/owner/name/resolve/x"
-    assert said(failure) == "http://127.0.0.1:9 does not answer ([Errno 111] Connection refused); trying again"
+    assert said(failure) == ("http://127.0.0.1:9, asked for model owner/name, does not answer ([Errno 111] Connection "
+                             "refused); trying again")
     assert [said("Retrying in 1s [Retry 1/5]."), said(failure)] == [None, None]
     assert said("Rate limited. Waiting 3s before retry [Retry 1/5].") is None
     assert said("HTTP Error 503 thrown while requesting GET https://hub.example/api").startswith("https://hub.example ")
+    assert ", asked for model owner/other, does not answer" in said(failure.replace("owner/name", "owner/other"))
+    for address, asked in (("api/datasets/owner/name/revision/main", "data set owner/name"),
+                           ("datasets/owner/name/resolve/main/a", "data set owner/name"),
+                           ("api/models/owner/name", "model owner/name")):
+        line = said(f"HTTP Error 503 thrown while requesting GET https://{len(address)}.example/{address}")
+        assert line == f"https://{len(address)}.example, asked for {asked}, does not answer (503); trying again"
     assert said("another remark") == "another remark"
 
 

@@ -63,6 +63,20 @@ def test_a_model_without_the_file_says_that_it_is_not_known(models, terrasynth, 
     assert "note: generator sd: which words and classes it met in training is not known (no knowledge.json)" in err
 
 
+def test_what_a_lora_met_is_said_where_nothing_says_it_of_its_base(models, tmp_path):
+    lora = Knowledge.of(["a solar farm", "a solar panel"] * 2, ["solar farm"])
+    said = Unread(Reader("sd", "generator", None, lora=("own", lora)))
+    said.look(["a solar farm", "a dam beside a solar farm"])
+    (line,) = said.lines()
+    assert line == ("generator sd: which words and classes it met in training is not known (no knowledge.json); its "
+                    "LoRA own met 3 words of the classes solar farm, and never read: dam (1), beside (1), in so many "
+                    "of 2 texts")
+    assert not said.found  # nobody knows whether the base read it, so nothing is refused for it
+    known = Unread(Reader("sd", "generator", None, lora=("own", lora)))
+    known.look(["a solar farm"])
+    assert known.lines()[0].endswith("its LoRA own met 3 words of the classes solar farm, and so every word of 1 texts")
+
+
 def test_plan_run_report_and_card_say_it(knowing, tmp_path):
     knowing["prompts"] = prompts(tmp_path, ("beach", "A beach with trees."), ("forest", "A forest with a zeppelin."))
     recipe = Recipe.parse(knowing | {"target": {"per_class": 2, "max_attempts": 4}})
@@ -112,8 +126,8 @@ def test_no_filter_judges_a_class_by_real_pairs_of_others(models, tree):
     KNOWN.save(models.calibrated_encoder)
     try:
         tree["filters"] = [{"kind": "alignment", "encoder": str(models.calibrated_encoder), "pass_real": 0.9}]
-        with pytest.raises(InputError, match=r"encoder '.*' of the alignment filter never met the class 'forest' and "
-                                             "cannot read its name"):
+        with pytest.raises(InputError, match=r"^filters\.0 \(alignment\): .*encoder '.*' of the alignment filter never "
+                                             "met the class 'forest' and cannot read its name"):
             plan(Recipe.parse(tree))
         tree["prompts"]["classes"] = ["beach", "river"]
         assert plan(Recipe.parse(tree)).at_least

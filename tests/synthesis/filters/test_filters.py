@@ -231,6 +231,6 @@ def test_a_size_without_calibration_is_refused():
 
 def test_a_size_without_calibration_is_refused_before_the_first_picture(tree, tmp_path):
     filters = [{"kind": "quality", "measure": "seams", "pass_real": 0.9}]
-    with pytest.raises(terrasynth.eval.errors.InputError, match="measured at 128, 256 px and these have 32"):
+    with pytest.raises(InputError, match=r"^filters\.0 \(quality\): .*measured at 128, 256 px and these have 32"):
         Job(Recipe.parse(tree | {"filters": filters}), tmp_path / "run")
     assert not (tmp_path / "run").exists()

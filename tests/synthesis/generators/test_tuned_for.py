@@ -100,7 +100,10 @@ def test_plan_run_and_generate_say_it(terrasynth, tree, bases, lora, tmp_path):
     (tmp_path / "texts.jsonl").write_text('{"text": "a river", "label": "river"}\n')
     expected = tuned_otherwise(find(str(bases["other"]), lora=str(lora), height=SIZE, width=SIZE))
     assert len(expected) == 2
-    assert plan(Recipe.parse(tree)).notes[:2] == expected
+    planned = []
+    assert plan(Recipe.parse(tree), on_step=planned.append, on_note=planned.append).notes[:2] == expected
+    assert tuple(planned[:2]) == expected
+    assert "drawing first images" in planned[-1]  # all of it is said before anything is drawn
     told = []
     run(Recipe.parse(tree), tmp_path / "run", on_event=told.append)
     assert next(event for event in told if isinstance(event, Planned)).notes[:2] == expected

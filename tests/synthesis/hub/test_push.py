@@ -14,7 +14,7 @@ import pytest
 from terrasynth.synthesis.core.errors import InputError, RunError
 from terrasynth.synthesis.core.files import sha256
 from terrasynth.synthesis.core.records import write_record
-from terrasynth.synthesis.hub.patience import retry_after
+from terrasynth.synthesis.hub.patience import Patience, retry_after
 from terrasynth.synthesis.hub.pushing import PushSettings, push
 from terrasynth.synthesis.hub.read_back import read_back
 from tests.hub_faults import Fault, fault_at, random_faults
@@ -156,14 +156,20 @@ def test_a_push_of_somebody_else_in_between(hub, made, naps):
     assert _ids(hub) == [row["id"] for row in rows(made)]
 
 
+def test_a_wait_says_what_is_waited_for(naps):
+    said = []
+    Patience("http://hub", "data set user/tiny", said.append).wait(0, 7.0)
+    assert (said, naps) == (["waiting 7 s for data set user/tiny at http://hub"], [7.0])
+
+
 @pytest.mark.parametrize(
     ("status", "kind", "words"),
     [
-        (401, InputError, "does not accept the token .* run `hf auth login`"),
+        (401, InputError, "the token is not accepted .* run `hf auth login`"),
         (403, InputError, "may not write .* use one with write access"),
         (404, InputError, "does not exist, or the token may not see it .* check --repo"),
         (413, RunError, "too large .* lower output.rows_per_shard"),
-        (429, RunError, "limits requests .* wait 7 s, then run the same command again"),
+        (429, RunError, "requests are limited .* wait 7 s, then run the same command again"),
         (500, RunError, "fails .500. after 6 tries; run the same command again"),
     ],
 )
@@ -172,6 +178,7 @@ def test_a_status_that_stays_is_one_clear_line(hub, made, naps, status, kind, wo
     with pytest.raises(kind, match=words) as raised:
         push(made, REPO)
     assert "\n" not in str(raised.value)
+    assert "user/tiny" in str(raised.value)  # whatever it is, of which repository
     assert (7 in naps) == (status == 429)
 
 
