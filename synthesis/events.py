@@ -15,7 +15,7 @@ class ClassCount:
 
     Attributes:
         label: The class.
-        attempted: Attempts judged; those after the last one needed do not count.
+        attempted: Attempts that count, judged or waiting; those after the last one needed do not.
         accepted: Attempts that every filter passed.
         target: Accepted attempts that are asked for.
         waiting: Attempts that every filter passed but `review`, which waits for somebody to look at them.
@@ -26,6 +26,11 @@ class ClassCount:
     accepted: int
     target: int
     waiting: int = 0
+
+    @property
+    def judged(self) -> int:
+        """Attempts on which everything has decided that decides."""
+        return self.attempted - self.waiting
 
     @property
     def short(self) -> bool:
@@ -48,6 +53,8 @@ class RunResult:
         failed: Blocks that could not be made; their classes end before them.
         unseen: Accepted images that nobody has looked at, where the recipe has the filter `review`.
         rejected: Images of classes that are short of their targets, by the filter that rejected them.
+        nearest: Of each class that nothing was accepted of: filter -> the score of the image that came nearest to being
+            let pass, and the score that decides; without what was not known when this call found the run finished.
     """
 
     root: Path
@@ -59,6 +66,7 @@ class RunResult:
     failed: tuple[BlockFailed, ...] = ()
     unseen: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)
+    nearest: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
 
     @property
     def missed(self) -> tuple[ClassCount, ...]:
@@ -101,9 +109,15 @@ class RunResult:
             parts.append(f"images wait for review: {named}; {look or 'a review'} shows them, and running it again "
                          "takes up what was said")
         if short := [count for count in self.missed if count.short]:
-            named = ", ".join(f"{count.label} ({count.accepted} of {count.target})" for count in short)
+            named = ", ".join(f"{count.label} ({count.accepted} of {count.target}{self._near(count.label)})"
+                              for count in short)
             parts.append(f"target missed by {named} after {max_attempts} attempts each{self._why_short()}")
         return "; ".join(parts)
+
+    def _near(self, label: str) -> str:
+        """How near the images of a class came that none was accepted of."""
+        return "".join(f"; {name}: best score {score:.3g}, threshold {limit:.3g}"
+                       for name, (score, limit) in self.nearest.get(label, {}).items())
 
     def _why_short(self) -> str:
         """What rejected the images of classes that are short, and what helps."""

@@ -81,8 +81,10 @@ def run(
         unseen = JudgedRows.read(job.root).unseen if REVIEW in recipe.filter_names else 0
         short = {count.label for count in counts if count.short}
         rejected = JudgedRows.read(job.root).rejected(short) if short else {}
+        nearest = {each.label: JudgedRows.read(job.root).nearest(each.label, each.thresholds)
+                   for each, count in zip(classes, counts, strict=True) if count.short and not count.accepted}
     result = RunResult(job.root, job.identity.hash, counts, work.drawn, stopped, work.ahead, tuple(work.failed), unseen,
-                       rejected)
+                       rejected, nearest)
     tell(Finished(result))
     return result
 

@@ -95,12 +95,14 @@ class Plan:
         return Table.of_settings(self.said()).html() + notes + prompts.html()
 
 
-def plan(recipe: Recipe, out: str | Path | None = None, on_step: Callable[[str], None] | None = None) -> Plan:
+def plan(recipe: Recipe, out: str | Path | None = None, on_step: Callable[[str], None] | None = None,
+         on_note: Callable[[str], None] | None = None) -> Plan:
     """Check a recipe and measure what it would cost; writes nothing into the run directory.
 
     Args:
         out: The run directory, when there is one to continue.
         on_step: Is told in words what takes a while.
+        on_note: Is told what a user should know (`Plan.notes`) before anything is drawn.
 
     Raises:
         InputError: Something the user has to correct.
@@ -115,6 +117,9 @@ def plan(recipe: Recipe, out: str | Path | None = None, on_step: Callable[[str],
     """
     with tempfile.TemporaryDirectory() as nowhere:
         job = Job(recipe, Path(out) if out is not None else Path(nowhere))
+        if on_note is not None:
+            for note in job.notes:
+                on_note(note)
         if on_step is not None:
             on_step(f"loading {recipe.generator.model} and drawing first images, to see how long one takes")
         with job.runtime.threads_set():

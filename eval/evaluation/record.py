@@ -36,6 +36,11 @@ SHARES = ("precision", "recall", "density", "coverage")
 NO_INTERVAL = "no interval, as a resample repeats images"
 
 
+FIRST = ("scene accuracy", "CLIP score", "inception score", "Frechet distance", "told apart")
+"""Beginnings of the names of figures that are read first."""
+MISSING = "not measured"
+
+
 @dataclass(frozen=True)
 class Row:
     """One figure, in words.
@@ -72,6 +77,22 @@ class Row:
             self.equal and f"these at that n {self.equal}", self.note, f"network {self.network}, seed {self.seed}",
         ]
         return "; ".join(part for part in parts if part)
+
+    def short(self) -> str:
+        """The figure with its interval, null and ceiling; of one that was not measured why."""
+        value = f"{self.value}{' ' * bool(self.interval)}{self.interval}"
+        real = "" if self.real in ("", MISSING) else f"real {self.real}"
+        parts = [f"{self.name:<{NAME_WIDTH}} {value} ({self.n})", self.null and f"null {self.null}", real,
+                 self.note if self.value == MISSING else ""]
+        return "; ".join(part for part in parts if part)
+
+
+def first_lines(rows: Sequence[Row]) -> list[str]:
+    """The figures that are read first, a short line each, then who judged, and how many more there are."""
+    shown = [row for row in rows if row.name.startswith(FIRST)]
+    networks = dict.fromkeys(row.network for row in shown if row.value != MISSING)
+    by = [f"{'judged by':<{NAME_WIDTH}} {', '.join(networks)}; seed {rows[0].seed}"] if networks else []
+    return [*(row.short() for row in shown), *by]
 
 
 def figures_table(rows: Sequence[Row]) -> Table:
@@ -258,7 +279,7 @@ def _spectrum(what: str, found: Spectrum, network: str, seed: int) -> Iterator[R
 
 
 def _missing(each: NotMeasured, n: int, seed: int) -> Row:
-    return Row(each.metric, network_name(each.network), f"n = {n}", "not measured", note=each.reason, seed=seed)
+    return Row(each.metric, network_name(each.network), f"n = {n}", MISSING, note=each.reason, seed=seed)
 
 
 def _digits(value: float) -> str:
@@ -361,6 +382,10 @@ class Evaluation:
     def lines(self) -> list[str]:
         """The figures for people, a line each; what was not measured comes last, with the reason."""
         return [row.line() for row in rows_of(self)]
+
+    def first_lines(self) -> list[str]:
+        """The figures that are read first, a short line each, then who judged."""
+        return first_lines(rows_of(self))
 
     def _repr_html_(self) -> str:
         rows = rows_of(self)

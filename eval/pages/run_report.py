@@ -28,6 +28,8 @@ class ClassRow:
         reasons: Reason -> number of attempts rejected for it. What is neither accepted nor rejected nor waiting was
             made beyond the target: the last block of a class is finished even when its target is met.
         waiting: Attempts that nobody has looked at, where only a person can let them pass.
+        nearest: Of a class that nothing was accepted of, reason -> the score of the rejected attempt that came nearest
+            to being let pass, and the score that decides.
     """
 
     label: str
@@ -36,6 +38,7 @@ class ClassRow:
     target: int
     reasons: Mapping[str, int] = field(default_factory=dict)
     waiting: int = 0
+    nearest: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.beyond < 0:
@@ -124,7 +127,9 @@ class RunReport:
         return cls(
             tree["name"], tree["identity"], tree["generator"], tree["settings"],
             tuple(ClassRow(each["label"], each["accepted"], each["attempted"], each["target"], each["reasons"],
-                           each.get("waiting", 0)) for each in tree["classes"]),
+                           each.get("waiting", 0),
+                           {reason: (score, limit) for reason, (score, limit) in each.get("nearest", {}).items()})
+                  for each in tree["classes"]),
             tuple(ScoreHistogram(each["name"], tuple(each["edges"]), tuple(each["accepted"]), tuple(each["rejected"]),
                                  each["thresholds"]) for each in tree["histograms"]),
             figures=tuple(tree["figures"]), prompts_seen=prompts["seen"], prompt_drops=prompts["dropped"],
@@ -304,7 +309,9 @@ def _bar(row: ClassRow, most: int) -> str:
 
 
 def _reasons(row: ClassRow) -> str:
-    return ", ".join(f"{reason} {count}" for reason, count in row.reasons.items())
+    near = {reason: f" (best score {score:.3g}, threshold {limit:.3g})"
+            for reason, (score, limit) in row.nearest.items()}
+    return ", ".join(f"{reason} {count}{near.get(reason, '')}" for reason, count in row.reasons.items())
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -339,6 +346,7 @@ def _row(row: ClassRow) -> dict[str, object]:
         "label": row.label, "accepted": row.accepted, "attempted": row.attempted, "target": row.target,
         "beyond": row.beyond, "rate": round(row.rate, 6), "reasons": dict(row.reasons),
         **({"waiting": row.waiting} if row.waiting else {}),
+        **({"nearest": {reason: list(pair) for reason, pair in row.nearest.items()}} if row.nearest else {}),
     }
 
 

@@ -69,7 +69,8 @@ def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence, written:
         name=job.recipe.name,
         total=total,
         drawn=sum(outcomes.values()),
-        attempted=sum(count.attempted for count in counts),
+        judged=sum(count.judged for count in counts),
+        undecided=sum(count.waiting for count in counts),
         counts=counts,
         missed=", ".join(
             f"{count.label} ({count.accepted} of {count.target})" for count in counts if count.short

@@ -23,6 +23,7 @@ from terrasynth.synthesis.execution.unread import Said, Unread, readers_of, unre
 from terrasynth.synthesis.filters import AnyFilter
 from terrasynth.synthesis.ledger.decision_table import files_read
 from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, UNREVIEWED, ClassDecisions, Decision
+from terrasynth.synthesis.ledger.judged_rows import REVIEW
 
 if TYPE_CHECKING:
     from terrasynth.eval.pages.charts import ScoreHistogram
@@ -167,7 +168,8 @@ def _class_row(decided: ClassDecisions) -> ClassRow:
     reasons = Counter(each.reason for each in decided if each.reason not in (None, *NOT_JUDGED))
     named = {reason: amount for reason, amount in sorted(reasons.items(), key=str) if reason is not None}
     waiting = named.pop(UNREVIEWED, 0)
-    return ClassRow(count.label, count.accepted, count.attempted, count.target, named, waiting)
+    nearest = {name: each for name, each in decided.nearest.items() if name != REVIEW and not count.accepted}
+    return ClassRow(count.label, count.accepted, count.attempted, count.target, named, waiting, nearest)
 
 
 def _histograms(names: Sequence[str], classes: Sequence[ClassDecisions]) -> tuple[ScoreHistogram, ...]:

@@ -18,6 +18,7 @@ from terrasynth.synthesis.cli.protocols import protocol
 from terrasynth.synthesis.cli.real_data import real_images
 
 if TYPE_CHECKING:
+    from terrasynth.eval.evaluation.record import Evaluation
     from terrasynth.synthesis.core.real_pictures import RealPictures
 
 TRAIN = "train"
@@ -81,7 +82,8 @@ class _JudgeCommand(click.Command):
 @seed_option("Decides samples and intervals.")
 @cache_option
 @click.option("--reference", help="Statistics of real images: a shipped name, as ucm-test-128, or a folder.")
-@click.option("--table", is_flag=True, help="Print a Markdown table instead of lines.")
+@click.option("--full", is_flag=True, help="Print all figures, each with how it was measured.")
+@click.option("--table", is_flag=True, help="Print all figures as a Markdown table.")
 @click.option("--out", type=PATH, help="Also write the figures into this JSON file.")
 @click.option("--report", type=PATH, metavar="FOLDER",
               help="Also write index.html, one page with charts and images, and report.json.")
@@ -91,7 +93,7 @@ class _JudgeCommand(click.Command):
               help="In the report: a run that differs in guidance alone; may be repeated.")
 def judge(
     run_directory: Path, real: Path | None, split: str, encoder: str, classifier: str, features: Sequence[str],
-    limit: int, seed: int, cache: str | None, reference: str | None, table: bool, out: Path | None,
+    limit: int, seed: int, cache: str | None, reference: str | None, full: bool, table: bool, out: Path | None,
     report: Path | None, train: Path | None, sweep: Sequence[Path],
 ) -> None:
     """Judge the data set in RUN with models that did not choose its rows."""
@@ -112,7 +114,7 @@ def judge(
     judges = Judges.load(encoder, classifier, features, cache_folder(cache))
     found = judge_run(pictures, judges, seed, None if others is None else judges.of_real(others),
                       None if others is None else realism_of(pictures, others, run_directory, seed))
-    for line in [found.evaluation.table()] if table else found.evaluation.lines():
+    for line in _lines(found.evaluation, full, table):
         click.echo(line)
     distances = []
     if reference is not None:
@@ -132,6 +134,15 @@ def judge(
         page = collect(records[0], found, about=about, copies=copies, absent=absent, references=distances,
                        sweep=sweep_points(records, found, judges, limit, seed))
         click.echo(f"page {write_page(report, page)}")
+
+
+def _lines(evaluation: Evaluation, full: bool, table: bool) -> list[str]:
+    """What is printed of the figures: those that are read first, or all."""
+    if table or full:
+        return [evaluation.table()] if table else evaluation.lines()
+    first, every = evaluation.first_lines(), evaluation.lines()
+    return [*first, f"{'all figures':<16} {len(every)}, with how each was measured: --full, --table, --out FILE or "
+                    "--report FOLDER"]
 
 
 def _training(

@@ -135,6 +135,10 @@ def calibrate(
     name = SCENE_CALIBRATION_FILE if classifier is not None and judge_folder(classifier) else "calibration.json"
     found.save(out / name)
     click.echo(f"{out / name}   {found.overall.n} pairs of {found.pictures} images at {sizes[0]} px")
+    bare = [pair for pair in pairs if not pair.described]
+    if bare and encoder is not None:
+        click.echo(f"note       {len(bare)} of {len(pairs)} images have no caption of their own, so the scores are "
+                   f"those of texts like {bare[0].captions[0]!r}; prompts that say more may score otherwise")
 
 
 COMMANDS: tuple[click.Command, ...] = (filters, features, calibrate)

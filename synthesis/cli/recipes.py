@@ -16,7 +16,8 @@ from terrasynth.synthesis.cli.options import PATH
 
 _RECIPE = click.argument("recipe", type=NameType(RECIPES))
 _IN_A_RECIPE = (GENERATORS, EXPANDERS, FILTERS)
-_SET = click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting of the recipe.")
+_SET = click.option("--set", "overrides", multiple=True, metavar="A.B=C",
+                    help="Change a setting of the recipe; lists are counted from 0, as in filters.0.pass_real=0.9.")
 
 
 @click.command(cls=NamingCommand, also=_IN_A_RECIPE,
@@ -33,14 +34,17 @@ def plan(recipe: str, out: Path | None, overrides: Sequence[str]) -> None:
     loaded = Recipe.load(recipe, overrides)
     progress = Progress()
     progress.begin(f"checking the recipe and loading {loaded.generator.model}")
+
+    def note(text: str) -> None:
+        progress.clear()
+        click.echo(f"note: {text}")
+
     try:
-        planned = plan_recipe(loaded, out, progress.tell)
+        planned = plan_recipe(loaded, out, progress.tell, note)
     finally:
         progress.clear()
     for line in planned.lines():
         click.echo(line)
-    for note in planned.notes:
-        click.echo(f"note: {note}")
     for label, prompts in planned.prompts.items():
         click.echo(f"\n{label}")
         for prompt in prompts:

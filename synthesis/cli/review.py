@@ -64,13 +64,15 @@ def _lines(found: ReviewSummary) -> list[str]:
     if not lines:
         return [f"nobody has looked at it yet; {found.accepted} images wait"]
     lines += [f"{count:>5} x rejected  {reason or '(no reason)'}" for reason, count in found.reasons.items()]
-    if found.good is None:
+    if found.good is None and found.waiting:  # it grew since, so that what was looked at is no random sample of it
+        lines.append(f"good images      not known yet: {found.gap}, of the {found.accepted} that the filters let pass")
+    elif found.good is None:
         lines.append(f"good images      not known: nobody has looked at a random sample of the {found.accepted} that "
                      "the filters let pass")
     else:
         lines.append(f"good images      {found.good}, in a random sample of the {found.accepted} that the filters let "
                      "pass")
-    if found.gap:
+    if found.gap and found.good is not None:
         lines.append(f"                 {found.gap}")
     if found.together and len(found.pairs) > 1:
         lines.append(f"all reviewers    mean kappa {found.together}")

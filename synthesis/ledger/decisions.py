@@ -44,6 +44,18 @@ class Decision:
     scores: dict[str, float | None]
 
 
+def nearest_score(scores: NDArray[np.float32], threshold: float) -> float | None:
+    """The score of rejected attempts that lies nearest to the threshold; None where there is none, or no threshold.
+
+    Args:
+        scores: (N,), NaN where there is no score.
+    """
+    known = scores[~np.isnan(scores)]
+    if not len(known) or np.isnan(threshold):
+        return None
+    return float(known[np.abs(known - threshold).argmin()])
+
+
 class ClassDecisions:
     """The decisions on one class, block by block; about ten bytes an attempt stay in memory.
 
@@ -218,6 +230,18 @@ class ClassDecisions:
         known = ~np.isnan(scores)
         rejected = (codes > _ACCEPTED) & (codes != _UNREVIEWED)
         return scores[known & (codes == _ACCEPTED)], scores[known & rejected]
+
+    @property
+    def nearest(self) -> dict[str, tuple[float, float]]:
+        """Of each filter that rejected attempts by a score, the one nearest to its threshold, and that threshold."""
+        found = {}
+        codes = np.concatenate([np.zeros(0, np.int8), *self._codes])
+        for place, each in enumerate(self._judges):
+            scores = np.concatenate([np.zeros(0, np.float32), *(block[:, place] for block in self._scores)])
+            own = nearest_score(scores[codes == place + 1], each.judge.threshold)
+            if own is not None:
+                found[each.name] = (own, float(each.judge.threshold))
+        return found
 
     def __iter__(self) -> Iterator[Decision]:
         for index in range(self.blocks):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.ledger.blocks import UNREADABLE, unreadable_file
-from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, UNREVIEWED, WITHHELD
+from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, UNREVIEWED, WITHHELD, nearest_score
 from terrasynth.synthesis.review.standing import Standing
 
 REVIEW = "review"
@@ -86,6 +86,23 @@ class JudgedRows:
         """How many images of some classes each filter rejected, by the name of the filter."""
         return dict(Counter(reason for label, reason in zip(self.labels, self.reasons, strict=True)
                             if label in labels and reason not in (None, UNREVIEWED, *NOT_JUDGED)))
+
+    def nearest(self, label: str, thresholds: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+        """Of each filter that rejected images of a class, the score nearest to its threshold, and that threshold.
+
+        Args:
+            thresholds: The score that decides, by the name of the filter; NaN where it is not known.
+        """
+        of_class = np.array([each == label for each in self.labels], np.bool_)
+        found = {}
+        for name, limit in thresholds.items():
+            if name == REVIEW:  # what people say is no score that comes near
+                continue
+            by = of_class & np.array([reason == name for reason in self.reasons], np.bool_)
+            own = nearest_score(self.scores[name][by], limit) if name in self.scores else None
+            if own is not None:
+                found[name] = (own, float(limit))
+        return found
 
     def filter_says(self, name: str, names: Sequence[str]) -> NDArray[np.int64]:
         """What a filter said of each attempt: 1 to keep it, 0 not to, -1 where one before it had rejected it.

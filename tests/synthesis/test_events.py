@@ -10,8 +10,9 @@ from terrasynth.synthesis.recipe import Recipe
 WHOLE, SHORT = ClassCount("beach", 4, 4, 4), ClassCount("harbor", 8, 1, 4)
 
 
-def ended(*counts, failed=(), rejected=None):
-    return RunResult(Path("run"), "0123456789abcdef", counts, 12, False, failed=failed, rejected=rejected or {})
+def ended(*counts, failed=(), rejected=None, nearest=None):
+    return RunResult(Path("run"), "0123456789abcdef", counts, 12, False, failed=failed, rejected=rejected or {},
+                     nearest=nearest or {})
 
 
 def recipe(*filters):
@@ -41,6 +42,8 @@ def test_a_class_that_is_short_is_named_with_what_rejected_its_images_and_what_h
     for said in ("harbor (0 of 4) after 8 attempts each, rejected by scene (8). Nothing was accepted",
                  "what was rejected in the report", "`terrasynth train lora`", "lower that filter's threshold"):
         assert said in nothing
+    near = ended(ClassCount("river", 8, 0, 4), SHORT, nearest={"river": {"scene": (0.51234, 0.9)}}).shortfall(8)
+    assert "missed by river (0 of 4; scene: best score 0.512, threshold 0.9), harbor (1 of 4) after" in near
 
 
 def test_images_that_wait_for_review_are_not_missed():

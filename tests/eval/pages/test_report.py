@@ -135,6 +135,14 @@ def test_warnings_stand_at_the_top_each_by_itself_and_are_read_again(tmp_path):
     assert RunReport.from_json(json.loads((tmp_path / "report.json").read_text())).warnings == warned.warnings
 
 
+def test_a_class_that_nothing_was_accepted_of_says_how_near_its_images_came(tmp_path):
+    row = ClassRow("beach", 0, 12, 10, {"alignment": 9, "scene": 3}, nearest={"alignment": (0.4321, 0.75)})
+    write_report(tmp_path, replace(report(), classes=(row,)))
+    page = (tmp_path / "index.html").read_text()
+    assert "alignment 9 (best score 0.432, threshold 0.75), scene 3<" in page
+    assert RunReport.from_json(json.loads((tmp_path / "report.json").read_text())).classes == (row,)
+
+
 def test_a_sheet_shows_the_very_pixels():
     dull = (100 + PICTURES[0] // 32).astype(np.uint8)  # low contrast has to stay low
     items = [SheetItem(picture, "beach", "", {"alignment": 0.3}) for picture in (dull, *PICTURES[1:3])]

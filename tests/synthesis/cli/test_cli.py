@@ -90,7 +90,9 @@ def test_run_plan_and_eval(terrasynth, recipe_file, models, tmp_path):
     assert code == 0
     assert "to be drawn     24 to 72 images of 3 classes" in planned
     first, *by_class = planned.split("\n\n")
-    assert [line.split(" ")[0] for line in first.splitlines()[:3]] == ["identity", "computed", "there"]
+    notes = [line for line in first.splitlines() if line.startswith("note: ")]
+    assert first.startswith("\n".join(notes))  # what is known before anything is drawn
+    assert [line.split(" ")[0] for line in first.splitlines()[len(notes):][:3]] == ["identity", "computed", "there"]
     assert [len(each.splitlines()) for each in by_class] == [4, 4, 4]  # a class and three prompts
     assert not out.exists()
     code, printed, lines = terrasynth("run", recipe_file, "--out", out)
@@ -105,6 +107,12 @@ def test_run_plan_and_eval(terrasynth, recipe_file, models, tmp_path):
     code, printed, _ = terrasynth("eval", out, *options)
     assert code == 0
     assert printed.startswith("scene accuracy")
+    assert max(map(len, printed.splitlines())) < 150
+    first, full = printed.splitlines(), terrasynth("eval", out, *options, "--full")[1].splitlines()
+    assert [line.split(" ")[0] for line in first[-2:]] == ["judged", "all"]
+    assert first[-1].startswith(f"all figures      {len(full)}, with how each was measured: --full")
+    names = [line[:16] for line in full]
+    assert all(line[:16] in names for line in first[:-2])
     assert json.loads(figures.read_text())["n"] == 15
 
 

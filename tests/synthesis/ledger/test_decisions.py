@@ -30,6 +30,7 @@ def test_first_failed_filter_is_the_reason_whatever_the_block(tmp_path, block):
     assert [each.reason for each in decided] == [None, "alignment", "duplicate", "alignment", None, None]
     assert [each.scores["duplicate"] for each in decided] == [None, 0, 1, 1, 0, 0]
     assert decided.count.accepted == 3
+    assert decided.nearest == {"alignment": (pytest.approx(0.1), 0.5), "duplicate": (1, 0.9)}
 
 
 def test_duplicates_of_rejected_pictures_are_welcome(tmp_path):

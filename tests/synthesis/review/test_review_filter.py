@@ -67,7 +67,12 @@ def test_without_undecided_images_only_what_was_accepted_stays(out, again, revie
     assert waits.drawn == 0
     assert [[count.waiting for count in each.counts] for each in (result, waits)] == [[0, 5], [0, 5]]
     assert waits.shortfall(4).startswith("images wait for review: river (5, with 3 of ")
-    assert "**Waiting for review: river (5).**" in (out / "README.md").read_text()
+    card = (out / "README.md").read_text()
+    assert "**Waiting for review: river (5).**" in card
+    judged = sum(count.attempted for count in result.counts) - 5
+    assert f" of them judged, and {N + 3} accepted. 5 wait for a review, which decides on them." in card
+    assert f" attempts were drawn, {judged} of them judged" in card
+    assert f"| river | 3 | {N} | 4 | 75 % |" in card  # of those that somebody decided on
     assert "Short of their target" not in (out / "README.md").read_text()
     for row in ids(out, "river")[4:]:
         review.judge(row, "accept", "ada")

@@ -144,6 +144,12 @@ def test_the_command_says_what_a_grown_sample_waits_for(filtered):
     review = Review(filtered)
     passed = [row["id"] for row in decisions(filtered) if row["reason"] is None]
     order = [passed[place] for place in in_random_order(passed, 0)]
+    review.judge(order[1], "accept", "ada")
+    lines = CliRunner().invoke(command, [str(filtered), "--summary"]).output.splitlines()
+    assert lines[1] == ("good images      not known yet: the sample waits for 1 image that nobody has looked at; 1 "
+                        f"more counts after that, of the {len(order)} that the filters let pass")
+    assert not any("nobody has looked at a random sample" in line for line in lines)
+    review.undo("ada")
     for row in [*order[:1], *order[2:]]:
         review.judge(row, "accept", "ada")
     lines = CliRunner().invoke(command, [str(filtered), "--summary"]).output.splitlines()
