@@ -16,6 +16,7 @@ from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.caches import find_caches, said
 from terrasynth.synthesis.core.files import free_bytes
 from terrasynth.synthesis.core.images import encode_all
+from terrasynth.synthesis.core.progress import duration
 from terrasynth.synthesis.execution.job import Job
 from terrasynth.synthesis.generators.runtime import Runtime
 from terrasynth.synthesis.recipe import Recipe
@@ -82,7 +83,7 @@ class Plan:
             "computed on": f"{self.runtime.device}, {self.runtime.dtype}, micro-batches of {self.runtime.micro_batch}",
             "there already": f"{self.present} images",
             "to be drawn": f"{self.at_least} to {self.at_most} images of {len(self.prompts)} classes{lost}",
-            "time": "{:.0f} to {:.0f} s at {:.2f} s an image".format(*self.seconds, self.seconds_per_picture),
+            "time": f"{' to '.join(map(duration, self.seconds))} at {self.seconds_per_picture:.2f} s an image",
             "disk": f"{least:.1f} to {most:.1f} MiB, {self.free_bytes / 2**20:.0f} MiB free",
             **({"API prompts": self.api} if self.api else {}),
             "caches": f"{self.caches}; `terrasynth cache` clears them",

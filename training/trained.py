@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from terrasynth.eval.table import Table
+from terrasynth.synthesis.core.progress import duration
 from terrasynth.training.figures import figures_in_words
 from terrasynth.training.presets import WORK
 
@@ -88,7 +89,7 @@ class Training:
         >>> model = TrainedModel("scene-ucm", "scene", Path("runs/scene"), 200, 3.0, 150, {"accuracy": 0.7})
         >>> for line in Training(Path("runs/scene"), (model,), ("my-data",), size=128).lines():
         ...     print(line)
-        model      runs/scene   (scene classifier; 200 steps, 3.0 min; that of step 150 is kept)
+        model      runs/scene   (scene classifier; 200 steps, 3 min; that of step 150 is kept)
         on val     scene accuracy 0.7
         next       terrasynth eval calibrate my-data --size 128 --classifier runs/scene --out runs/scene
         recipe     filters: [{kind: scene, classifier: runs/scene, pass_real: 0.95}]
@@ -105,7 +106,7 @@ class Training:
         lines = []
         for model in self.models:
             kept = "" if model.best_step == model.steps else f"; that of step {model.best_step} is kept"
-            how = f"{model.steps} steps, {model.minutes:.1f} min{kept}"
+            how = f"{model.steps} steps, {duration(60 * model.minutes)}{kept}"
             lines.append(f"model      {model.folder}   ({model.kind}; {how})")
             if model.figures:
                 lines.append("on val     " + "; ".join(figures_in_words(model.figures)))

@@ -114,7 +114,7 @@ def test_a_whole_pipeline_needs_no_base(tmp_path):
     model = TrainedModel("full", "finetune", tmp_path, 2, 0.1, 1, {"loss": 0.25}, "owner/base")
     training = Training(tmp_path, (model,), ("data",))
     assert "--lora" not in training.next_steps()[0][1]
-    assert training.lines()[0].endswith("(tuned generator; 2 steps, 0.1 min; that of step 1 is kept)")
+    assert training.lines()[0].endswith("(tuned generator; 2 steps, 6 s; that of step 1 is kept)")
     assert "<td" in training._repr_html_()
 
 

@@ -17,6 +17,7 @@ from terrasynth.eval.metrics.figure import Figure
 from terrasynth.eval.models.references import EMBEDDED_ROOT, JUDGE_FILE, resolve
 from terrasynth.eval.table import Table
 from terrasynth.synthesis.cards.licence_sources import licence_fields
+from terrasynth.synthesis.core.progress import duration
 from terrasynth.training.judges.features import EMBEDDED, PACKAGES
 from terrasynth.training.judges.reading import Described
 
@@ -94,7 +95,7 @@ class TrainedJudge:
         f = self.figures
         lines = [
             f"judge      {self.out}   (scenes and texts of {len(f.classes)} classes, on {self.network}; "
-            f"{self.minutes:.1f} min)",
+            f"{duration(60 * self.minutes)})",
             f"held out   {f.accuracy.n} images ({f.split}); fitted to {self.train}",
             *(f"{word:<10} {text}" for word, text in _overall(f)),
             *(f"confused   {one.asked} taken for {one.seen}: {one.count} of {one.n}" for one in f.mistakes[:SHOWN]),

@@ -35,7 +35,7 @@ class Progress:
         self.shown = now
         rate = (step - self.first) / max(now - self.start, 1e-9)
         left = seconds / fraction - seconds if fraction > 0 else 0.0
-        values = " ".join(f"{name.split('/')[-1]} {value:.4g}" for name, value in losses.items())
+        values = " ".join(f"{name.split('/')[-1].replace('_', ' ')} {value:.4g}" for name, value in losses.items())
         line = f"{self.name}: step {step} ({fraction:.0%}) {rate:.2f} steps/s, {clock(max(0.0, left))} left, {values}"
         if self.live:
             control(sys.stderr, ERASED)

@@ -16,6 +16,7 @@ from fastapi import Request
 from starlette.responses import HTMLResponse
 
 from terrasynth.prompts.scenes.ontology import PROFILES, load_ontology
+from terrasynth.synthesis.core.progress import duration
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -45,21 +46,6 @@ def static_files() -> Mapping[str, tuple[bytes, str]]:
     """The files beside the pages, by name, each with a hash of its content."""
     found = {path.name: path.read_bytes() for path in sorted(STATIC.iterdir()) if path.is_file()}
     return {name: (content, hashlib.sha256(content).hexdigest()[:16]) for name, content in found.items()}
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: "45 s", "12 min", "3.5 h".
-
-    Example:
-        >>> from terrasynth.synthesis.service.page.rendering import duration
-        >>> duration(44.6), duration(700), duration(12_600)
-        ('45 s', '12 min', '3.5 h')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86_400:.1f} days"
 
 
 def size(count: float) -> str:
