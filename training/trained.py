@@ -11,8 +11,8 @@ from pathlib import Path
 
 from terrasynth.eval.table import Table
 from terrasynth.synthesis.core.progress import duration
-from terrasynth.training.figures import figures_in_words
 from terrasynth.training.presets import WORK
+from terrasynth.training.running.figures import figures_in_words
 
 CAPTION, MOST_CAPTION = "a scene from above", 120
 _PLAIN = re.compile(r"[\w/.][\w/.@-]*")

@@ -268,7 +268,7 @@ def test_a_run_names_it_and_goes_on_only_with_the_same_content(small_run, small,
     run(Recipe.parse(moved | {"target": {"per_class": 2, "max_attempts": 4}}), out)
     assert terrasynth("verify", out)[0] == 0
     tiny_autoencoder(own, seed=1)
-    with pytest.raises(InputError, match=r"identity: generator\.revision: .*/sd with vae .*, whose content is another"):
+    with pytest.raises(InputError, match=r": generator\.revision: was .*with vae .*/small, now .*/private/small"):
         run(Recipe.parse(small_run), out)
 
 

@@ -32,6 +32,7 @@ WORDS: Mapping[str, str] = {
     "cross_entropy": "cross-entropy in nats a token",
     "psnr_teacher": "PSNR to the teacher in dB",
     "psnr_real": "PSNR to real images in dB",
+    "mean_iou": "mean intersection over union",
     "latents_mse": "mean squared error of the latents",
     **{f"v_{level}": f"loss at step {level} of the noise" for level in range(100, 1000, 100)},
 }
@@ -44,7 +45,7 @@ def figures_in_words(figures: Mapping[str, float]) -> list[str]:
         figures: As `Outcome.figures` has them.
 
     Example:
-        >>> from terrasynth.training.figures import figures_in_words
+        >>> from terrasynth.training.running.figures import figures_in_words
         >>> figures_in_words({"loss": 0.25, "loss_n": 12.0, "n": 6.0, "clip_score": 0.5, "score": 0.5})
         ['loss 0.25 (n = 12)', 'agreement with the caption, mean cosine 0.5 (n = 6)']
     """
@@ -54,5 +55,6 @@ def figures_in_words(figures: Mapping[str, float]) -> list[str]:
     for place, (key, count) in enumerate(zip(shown, counts, strict=True)):
         last = place + 1 == len(shown) or counts[place + 1] != count
         behind = f" (n = {count:.0f})" if last and count is not None else ""
-        found.append(f"{WORDS.get(key, key)} {figures[key]:.4g}{behind}")
+        words = WORDS.get(key, key.replace("iou_", "of ", 1).replace("_", " "))  # those of classes follow their mean
+        found.append(f"{words} {figures[key]:.4g}{behind}")
     return found
