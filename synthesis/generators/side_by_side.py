@@ -89,8 +89,15 @@ class SideBySide:
 
 
 def _copy(pipeline: Any) -> Any:  # noqa: ANN401
-    """A pipeline with the same networks and a scheduler of its own, which counts its steps."""
+    """A pipeline with the same networks, and a scheduler and tokenizers of its own.
+
+    A scheduler counts its steps. A tokenizer keeps in itself how the text at hand is to be padded and cut: of two
+    threads that ask one, each may get what the other asked for, without a word.
+    """
+    from transformers import PreTrainedTokenizerBase
+
     copied = copy.copy(pipeline)
-    if getattr(pipeline, "scheduler", None) is not None:
-        copied.scheduler = copy.deepcopy(pipeline.scheduler)
+    for name, part in pipeline.components.items():
+        if part is not None and (name == "scheduler" or isinstance(part, PreTrainedTokenizerBase)):
+            setattr(copied, name, copy.deepcopy(part))
     return copied
