@@ -274,7 +274,8 @@ def read_views(preset: Preset, pairs: PairSet) -> dict[str, Pictures]:
     from terrasynth.training.data.views import read_split
 
     if "load_size" in preset.model_fields_set:
-        raise InputError(f"load_size {preset.load_size} has no meaning here; set model.views.size")
+        raise InputError(f"load_size {preset.load_size} has no meaning here; set "
+                         f"{'model.size' if preset.family == SEGMENTER else 'model.views.size'}")
     stated = preset.model.get("gsd")
     if isinstance(stated, list | tuple) and stated and len(stated) != len(pairs.sources):
         raise InputError(f"model.gsd has {len(stated)} entries for {len(pairs.sources)} data sets; give one for each "

@@ -10,11 +10,14 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from terrasynth.synthesis.core import layout
+from terrasynth.synthesis.filters import FILTERS
 
-KEYS = frozenset({"model", "lora", "vae", "path", "reference", "encoder", "classifier"})
+KEYS = frozenset({"model", "lora", "vae", "control", "path", "masks", "reference"}).union(
+    *(kind.places for kind in FILTERS.values()))
 """Settings of a recipe that name a model or a file."""
 
 JUDGE, TRAINING, TUNED = "judge.json", (".training/training.json", "training.json"), "terrasynth.json"
+TUNING, CONTROL = "finetune", "control"
 
 
 @dataclass(frozen=True)
@@ -82,13 +85,17 @@ def _made(path: Path) -> str:
     if (judge := _read(path / JUDGE)) is not None:
         classes, network = len(judge.get("labels", ())), judge.get("network", {}).get("model", "")
         return f"made by terrasynth train judge of {classes} classes, on the network {PurePath(str(network)).name}"
-    record = next((found for name in TRAINING if (found := _read(path / name)) is not None), None)
+    folders = (path, path.parent) if path.name == CONTROL else (path,)  # beside the LoRA that it was trained with
+    records = (_read(folder / name) for folder in folders for name in TRAINING)
+    record = next((found for found in records if found is not None), None)
     if record is None:
         return ""
     tuned = _read(path / TUNED) or {}
     preset, base = record.get("preset", {}), str(record.get("base", {}).get("name") or tuned.get("base") or "")
     data, images = ", ".join(record.get("data", ())), record.get("pictures", {}).get("train")
-    parts = [f"made by terrasynth train {preset.get('model', {}).get('method') or preset.get('family', '')}"]
+    family = preset.get("family", "")
+    trained = preset.get("model", {}).get("method", family) if family == TUNING else family
+    parts = [f"made by terrasynth train {trained}"]
     parts += [f"from {Path(base).name if Path(base).is_dir() else base}"] * bool(base)
     parts += [f"on {images} images of {data}"] * bool(images and data)
     if steps := record.get("steps"):

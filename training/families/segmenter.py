@@ -6,12 +6,12 @@ Its first stage halves the image where the published ones quarter it, since a ro
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 from typing_extensions import override
 
@@ -52,6 +52,15 @@ class SegmenterSettings(BaseModel):
     depths: tuple[int, int, int, int] = (1, 1, 2, 1)
     decoder: int = Field(default=128, gt=0)
     min_scale: float = Field(default=0.7, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        for width, heads in zip(self.widths, HEADS, strict=True):
+            if width < 1 or width % heads:
+                raise ValueError(f"widths {list(self.widths)}: {width} is no multiple of its {heads} heads")
+        if min(self.depths) < 1:
+            raise ValueError(f"depths {list(self.depths)}: each stage has at least one block")
+        return self
 
 
 class SegmenterTask(Task):

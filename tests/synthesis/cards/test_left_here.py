@@ -33,17 +33,29 @@ def test_models_are_named_with_how_they_were_made(tmp_path, monkeypatch):
     (tmp_path / "own" / "judge").mkdir()
     (tmp_path / "own" / "judge" / "judge.json").write_text(json.dumps({
         "labels": ["a", "b", "c"], "network": {"model": "efficientnet-lite0"}}))
+    (tmp_path / "own" / "shown" / ".training").mkdir(parents=True)
+    (tmp_path / "own" / "shown" / "control").mkdir()
+    (tmp_path / "own" / "shown" / ".training" / "training.json").write_text(json.dumps({
+        "base": {"name": "ldm-ucm"}, "data": ["maps"], "pictures": {"train": 40}, "steps": 9,
+        "preset": {"family": "control", "model": {"method": "lora"}}}))
+    (tmp_path / "own" / "segmenter").mkdir()
+    (tmp_path / "own" / "segmenter" / "training.json").write_text(json.dumps({
+        "data": ["maps"], "pictures": {"train": 40}, "steps": 9, "preset": {"family": "segmenter", "model": {}}}))
     (tmp_path / "captions.jsonl").touch()
-    tree = {"name": "own", "generator": {"model": "ldm-ucm", "lora": "own/lora", "vae": "owner/none"},
+    tree = {"name": "own", "generator": {"model": "ldm-ucm", "lora": "own/lora", "vae": "owner/none",
+                                           "control": "own/shown/control"},
             "prompts": {"expander": "captions", "path": str(tmp_path / "captions.jsonl"), "ontology": "own"},
             "filters": [{"kind": "alignment", "encoder": "own/judge"}, {"kind": "scene", "classifier": "own/judge"},
-                        {"kind": "duplicate", "encoder": "clip-ucm"}]}
+                        {"kind": "duplicate", "encoder": "clip-ucm"}, {"kind": "layout", "segmenter": "own/segmenter"}]}
     assert [each.text for each in left_here(tree)] == [
         "generator.lora own/lora, made by terrasynth train lora from ldm-ucm on 66 images of photos in 500 steps, "
         "the best of 800",
+        "generator.control own/shown/control, made by terrasynth train control from ldm-ucm on 40 images of maps in 9 "
+        "steps",
         "prompts.path captions.jsonl",
         "filters alignment.encoder own/judge, made by terrasynth train judge of 3 classes, on the network "
-        "efficientnet-lite0"]
+        "efficientnet-lite0",
+        "filters layout.segmenter own/segmenter, made by terrasynth train segmenter on 40 images of maps in 9 steps"]
 
 
 def test_the_ontology_goes_along_and_the_card_says_what_does_not(tree, tmp_path, terrasynth, monkeypatch):

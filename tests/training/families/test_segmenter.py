@@ -22,6 +22,7 @@ from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.images import encode
 from terrasynth.synthesis.filters import LayoutFilter
 from terrasynth.synthesis.studies.layouts import measure_layouts
+from terrasynth.training.errors import InputError as TrainingInputError
 from terrasynth.training.train import run_preset
 from terrasynth.training.trained import TrainedModel, Training
 from tests.synthesis.exports import layout_rows, run_rows, write_run
@@ -97,6 +98,16 @@ def test_it_sees_what_transformers_see(segmenter):
         output = model(**processor(list(images), return_tensors="pt"))
     expected = processor.post_process_semantic_segmentation(output, target_sizes=[(48, 48)] * 3)
     assert (found.segment(images, batch_size=2) == np.stack([each.numpy() for each in expected])).mean() > 0.999
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"model.widths": [8, 9, 16, 32]}, r"widths \[8, 9, 16, 32\]: 9 is no multiple of its 2 heads"),
+    ({"model.depths": [1, 0, 1, 1]}, r"depths \[1, 0, 1, 1\]: each stage has at least one block"),
+    ({"load_size": 64}, r"load_size 64 has no meaning here; set model"),
+])
+def test_what_no_network_can_have_is_named(data, tmp_path, change, said):
+    with pytest.raises(TrainingInputError, match=said):
+        run_preset("segmenter", data / "data", tmp_path, masks=data / "masks", overrides=SMALL | change)
 
 
 def rows_of(painted):
