@@ -70,7 +70,7 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
             report_skipped(pairs)
             _say(bool(said), said)
             check_same_training(out, work, _identity(base, settings, loop, splits), resume,
-                                {"data": data_name(pairs.sources, splits)})
+                                {"data": data_name(pairs.sources, splits), **_masks_name(settings)})
     done = finished_before(loop, work, {}, processes.num_processes) if resume else None
     if done is not None and _has_all(out, work, done):
         _say(processes.is_main_process, finished_remark(done))
@@ -107,6 +107,11 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
                         base.folder if settings.method == "full" else None)
         (work / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")  # the last: all is there
     return outcome
+
+
+def _masks_name(settings: FinetuneSettings) -> dict[str, str]:
+    """What people call the masks, where a training learns from any: their hash decides whether it goes on."""
+    return {f"model.{name}": str(value) for name, value in settings.shown().items() if name == "masks"}
 
 
 def _has_all(out: Path, work: Path, done: Outcome) -> bool:

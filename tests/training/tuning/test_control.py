@@ -206,7 +206,7 @@ def test_a_training_goes_on_where_it_was_and_not_with_other_masks(places, tmp_pa
     trained(tmp_path / "parts", tmp_path / "moved", max_steps=2)  # the same masks at another place
     first = next((tmp_path / "moved").rglob("*.png"))
     Image.fromarray(np.zeros((SIDE, SIDE), np.uint8)).save(first)
-    with pytest.raises(InputError, match=r"holds a training with model.masks = "):
+    with pytest.raises(InputError, match=r"holds another training: model\.masks: was masks, now moved;"):
         trained(tmp_path / "parts", tmp_path / "moved", max_steps=3)
 
 
