@@ -61,7 +61,7 @@ def findings(
         found += _classes(generated, real)
     if copies is not None:
         found += _copies(copies)
-    found += _circular(evaluation, filtered_by)
+    found += circular(evaluation, filtered_by)
     return tuple(sorted(found, key=lambda each: KINDS.index(each.kind)))
 
 
@@ -237,7 +237,12 @@ def _copies(found: Memorisation) -> Iterator[Finding]:
         ), one.share.n, (one.share.low, one.share.high))
 
 
-def _circular(evaluation: Evaluation, filtered_by: tuple[Network, ...]) -> Iterator[Finding]:
+def circular(evaluation: Evaluation, filtered_by: tuple[Network, ...]) -> Iterator[Finding]:
+    """A caution for each figure that a network gives which chose the images, too.
+
+    Args:
+        filtered_by: Identities of the networks that chose them.
+    """
     named = [("CLIP score", evaluation.alignment.network)]
     if evaluation.scene is not None:
         named.append(("scene accuracy", evaluation.scene.network))

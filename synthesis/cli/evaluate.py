@@ -97,7 +97,9 @@ def judge(
     report: Path | None, train: Path | None, sweep: Sequence[Path],
 ) -> None:
     """Judge the data set in RUN with models that did not choose its rows."""
+    from terrasynth.eval.evaluation.findings import circular
     from terrasynth.eval.models.feature_cache import cache_folder
+    from terrasynth.synthesis.core import layout
     from terrasynth.synthesis.ledger.directory import RunDirectory
     from terrasynth.synthesis.ledger.pictures import RunPictures
     from terrasynth.synthesis.studies.evaluation import Judges, judge_run, realism_of, write_evaluation
@@ -116,6 +118,9 @@ def judge(
                       None if others is None else realism_of(pictures, others, run_directory, seed))
     for line in _lines(found.evaluation, full, table):
         click.echo(line)
+    if (run_directory / layout.RECIPE).is_file():
+        for caution in circular(found.evaluation, RunDirectory(run_directory).filter_networks()):
+            click.echo(f"warning: {caution.text}", err=True)
     distances = []
     if reference is not None:
         distances = against_reference(run_directory, reference, [classifier, encoder], limit)

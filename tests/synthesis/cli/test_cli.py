@@ -104,8 +104,11 @@ def test_run_plan_and_eval(terrasynth, recipe_file, models, tmp_path):
     assert "to be drawn     0 to" in planned
     figures = tmp_path / "figures.json"
     options = ["--encoder", models.other_encoder, "--classifier", models.classifier, "--out", figures]
-    code, printed, _ = terrasynth("eval", out, *options)
+    code, printed, said = terrasynth("eval", out, *options)
     assert code == 0
+    assert not any("chose these images" in line for line in said)
+    _, _, said = terrasynth("eval", out, "--encoder", models.encoder, *options[2:])  # which filters
+    assert sum("chose these images and gives the CLIP score too" in line for line in said) == 1
     assert printed.startswith("scene accuracy")
     assert max(map(len, printed.splitlines())) < 150
     first, full = printed.splitlines(), terrasynth("eval", out, *options, "--full")[1].splitlines()
