@@ -20,6 +20,7 @@ MADE_BY = {
     "Reference": "terrasynth.eval.evaluation.reference.make_reference",
     "Repetition": "terrasynth.eval.copies.repetition.repetition",
     "ResolvedModel": "terrasynth.eval.models.references.resolve",
+    "Segmenter": "terrasynth.eval.models.segmenters.load_segmenter",
 }
 
 

@@ -83,6 +83,20 @@ def load_segmenter(
     Raises:
         InputError: Unknown reference, another kind of model, weights that are missing, pickled or incomplete, more than
             256 classes, or preprocessing that cuts the border off, so that pixels would not be those of the image.
+
+    Example:
+        >>> import json, tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from transformers import SegformerConfig, SegformerForSemanticSegmentation
+        >>> from terrasynth.eval import load_segmenter
+        >>> config = SegformerConfig(hidden_sizes=[8] * 4, depths=[1] * 4, id2label={0: "land", 1: "water"})
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> SegformerForSemanticSegmentation(config).save_pretrained(folder)
+        >>> _ = (folder / "preprocessor_config.json").write_text(json.dumps({"size": {"height": 64, "width": 64}}))
+        >>> segmenter = load_segmenter(folder)
+        >>> segmenter.labels, segmenter.segment(np.zeros((2, 64, 64, 3), np.uint8)).shape
+        (('land', 'water'), (2, 64, 64))
     """
     from transformers import AutoModelForSemanticSegmentation
 
