@@ -31,6 +31,18 @@ def check_images(images: NDArray[np.uint8]) -> None:
         raise ValueError(f"images: shape {images.shape}, where (N, H, W, 3) is needed; stack RGB images")
 
 
+def check_some_images(images: NDArray[np.uint8]) -> None:
+    """The same, and at least one image.
+
+    Raises:
+        TypeError: `images` is no `uint8` array.
+        ValueError: Its shape is not (N, H, W, 3), or N is 0.
+    """
+    check_images(images)
+    if not len(images):
+        raise ValueError("images: none given; give at least one image")
+
+
 def as_images(images: NDArray[np.uint8] | Iterable[Image.Image | NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Images as an array, uint8 (N, H, W, 3): such an array as it is, or what `datasets` gives.
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrasynth.eval.errors import InputError
-from terrasynth.eval.images import check_images
+from terrasynth.eval.images import check_some_images
 from terrasynth.eval.models.inference import portion
 from terrasynth.eval.models.loading import commit_of, load_config, load_weights
 from terrasynth.eval.models.preprocess import Preprocessor
@@ -76,9 +76,7 @@ class SceneClassifier:
             TypeError: Not `uint8`.
             ValueError: Not (N, H, W, 3), or N is 0.
         """
-        check_images(images)
-        if not len(images):
-            raise ValueError("images: none given; give at least one image")
+        check_some_images(images)
         parts: list[Classification] = []
         for start in range(0, len(images), batch_size):
             pixels = self._preprocessor(images[start : start + batch_size])["pixel_values"]

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from terrasynth.errors import one_line
 from terrasynth.eval.errors import InputError
-from terrasynth.eval.images import check_images
+from terrasynth.eval.images import check_some_images
 from terrasynth.eval.models.calibration import Calibration
 from terrasynth.eval.models.classifiers import Classification, SceneClassifier
 from terrasynth.eval.models.dual_encoders import PictureEncoder, check_texts, paired_cosine
@@ -235,9 +235,7 @@ class JudgeClassifier(SceneClassifier):
 
     @override
     def classify(self, images: NDArray[np.uint8], batch_size: int = 64) -> Classification:
-        check_images(images)
-        if not len(images):
-            raise ValueError("images: none given; give at least one image")
+        check_some_images(images)
         seen = self._network.features(images, batch_size)
         return Classification(self._heads.probabilities(seen), seen)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrasynth.eval.errors import InputError
-from terrasynth.eval.images import check_images
+from terrasynth.eval.images import check_some_images
 from terrasynth.eval.models.calibration import Calibration
 from terrasynth.eval.models.dual_encoders import CALIBRATION_FILE
 from terrasynth.eval.models.loading import commit_of, load_config, load_weights
@@ -59,9 +59,7 @@ class Segmenter:
         import torch
         from torch.nn.functional import interpolate
 
-        check_images(images)
-        if not len(images):
-            raise ValueError("images: none given; give at least one image")
+        check_some_images(images)
         parts = []
         with torch.inference_mode():
             for start in range(0, len(images), batch_size):

@@ -120,10 +120,6 @@ class SegmenterTask(Task):
         return {"score": mean, "mean_iou": mean, **by_class, "n": float(len(self.splits["val"]))}
 
     @override
-    def preview(self) -> np.ndarray | None:
-        return None
-
-    @override
     def save(self, folder: Path) -> None:
         save_model(self.model, folder)
         write_preprocessor(folder, self.size)

@@ -57,7 +57,9 @@ class Machine:
             return [child for process in self._processes for child in children_of(process.pid)]
 
     def end(self):
-        """Ask all for their end, and wait for it."""
+        """Ask all for their end when each is there again, and wait for it."""
+        while not self._whole():
+            time.sleep(0.05)
         self._over.set()
         self._watch.join()
         for process in self._processes:
@@ -65,6 +67,10 @@ class Machine:
         codes = [process.wait() for process in self._processes]
         self._log.close()
         return codes
+
+    def _whole(self):
+        with self._lock:
+            return all(process.poll() is None for process in self._processes)
 
     def _start(self, command):
         return self._python.start("-m", "terrasynth", *command, stdout=self._log.fileno(), stderr=self._log.fileno())
@@ -125,10 +131,13 @@ def test_kills_lose_nothing_and_double_nothing(python, database, tmp_path, monke
     submitting = threading.Thread(target=submit_all)
     submitting.start()
     try:
-        killed = kill_at_work(machine, store)
+        killed = at_work = kill_at_work(machine, store)
         while killed < KILLS:
             wait_for_a_moment(moments, store)
-            killed += kill_one(moments, machine)
+            busy = is_busy(store)
+            killed += (count := kill_one(moments, machine))
+            at_work += count * busy
+        print(f"{at_work} of {killed} kills while jobs were queued or run")
         submitting.join()
         followers.wait()
     finally:
@@ -164,13 +173,19 @@ def kill_at_work(machine, store):
     return len(children)
 
 
+def is_busy(store):
+    """Whether there is a job that has not ended."""
+    counts = store.counts()
+    return counts[State.QUEUED] + counts[State.RUNNING] > 0
+
+
 def wait_for_a_moment(moments, store):
     """Any moment, or one just after something was done: most of the time would otherwise be that of a start."""
     if moments.random() < 0.4:
         time.sleep(moments.uniform(0, 2))
         return
     before = done(store)
-    while done(store) == before and store.counts()[State.QUEUED] + store.counts()[State.RUNNING]:
+    while done(store) == before and is_busy(store):
         time.sleep(0.05)
     time.sleep(moments.uniform(0, 0.3))
 
