@@ -1,6 +1,7 @@
 """SIGKILL at random moments over a server, two workers and their children, while jobs are queued and done.
 
-`TERRASYNTH_KILLS=100` kills as often, over 20 jobs; without it there are a few kills over a few jobs.
+`TERRASYNTH_KILLS=100` kills as often, over 20 jobs so long that there is work left at each kill; without it there are
+a few kills over a few jobs.
 """
 
 import os
@@ -23,6 +24,7 @@ from tests.synthesis.service.cells import RECIPE, install_cells
 
 KILLS = int(os.environ.get("TERRASYNTH_KILLS", "4"))
 JOBS = min(20, max(3, KILLS // 2))
+PER_CLASS = max(30, 3 * KILLS)  # most of the time passes in starts, and many images are drawn in a second
 LEASE = "5"
 
 
@@ -116,7 +118,8 @@ def test_kills_lose_nothing_and_double_nothing(python, database, tmp_path, monke
     install_cells(tmp_path / "site", monkeypatch)
     moments, runs = random.Random(KILLS), tmp_path / "runs"
     runs.mkdir()
-    recipes = {f"set-{number}": RECIPE | {"seed": number} for number in range(JOBS)}
+    target = {"per_class": PER_CLASS, "max_attempts": 10 * PER_CLASS}
+    recipes = {f"set-{number}": RECIPE | {"seed": number, "target": target} for number in range(JOBS)}
     store = JobStore(database)
     machine = Machine(python, runs, database, tmp_path / "log")
     followers, client, made = Followers(machine.address), Client(machine.address, patience=300), {}
@@ -131,18 +134,17 @@ def test_kills_lose_nothing_and_double_nothing(python, database, tmp_path, monke
     submitting = threading.Thread(target=submit_all)
     submitting.start()
     try:
-        killed = at_work = kill_at_work(machine, store)
-        while killed < KILLS:
+        kills = kill_at_work(machine, store)
+        while kills < KILLS and (submitting.is_alive() or is_busy(store)):
             wait_for_a_moment(moments, store)
-            busy = is_busy(store)
-            killed += (count := kill_one(moments, machine))
-            at_work += count * busy
-        print(f"{at_work} of {killed} kills while jobs were queued or run")
+            kills += kill_one(moments, machine, store)
+        print(f"{kills} kills while jobs were queued or run, over {JOBS} jobs")
         submitting.join()
         followers.wait()
     finally:
         codes = machine.end()
 
+    assert kills >= KILLS, "the work was over before the last kill"
     assert codes[0] in (0, -signal.SIGTERM), (tmp_path / "log").read_text()
     jobs = {job.id: job for job in store.list(limit=1000)}
     assert set(jobs) == set(made.values())
@@ -196,9 +198,9 @@ def done(store):
             sum(count for state, count in store.counts().items() if state in ENDED))
 
 
-def kill_one(moments, machine):
-    """Kill one process, or all at once, as a power cut does; gives how many kills there were."""
-    victims = machine.victims()
+def kill_one(moments, machine, store):
+    """Kill one process, or all at once, as a power cut does; gives how many kills there were, none without work."""
+    victims = machine.victims() if is_busy(store) else []
     chosen = victims if moments.random() < 0.05 else [moments.choice(victims)] if victims else []
     killed = 0
     for pid in chosen:
