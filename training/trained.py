@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from terrasynth.eval.table import Table
+from terrasynth.synthesis.core.overrides import override_of
 from terrasynth.synthesis.core.progress import duration
 from terrasynth.training.presets import WORK
 from terrasynth.training.running.figures import figures_in_words
@@ -153,10 +154,10 @@ class Training:
         elif model.family in ("autoencoder", "vq", "latent-vq"):
             preset, role = {"autoencoder": ("ldm-ucm", "autoencoder"), "vq": ("mhn-ucm", "tokenizer"),
                             "latent-vq": ("mhn-rs", "tokenizer")}[model.family]
-            yield _next("train", preset, *data, "--set", f"needs.{role}={folder}", "--out",
+            yield _next("train", preset, *data, "--set", override_of(f"needs.{role}", folder), "--out",
                         str(_beside(model.folder, preset)))
         elif model.family == "decoder" and _codes_tokens(model.folder):
-            yield _next("train", "mhn-ucm", *data, "--set", f"needs.tokenizer={folder}", "--out",
+            yield _next("train", "mhn-ucm", *data, "--set", override_of("needs.tokenizer", folder), "--out",
                         str(_beside(model.folder, "mhn-ucm")))
         elif model.family in ("autoencoder-distil", "decoder"):
             yield "recipe", f"generator: {{model: A-PIPELINE-OF-THE-SAME-LATENTS, vae: {_yaml(folder)}}}"

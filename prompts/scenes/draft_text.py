@@ -5,26 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
 from terrasynth.prompts.scenes.drafts import NOTHING, Draft, draft, known_nouns
-from terrasynth.prompts.scenes.ontology import Ontology, load_ontology
-from terrasynth.prompts.scenes.own_ontology import BASE, TAKEN
+from terrasynth.prompts.scenes.ontology import ClassSpec, Ontology, load_ontology
+from terrasynth.prompts.scenes.own_ontology import BASE, entry_alone
 from terrasynth.prompts.scenes.wording import find_label, plural
 
 VIEWS = {"aerial image": 1, "satellite image": 1}
 ANYWHERE = {"image from above": 1}  # where no sensor of the profile sees at such a resolution
-KEYS = ("noun", "count", "attributes", "state", "relation", "chance", "surroundings")
+KEYS = ("noun", "count", "attributes", "state", "relation", "chance", "surroundings", "gsd")
 HEAD = """\
 # What images of your classes can show, for the expander `grammar`: edit it. `terrasynth init` drafted it from
-# {source}, and knows no more than that.
+# {source};
+# it knows no more than that.
 # Texts say what stands here and nothing else; the more stands here, the more they differ. A number after a word is how
 # often it is said beside its neighbors; "" is "nothing said". docs/own-classes.md explains every key.
-"""
-KNOWN = """
-# Classes of yours that TerraSynth has an entry for, and what they are called there. To write one yourself, take it out
-# here and put it under `classes`.
 """
 CLASSES = """
 # By label. `main` is what a class is about; give its further things a name of your own, as here the trees:
@@ -83,11 +81,11 @@ def drafted_file(classes: Mapping[str, ClassData]) -> DraftedFile:
     source = (f"{captions:,} captions of {images:,} images" if captions else
               "the names of your classes, since there are no captions" if drafts else
               "the entries that TerraSynth has for your classes")
+    source += f", and the entries that TerraSynth has for {len(known)} of them" if known and drafts else ""
     parts = [HEAD.format(source=source), "".join(_common(drafts.values(), base, gsd))]
-    if known:
-        parts.append(f"{KNOWN}{TAKEN}: {flow(known)}\n")
-    if drafts:
-        parts.append(CLASSES + "\n".join(_entry(label, one, classes[label].gsd) for label, one in drafts.items()))
+    parts.append(CLASSES + "\n".join(
+        _known_entry(label, known[label], base.classes[known[label]], gsd) if label in known
+        else _entry(label, drafts[label], data.gsd) for label, data in classes.items()))
     nameless = tuple(label for label in drafts if not any(sign.isalpha() for sign in label))
     return DraftedFile("".join(parts), tuple(known), nameless)
 
@@ -137,11 +135,24 @@ def _entry(label: str, one: Draft, gsd: Sequence[float]) -> str:
     lines += [f"    name: {flow(one.name)}", f"    synonyms: {flow([one.name])}"]
     if gsd:
         lines.append(f"    gsd: {flow([round(min(gsd), 3), round(max(gsd), 3)])}")
-    lines.append("    objects:")
-    for role, thing in one.objects.items():
-        lines.append(f"      {flow(role)}:")
-        lines += [f"        {key}: {flow(thing[key])}" for key in KEYS if key in thing]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_objects(one.objects)]) + "\n"
+
+
+def _known_entry(label: str, called: str, spec: ClassSpec, gsd: Sequence[float]) -> str:
+    """The entry that TerraSynth has, spelled out so that it can be edited."""
+    entry = entry_alone(spec, list(gsd))
+    lines = [f"  {flow(label)}:   # what TerraSynth knows of {called}; change what your images do not show"]
+    lines += [f"    {key}: {flow(entry[key])}" for key in ("name", "synonyms", "gsd") if key in entry]
+    return "\n".join([*lines, *_objects(entry["objects"])]) + "\n"
+
+
+def _objects(objects: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    yield "    objects:"
+    for role, thing in objects.items():
+        yield f"      {flow(role)}:"
+        for key in (key for key in KEYS if key in thing):
+            alone = key == "noun" and isinstance(thing[key], Mapping) and [*thing[key].values()] == [1]
+            yield f"        {key}: {flow(next(iter(thing[key])) if alone else thing[key])}"
 
 
 def flow(value: object) -> str:

@@ -107,7 +107,7 @@ def _with_base(name: str, own: dict[str, Any], taken: dict[str, str]) -> Ontolog
         "plural_only": [*known["plural_only"], *_of(own, "plural_only", [], name)],
         "mass": [*known["mass"], *_of(own, "mass", [], name)],
         "contradictions": [*known["contradictions"], *_of(own, "contradictions", [], name)],
-        "classes": {**{label: _alone(base.classes[of], gsd) for label, of in taken.items()}, **classes},
+        "classes": {**{label: entry_alone(base.classes[of], gsd) for label, of in taken.items()}, **classes},
     }
     try:
         return Ontology.model_validate(merged)
@@ -115,15 +115,19 @@ def _with_base(name: str, own: dict[str, Any], taken: dict[str, str]) -> Ontolog
         raise InputError(f"{name}: {first_mistake(error, Ontology)}") from None
 
 
-def _alone(spec: ClassSpec, gsd: object) -> dict[str, Any]:
-    """A class of the profile without mentions of others, which may not be served, and at the file's resolutions.
+def entry_alone(spec: ClassSpec, gsd: object) -> dict[str, Any]:
+    """A class of the profile `BASE` as an entry of a user's file, as plain data without what is the default.
 
-    Mentions are for the checks of prompts, which go by the profile itself.
+    Mentions of other classes, which may not be served, and the labels of public data sets are left out: they are for
+    the checks of prompts, which go by the profile itself.
+
+    Args:
+        gsd: Resolutions of the file in meters a pixel, a list; where none of them fits the class, it keeps no span.
     """
-    found = spec.model_dump()
+    found = spec.model_dump(exclude_defaults=True, exclude={"mentions", "aliases", "gsd"})
     least, most = spec.gsd or (0.0, 0.0)
     fits = isinstance(gsd, list) and any(isinstance(each, int | float) and least <= each <= most for each in gsd)
-    return found | {"mentions": [], "gsd": found["gsd"] if fits else None}
+    return found | ({"gsd": spec.gsd} if fits else {})
 
 
 def _of(own: dict[str, Any], key: str, empty: Any, name: str) -> Any:  # noqa: ANN401 - plain data of YAML

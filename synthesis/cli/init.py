@@ -18,10 +18,12 @@ from terrasynth.synthesis.cli.options import PATH, seed_option
 @click.option("--gsd", type=click.FloatRange(0, min_open=True), metavar="METERS",
               help="Meters a pixel of your images, where the data say nothing.")
 @click.option("--licence", default="", metavar="ID", help="What your images are under, where their card says nothing.")
+@click.option("--per-class", default=20, show_default=True, type=click.IntRange(1, 10**6), metavar="N",
+              help="Accepted images of each class that the recipe asks for.")
 @seed_option("Of the splits and the recipe.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there and say something else.")
 def init(data: str | None, classes: str | None, out: Path | None, model: str, gsd: float | None, licence: str,
-         seed: int, overwrite: bool) -> None:
+         per_class: int, seed: int, overwrite: bool) -> None:
     """Begin with images or classes of your own: write a recipe.
 
     It looks at every image, makes splits if there are none, and writes what to do next as comments of the recipe.
@@ -35,7 +37,7 @@ def init(data: str | None, classes: str | None, out: Path | None, model: str, gs
 
     if (data is None) == (classes is None):
         raise InputError("name either DIR, the data to begin with, or --classes \"wind turbine,solar farm\"")
-    wishes = Wishes(seed, model, gsd, licence)
+    wishes = Wishes(seed, model, gsd, licence, per_class)
     if data is not None:
         click.echo(f"looking at every image of {data}", err=True)
         project = project_of_data(data, out, wishes)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from terrasynth.synthesis.core.errors import InputError, one_line
@@ -27,6 +29,20 @@ def parse_override(override: str) -> tuple[str, Any]:
         return key, parse_yaml(text)
     except YamlError as error:
         raise InputError(f"{override[:200]!r}: the value is not YAML: {one_line(error)}") from error
+
+
+def override_of(key: str, text: str) -> str:
+    """The "key=value" that `parse_override` reads as this key and text, whatever the text holds.
+
+    Example:
+        >>> from terrasynth.synthesis.core.overrides import override_of
+        >>> override_of("ontology", "own/classes.yaml"), override_of("ontology", "no #1/classes.yaml")
+        ('ontology=own/classes.yaml', 'ontology="no #1/classes.yaml"')
+    """
+    plain = False
+    with suppress(YamlError):
+        plain = parse_yaml(text) == text
+    return f"{key}={text if plain else json.dumps(text, ensure_ascii=False)}"
 
 
 def put(tree: dict[str, Any], key: str, value: object) -> None:

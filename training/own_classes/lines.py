@@ -6,6 +6,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator
 
+from terrasynth.errors import how_to_install
 from terrasynth.training.own_classes.look import Look, some
 from terrasynth.training.own_classes.start import CAPTION, SOME_STEPS, Start
 
@@ -45,7 +46,7 @@ def next_lines(start: Start) -> list[str]:
         bare = start.look is not None and start.look.bare
         first = " before you train, since trainings read texts of it" if bare else ""
         steps.append((f"edit {start.ontology.name}{first}, and look at the texts that come of it",
-                      f"terrasynth expand --option ontology={start.beside(start.ontology.name)} --text-only"))
+                      f"terrasynth expand --option {start.ontology_option} --text-only"))
     if start.judged:
         steps.append(("make a judge of your classes, then take the # from its filters in the recipe",
                       f"terrasynth train judge --data {data} --out {start.beside('judge')}"))
@@ -55,9 +56,10 @@ def next_lines(start: Start) -> list[str]:
         steps.append((f"teach the generator your images, then name the LoRA in the recipe{by}",
                       f"terrasynth train lora --base {shlex.quote(start.wishes.model)} --data {data} --out "
                       f"{start.beside('lora')}{start.lora_settings(start.wishes.model)}"))
-    steps += [("see what would be made", f"terrasynth plan {recipe}"),
+    steps += [(f"see what would be made, and how long it takes: {start.images_made}", f"terrasynth plan {recipe}"),
               ("make it", f"terrasynth run {recipe} --out {shlex.quote(start.run)}"),
-              ("look through it", f"terrasynth review {shlex.quote(start.run)}"),
+              (f"look through it, on a page that the extra service brings ({how_to_install('service')})",
+               f"terrasynth review {shlex.quote(start.run)}"),
               ("let that decide: take the # from `kind: review` in the recipe, and run it again",
                f"terrasynth run {recipe} --out {shlex.quote(start.run)}"),
               ("see what publishing would send", f"terrasynth push {shlex.quote(start.run)} --repo USER/NAME --licence "

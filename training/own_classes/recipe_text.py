@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jinja2
 
+from terrasynth.errors import how_to_install
 from terrasynth.training.judges.card import filters_of
 from terrasynth.training.own_classes.look import some
 from terrasynth.training.own_classes.start import EMBEDDED, SOME_STEPS, Start
@@ -27,7 +28,7 @@ def recipe_text(start: Start) -> str:
         recipe=start.recipe, data=start.data_file,
         captions=_captions(start), lora=start.recipe.with_name("lora"), hub_lora=start.recipe.with_name("lora-sd15"),
         judge=start.recipe.with_name("judge"), judge_filters=_judge_filters(start), unjudged=_why_not(start),
-        some_steps=SOME_STEPS, licence=_licence(start))
+        some_steps=SOME_STEPS, licence=_licence(start), install_review=how_to_install("service"))
 
 
 @cache

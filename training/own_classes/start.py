@@ -10,6 +10,7 @@ from pathlib import Path
 
 from terrasynth.prompts.scenes.ontology import load_ontology
 from terrasynth.prompts.scenes.wording import find_label
+from terrasynth.synthesis.core.overrides import override_of
 from terrasynth.training.own_classes.look import Look
 
 EMBEDDED = "ldm-ucm"
@@ -19,6 +20,8 @@ CAPTION = "an aerial image of {label}"
 SOME_IMAGES = 200
 """Images of `train` up to which a LoRA is begun with `SOME_STEPS`; docs/fine-tuning.md measured them with a hundred."""
 SOME_STEPS = 800
+PER_CLASS, ATTEMPTS = 20, 4
+"""Images of a class that a recipe asks for, and attempts for each of them after which a class is given up."""
 EMBEDDED_RATE = 0.001  # measured there with EMBEDDED alone, so other bases have the preset's
 _UNFIT = re.compile(r"[^\w.-]+")
 
@@ -32,12 +35,14 @@ class Wishes:
         model: The generator.
         gsd: Meters a pixel of images whose data say nothing; None for unknown.
         licence: Of the images; "" for what their card says.
+        per_class: Accepted images of each class that the recipe asks for.
     """
 
     seed: int = 0
     model: str = EMBEDDED
     gsd: float | None = None
     licence: str = ""
+    per_class: int = PER_CLASS
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,11 @@ class Start:
     def ontology(self) -> Path:
         """Where the ontology will lie."""
         return self.recipe.with_name("classes.yaml")
+
+    @property
+    def ontology_option(self) -> str:
+        """The option of the expander `grammar` that names it, as a shell reads it."""
+        return shlex.quote(override_of("ontology", str(self.ontology)))
 
     @property
     def split_list(self) -> Path:
@@ -119,7 +129,7 @@ class Start:
             found.append(f"loop.max_steps={SOME_STEPS}")
             found += [f"loop.learning_rate={EMBEDDED_RATE}"] * (base == EMBEDDED)
         if self.judge_chooses:
-            found.append(f"model.validation.encoder={self.recipe.with_name('judge')}")
+            found.append(override_of("model.validation.encoder", str(self.recipe.with_name("judge"))))
         return "".join(f" --set {shlex.quote(one)}" for one in found)
 
     def in_splits(self, *splits: str) -> int:
@@ -134,6 +144,17 @@ class Start:
     def split_of(self, name: str, own: str) -> str:
         """The split of an image."""
         return own if self.splits is None else self.splits.get(name, "")
+
+    @property
+    def max_attempts(self) -> int:
+        """Attempts after which a class is given up."""
+        return ATTEMPTS * self.wishes.per_class
+
+    @property
+    def images_made(self) -> str:
+        """How many images the recipe asks for, in words."""
+        each, classes = self.wishes.per_class, len(self.labels)
+        return f"{each * classes:,} images" + (f", {each:,} of each of {classes} classes" if classes > 1 else "")
 
     def beside(self, name: str) -> str:
         """A path beside the recipe, as a shell reads it."""

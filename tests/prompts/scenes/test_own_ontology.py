@@ -6,6 +6,8 @@ from terrasynth.prompts import load_expander
 from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.scenes.draft_text import ClassData, drafted_file
 from terrasynth.prompts.scenes.drafts import draft
+from terrasynth.prompts.scenes.ontology import load_ontology
+from terrasynth.prompts.scenes.own_ontology import TAKEN, read_ontology
 
 OWN = """\
 gsd: [0.3]
@@ -105,3 +107,18 @@ def test_every_draft_can_be_said(tmp_path):
             assert set(made.classes) == set(labels)
             for label in labels:
                 assert len(made.expand(label, 0, 0, 20)) == 20
+
+
+@pytest.mark.parametrize("gsd", [(), (0.5,), (60.0,)])
+def test_a_draft_spells_out_what_the_package_knows_of_a_class(tmp_path, gsd):
+    """So that it can be edited; whoever changes nothing has the class as `classes_of_open` gives it."""
+    labels = sorted(load_ontology("open").classes)
+    text = drafted_file({label: ClassData(gsd=gsd) for label in labels}).text
+    assert TAKEN not in text
+    (tmp_path / "spelled.yaml").write_text(text, encoding="utf-8")
+    head = text.partition("\nclasses:\n")[0]
+    (tmp_path / "taken.yaml").write_text(f"{head}\n{TAKEN}: {{{', '.join(f'{name}: {name}' for name in labels)}}}\n")
+    spelled, taken = (read_ontology(tmp_path / f"{name}.yaml").ontology for name in ("spelled", "taken"))
+    assert spelled == taken
+    assert "\n  railwaystation:   # what TerraSynth knows of railwaystation;" in text
+    assert "\n        noun: {railway station: 6, train station: 4}\n" in text

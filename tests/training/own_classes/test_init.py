@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shlex
 import shutil
 
 import numpy as np
@@ -12,6 +13,8 @@ from PIL import Image
 from terrasynth.eval.models.knowledge import words_of
 from terrasynth.prompts import load_expander
 from terrasynth.synthesis import Recipe
+from terrasynth.synthesis.core.overrides import parse_override
+from terrasynth.synthesis.recipe import TargetSettings
 from terrasynth.training.data import read_pairs
 from tests.training.data.builders import FORMATS, class_folders, pairs_jsonl
 
@@ -98,6 +101,23 @@ def test_commands_that_follow_are_those_of_this_data(begin, tmp_path, terrasynth
     code, out, _ = terrasynth(*commands[0].split()[1:])
     assert code == 0
     assert len(out.splitlines()) == 10
+
+
+def test_names_with_blanks_and_signs_of_yaml_are_quoted_for_shell_and_yaml(begin, tmp_path, terrasynth):
+    folders(tmp_path / "my images", **{"wind turbine": 4, "solar farm": 4})
+    _, lines, _ = begin("my images", "--out", "no #1: o", "--per-class", "3")
+    commands = [shlex.split(line) for line in lines[lines.index("next") + 1:] if not line.strip().startswith("#")]
+    assert all(each[:1] == ["terrasynth"] for each in commands)
+    code, out, errors = terrasynth(*commands[0][1:])
+    assert (code, len(out.splitlines())) == (0, 10), errors
+    chosen = dict(map(parse_override, (word for word in commands[2] if "=" in word)))
+    assert chosen["model.validation.encoder"] == "no #1: o/judge"
+    code, out, errors = terrasynth(*commands[3][1:])
+    assert code == 0, errors
+    assert "6 to 24 images of 2 classes" in out
+    assert "6 images, 3 of each of 2 classes" in (tmp_path / "no #1: o" / "recipe.yaml").read_text()
+    assert any(line.endswith("how long it takes: 6 images, 3 of each of 2 classes") for line in lines)
+    assert any("pip install -c constraints.txt '.[service]'" in line for line in lines)
 
 
 @pytest.mark.parametrize(("each", "share"), [(10, "0.87"), (100, "0.95")])
@@ -252,8 +272,9 @@ def test_names_alone(begin, tmp_path, terrasynth):
     assert "nothing says whether a drawn image shows its class" in said(lines, "unjudged")[0]
     assert sorted(path.name for path in (tmp_path / "own").iterdir()) == ["classes.yaml", "recipe.yaml"]
     assert Recipe.load("own/recipe.yaml").generator.model == "someone/model"
-    assert load_expander("grammar", ontology="own/classes.yaml").classes == ("Forest", "wind turbine", "solar farm")
-    assert not any("train" in line for line in lines)
+    assert load_expander("grammar", ontology="own/classes.yaml").classes == ("wind turbine", "solar farm", "Forest")
+    assert Recipe.load("own/recipe.yaml").target == TargetSettings()  # what a recipe without a target asks for
+    assert not any("terrasynth train" in line for line in lines)
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
