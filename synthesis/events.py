@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from terrasynth.eval.table import Table
+from terrasynth.words import counted
 
 
 @dataclass(frozen=True)
@@ -94,25 +95,30 @@ class RunResult:
         return (Table.of_settings(where).html()
                 + Table(("class", "accepted", "target", "judged"), rows).html())
 
-    def shortfall(self, max_attempts: int, look: str = "") -> str:
-        """Which classes are short of their targets, and what helps, on one line; "" where none is.
+    def review_line(self, look: str, again: str) -> str:
+        """Which images wait for a person to look at them, and what helps, on one line; "" where none does.
+
+        Args:
+            look: What shows them.
+            again: What takes in what was said of them.
+        """
+        waiting = {count.label: count.waiting for count in self.counts if count.waiting}
+        if not waiting:
+            return ""
+        total = sum(waiting.values())
+        images = f"{counted(total, 'image')} {'waits' if total == 1 else 'wait'}"
+        by_class = ", ".join(f"{label} {count}" for label, count in waiting.items())
+        return f"{images} for review ({by_class}): {look} shows them, then {again} takes the verdicts in"
+
+    def shortfall(self, max_attempts: int) -> str:
+        """Which classes are short of their targets, whatever a review says, and what helps, on one line; "" if none is.
 
         Args:
             max_attempts: Most attempts of a class.
-            look: How images are looked at, where the filter `review` waits for somebody to do so
-                (`Recipe.waits_for_review`); "" where none does.
         """
-        parts = []
-        if waiting := [count for count in self.missed if count.waiting]:
-            named = ", ".join(f"{count.label} ({count.waiting}, with {count.accepted} of {count.target} accepted)"
-                              for count in waiting)
-            parts.append(f"images wait for review: {named}; {look or 'a review'} shows them, and running it again "
-                         "takes up what was said")
-        if short := [count for count in self.missed if count.short]:
-            named = ", ".join(f"{count.label} ({count.accepted} of {count.target}{self._near(count.label)})"
-                              for count in short)
-            parts.append(f"target missed by {named} after {max_attempts} attempts each{self._why_short()}")
-        return "; ".join(parts)
+        short = ", ".join(f"{count.label} ({count.accepted} of {count.target}{self._near(count.label)})"
+                          for count in self.missed if count.short)
+        return short and f"target missed by {short} after {max_attempts} attempts each{self._why_short()}"
 
     def _near(self, label: str) -> str:
         """How near the images of a class came that none was accepted of."""

@@ -348,11 +348,6 @@ class Recipe(_Settings):
         return list(self.target.per_class) if isinstance(self.target.per_class, dict) else None
 
     @property
-    def waits_for_review(self) -> bool:
-        """Whether an image that nobody has looked at is kept out of the data set."""
-        return any(each.kind == "review" and getattr(each, "undecided", "") == "drop" for each in self.filters)
-
-    @property
     def filter_names(self) -> list[str]:
         """One name per filter: its kind, numbered from the second of a kind on ("alignment_2")."""
         kinds = [each.kind for each in self.filters]

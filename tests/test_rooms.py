@@ -86,7 +86,7 @@ def test_no_arrow_upwards():
     assert upwards == set()
 
 
-@pytest.mark.parametrize("name", ["errors.py", "hashing.py", "hub_ids.py", "permissions.py"])
+@pytest.mark.parametrize("name", ["errors.py", "hashing.py", "hub_ids.py", "permissions.py", "words.py"])
 def test_what_all_packages_use_uses_none_of_them(name):
     assert set(_imports(ROOT / "src" / "terrasynth" / name)) == set()
 

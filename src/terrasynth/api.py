@@ -47,11 +47,13 @@ class Verified:
     Attributes:
         faults: In the order in which a repair would go.
         counts: How much was looked at, by name.
+        notes: What is no fault and has to be known, a sentence each, as that verdicts are not taken in yet.
     """
 
     root: Path
     faults: tuple[Fault, ...]
     counts: Mapping[str, int]
+    notes: tuple[str, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -67,7 +69,8 @@ class Verified:
     def _repr_html_(self) -> str:
         looked = ", ".join(f"{count:,} {name}" for name, count in self.counts.items())
         state = Table.of_settings({str(self.root): "whole" if self.whole else f"{len(self.faults)} faults",
-                                   "looked at": looked})
+                                   "looked at": looked,
+                                   **{f"note {number}": note for number, note in enumerate(self.notes, 1)}})
         faults = Table(("file", "what is wrong", "what helps"), tuple(
             (each.file, each.what, each.advice or each.remedy.value) for each in self.faults))
         return state.html() + (faults.html() if self.faults else "")
@@ -129,7 +132,7 @@ def evaluate(
 def export(
     run: Run, exporter: str | Exporter, folder: str | Path, *, options: Mapping[str, Any] | None = None,
     shares: Mapping[str, float] | None = None, seed: int = 0, merge: Sequence[Data] = (), ratio: float | None = None,
-    licence: str | Statement | None = None,
+    licence: str | Statement | None = None, ignore_review: bool = False,
 ) -> Exported:
     """Write the data set of a run in a format that other tools load, alone or merged with real data.
 
@@ -146,9 +149,11 @@ def export(
         merge: Real image-caption data that comes first, as a place or of `datasets`.
         ratio: Synthetic rows for each real training row of a class; None for all.
         licence: What it is under, where its sources do not say, or stricter.
+        ignore_review: Export although reviewers said what the run has not taken in.
 
     Raises:
-        InputError: The run is none, the folder holds something else, or data and options do not go together.
+        InputError: The run is none or has not taken in what reviewers said, the folder holds something else, or data
+            and options do not go together.
         RunError: The disk is full, or the run is damaged or went on meanwhile.
 
     Example:
@@ -175,13 +180,13 @@ def export(
         place = Path(source) if isinstance(source, str | Path) else Path(pairs.sources[0])
         sets.append(RealSet.of(place, pairs.pairs))
     return export_run(root_of(run), found, Path(folder), shares=shares, seed=seed, merge=sets, ratio=ratio,
-                      stated=_statement(licence))
+                      stated=_statement(licence), ignore_review=ignore_review)
 
 
 def push(
     run: Run, to: str | PushSettings, say: Callable[[str], None] = lambda line: None, *,
     licence: str | Statement | None = None, private: bool = False, branch: str = "main", replace: bool = False,
-    dry: bool = False, offline: bool = False,
+    dry: bool = False, offline: bool = False, ignore_review: bool = False,
 ) -> PushResult:
     """Publish a run, or an export of one, on the Hugging Face Hub; only what changed is sent.
 
@@ -195,9 +200,11 @@ def push(
         replace: Overwrite what others, or another run or export, put there.
         dry: Only look and say.
         offline: With `dry`, do not even look.
+        ignore_review: Publish although reviewers said what the run has not taken in.
 
     Raises:
-        InputError: The folder is neither, its licence is not known and not stated, or token or repository is wrong.
+        InputError: The folder is neither, its licence is not known and not stated, the run has not taken in what
+            reviewers said, or token or repository is wrong.
         RunError: A file is damaged, the Hub fails for good, or somebody else pushed at the same time.
 
     Example:
@@ -213,8 +220,8 @@ def push(
     from terrasynth.synthesis.hub.pushing import push as push_folder
 
     if isinstance(to, str):
-        to = PushSettings(to, private, branch, _statement(licence), replace, dry, offline)
-    elif licence is not None or private or branch != "main" or replace or dry or offline:
+        to = PushSettings(to, private, branch, _statement(licence), replace, dry, offline, ignore_review)
+    elif licence is not None or private or branch != "main" or replace or dry or offline or ignore_review:
         raise InputError("the settings say all of that themselves; give either them, or a name and options")
     return push_folder(root_of(run), to, say)
 
@@ -283,7 +290,7 @@ def verify(run: Run, fast: bool = False) -> Verified:
     from terrasynth.synthesis.verify.verifying import verify as verify_run
 
     root, looked = root_of(run), Verification()
-    return Verified(root, tuple(verify_run(root, fast, looked)), looked.counts)
+    return Verified(root, tuple(verify_run(root, fast, looked)), looked.counts, tuple(looked.notes))
 
 
 def root_of(run: Run) -> Path:

@@ -8,7 +8,14 @@ from pathlib import Path
 import click
 
 from terrasynth.synthesis.cli.names import FORMATS, NameType, NamingCommand
-from terrasynth.synthesis.cli.options import PATH, licence_options, run_argument, seed_option, statement
+from terrasynth.synthesis.cli.options import (
+    PATH,
+    ignore_review_option,
+    licence_options,
+    run_argument,
+    seed_option,
+    statement,
+)
 from terrasynth.synthesis.cli.real_data import ALL, real_pairs
 
 
@@ -26,10 +33,11 @@ from terrasynth.synthesis.cli.real_data import ALL, real_pairs
               help="Setting of the format: rows_per_shard (parquet, webdataset, messages), gsd (geotiff), "
                    "classes (semantic), per_thing (grounding), coordinates and regions (llava-boxes).")
 @licence_options
+@ignore_review_option("Export")
 def export(
     run_directory: Path, name: str, out: Path, splits: str | None, seed: int, merge: Sequence[Path],
     ratio: str | None, options: Sequence[str], licence: str | None, licence_name: str, licence_link: str,
-    licence_reason: str,
+    licence_reason: str, ignore_review: bool,
 ) -> None:
     """Write the data set of RUN in another format, or augment real data with it.
 
@@ -50,7 +58,7 @@ def export(
     shares, share = None if splits is None else parse_splits(splits), parse_ratio(ratio)
     sets = [RealSet.of(source, real_pairs(source, ALL)) for source in merge]
     done = export_run(run_directory, exporter, out, shares=shares, seed=seed, merge=sets, ratio=share,
-                      stated=stated)
+                      stated=stated, ignore_review=ignore_review)
     rows = ", ".join(f"{count} {split}" for split, count in done.rows.items()) or "no rows"
     click.echo(f"{name:<12} {out}   ({rows})")
     for reason, count in done.left_out.items():

@@ -95,7 +95,7 @@ def show(job: str, wants_log: bool, server: str, token_file: Path | None) -> Non
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @_server_options
 def follow(job: str, after: int, as_json: bool, server: str, token_file: Path | None) -> None:
-    """Print the events of a job until it has ended; exit 0 if it succeeded, and 1 if not.
+    """Print the events of a job until it has ended; exit 0 if it succeeded or waits for review, else 1.
 
     A server that is started again meanwhile is asked again, and no event is printed twice.
     """
@@ -171,7 +171,7 @@ def _follow(client: Client, job: str, after: int = 0, as_json: bool = False) -> 
         line = f"{event['time'][11:19]}  {event['type']:<10}  {_said(event)}".rstrip()
         click.echo(json.dumps(event) if as_json else line)
     found = client.get(job)
-    if found["state"] != "succeeded":
+    if found["state"] not in ("succeeded", "waits_for_review"):
         raise RunError(found["error"] or f"job {job} is {found['state']}; `terrasynth jobs retry {job}` goes on")
 
 

@@ -62,6 +62,16 @@ def licence_options(command: _Command) -> _Command:
     return command
 
 
+def ignore_review_option(does: str) -> Callable[[_Command], _Command]:
+    """The option --ignore-review of a command by which a data set goes out.
+
+    Args:
+        does: What that command does, as "Publish".
+    """
+    return click.option("--ignore-review", is_flag=True,
+                        help=f"{does} it although reviewers said what the run has not taken in.")
+
+
 def statement(licence: str | None, name: str, link: str, reason: str, by: str) -> Statement | None:
     """What the options state; None for nothing.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from terrasynth.synthesis.cli.options import PATH, licence_options, statement
+from terrasynth.synthesis.cli.options import PATH, ignore_review_option, licence_options, statement
 
 
 @click.command(short_help="Publish a data set on the Hugging Face Hub.")
@@ -19,9 +19,10 @@ from terrasynth.synthesis.cli.options import PATH, licence_options, statement
 @licence_options
 @click.option("--revision", default="main", show_default=True, metavar="BRANCH", help="The branch to push to.")
 @click.option("--replace", is_flag=True, help="Overwrite what others, or another run or export, put there.")
+@ignore_review_option("Publish")
 def push(
     folder: Path, repo: str, private: bool, dry_run: bool, offline: bool, licence: str | None, licence_name: str,
-    licence_link: str, licence_reason: str, revision: str, replace: bool,
+    licence_link: str, licence_reason: str, revision: str, replace: bool, ignore_review: bool,
 ) -> None:
     """Publish a run, or an export of one, on the Hugging Face Hub.
 
@@ -33,7 +34,7 @@ def push(
 
     stated = statement(licence, licence_name, licence_link, licence_reason, by="you")
     _be_quiet()
-    settings = PushSettings(repo, private, revision, stated, replace, dry_run, offline)
+    settings = PushSettings(repo, private, revision, stated, replace, dry_run, offline, ignore_review)
     result = push_folder(folder, settings, lambda line: click.echo(line, err=True))
     plan = result.plan
     if dry_run:

@@ -61,6 +61,7 @@ def run(recipe: str, out: Path, repair: bool, shrink: bool, overrides: Sequence[
     """Make the data set of RECIPE (a file, or the name of a shipped recipe).
 
     The same command resumes after a crash; a larger target grows the data set; other filters judge it again.
+    Exit code 0 when it is done, also where images wait for review, which is said; 1 when a class missed its target.
     """
     from terrasynth.synthesis import Recipe
     from terrasynth.synthesis import run as run_recipe
@@ -85,10 +86,10 @@ def run(recipe: str, out: Path, repair: bool, shrink: bool, overrides: Sequence[
         click.echo(f"review     {unseen}")
     if result.stopped:
         raise RunError("stopped before the targets were reached; run the same command again to carry on")
-    look = f"`terrasynth review {shlex.quote(str(out))}`" if loaded.waits_for_review else ""
-    if wrong := result.failure or result.shortfall(loaded.target.max_attempts, look):
+    if waits := result.review_line(f"`terrasynth review {shlex.quote(str(out))}`", "the same `terrasynth run`"):
+        click.echo(f"review     {waits}")
+    if wrong := result.failure or result.shortfall(loaded.target.max_attempts):
         raise RunError(wrong)
-
 
 
 def _set_damaged_aside(out: Path) -> None:

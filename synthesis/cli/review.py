@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 import click
 
+from terrasynth.words import counted
+
 if TYPE_CHECKING:
     from terrasynth.synthesis.studies.review.summary import Agreement, ReviewSummary
 
@@ -59,35 +61,44 @@ def _serve(run: Path, port: int) -> None:
 
 
 def _lines(found: ReviewSummary) -> list[str]:
-    lines = [f"{each.name:<16} {each.verdicts} images, {each.accepted} accepted, {each.blind} blind"
-             for each in found.reviewers]
-    if not lines:
-        return [f"nobody has looked at it yet; {found.accepted} images wait"]
-    lines += [f"{count:>5} x rejected  {reason or '(no reason)'}" for reason, count in found.reasons.items()]
-    if found.good is None and found.waiting:  # it grew since, so that what was looked at is no random sample of it
-        lines.append(f"good images      not known yet: {found.gap}, of the {found.accepted} that the filters let pass")
-    elif found.good is None:
-        lines.append(f"good images      not known: nobody has looked at a random sample of the {found.accepted} that "
-                     "the filters let pass")
-    else:
-        lines.append(f"good images      {found.good}, in a random sample of the {found.accepted} that the filters let "
-                     "pass")
+    if not found.reviewers:
+        return [f"nobody has looked at it yet; {counted(found.accepted, 'image')} wait{'s' * (found.accepted == 1)}"]
+    lines = [f"looked at        {counted(found.looked_at, 'image')}: {found.looked_at - found.rejected} may stay, "
+             f"{found.rejected} rejected"]
+    lines += [f"by {each.name:<13} {counted(each.verdicts, 'verdict')}: {each.accepted} accept, "
+              f"{each.verdicts - each.accepted} reject; {each.blind} blind" for each in found.reviewers]
+    if found.reasons:
+        why = ", ".join(f"{reason or 'no reason given'} {count}" for reason, count in found.reasons.items())
+        lines.append(f"reasons          {why}")
+    lines.append(f"estimate         {_estimate(found)}")
     if found.gap and found.good is not None:
         lines.append(f"                 {found.gap}")
+    agreements = [f"{each.one} and {each.other}: {_agreement(each)}" for each in found.pairs]
+    agreements += [f"people and the filter {each.other}: {_agreement(each)}" for each in found.filters]
     if found.together and len(found.pairs) > 1:
-        lines.append(f"all reviewers    mean kappa {found.together}")
-    lines += [f"{each.one} and {each.other} {_agreement(each)}" for each in found.pairs]
-    lines += [f"people and the filter {each.other} {_agreement(each)}" for each in found.filters]
+        agreements.append(f"all reviewers: mean kappa {found.together}")
+    if any(each.kappa is None for each in (*found.pairs, *found.filters)):
+        agreements.append("no kappa where one of the two always says the same")
+    lines += [f"{'' if number else 'agreement':<16} {said}" for number, said in enumerate(agreements)]
     if found.captions:
-        lines.append(f"captions         of {found.captions} images by hand")
-    if not found.in_recipe:
-        lines.append("the recipe has no filter `review`, so verdicts decide nothing; add {kind: review}, and run it "
-                     "again")
-    elif found.pending:
-        lines.append(f"{found.pending} images were reviewed since the run decided; run it again")
+        lines.append(f"captions         of {counted(found.captions, 'image')} by hand")
+    if found.to_do:
+        lines.append(f"to do            {found.to_do}")
+    elif not found.in_recipe:
+        lines.append("to do            nothing: the recipe has no filter `review`, so that verdicts decide nothing")
     return lines
 
 
+def _estimate(found: ReviewSummary) -> str:
+    """Which share of all images that the filters let pass people would let stay, by a random sample of them."""
+    of = f"of the {counted(found.accepted, 'image')} that the filters let pass"
+    if found.good is not None:
+        return f"the share {of} that may stay is {found.good}, by a random sample"
+    if found.waiting:  # it grew since, so that what was looked at is no random sample of it
+        return f"the share {of} that may stay is not known yet: {found.gap}"
+    return f"the share {of} that may stay is not known: nobody has looked at a random sample of them"
+
+
 def _agreement(found: Agreement) -> str:
-    kappa = found.kappa or "not defined: one of the two always says the same"
-    return f"agree on {found.same} of {found.images} images, kappa {kappa}"
+    kappa = "" if found.kappa is None else f", kappa {found.kappa}"
+    return f"the same of {found.same} of {counted(found.images, 'image')}{kappa}"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from terrasynth.synthesis.cli.options import PATH
+from terrasynth.words import counted
 
 if TYPE_CHECKING:
     from terrasynth.synthesis.verify.faults import Fault
@@ -24,6 +26,7 @@ def verify(run: Path, fast: bool, repair: bool, as_json: bool) -> None:
     """Check every file of RUN: blocks, scores, decisions, data, card, report, and each image in them.
 
     One line for each fault: the file, what is wrong with it, and what mends it. Exit code 0 when there is none.
+    Verdicts of a review that the run has not taken in yet are no fault; a note says which command takes them in.
     """
     from terrasynth.synthesis.verify.repair import MENDED
     from terrasynth.synthesis.verify.verifying import Verification
@@ -39,10 +42,13 @@ def verify(run: Path, fast: bool, repair: bool, as_json: bool) -> None:
         faults = _repair(run, faults, looked, as_json)
     if as_json:
         found = [fault.to_json() for fault in faults]
-        click.echo(json.dumps({"whole": not faults, "counts": looked.counts, "faults": found}, indent=1))
+        click.echo(json.dumps({"whole": not faults, "counts": looked.counts, "faults": found, "notes": looked.notes},
+                              indent=1))
     elif not faults:
         how = "images were not decoded" if fast and not repair else "every image was decoded"
         click.echo(f"{run} is whole: {looked.summary}; {how}")
+    for note in () if as_json else looked.notes:
+        click.echo(f"note: {note}")
     if faults:
         _fail(run, len(faults), sum(fault.remedy in MENDED for fault in faults), repair)
 
@@ -59,7 +65,7 @@ def _repair(run: Path, faults: list[Fault], looked: Verification, quiet: bool) -
     result = run_recipe(RunDirectory(run).recipe, run, on_event=None if quiet else Progress())
     left = list(verify_run(run, into=looked))
     if not quiet:
-        click.echo(f"{len(moved)} files moved to {run / 'damaged'}, {result.drawn} images drawn again")
+        click.echo(f"{counted(len(moved), 'file')} moved to {run / 'damaged'}, {counted(result.drawn, 'image')} drawn")
         for fault in left:
             click.echo(fault.line)
     return left
@@ -68,5 +74,6 @@ def _repair(run: Path, faults: list[Fault], looked: Verification, quiet: bool) -
 def _fail(run: Path, faults: int, mended: int, repaired: bool) -> None:
     from terrasynth.synthesis.core.errors import RunError
 
-    way_out = "" if repaired or not mended else f"; `terrasynth verify {run} --repair` mends {mended} of them"
-    raise RunError(f"{faults} {'fault' if faults == 1 else 'faults'} in {str(run)!r}{way_out}")
+    command = shlex.join(["terrasynth", "verify", str(run), "--repair"])
+    way_out = "" if repaired or not mended else f"; `{command}` mends {mended} of them"
+    raise RunError(f"{counted(faults, 'fault')} in {str(run)!r}{way_out}")

@@ -48,22 +48,30 @@ def override_of(key: str, text: str) -> str:
 def put(tree: dict[str, Any], key: str, value: object) -> None:
     """Put a value where a dotted key leads in a tree of mappings and lists; what is not there yet is made.
 
+    The place behind the last of a list is one more.
+
     Raises:
         InputError: The key leads below a plain value, or to no place of a list.
     """
     node: Any = tree
     *parents, last = key.split(".")
     for parent in parents:
-        node = node[_index(node, parent, key)] if isinstance(node, list) else node.setdefault(parent, {})
+        if isinstance(node, list):
+            if (place := _index(node, parent, key)) == len(node):
+                node.append({})
+            node = node[place]
+        else:
+            node = node.setdefault(parent, {})
         if not isinstance(node, dict | list):
             raise InputError(f"--set {key}: {parent!r} is a plain value and has no keys below it")
     if isinstance(node, list):
-        node[_index(node, last, key)] = value
+        place = _index(node, last, key)
+        node[place : place + 1] = [value]
     else:
         node[last] = value
 
 
 def _index(node: Sequence[Any], part: str, key: str) -> int:
-    if part.isdecimal() and int(part) < len(node):
+    if part.isdecimal() and int(part) <= len(node):
         return int(part)
     raise InputError(f"--set {key}: {part!r} is no place in a list of {len(node)}; count from 0")

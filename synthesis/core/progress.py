@@ -93,9 +93,8 @@ class Progress:
                 if drawn or self._live:
                     self._update(f"{self._describe(count)} | {self._total()}")
             case ClassDone(count=count):
-                if count.accepted < count.target:
-                    how = "missed its target" if count.short else "waits for review"
-                    self._line(f"{how}: {self._describe(count)}")
+                if count.short:  # what waits for review is said once, when all is done
+                    self._line(f"missed its target: {self._describe(count)}")
             case Writing(part=part):
                 self._update(f"writing {part}")
             case BlockAhead():

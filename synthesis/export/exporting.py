@@ -27,6 +27,7 @@ from terrasynth.synthesis.export.real import RealRows, RealSet
 from terrasynth.synthesis.export.registry import Exporter
 from terrasynth.synthesis.export.rows import UNSPLIT, RunRows, as_json
 from terrasynth.synthesis.export.splits import ByPrompt, LeftOut, SplitRule
+from terrasynth.synthesis.ledger.pending_review import PendingReview
 
 LEFT_OUT = "left-out.jsonl"
 
@@ -60,6 +61,7 @@ class Exported:
 def export(
     run: Path, exporter: Exporter, folder: Path, *, shares: Mapping[str, float] | None = None, seed: int = 0,
     merge: Sequence[RealSet] = (), ratio: float | None = None, stated: Statement | None = None,
+    ignore_review: bool = False,
 ) -> Exported:
     """Export a run: the same call carries on, does nothing, or takes up what the run has grown by.
 
@@ -71,10 +73,11 @@ def export(
         merge: Real data that comes first; its rows keep their splits, and synthetic ones join the training split.
         ratio: Synthetic rows for each real training row of a class; None for all.
         stated: The licence that the user states for it; None for what was stated before, or follows from its parts.
+        ignore_review: Export although reviewers said what the run has not taken in.
 
     Raises:
-        InputError: The run is none, the folder holds something else, data and options do not go together, or the
-            licence leaves out what a part asks for.
+        InputError: The run is none or has not taken in what reviewers said, the folder holds something else, data and
+            options do not go together, or the licence leaves out what a part asks for.
         RunError: The disk is full, or the run is damaged or went on meanwhile.
 
     Example:
@@ -91,6 +94,8 @@ def export(
     """
     rows, real = RunRows(run), RealRows(merge) if merge else None
     _check_options(run, folder, shares, real, ratio)
+    if not ignore_review:
+        PendingReview.read(run, rows.recipe).check("exports it as it is")
     if isinstance(exporter, LabelExporter):
         exporter.check(rows, merged=real is not None)
     made_from = _made_from(rows, exporter, shares, seed, real, ratio)

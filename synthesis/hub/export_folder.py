@@ -54,7 +54,7 @@ class ExportFolder:
         """See `Folder`."""
         return f"{'rows' if self.rows_at else 'files'} read back are those of the export"
 
-    def check(self, card: str) -> int:
+    def check(self, card: str, ignore_review: bool) -> int:
         """See `Folder`."""
         fault = next(export_faults(self.root, {}, any_card=True), None)
         if fault is not None:

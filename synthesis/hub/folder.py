@@ -36,11 +36,14 @@ class Folder(Protocol):
     def compared(self) -> str:
         """What `read_back` counts, in words."""
 
-    def check(self, card: str) -> int:
+    def check(self, card: str, ignore_review: bool) -> int:
         """Check that the folder is whole, and that its card tells the truth; gives its rows.
 
+        Args:
+            ignore_review: Whether it may lack what reviewers said since it was made.
+
         Raises:
-            InputError: It has nothing to publish, or more than the Hub takes.
+            InputError: It has nothing to publish, or more than the Hub takes, or lacks what reviewers said.
             RunError: It is damaged.
         """
 

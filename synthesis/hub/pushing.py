@@ -33,6 +33,7 @@ class PushSettings:
         replace: Whether files of others, or of another run or export, may be overwritten.
         dry: Only look and say.
         offline: With `dry`, do not even look: as though the repository did not exist.
+        ignore_review: Publish although reviewers said what the run has not taken in.
     """
 
     repository: str
@@ -42,6 +43,7 @@ class PushSettings:
     replace: bool = False
     dry: bool = False
     offline: bool = False
+    ignore_review: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,8 @@ def push(root: Path, settings: PushSettings, say: Callable[[str], None] = lambda
         say: Told what is contacted and done, a line at a time.
 
     Raises:
-        InputError: The folder is neither, its licence is not known and not stated, or token or repository is
-            wrong.
+        InputError: The folder is neither, its licence is not known and not stated, the run has not taken in what
+            reviewers said, or token or repository is wrong.
         RunError: A file is damaged, the Hub fails for good, or somebody else pushed at the same time.
 
     Example:
@@ -174,7 +176,7 @@ def _prepare(folder: Folder, settings: PushSettings, checked: _CheckedFolder | N
         text = (root / CARD).read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{str(root)!r} has no {CARD}; run or export it to its end first") from error
-    rows = folder.check(text) if checked is None else checked.rows
+    rows = folder.check(text, settings.ignore_review) if checked is None else checked.rows
     licence = folder.licence(settings.stated)
     if licence.missing:
         raise InputError(

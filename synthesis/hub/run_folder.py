@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +25,8 @@ from terrasynth.synthesis.hub.files import CARD, LocalFile, check_shard
 from terrasynth.synthesis.hub.read_back import read_back
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.ledger.finished import Finished, noted_hashes
-from terrasynth.synthesis.ledger.judged_rows import JudgedRows, count_pending, unseen_line
-from terrasynth.synthesis.review.standing import Standing
+from terrasynth.synthesis.ledger.judged_rows import JudgedRows, unseen_line
+from terrasynth.synthesis.ledger.pending_review import PendingReview
 
 # Nothing else of a run is published: not blocks/, scores/, locks, caches, what was being written, or evaluation/, whose
 # page shows real images.
@@ -44,9 +45,10 @@ class RunFolder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.identity = RunDirectory(root).identity
+        self._run = RunDirectory(root)
+        self.identity = self._run.identity
 
-    def check(self, card: str) -> int:
+    def check(self, card: str, ignore_review: bool) -> int:
         """See `Folder`."""
         shards = layout.shard_files(self.root)
         if not shards:
@@ -60,6 +62,8 @@ class RunFolder:
                              "run again, which cuts them down and draws nothing")
         rows = sum(check_shard(self.root, shard) for shard in shards)
         self._check_noted()
+        if not ignore_review:
+            self._pending.check("publishes it as it is")
         told = _rows_told(card, self.root / CARD)
         if told is not None and told != rows:
             raise RunError(f"the card of {str(self.root)!r} tells of {told} rows and data/ holds {rows}; run again, "
@@ -113,23 +117,17 @@ class RunFolder:
                          f"puts it there as {layout.ONTOLOGY}")
         if (self.root / layout.DECISIONS).is_file():
             rows = JudgedRows.read(self.root)
-            found += filter(None, [unseen_line(rows.unseen, rows.reasons.count(None)), self._reviewed(rows)])
+            found += filter(None, [unseen_line(rows.unseen, rows.reasons.count(None), shlex.quote(str(self.root))),
+                                   self._pending.line])
         found += filter(None, [self._short()])
         if new:
             found.append("nothing of blocks/ and scores/ is published: the run is needed to grow the data set")
         return found
 
-    def _reviewed(self, rows: JudgedRows) -> str:
-        """What to know of verdicts of people that the run has not followed; "" where there are none."""
-        standing = Standing.read(self.root, self.identity)
-        if rows.reviewed:
-            count = count_pending(rows, standing)
-            many = "1 image was" if count == 1 else f"{count} images were"
-            return f"{many} reviewed since the run decided; run it again" if count else ""
-        scores = (standing.score(row) for row, reason in zip(rows.ids, rows.reasons, strict=True) if reason is None)
-        count = sum(score is not None and score < 0.5 for score in scores)
-        return (f"most who looked at {count} of these images rejected {'it' if count == 1 else 'them'}; put "
-                "{kind: review} into the recipe, and run it again") if count else ""
+    @cached_property
+    def _pending(self) -> PendingReview:
+        """What reviewers said that the run has not taken in."""
+        return PendingReview.read(self.root, self._run.recipe)
 
     def _short(self) -> str:
         """What to know of classes that have fewer images than the run was asked for; "" where all have theirs."""

@@ -2,5 +2,5 @@
 
 __all__ = [
     "attempts", "blocks", "decision_table", "decisions", "directory", "finished", "frozen", "judged_rows",
-    "keeping", "label_columns", "measuring", "one_attempt", "pictures", "shards", "stored",
+    "keeping", "label_columns", "measuring", "one_attempt", "pending_review", "pictures", "shards", "stored",
 ]

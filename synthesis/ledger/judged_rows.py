@@ -17,7 +17,6 @@ from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.ledger.blocks import UNREADABLE, unreadable_file
 from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, UNREVIEWED, WITHHELD, nearest_score
-from terrasynth.synthesis.review.standing import Standing
 
 REVIEW = "review"
 
@@ -131,19 +130,6 @@ def unseen_line(unseen: int, accepted: int, run: str = "RUN") -> str:
         return ""
     return f"{unseen} of {accepted} accepted images {'was' if unseen == 1 else 'were'} not looked at: " \
            f"`terrasynth review {run}`"
-
-
-def count_pending(rows: JudgedRows, standing: Standing) -> int:
-    """Images of which a review says something else than the run's decisions took from it.
-
-    Args:
-        rows: The attempts of a run whose recipe has the filter `review`.
-    """
-    noted = rows.scores.get(REVIEW, np.full(len(rows.ids), np.nan, np.float32))
-    before = {rows.ids[place]: noted[place] for place in np.flatnonzero(~np.isnan(noted)).tolist()}
-    said = {row: np.float32(score) for row in standing.verdicts
-            if row in rows.places and rows.shown[rows.places[row]] and (score := standing.score(row)) is not None}
-    return sum(before.get(row) != said.get(row) for row in before.keys() | said.keys())
 
 
 @lru_cache(maxsize=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -51,7 +51,7 @@ class DataSet:
     Attributes:
         name: Of its folder.
         state: "queued" and "running" speak of a job, "busy" of another process that writes there; "finished",
-            "missed_target" and "stopped" of its files; "damaged" says that these cannot be read.
+            "waits_for_review", "missed_target" and "stopped" of its files; "damaged" says that these cannot be read.
         title: Name in its recipe.
         generator: Model in its recipe.
         identity: Hash of what decides its images; None before it is known.
@@ -212,8 +212,7 @@ class DataSets:
             drawn = self._drawn(folder)
         except (UserError, RunError) as error:
             return DataSet(name, "damaged", job=job.id if job else None, error=one_line(error))
-        missed = any(count.accepted < count.target for count in counts)
-        state = ("missed_target" if missed else "finished") if finished else "stopped"
+        state = _ended(counts) if finished else "stopped"
         if job is not None:
             state = str(job.state)
         elif not finished and held_by_a_process(folder):
@@ -302,6 +301,13 @@ def _finished(path: Path) -> tuple[ClassCount, ...]:
     except (RecordError, FileNotFoundError) as error:
         raise RunError(f"{path.name} of data set {path.parent.name!r} cannot be read: {one_line(error)}; run it again"
                        ) from error
+
+
+def _ended(counts: Iterable[ClassCount]) -> str:
+    """What a run is, by how its classes ended."""
+    if any(count.short for count in counts):
+        return "missed_target"
+    return "waits_for_review" if any(count.waiting for count in counts) else "finished"
 
 
 def _entries(folder: Path) -> int:

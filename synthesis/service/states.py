@@ -17,6 +17,7 @@ class State(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
+    WAITS_FOR_REVIEW = "waits_for_review"
     MISSED_TARGET = "missed_target"
     FAILED = "failed"
     CANCELED = "canceled"

@@ -30,6 +30,7 @@ class CheckedRun:
         counts: How much was looked at, by name, for the closing line.
         unlike: Blocks that say of how they were drawn what the runtime does not, by name, and in what.
         later: Faults that were met while something else was looked at.
+        notes: What is no fault and has to be known, a sentence each.
     """
 
     root: Path
@@ -42,6 +43,7 @@ class CheckedRun:
     counts: dict[str, int] = field(default_factory=dict)
     unlike: dict[str, str] = field(default_factory=dict)
     later: list[Fault] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     _hashes: dict[Path, str] = field(default_factory=dict)
 
     def relative(self, path: Path) -> str:

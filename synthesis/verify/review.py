@@ -1,4 +1,7 @@
-"""Checks of the review: its file is whole and the run's own, and the run's decisions know what it says."""
+"""Checks of the review: its file is whole, the run's own, and has all that decisions took from it.
+
+What people said after the run decided is no fault: it is noted, with the command that takes it in.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,13 @@ from collections.abc import Iterator
 
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError, RefusedError, RunError, one_line
-from terrasynth.synthesis.ledger.judged_rows import REVIEW, JudgedRows, count_pending
+from terrasynth.synthesis.ledger.judged_rows import REVIEW, JudgedRows
+from terrasynth.synthesis.ledger.pending_review import PendingReview, taken_in
+from terrasynth.synthesis.review.entries import Verdict
 from terrasynth.synthesis.review.file import ReviewFile
-from terrasynth.synthesis.review.standing import Standing
 from terrasynth.synthesis.verify.faults import Fault, Remedy, refused
 from terrasynth.synthesis.verify.record import CheckedRun
+from terrasynth.words import counted
 
 
 def review_faults(run: CheckedRun, decided: bool) -> Iterator[Fault]:
@@ -31,9 +36,16 @@ def review_faults(run: CheckedRun, decided: bool) -> Iterator[Fault]:
         return
     if entries:
         run.count("lines of review", len(entries))
-    if run.recipe is None or not decided or REVIEW not in run.recipe.filter_names:
+    if run.recipe is None or not decided:
         return
-    pending = count_pending(JudgedRows.read(run.root), Standing.of(entries))
-    if pending:
-        images = "1 image was" if pending == 1 else f"{pending} images were"
-        yield Fault(layout.DECISIONS, f"written before {images} reviewed as {layout.VERDICTS} has it now", Remedy.RUN)
+    pending = PendingReview.read(run.root, run.recipe)
+    if REVIEW in run.recipe.filter_names:
+        there = {each.subject.row for each in entries if isinstance(each, Verdict)}
+        lost = len(taken_in(JudgedRows.read(run.root)).keys() - there)
+        if lost:
+            what = f"lacks the verdicts on {counted(lost, 'image')} that {layout.DECISIONS} took in"
+            yield Fault(layout.VERDICTS, what, Remedy.USER,
+                        f"put a copy of the file back, or let `{pending.command}` decide without them")
+            return
+    if pending.line:
+        run.notes.append(pending.line)

@@ -18,6 +18,10 @@ from terrasynth.synthesis.verify.faults import Fault
 from terrasynth.synthesis.verify.pages import card_faults, other_record_faults, report_faults
 from terrasynth.synthesis.verify.record import CheckedRun, read_record
 from terrasynth.synthesis.verify.review import review_faults
+from terrasynth.words import counted
+
+ONE = {"hashes": "hash", "lines of review": "line of review", "files of scores": "file of scores"}
+"""How what was looked at is called where it is one."""
 
 
 @dataclass
@@ -26,14 +30,17 @@ class Verification:
 
     Attributes:
         counts: How much, by name.
+        notes: What is no fault and has to be known, a sentence each, as that verdicts are not taken in yet.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def summary(self) -> str:
         """The counts on one line."""
-        return ", ".join(f"{count} {name}" for name, count in self.counts.items())
+        return ", ".join(counted(count, ONE.get(name, name.removesuffix("s")), name)
+                         for name, count in self.counts.items())
 
 
 def verify(root: str | Path, fast: bool = False, into: Verification | None = None) -> Iterator[Fault]:
@@ -74,7 +81,7 @@ def verify(root: str | Path, fast: bool = False, into: Verification | None = Non
         if run is None:
             return
         if into is not None:
-            into.counts = run.counts
+            into.counts, into.notes = run.counts, run.notes
         named = set[str]()
         for fault in _all_faults(run, fast, named):
             named.add(fault.file)

@@ -2,10 +2,7 @@
 
 from pathlib import Path
 
-import pytest
-
 from terrasynth.synthesis.events import BlockFailed, ClassCount, RunResult
-from terrasynth.synthesis.recipe import Recipe
 
 WHOLE, SHORT = ClassCount("beach", 4, 4, 4), ClassCount("harbor", 8, 1, 4)
 
@@ -15,21 +12,8 @@ def ended(*counts, failed=(), rejected=None, nearest=None):
                      nearest=nearest or {})
 
 
-def recipe(*filters):
-    return Recipe.parse({"generator": {"model": "ldm-ucm"}, "target": {"per_class": 4, "max_attempts": 8},
-                         "filters": list(filters)})
-
-
 def test_a_run_that_has_all_says_nothing():
-    assert (ended(WHOLE).failure, ended(WHOLE).shortfall(8)) == ("", "")
-
-
-@pytest.mark.parametrize(("filters", "waits"), [
-    ((), False), (({"kind": "review", "undecided": "keep"},), False),
-    (({"kind": "review", "undecided": "drop"},), True),
-])
-def test_a_recipe_waits_where_nobody_has_looked(filters, waits):
-    assert recipe(*filters).waits_for_review is waits
+    assert (ended(WHOLE).failure, ended(WHOLE).shortfall(8), ended(WHOLE).review_line("a", "b")) == ("", "", "")
 
 
 def test_a_class_that_is_short_is_named_with_what_rejected_its_images_and_what_helps():
@@ -48,12 +32,13 @@ def test_a_class_that_is_short_is_named_with_what_rejected_its_images_and_what_h
 
 def test_images_that_wait_for_review_are_not_missed():
     waits, both = ClassCount("beach", 4, 1, 4, 3), ClassCount("river", 8, 0, 4, 1)
-    assert ended(waits).shortfall(8, "`a page`") == (
-        "images wait for review: beach (3, with 1 of 4 accepted); `a page` shows them, and running it again takes up "
-        "what was said")
-    said = ended(waits, both, rejected={"scene": 7}).shortfall(8, "`a page`")
-    assert "images wait for review: beach (3, with 1 of 4 accepted), river (1, with 0 of 4 accepted)" in said
-    assert "; target missed by river (0 of 4) after 8 attempts each, rejected by scene (7); raise" in said
+    assert ended(waits).shortfall(8) == ""
+    assert ended(both).review_line("`a page`", "`a command`") == (
+        "1 image waits for review (river 1): `a page` shows them, then `a command` takes the verdicts in")
+    found = ended(waits, both, rejected={"scene": 7})
+    assert found.review_line("`a page`", "`a command`").startswith("4 images wait for review (beach 3, river 1): ")
+    assert found.shortfall(8).startswith(
+        "target missed by river (0 of 4) after 8 attempts each, rejected by scene (7); raise")
 
 
 def test_a_block_that_could_not_be_made_is_named_with_its_last_reason():

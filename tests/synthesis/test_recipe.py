@@ -66,6 +66,8 @@ def test_overrides_are_yaml_and_reach_into_lists(recipe_file):
     assert loaded.target.per_class == 7
     assert loaded.filters[0].min_score == 0.25
     assert loaded.output.image_format == "webp"
+    longer = Recipe.load(recipe_file, ["filters.2.kind=review", "filters.2.undecided=drop"])
+    assert [each.kind for each in longer.filters] == [*(each.kind for each in loaded.filters), "review"]
 
 
 @pytest.mark.parametrize(

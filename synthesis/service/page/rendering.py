@@ -24,6 +24,7 @@ DASH = "\N{EN DASH}"
 STATES: Mapping[str, tuple[str, str]] = {
     "queued": ("waiting", "○"), "running": ("running", "◐"), "busy": ("running elsewhere", "◐"),
     "finished": ("finished", "●"), "succeeded": ("succeeded", "●"), "missed_target": ("missed target", "▲"),
+    "waits_for_review": ("waits for review", "◇"),
     "stopped": ("stopped", "■"), "canceled": ("canceled", "■"), "failed": ("failed", "✕"),
     "set_aside": ("set aside", "✕"), "damaged": ("damaged", "✕"),
 }

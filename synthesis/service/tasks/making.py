@@ -33,10 +33,10 @@ def make(spec: RunSpec, work: Work) -> Outcome:
         return Outcome(State.CANCELED, _plain(result))
     if result.failure:
         return Outcome(State.FAILED, _plain(result), result.failure)
-    look = "its review page" if recipe.waits_for_review else ""
-    if missed := result.shortfall(recipe.target.max_attempts, look):
-        return Outcome(State.MISSED_TARGET, _plain(result), missed)
-    return Outcome(State.SUCCEEDED, _plain(result))
+    waits = result.review_line("its review page", "another run of it")
+    if missed := result.shortfall(recipe.target.max_attempts):
+        return Outcome(State.MISSED_TARGET, _plain(result), "; ".join(filter(None, [missed, waits])))
+    return Outcome(State.WAITS_FOR_REVIEW if waits else State.SUCCEEDED, _plain(result), waits or None)
 
 
 def _recipe(spec: RunSpec, work: Work) -> Recipe:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from terrasynth.eval.metrics.agreement import MISSING, agreement_table, cohen_kappa, mean_kappa
 from terrasynth.eval.metrics.figure import Figure, share
 from terrasynth.synthesis.filters import ReviewFilter
-from terrasynth.synthesis.ledger.judged_rows import REVIEW, JudgedRows, count_pending
+from terrasynth.synthesis.ledger.judged_rows import REVIEW, JudgedRows
+from terrasynth.synthesis.ledger.pending_review import PendingReview
 from terrasynth.synthesis.review.sampling import random_sample, sample_gap
 from terrasynth.synthesis.review.standing import Rule, Standing, passes
 from terrasynth.synthesis.studies.review.looking import Review
@@ -61,7 +62,9 @@ class ReviewSummary:
 
     Attributes:
         reviewers: Those who gave verdicts, by name.
-        reasons: Why images were rejected, with how often, the commonest first.
+        looked_at: Images that anybody looked at, of all that the run judged.
+        rejected: Of them, those that the reviewers together do not let stay.
+        reasons: Why reviewers rejected images, with how many verdicts, the commonest first.
         together: Agreement of all reviewers: the mean of Cohen's kappa over all pairs; None where there is none.
         pairs: Of every two reviewers who judged an image both.
         filters: Of the filters with what the reviewers say together.
@@ -75,9 +78,12 @@ class ReviewSummary:
         captions: Images that a person described.
         pending: Images whose verdicts the run's decisions do not know yet; 0 where its recipe has no review.
         in_recipe: Whether the recipe has the filter `review`.
+        to_do: What of it the data set does not follow yet, and the command that takes it in; "" where it follows all.
     """
 
     reviewers: tuple[Reviewer, ...]
+    looked_at: int
+    rejected: int
     reasons: Mapping[str, int]
     together: Figure | None
     pairs: tuple[Agreement, ...]
@@ -90,6 +96,7 @@ class ReviewSummary:
     captions: int
     pending: int
     in_recipe: bool
+    to_do: str
 
     @property
     def gap(self) -> str:
@@ -121,6 +128,7 @@ def summarize(root: Path, seed: int = 0) -> ReviewSummary:
                       np.int64)
     asked = [name for name in recipe.filter_names if name != REVIEW]
     in_recipe = REVIEW in recipe.filter_names
+    pending = PendingReview.read(root, recipe)
     good, gap, accepted = _good(rows, people, seed)
     return ReviewSummary(
         reviewers=tuple(_reviewer(standing, name) for name in names),
@@ -132,7 +140,8 @@ def summarize(root: Path, seed: int = 0) -> ReviewSummary:
                       if (found := _agreement("people", name, people, rows.filter_says(name, recipe.filter_names))
                           ).images),
         accepted=accepted, good=good, unseen=gap[0], waiting=gap[1], seed=seed, captions=len(standing.captions),
-        pending=count_pending(rows, standing) if in_recipe else 0, in_recipe=in_recipe,
+        looked_at=int((people != MISSING).sum()), rejected=int((people == 0).sum()),
+        pending=pending.images if in_recipe else 0, in_recipe=in_recipe, to_do=pending.line,
     )
 
 

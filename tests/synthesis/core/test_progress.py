@@ -61,7 +61,6 @@ def test_a_class_whose_images_wait_for_review_has_missed_nothing():
     progress(ClassDone(ClassCount("river", 4, 1, 4, 3)))
     progress(ClassDone(ClassCount("beach", 8, 1, 4, 2)))
     assert log.getvalue().splitlines() == [
-        "waits for review: river 1/4 accepted of 4 attempts (25%), 3 wait for review",
         "missed its target: beach 1/4 accepted of 8 attempts (12%), 2 wait for review"]
 
 

@@ -26,12 +26,14 @@ def test_images_that_people_rejected_are_named_until_the_filter_leaves_them_out(
     review.judge(first.row, "accept", "ada")
     assert notes(tmp_path, REJECTED) == []
     review.judge(second.row, "reject", "ada")
-    assert notes(tmp_path, REJECTED) == [
-        "most who looked at 1 of these images rejected it; put {kind: review} into the recipe, and run it again"]
+    (said,) = notes(tmp_path, REJECTED)
+    assert said.startswith("most who looked at 1 image of the data set rejected it; `terrasynth run ")
+    assert said.endswith("--set filters.0.kind=review` leaves it out")
     made(models, tmp_path, kind="review")
-    assert notes(tmp_path, REJECTED) == notes(tmp_path, "since the run decided") == []
+    assert notes(tmp_path, REJECTED) == notes(tmp_path, "not taken in") == []
     review.judge(first.row, "reject", "ada")  # which the run does not know yet
-    assert notes(tmp_path, "since the run decided") == ["1 image was reviewed since the run decided; run it again"]
+    (said,) = notes(tmp_path, "not taken in")
+    assert said.startswith("the verdicts on 1 image are not taken in yet; `terrasynth run ")
 
 
 def test_classes_that_are_short_are_named(models, tmp_path):

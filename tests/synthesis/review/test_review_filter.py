@@ -66,7 +66,8 @@ def test_without_undecided_images_only_what_was_accepted_stays(out, again, revie
     waits = again(undecided="drop")
     assert waits.drawn == 0
     assert [[count.waiting for count in each.counts] for each in (result, waits)] == [[0, 5], [0, 5]]
-    assert waits.shortfall(4).startswith("images wait for review: river (5, with 3 of ")
+    assert waits.shortfall(4) == ""
+    assert waits.review_line("a page", "a run").startswith("5 images wait for review (river 5): a page shows them")
     card = (out / "README.md").read_text()
     assert "**Waiting for review: river (5).**" in card
     judged = sum(count.attempted for count in result.counts) - 5
@@ -269,9 +270,12 @@ def test_images_that_nobody_looked_at_are_told(models, out, again, review):
     line, = (line for line in told(wanted, out).splitlines() if "looked at" in line)
     assert line == f"review     {one}{out}`"
     assert f"**{one}RUN`.**" in (out / "README.md").read_text()
-    assert f"note: {one}RUN`" in told_by_push(out)
+    assert f"note: {one}{out}`" in told_by_push(out)
     assert line in told(wanted, out)  # a finished run that is only opened again
     assert again().unseen == 1
+    wanted.write_text(yaml.safe_dump(recipe_of(models, filters=[{"kind": "review", "undecided": "drop"}]).tree()))
+    assert (f"review     3 images wait for review (beach 3): `terrasynth review {out}` shows them, then the same "
+            "`terrasynth run` takes the verdicts in\n") in told(wanted, out)
     assert again(undecided="drop").unseen == 0
     for row in ids(out):
         review.judge(row, "accept", "ada")

@@ -2,15 +2,18 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import datasets
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import terrasynth
 from terrasynth.prompts.scenes.scene import Scene, SceneObject
 from terrasynth.synthesis.cards.licences import Statement
 from terrasynth.synthesis.cli.root import main
+from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.export.exporting import export
 from terrasynth.synthesis.export.real import RealSet
 from terrasynth.synthesis.export.registry import load_exporter
@@ -46,13 +49,47 @@ def test_a_reviewed_run_is_whole(reviewed):
     assert looked.counts["lines of review"] == 1
 
 
-def test_newer_verdicts_are_taken_up(reviewed, review):
+def test_newer_verdicts_are_no_damage_and_a_run_takes_them_in(reviewed, review, capsys):
     review.judge(decisions(reviewed)[1]["id"], "reject", "ada")
-    assert line(reviewed) == ["decisions.parquet: written before 1 image was reviewed as review/verdicts.jsonl has it "
-                              "now; the same `terrasynth run` goes on"]
-    main_exits(["verify", str(reviewed), "--repair"], 0)
-    assert line(reviewed) == []
+    before, command = fingerprint(reviewed), f"terrasynth run {reviewed}/recipe.yaml --out {reviewed}"
+    for more in ([], ["--repair"]):
+        main_exits(["verify", str(reviewed), *more], 0)
+        assert capsys.readouterr().out.splitlines()[1:] == [
+            f"note: the verdicts on 1 image are not taken in yet; `{command}` takes them in"]
+    assert fingerprint(reviewed) == before
+    main_exits([*command.split()[1:]], 0)
     assert decisions(reviewed)[1]["reason"] == "review"
+    assert terrasynth.verify(reviewed).notes == ()
+
+
+def test_what_a_run_without_the_filter_holds_of_rejected_images(out, review):
+    """Verdicts decide nothing there; those that people rejected stay until the filter leaves them out."""
+    row = decisions(out)[0]["id"]
+    review.judge(decisions(out)[1]["id"], "accept", "ada")
+    assert terrasynth.verify(out).notes == ()
+    review.judge(row, "reject", "ada")
+    (note,) = terrasynth.verify(out).notes
+    said, command, then = note.split("`")
+    assert (said, then) == ("most who looked at 1 image of the data set rejected it; ", " leaves it out")
+    main_exits(command.split()[1:], 0)
+    assert (terrasynth.verify(out).faults, terrasynth.verify(out).notes) == ((), ())
+    assert row not in {each["id"] for each in rows(out)}
+
+
+def test_what_goes_out_has_all_that_people_said_unless_the_user_says_otherwise(reviewed, review, tmp_path):
+    to = PushSettings("user/tiny", stated=Statement("cc-by-nc-4.0"), dry=True, offline=True)
+    review.judge(decisions(reviewed)[1]["id"], "reject", "ada")
+    said = rf"the verdicts on 1 image are not taken in yet; `terrasynth run {reviewed}/recipe.yaml --out {reviewed}`"
+    with pytest.raises(InputError, match=f"{said} takes them in, and --ignore-review publishes it as it is"):
+        push(reviewed, to)
+    with pytest.raises(InputError, match=f"{said} takes them in, and --ignore-review exports it as it is"):
+        export(reviewed, load_exporter("parquet"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    plan = push(reviewed, replace(to, ignore_review=True)).plan
+    assert [note for note in plan.notes if "not taken in" in note]
+    assert export(reviewed, load_exporter("parquet"), tmp_path / "out", ignore_review=True).rows == {"train": plan.rows}
+    review.undo("ada")
+    assert push(reviewed, to).plan.rows == plan.rows
 
 
 def main_exits(arguments, code):
@@ -63,7 +100,11 @@ def main_exits(arguments, code):
 
 def test_lost_verdicts_are_missed(reviewed, review):
     review.file.path.unlink()
-    assert line(reviewed)[0].startswith("decisions.parquet: written before 1 image was reviewed")
+    assert line(reviewed)[0].startswith("review/verdicts.jsonl: lacks the verdicts on 1 image that decisions.parquet "
+                                        "took in; put a copy of the file back, or let `terrasynth run ")
+    before = fingerprint(reviewed)
+    main_exits(["verify", str(reviewed), "--repair"], 1)
+    assert fingerprint(reviewed) == before
 
 
 def test_a_damaged_file_is_named_and_left_where_it_is(reviewed, review, capsys):

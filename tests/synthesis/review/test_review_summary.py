@@ -132,12 +132,18 @@ def test_the_command_prints_it(filtered):
         review.judge(image.row, "accept", "ada", blind=True)
     review.judge(image.row, "reject", "bob", reason="blurred")
     lines = CliRunner().invoke(command, [str(filtered), "--summary"]).output.splitlines()
-    assert lines[0] == "ada              4 images, 4 accepted, 4 blind"
-    assert lines[2] == "    1 x rejected  blurred"
-    assert lines[3] == f"good images      {share(3, 4)}, in a random sample of the {waiting} that the filters let pass"
-    assert lines[4] == "ada and bob agree on 0 of 1 images, kappa not defined: one of the two always says the same"
-    assert lines[5].startswith("people and the filter alignment agree on 3 of 4 images, kappa not defined: one of the ")
-    assert lines[-1].startswith("the recipe has no filter `review`")
+    assert lines[:-1] == [
+        "looked at        4 images: 3 may stay, 1 rejected",
+        "by ada           4 verdicts: 4 accept, 0 reject; 4 blind",
+        "by bob           1 verdict: 0 accept, 1 reject; 0 blind",
+        "reasons          blurred 1",
+        f"estimate         the share of the {waiting} images that the filters let pass that may stay is {share(3, 4)}, "
+        "by a random sample",
+        "agreement        ada and bob: the same of 0 of 1 image",
+        "                 people and the filter alignment: the same of 3 of 4 images",
+        "                 people and the filter duplicate: the same of 3 of 4 images",
+        "                 no kappa where one of the two always says the same"]
+    assert lines[-1].startswith("to do            most who looked at 1 image of the data set rejected it; `terrasynth ")
 
 
 def test_the_command_says_what_a_grown_sample_waits_for(filtered):
@@ -146,16 +152,17 @@ def test_the_command_says_what_a_grown_sample_waits_for(filtered):
     order = [passed[place] for place in in_random_order(passed, 0)]
     review.judge(order[1], "accept", "ada")
     lines = CliRunner().invoke(command, [str(filtered), "--summary"]).output.splitlines()
-    assert lines[1] == ("good images      not known yet: the sample waits for 1 image that nobody has looked at; 1 "
-                        f"more counts after that, of the {len(order)} that the filters let pass")
+    assert lines[2] == (f"estimate         the share of the {len(order)} images that the filters let pass that may stay"
+                        " is not known yet: the sample waits for 1 image that nobody has looked at; 1 more counts "
+                        "after that")
     assert not any("nobody has looked at a random sample" in line for line in lines)
     review.undo("ada")
     for row in [*order[:1], *order[2:]]:
         review.judge(row, "accept", "ada")
     lines = CliRunner().invoke(command, [str(filtered), "--summary"]).output.splitlines()
-    assert lines[1] == (f"good images      {share(1, 1)}, in a random sample of the {len(order)} that the filters let "
-                        "pass")
-    assert lines[2].strip() == (f"the sample waits for 1 image that nobody has looked at; {len(order) - 2} more count "
+    assert lines[2] == (f"estimate         the share of the {len(order)} images that the filters let pass that may stay"
+                        f" is {share(1, 1)}, by a random sample")
+    assert lines[3].strip() == (f"the sample waits for 1 image that nobody has looked at; {len(order) - 2} more count "
                                 "after that")
     review.judge(order[1], "accept", "ada")
     assert "waits" not in CliRunner().invoke(command, [str(filtered), "--summary"]).output

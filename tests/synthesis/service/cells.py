@@ -5,6 +5,7 @@ A process that draws with it starts in half the time; what is tested with it is 
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tomllib
@@ -33,6 +34,6 @@ def install_cells(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         f"[{group}]\n" + "".join(f"{name} = {place}\n" for name, place in points.items())
         for group, points in about["entry-points"].items()
     ))
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])))
     monkeypatch.syspath_prepend(folder)
     assert str(folder) in sys.path

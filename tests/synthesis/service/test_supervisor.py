@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from terrasynth.synthesis.core.files import locked
 from terrasynth.synthesis.core.images import decode
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.service import children
+from terrasynth.synthesis.service.data_sets import DataSets
 from terrasynth.synthesis.service.places import draws_folder, export_folder, log_file
 from terrasynth.synthesis.service.specs import parse_spec
 from terrasynth.synthesis.service.states import State
@@ -222,6 +224,19 @@ def test_a_missed_target_is_a_state_of_its_own(job_store, work):
     assert found.state is State.MISSED_TARGET
     none = r"\(0 of 1; brightness: best score \d+, threshold 254\)"
     assert re.match(f"target missed by beach {none}, forest {none}, river {none} after 4 attempts", found.error)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_run_that_waits_for_people_has_a_state_of_its_own(job_store, work, runs):
+    waits = RECIPE | {"filters": [{"kind": "review", "undecided": "drop"}], "target": {"per_class": 1}}
+    job = submit(job_store, kind="run", data_set="coast", recipe=waits)
+    with supervised(work, job_store):
+        found = wait_for(job_store, job)
+    assert found.state is State.WAITS_FOR_REVIEW
+    assert found.error == ("6 images wait for review (beach 2, forest 2, river 2): its review page shows them, then "
+                           "another run of it takes the verdicts in")
+    with closing(DataSets(runs, job_store)) as data_sets:
+        assert data_sets.one("coast").state == "waits_for_review"
 
 
 def test_the_supervisor_loads_no_model():

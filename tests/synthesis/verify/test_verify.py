@@ -262,7 +262,7 @@ def test_the_command_names_faults_and_repairs(copy, terrasynth):
     assert [fault["file"] for fault in json.loads(out)["faults"]] == [SHARD]
     code, out, _ = terrasynth("verify", copy, "--repair")
     assert code == 0
-    assert f"1 files moved to {copy / 'damaged'}, 0 images drawn again" in out
+    assert f"1 file moved to {copy / 'damaged'}, 0 images drawn" in out
     assert "is whole" in out
 
 
