@@ -4,7 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUN    ?= runs/demo
 SET    ?=
-PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Nothing is compiled at once: of the libraries' modules few are used, and those are compiled when they first are.
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint docs minimum clean
@@ -32,10 +33,18 @@ $(VENV)/bin/python:
 
 # torch first and by its exact version: where the index has a CPU build of it, pip takes that one, and a looser request
 # the gigabytes of a CUDA build. The default index has CUDA builds alone for Linux.
-$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.torch: constraints.txt | $(VENV)/bin/python
 	$(PIP) torch==2.13.0
+	touch $@
+
+$(VENV)/.installed: pyproject.toml constraints.txt $(VENV)/.torch
 	$(PIP) -e .
 	touch $@
+
+# What `.ci/run` needs, in one go.
+$(VENV)/.installed-all: pyproject.toml constraints.txt $(VENV)/.torch
+	$(PIP) -e '.[test,docs]'
+	touch $(VENV)/.installed $(VENV)/.installed-test $(VENV)/.installed-docs $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP) -e '.[test]'

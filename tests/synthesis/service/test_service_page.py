@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from terrasynth.synthesis.service import children
 from terrasynth.synthesis.service.client import Client
 from terrasynth.synthesis.service.states import State
 from terrasynth.synthesis.service.store import JobStore
@@ -33,9 +34,9 @@ def block(begin):
 
 
 @pytest.fixture
-def server(runs, settings, job_store):
+def server(runs, settings, job_store, started_at_once):
     """The address of a server with a worker."""
-    with (supervised(work_settings(runs), job_store),
+    with (started_at_once(children), supervised(work_settings(runs), job_store),
           web_server(replace(settings, wait_seconds=300), job_store) as address):
         yield address
 
@@ -73,16 +74,18 @@ def test_jobs_are_submitted_followed_canceled_and_retried(server, shell, runs, j
     assert len(list((runs / "exports" / "shore-coco").rglob("*.png"))) == 2 * 4
 
 
-def test_a_server_and_workers_meet_in_a_database(postgres, runs):
+def test_a_server_and_workers_meet_in_a_database(postgres, runs, python):
     database = new_database(postgres, "page")
     serve, worker = [
-        [sys.executable, "-m", *shlex.split(line.replace(RUNS, str(runs)).replace(DATABASE, database), comments=True)]
+        ["-m", *shlex.split(line.replace(RUNS, str(runs)).replace(DATABASE, database), comments=True)]
         for line in block("pip install -c constraints.txt '.[service,postgres]'\n").splitlines()[1:]]
-    started = [subprocess.Popen([*serve, "--port", "0"], stdout=subprocess.PIPE, text=True,
-                                env=os.environ | {"PYTHONUNBUFFERED": "1"})]
+    said, theirs = os.pipe()
+    started = [python.start(*serve, "--port", "0", stdout=theirs, env=os.environ | {"PYTHONUNBUFFERED": "1"})]
+    os.close(theirs)
     try:
-        address = started[0].stdout.readline().split()[1]
-        started.append(subprocess.Popen([*worker, "--spare-memory", "0", "--spare-disk", "0"]))
+        with os.fdopen(said) as lines:
+            address = lines.readline().split()[1]
+        started.append(python.start(*worker, "--spare-memory", "0", "--spare-disk", "0"))
         job = Client(address, patience=60).submit({
             "kind": "run", "data_set": "coast", "recipe": {"generator": {"model": "ldm-ucm", "steps": 1},
                                                            "prompts": {"classes": ["beach"]}, "filters": [],
@@ -92,5 +95,3 @@ def test_a_server_and_workers_meet_in_a_database(postgres, runs):
         for process in reversed(started):
             process.send_signal(signal.SIGTERM)
             assert process.wait() == 0
-            if process.stdout:
-                process.stdout.close()
