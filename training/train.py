@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -85,7 +86,7 @@ def run_preset(preset: str, data: DataSource | Sequence[DataSource], out: Path, 
 
         if minutes is not None:
             raise InputError(f"--minutes {minutes:g}: preset {preset!r} has no time budget; leave --minutes out")
-        return train_judge(chosen, data, out, encoder)
+        return train_judge(chosen, data, out, encoder, resume)
     if encoder is not None:
         raise InputError(f"--encoder {encoder!r}: preset {preset!r} makes no judge; leave --encoder out")
     pairs = read_pairs(data, drafts=True, captionless=chosen.family == SEGMENTER)
@@ -98,11 +99,13 @@ def run_preset(preset: str, data: DataSource | Sequence[DataSource], out: Path, 
     def trained(name: str, of: Preset, folder: Path, outcome: Outcome) -> TrainedModel:
         base = of.needs[BASE] if of.family in FROM_A_BASE else ""
         return TrainedModel(name, of.family, folder, outcome.steps, outcome.minutes, outcome.best_step,
-                            outcome.figures, base, str(of.model.get("masks", "")), outcome.begun_at)
+                            outcome.figures, base, str(of.model.get("masks", "")), outcome.begun_at, outcome.before,
+                            outcome.real, None if chosen.family == "chain" else _ended_by(of, outcome))
 
     if chosen.family != "chain":
         loop = {**chosen.loop, **({"minutes": minutes} if minutes else {})}
-        outcome = train_one(chosen.model_copy(update={"loop": loop}), pairs, out, {}, resume)
+        chosen = chosen.model_copy(update={"loop": loop})
+        outcome = train_one(chosen, pairs, out, {}, resume)
         return Training(out, (trained(preset, chosen, out, outcome),), sources, caption, chosen.model.get("size"))
     if find_spec("matplotlib") is None:  # known now, and not after hours
         raise InputError(not_installed(f"preset {preset!r}", "matplotlib", "plots"))
@@ -119,6 +122,15 @@ def run_preset(preset: str, data: DataSource | Sequence[DataSource], out: Path, 
 
     finish(out, made, pairs, chosen.finish)
     return Training(out, tuple(models), sources, caption)
+
+
+def _ended_by(preset: Preset, outcome: Outcome) -> tuple[float, int] | None:
+    """The minutes that ended a training before its last step, and that step; None where none did."""
+    from terrasynth.training.running.settings import LoopSettings
+
+    loop = checked(LoopSettings, preset.loop, "loop")
+    cut = outcome.steps < loop.max_steps and math.isfinite(loop.minutes)
+    return (loop.minutes, loop.max_steps) if cut else None
 
 
 def with_base(name: str, preset: Preset, base: str | None) -> Preset:

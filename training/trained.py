@@ -6,14 +6,14 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from terrasynth.eval.table import Table
 from terrasynth.synthesis.core.overrides import override_of
 from terrasynth.synthesis.core.progress import duration
 from terrasynth.training.presets import WORK
-from terrasynth.training.running.figures import figures_in_words
+from terrasynth.training.running.figures import compared_in_words, figures_in_words
 
 CAPTION, MOST_CAPTION = "a scene from above", 120
 _PLAIN = re.compile(r"[\w/.][\w/.@-]*")
@@ -41,6 +41,9 @@ class TrainedModel:
         base: What it was tuned from; "" where it is complete in itself.
         masks: Folder of the masks that it learned from; "" where it learned from none.
         begun_at: Steps that were there already when this call went on; 0 for a training from its beginning.
+        before: The figures before the first step; empty where they were not measured.
+        real: The figures of the real images of `val`; empty where they were not measured.
+        budget: `--minutes` that ended it before its last step, and that last step; None where nothing did.
     """
 
     preset: str
@@ -53,6 +56,24 @@ class TrainedModel:
     base: str = ""
     masks: str = ""
     begun_at: int = 0
+    before: Mapping[str, float] = field(default_factory=dict)
+    real: Mapping[str, float] = field(default_factory=dict)
+    budget: tuple[float, int] | None = None
+
+    @property
+    def on_val(self) -> list[str]:
+        """What it reached on `val`, in words: beside what was there before and what real images have, if measured."""
+        if self.before:
+            return compared_in_words(self.figures, self.before, self.real)
+        return ["; ".join(figures_in_words(self.figures))] if self.figures else []
+
+    @property
+    def cut(self) -> str:
+        """What is to be said of a training that its time budget ended, on one line; "" of another."""
+        if self.budget is None:
+            return ""
+        minutes, steps = self.budget
+        return f"by --minutes {minutes:g} at step {self.steps} of {steps}; the same command with more minutes goes on"
 
     @property
     def no_gain(self) -> str:
@@ -109,8 +130,9 @@ class Training:
             kept = "" if model.best_step == model.steps else f"; that of step {model.best_step} is kept"
             how = f"{model.steps} steps, {duration(60 * model.minutes)}{kept}"
             lines.append(f"model      {model.folder}   ({model.kind}; {how})")
-            if model.figures:
-                lines.append("on val     " + "; ".join(figures_in_words(model.figures)))
+            if model.cut:
+                lines.append(f"stopped    {model.cut}")
+            lines += [f"on val     {line}" for line in model.on_val]
             if model.no_gain:
                 lines.append(f"no gain    {model.no_gain}")
         lines += [f"disk       {line}" for line in self._disk()]
@@ -171,7 +193,7 @@ class Training:
 
     def _repr_html_(self) -> str:
         rows = tuple((model.preset, model.kind, str(model.folder), str(model.steps), f"{model.minutes:.1f}",
-                      "; ".join(figures_in_words(model.figures)))
+                      "; ".join(model.on_val))
                      for model in self.models)
         steps = Table((), tuple(self.next_steps()))
         return Table(("preset", "kind", "folder", "steps", "minutes", "on val"), rows).html() + steps.html()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from terrasynth.errors import one_line
@@ -11,6 +14,7 @@ from terrasynth.eval.models.references import ResolvedModel, check_safetensors
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
+_REPORTS = "transformers.modeling_utils"  # the logger that they go to
 
 def load_config(resolved: ResolvedModel) -> PreTrainedConfig:
     """Read the configuration.
@@ -51,10 +55,11 @@ def load_weights(
     if resolved.local:
         check_safetensors(resolved.folder, resolved.reference)
     try:
-        model, info = auto.from_pretrained(
-            resolved.location, revision=resolved.revision or "main", config=config, use_safetensors=True,
-            dtype=torch.float32, output_loading_info=True, **settings,
-        )
+        with _without_report():
+            model, info = auto.from_pretrained(
+                resolved.location, revision=resolved.revision or "main", config=config, use_safetensors=True,
+                dtype=torch.float32, output_loading_info=True, **settings,
+            )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(unusable(resolved, error)) from error
     if missing := sorted(info["missing_keys"]):
@@ -65,6 +70,26 @@ def load_weights(
         )
     loaded: PreTrainedModel = model.eval()
     return loaded
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """Without transformers' table of weights that a checkpoint has or lacks beside the network.
+
+    What is lacking is refused by `load_weights`; what is there beside it, such as the head of a classifier of which the
+    features are wanted, is left out on purpose. A table that an error refers to, of shapes or conversions, is shown.
+    """
+    logger = logging.getLogger(_REPORTS)
+    logger.addFilter(_says_more)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_says_more)
+
+
+def _says_more(record: logging.LogRecord) -> bool:
+    said = record.getMessage()
+    return "LOAD REPORT" not in said or "MISMATCH" in said or "CONVERSION" in said
 
 
 def commit_of(config: PreTrainedConfig) -> str | None:

@@ -58,6 +58,8 @@ OTHER, UNSTATED = "other", "not-stated-yet"
 _NAME = re.compile(r"[a-z0-9][a-z0-9.+_-]*")
 _FOR_RESEARCH = re.compile(r"research|academic|non-?commercial|(?:^|[-_.])nc(?:[-_.]|$)")
 LONGEST_REASON = 500
+TERMS = {"research-captions": "LICENSE-weights.md of TerraSynth"}
+"""Where the terms of licences can be read that are of no list, by their names: that of the embedded weights."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,12 @@ class Source:
         if not self.licence:
             return "not stated"
         return f"{self.licence} ({self.licence_name})" if self.licence_name else self.licence
+
+    @property
+    def told(self) -> str:
+        """The licence in words, with where its terms can be read as far as that is known."""
+        where = self.licence_link or TERMS.get(self.licence_name, "")
+        return f"{self.described}, whose terms are in {where}" if where else self.described
 
 
 @dataclass(frozen=True)
@@ -206,7 +214,7 @@ def inherit(sources: Sequence[Source], stated: Statement | None = None) -> Licen
                        reason=stated.reason if looser else "")
     unknown = [each for each in sources if each.restrictions is None]
     if unknown:
-        listed = "; ".join(f"{each.role} {each.name!r}: {each.described}" for each in unknown)
+        listed = "; ".join(f"{each.role} {each.name!r}: {each.told}" for each in unknown)
         return Licence(tuple(sources), OTHER, UNSTATED, missing=f"what it asks is not known ({listed})")
     chosen = _narrowest(sources, needed)
     if chosen is None:
@@ -243,13 +251,13 @@ def _looser(stated: Statement, sources: Sequence[Source], needed: Restrictions) 
         fitting = inherit([each for each in sources if each.restrictions is not None])
         advice = f"state {fitting.licence}" if not fitting.missing else "state `other` with a text that does"
         return (f"licence {stated.licence!r} leaves out {', '.join(sorted(left_out))}, which {first.role} "
-                f"{first.name!r} asks for ({first.described}); {advice} or a stricter one")
+                f"{first.name!r} asks for ({first.told}); {advice} or a stricter one")
     for each in sources:
         if not each.licence or each.restrictions is not None or each.licence == stated.licence:
             continue
         # Nobody here knows the licence; its name may say that it is for research, and then no less will do.
         if _FOR_RESEARCH.search(f"{each.licence} {each.licence_name}".lower()) and NON_COMMERCIAL in given:
             continue
-        return (f"licence {stated.licence!r} may be looser than that of {each.role} {each.name!r} ({each.described}); "
+        return (f"licence {stated.licence!r} may be looser than that of {each.role} {each.name!r} ({each.told}); "
                 "state `other` with a text that keeps to it")
     return ""

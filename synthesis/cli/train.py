@@ -23,19 +23,31 @@ from terrasynth.synthesis.cli.options import PATH
 @click.option("--teacher", help="What autoencoder-distil learns from: folder or Hub id of an autoencoder of diffusers.")
 @click.option("--encoder", help="What gives judge its features: embedded name, folder, or Hub id.  [default: the best "
                                 "of our own]")
+@click.option("--recipe", type=PATH, metavar="FILE.yaml",
+              help="A recipe of yours that takes what judge or lora makes; its comments stay.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True),
               help="Time budget of the steps; reading and encoding images before the first one does not count.")
 @click.option("--resume/--restart", default=True, show_default=True, help="Carry on from the last checkpoint.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the preset.")
 def train(preset: str, data: Sequence[str], out: Path, base: str | None, masks: str | None, teacher: str | None,
-          encoder: str | None, minutes: float | None, resume: bool, overrides: Sequence[str]) -> None:
+          encoder: str | None, recipe: Path | None, minutes: float | None, resume: bool,
+          overrides: Sequence[str]) -> None:
     """Train a model; PRESET `lora` tunes one of yours, `judge` makes a judge of your classes in minutes."""
     from terrasynth.synthesis.core.overrides import parse_overrides
     from terrasynth.training import run_preset
     from terrasynth.training.running.place import these_processes
 
+    if recipe is not None:
+        from terrasynth.training.own_classes.into_recipe import check_recipe
+        from terrasynth.training.presets import load_preset
+
+        check_recipe(recipe, preset, load_preset(preset, parse_overrides(overrides)), out, base)
     done = run_preset(preset, data, out, minutes, resume, parse_overrides(overrides), base, teacher, encoder,
                       masks)
     if these_processes().is_main_process:
         for line in done.lines():
             click.echo(line)
+        if recipe is not None:
+            from terrasynth.training.own_classes.into_recipe import put_into_recipe
+
+            click.echo(f"written    {put_into_recipe(recipe, done)}")

@@ -33,7 +33,7 @@ ELSEWHERE = {
                   "terrasynth verify"),
     "docs/own-classes.md": ("tests/training/own_classes/test_page.py", "python - <<", "terrasynth init images",
                             "cat > own/classes.yaml", "terrasynth train judge --data own/data.yaml --out",
-                            "sed -i '/own", "terrasynth train judge --data own/data.yaml --encoder",
+                            "terrasynth train judge --data own/data.yaml --encoder",
                             "terrasynth plan own", "terrasynth run own/recipe.yaml --out runs/images --set"),
     "docs/service.md": ("tests/synthesis/service/test_service_page.py", "S=http", "from openai", "ID=$(terrasynth",
                         "pip install -c constraints.txt '.[service,postgres]'"),

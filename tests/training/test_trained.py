@@ -127,6 +127,24 @@ def test_a_training_that_went_on_without_gain_says_so(tmp_path, best, begun_at, 
                      f"step {best} are kept"] * said
 
 
+def test_figures_stand_beside_those_of_before_and_of_real_images(tmp_path):
+    figures = {"loss": 0.25, "loss_n": 9, "n": 4, "accuracy": 0.5}
+    model = TrainedModel("lora", "finetune", tmp_path, 24, 0.1, 24, figures, "owner/base",
+                         before={"loss": 0.5, "accuracy": 0.25}, real={"accuracy": 1.0}, budget=(0.1, 800))
+    lines = Training(tmp_path, (model,), ("data",)).lines()
+    assert lines[1:4] == ["stopped    by --minutes 0.1 at step 24 of 800; the same command with more minutes goes on",
+                          "on val     loss: 0.5 before, 0.25 after (n = 9)",
+                          "on val     scene accuracy: 0.25 before, 0.5 after, 1 of real images (n = 4)"]
+
+
+def test_a_time_budget_that_ended_a_training_is_said(real, tmp_path):
+    overrides = {f"model.{key}": value for key, value in TINY["scene-ucm"].items()} | {
+        "loop.max_steps": 10**6, "loop.batch_size": 4, "loop.warmup_steps": 1, "load_size": 40}
+    done = run_preset("scene-ucm", real, tmp_path / "scene", 0.01, overrides=overrides)
+    assert re.fullmatch(rf"stopped    by --minutes 0.01 at step {done.models[0].steps} of 1000000; .* goes on",
+                        done.lines()[1])
+
+
 def test_the_disk_of_a_tuning_is_said_with_what_may_go(tmp_path):
     (tmp_path / "lora" / ".training" / "cache").mkdir(parents=True)
     (tmp_path / "lora" / "weights.safetensors").write_bytes(bytes(3 * 2**20))

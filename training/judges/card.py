@@ -80,6 +80,7 @@ class TrainedJudge:
         data: The data that it learned from, as it was given.
         train: Images that it was fitted to.
         described: Who said what the images show.
+        minutes: That it took; None for one that was there already.
     """
 
     out: Path
@@ -88,14 +89,14 @@ class TrainedJudge:
     train: int
     described: Described
     figures: JudgeFigures
-    minutes: float
+    minutes: float | None
 
     def lines(self) -> list[str]:
         """Where it is, what it can do and cannot, and what to do with it; a line each."""
         f = self.figures
+        took = "there already" if self.minutes is None else duration(60 * self.minutes)
         lines = [
-            f"judge      {self.out}   (scenes and texts of {len(f.classes)} classes, on {self.network}; "
-            f"{duration(60 * self.minutes)})",
+            f"judge      {self.out}   (scenes and texts of {len(f.classes)} classes, on {self.network}; {took})",
             f"held out   {f.accuracy.n} images ({f.split}); fitted to {self.train}",
             *(f"{word:<10} {text}" for word, text in _overall(f)),
             *(f"confused   {one.asked} taken for {one.seen}: {one.count} of {one.n}" for one in f.mistakes[:SHOWN]),

@@ -30,8 +30,9 @@ from terrasynth.training.judges.card import TrainedJudge, write_card
 from terrasynth.training.judges.features import candidates, halved, keep_network, load_frozen, see, views_each
 from terrasynth.training.judges.heads import ContrastSettings, SceneHead, fit_scene, fit_words
 from terrasynth.training.judges.reading import divide, read_classes
+from terrasynth.training.judges.same_judge import FINISHED, RECORD, MadeFrom, made_before
 from terrasynth.training.judges.settings import JudgeLoop, JudgeSettings
-from terrasynth.training.presets import Preset, checked
+from terrasynth.training.presets import WORK, Preset, checked
 
 if TYPE_CHECKING:
     from terrasynth.eval import PictureEncoder
@@ -54,25 +55,29 @@ class _Frozen:
     scene: SceneHead
 
 
-def train_judge(preset: Preset, data: DataSource | Sequence[DataSource], out: Path, encoder: str | None
-                ) -> TrainedJudge:
+def train_judge(preset: Preset, data: DataSource | Sequence[DataSource], out: Path, encoder: str | None,
+                resume: bool = True) -> TrainedJudge:
     """Train a judge and write it to `out`; the same data give the same bytes on one machine.
+
+    One that is there, made from the very same, is taken as it is.
 
     Args:
         data: Images with their classes: as `training.data.read_pairs` takes them, or a folder of class folders.
-        out: The judge's folder; a judge that is there is replaced.
+        out: The judge's folder.
         encoder: What gives the features: an embedded name, a folder, or a Hub id; None for the best of our own.
+        resume: False makes it anew, whatever judge is there.
 
     Returns:
         Where it is, what it can do, and what to do with it.
 
     Raises:
-        InputError: The data, the encoder or a setting is wrong, or `out` holds something else.
+        InputError: The data, the encoder or a setting is wrong, or `out` holds something else, or another judge.
     """
     started = time.monotonic()
     settings = checked(JudgeSettings, preset.model, "model")
     seed = checked(JudgeLoop, preset.loop, "loop").seed
-    if out.exists() and not (out / JUDGE_FILE).is_file() and (not out.is_dir() or any(out.iterdir())):
+    begun = (out / JUDGE_FILE).is_file() or (out / WORK / RECORD).is_file()
+    if out.exists() and not begun and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"--out {str(out)!r} exists and holds no judge; give a new folder")
     networks = candidates(encoder)
     loaded = {name: load_frozen(name) for name in networks}
@@ -82,6 +87,14 @@ def train_judge(preset: Preset, data: DataSource | Sequence[DataSource], out: Pa
     train = load_pictures(parts.train, preset.load_size, parts.labels, pairs.skipped)
     held = load_pictures(parts.held_out, preset.load_size, parts.labels, pairs.skipped)
     report_skipped(pairs)
+    given = data if isinstance(data, list | tuple) else [data]
+    sources = tuple(str(each) if isinstance(each, str | Path) else "DATA" for each in given)
+    told = {"model": settings.model_dump(mode="json"), "seed": seed, "load_size": preset.load_size}
+    made = MadeFrom.of(told, loaded, train, held, pairs.sources)
+    if resume and (found_there := made_before(out, made, sources)):
+        _say(FINISHED)
+        return found_there
+    made.note_begun(out)
     best = min((_look(name, network, train, seed) for name, network in loaded.items()),
                key=lambda each: each.scene.loss)
     words = _vocabulary(train)
@@ -95,11 +108,10 @@ def train_judge(preset: Preset, data: DataSource | Sequence[DataSource], out: Pa
     _write(out, heads, best, parts.labels, words)
     _say(f"measuring on {len(held)} held-out images")
     found = _measure(out, heads, best.network, held, places, parts.split)
-    given = data if isinstance(data, list | tuple) else [data]
-    sources = tuple(str(each) if isinstance(each, str | Path) else "DATA" for each in given)
     judge = TrainedJudge(out, best.reference, sources, len(train), parts.described, found,
                          (time.monotonic() - started) / 60)
     write_card(judge, pairs.sources, len(words), seed)
+    made.note_done(judge)
     return judge
 
 

@@ -48,14 +48,14 @@ def next_lines(start: Start) -> list[str]:
         steps.append((f"edit {start.ontology.name}{first}, and look at the texts that come of it",
                       f"terrasynth expand --option {start.ontology_option} --text-only"))
     if start.judged:
-        steps.append(("make a judge of your classes, then take the # from its filters in the recipe",
-                      f"terrasynth train judge --data {data} --out {start.beside('judge')}"))
+        steps.append(("make a judge of your classes, whose filters go into the recipe",
+                      f"terrasynth train judge --data {data} --out {start.beside('judge')} --recipe {recipe}"))
     if start.look is not None:
         by = "; the judge chooses its best step" if start.judge_chooses else ""
         by += f"; {SOME_STEPS} steps suit some dozens of images" if start.some_images else ""
-        steps.append((f"teach the generator your images, then name the LoRA in the recipe{by}",
+        steps.append((f"teach the generator your images by a LoRA, which goes into the recipe{by}",
                       f"terrasynth train lora --base {shlex.quote(start.wishes.model)} --data {data} --out "
-                      f"{start.beside('lora')}{start.lora_settings(start.wishes.model)}"))
+                      f"{start.beside('lora')} --recipe {recipe}{start.lora_settings(start.wishes.model)}"))
     steps += [(f"see what would be made, and how long it takes: {start.images_made}", f"terrasynth plan {recipe}"),
               ("make it", f"terrasynth run {recipe} --out {shlex.quote(start.run)}"),
               (f"look through it, on a page that the extra service brings ({how_to_install('service')})",

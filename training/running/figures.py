@@ -38,6 +38,30 @@ WORDS: Mapping[str, str] = {
 }
 
 
+def compared_in_words(figures: Mapping[str, float], before: Mapping[str, float], real: Mapping[str, float]
+                      ) -> list[str]:
+    """Figures on `val` as "name: value before, value after, value of real images", in their order.
+
+    Args:
+        figures: As `Outcome.figures` has them, after a training.
+        before: The same before its first step.
+        real: The same of the real images of `val`, where a figure is one of images.
+
+    Example:
+        >>> from terrasynth.training.running.figures import compared_in_words
+        >>> compared_in_words({"loss": 0.25, "loss_n": 12.0, "n": 6.0, "accuracy": 0.5}, {"loss": 0.5, "accuracy": 0.0},
+        ...                   {"accuracy": 1.0})
+        ['loss: 0.5 before, 0.25 after (n = 12)', 'scene accuracy: 0 before, 0.5 after, 1 of real images (n = 6)']
+    """
+    found = []
+    for key in (key for key in figures if key not in UNSAID):
+        beside = (("before", before), ("after", figures), ("of real images", real))
+        shown = ", ".join(f"{of[key]:.4g} {when}" for when, of in beside if key in of)
+        count = figures.get(COUNTS.get(key, "n"))
+        found.append(f"{_word(key)}: {shown}" + ("" if count is None else f" (n = {count:.0f})"))
+    return found
+
+
 def figures_in_words(figures: Mapping[str, float]) -> list[str]:
     """Figures on `val` as "name value", in their order, with the number of images behind those that share it.
 
@@ -55,6 +79,9 @@ def figures_in_words(figures: Mapping[str, float]) -> list[str]:
     for place, (key, count) in enumerate(zip(shown, counts, strict=True)):
         last = place + 1 == len(shown) or counts[place + 1] != count
         behind = f" (n = {count:.0f})" if last and count is not None else ""
-        words = WORDS.get(key, key.replace("iou_", "of ", 1).replace("_", " "))  # those of classes follow their mean
-        found.append(f"{words} {figures[key]:.4g}{behind}")
+        found.append(f"{_word(key)} {figures[key]:.4g}{behind}")
     return found
+
+
+def _word(key: str) -> str:
+    return WORDS.get(key, key.replace("iou_", "of ", 1).replace("_", " "))  # those of classes follow their mean

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
 import time
@@ -10,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ FIGURES = "figures.json"
 """What the kept weights reached on `val`; written after them."""
 REACHED = 0.75
 """Share of the learning rate below which its highest is worth a word."""
+log = logging.getLogger("terrasynth")
 
 
 class Task(ABC):
@@ -103,6 +105,8 @@ class Outcome:
         best_step: The one whose weights are kept.
         figures: What these reached on `val`.
         begun_at: Steps that were there already when this call went on.
+        before: The same figures before the first step, where they were measured.
+        real: The same figures of the real images of `val`, where they were measured.
     """
 
     steps: int
@@ -110,6 +114,8 @@ class Outcome:
     best_step: int
     figures: dict[str, float]
     begun_at: int = 0
+    before: dict[str, float] = field(default_factory=dict)
+    real: dict[str, float] = field(default_factory=dict)
 
     def record(self) -> dict[str, object]:
         """What `training.json` says of it."""
@@ -161,7 +167,8 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True, wo
           more: Mapping[str, object] | None = None, names: Mapping[str, str] | None = None) -> Outcome:
     """Train `task` and leave the best averaged weights (by `val` score, or the last where there is none) in `out`.
 
-    `work/checkpoint` holds the state to resume from, `work/logs` the tensorboard events, `work/previews` images.
+    `work/checkpoint` holds the state to resume from, `work/previews` images, `work/logs` the tensorboard events, where
+    the extra `train` is installed.
     The same command resumes where the last checkpoint ended; time spent before counts against `minutes`.
 
     Args:
@@ -215,11 +222,10 @@ def finished_remark(outcome: Outcome) -> str:
 
 
 def _trackers() -> str | None:
-    """What keeps the losses of all steps as events; None, which is said, where it is not installed."""
+    """What keeps the losses of all steps as events; None where it is not installed: they are for those who ask."""
     if find_spec("tensorboard") is not None:
         return "tensorboard"
-    if these_processes().is_main_process:
-        print("no events of the losses are written: " + not_installed("logs/", "tensorboard", "train"), file=sys.stderr)
+    log.info("no events of the losses are written: %s", not_installed("logs/", "tensorboard", "train"))
     return None
 
 

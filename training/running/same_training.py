@@ -126,6 +126,16 @@ def check_resumable(checkpoint: Path, made: Mapping[str, Any],
     return reached
 
 
+def noted_loop(checkpoint: Path) -> dict[str, Any]:
+    """What a whole checkpoint says that the loop decided, as `made_from` has it; empty where it says nothing."""
+    if not (checkpoint / COMPLETE).is_file():
+        return {}
+    try:
+        return dict(read_record(checkpoint / FILE)["made from"])
+    except (FileNotFoundError, RecordError, KeyError, TypeError, ValueError):
+        return {}  # `check_resumable` says so
+
+
 def changes(before: Mapping[str, Any], now: Mapping[str, Any], called: Mapping[str, str],
             names: Mapping[str, str]) -> str:
     """In what two trainings differ, on one line; "" where they are the same.
@@ -160,12 +170,10 @@ def _precision(device: torch.device) -> str:
 
 
 def _precision_of(checkpoint: Path) -> str | None:
-    if not (checkpoint / COMPLETE).is_file():
-        return None
     try:
-        return str(read_record(checkpoint / FILE)["made from"]["loop"]["mixed_precision"])
-    except (FileNotFoundError, RecordError, KeyError, TypeError):
-        return None  # `check_resumable` says so
+        return str(noted_loop(checkpoint)["loop"]["mixed_precision"])
+    except (KeyError, TypeError):
+        return None
 
 
 def _files(checkpoint: Path) -> list[Path]:

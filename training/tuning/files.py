@@ -14,7 +14,7 @@ from terrasynth.eval.models.references import PICKLED_SUFFIXES, SAMPLING_FILE
 from terrasynth.synthesis.core.records import RecordError, read_record, write_record
 from terrasynth.training.errors import InputError
 from terrasynth.training.running.loop import FIGURES
-from terrasynth.training.running.same_training import COMPLETE, changes
+from terrasynth.training.running.same_training import COMPLETE, changes, noted_loop
 from terrasynth.training.running.saving import save_model
 
 IDENTITY, NAMES = "finetune.json", "names"
@@ -49,7 +49,7 @@ def save_pipeline(pipeline: Any, base: Path, trained: Sequence[str], folder: Pat
 
 
 def check_same_training(out: Path, work: Path, identity: dict[str, object], resume: bool,
-                        names: Mapping[str, str] | None = None) -> None:
+                        names: Mapping[str, str] | None = None, loop: Mapping[str, Any] | None = None) -> None:
     """Refuse to carry on a training of something else; remember what this one is of.
 
     A start that failed, or was ended before anything was kept, left nothing to carry on: the next one replaces it.
@@ -59,6 +59,7 @@ def check_same_training(out: Path, work: Path, identity: dict[str, object], resu
         identity: What decides the trained weights besides steps and time, JSON-able.
         resume: False starts anew, so what an earlier training left is taken away.
         names: What people call parts of it that are hashes, by key.
+        loop: What the loop will compare with its checkpoint (`made_from`): one refusal names what differs of both.
 
     Raises:
         InputError: `out` has a training of something else.
@@ -71,8 +72,9 @@ def check_same_training(out: Path, work: Path, identity: dict[str, object], resu
         except RecordError as error:
             raise InputError(f"{path} cannot be believed ({error}); use --restart to begin anew") from error
         asked = {name: value for name, value in now.items() if name in before or name not in ADDED}
-        found = changes(_placed({name: before.get(name) for name in asked}), _placed(asked),
-                        dict(before.get(NAMES, {})), names or {})
+        kept = noted_loop(work / "checkpoint") if loop is not None else {}
+        found = changes({**_placed({name: before.get(name) for name in asked}), **kept},
+                        {**_placed(asked), **(loop or {} if kept else {})}, dict(before.get(NAMES, {})), names or {})
         if found:
             raise InputError(f"{out} holds another training: {found}; use --restart to drop it, or another --out")
         return
@@ -93,5 +95,5 @@ def _has_kept(work: Path) -> bool:
 
 def _placed(identity: Mapping[str, Any]) -> dict[str, Any]:
     """By the keys that a user sets: what is no matter of base and data is a setting below `model`."""
-    return {name if name in ("base", "revision", "seed", "data") or "." in name else f"model.{name}": value
-            for name, value in identity.items()}
+    keys = {"base": "base", "revision": "revision", "seed": "loop.seed", "data": "data"}
+    return {keys.get(name, name if "." in name else f"model.{name}"): value for name, value in identity.items()}

@@ -7,8 +7,9 @@ import math
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,7 +20,7 @@ from terrasynth.training.presets import WORK, Preset, checked
 from terrasynth.training.running.knowledge import write_knowledge
 from terrasynth.training.running.loop import Outcome, finished_before, finished_remark, train
 from terrasynth.training.running.place import Place, hardware, these_processes, this_device
-from terrasynth.training.running.same_training import data_name, resolved
+from terrasynth.training.running.same_training import data_name, made_from, resolved
 from terrasynth.training.running.settings import LoopSettings
 from terrasynth.training.tuning.families import open_base
 from terrasynth.training.tuning.families.base import Base
@@ -70,11 +71,12 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
             report_skipped(pairs)
             _say(bool(said), said)
             check_same_training(out, work, _identity(base, settings, loop, splits), resume,
-                                {"data": data_name(pairs.sources, splits), **_masks_name(settings)})
+                                {"data": data_name(pairs.sources, splits), **_masks_name(settings)},
+                                made_from(loop, {}, processes.num_processes))
     done = finished_before(loop, work, {}, processes.num_processes) if resume else None
-    if done is not None and _has_all(out, work, done):
+    if done is not None and (record := _record_of_all(out, work, done)):
         _say(processes.is_main_process, finished_remark(done))
-        return done
+        return replace(done, before=record.get("before", {}), real=record.get("real", {}))
     with processes.main_process_first():
         judges = [name for name in (judging.encoder, judging.classifier) if name is not None and judging.pictures]
         _say(processes.is_main_process, f"loading {' and '.join([*judges, base.name])}")
@@ -106,7 +108,7 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
         write_knowledge(out, (text for pair in met for text in pair.captions), (pair.label for pair in met),
                         base.folder if settings.method == "full" else None)
         (work / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")  # the last: all is there
-    return outcome
+    return replace(outcome, before=before["before"], real=before["real"])
 
 
 def _masks_name(settings: FinetuneSettings) -> dict[str, str]:
@@ -114,13 +116,14 @@ def _masks_name(settings: FinetuneSettings) -> dict[str, str]:
     return {f"model.{name}": str(value) for name, value in settings.shown().items() if name == "masks"}
 
 
-def _has_all(out: Path, work: Path, done: Outcome) -> bool:
-    """Whether the result of a training that has ended is there: its weights, and a record of these very steps."""
+def _record_of_all(out: Path, work: Path, done: Outcome) -> dict[str, Any] | None:
+    """The record of a training that has ended, of these very steps; None where that or its weights are not there."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        record = json.loads((work / RECORD).read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads((work / RECORD).read_text(encoding="utf-8"))
         weights = [path for path in out.rglob("*.safetensors") if WORK not in path.relative_to(out).parts]
-        return bool(weights) and (out / "README.md").is_file() and bool(record["steps"] == done.steps)
-    return False
+        if weights and (out / "README.md").is_file() and record["steps"] == done.steps:
+            return record
+    return None
 
 
 def _say(whether: bool, line: str) -> None:

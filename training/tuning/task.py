@@ -207,7 +207,7 @@ class FinetuneTask(Task):
 
     @override
     def losses(self, player: str, batch: dict[str, Any], progress: float) -> Losses:
-        return {self.loss.prediction: self.sample_losses(batch).mean()}
+        return {"loss": self.sample_losses(batch).mean()}
 
     def sample_losses(self, batch: dict[str, Any]) -> torch.Tensor:
         """The loss of each sample of a batch, float32 (N,)."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import shutil
 from importlib.util import find_spec
 
 import numpy as np
@@ -178,3 +180,26 @@ def test_siglip_of_variable_resolution_agrees_with_the_libraries_own_path(tmp_pa
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(InputError, match=r"no preprocessor_config\.json"):
         load_encoder(folder)
+
+
+def test_a_head_that_is_left_out_is_not_reported_and_what_is_lacking_is_refused(scene_folder, tmp_path):
+    heard = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: heard.append(record.getMessage())
+    logger = logging.getLogger("transformers.modeling_utils")
+    logger.addHandler(handler)
+    try:
+        load_picture_encoder(scene_folder)
+        assert heard == []
+        AutoModel.from_pretrained(scene_folder)  # which reports the head, here and wherever else it is called
+        assert "UNEXPECTED" in heard[0]
+        del heard[:]
+        config = json.loads((scene_folder / "config.json").read_text())
+        shutil.copytree(scene_folder, tmp_path / "wider")
+        (tmp_path / "wider" / "config.json").write_text(json.dumps(config | {"hidden_sizes": [
+            2 * width for width in config["hidden_sizes"]]}))
+        with pytest.raises(InputError, match="cannot be loaded"):
+            load_picture_encoder(tmp_path / "wider")
+        assert "MISMATCH" in heard[0]  # the error refers to it
+    finally:
+        logger.removeHandler(handler)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+from pathlib import Path
 
 import pytest
 
 from terrasynth.synthesis.cards.licence_sources import load_licence, read_card, save_licence, sources_of
 from terrasynth.synthesis.cards.licences import KNOWN, Source, Statement, inherit
+from terrasynth.synthesis.core.embedded import WEIGHTS
 from terrasynth.synthesis.core.errors import InputError, RunError
 from terrasynth.synthesis.core.records import SEAL
 from terrasynth.synthesis.recipe import Recipe
@@ -64,6 +67,17 @@ def test_what_is_looser_than_a_licence_nobody_knows_needs_a_reason(source, state
         inherit([*_sources("mit"), source], Statement(stated, by="me"))
     found = inherit([*_sources("mit"), source], Statement(stated, by="me", reason="I own all of it."))
     assert (found.licence, found.stated_by, found.reason) == (stated, "me", "I own all of it.")
+
+
+@pytest.mark.parametrize(("source", "where"), [
+    (read_card(WEIGHTS / "ldm-ucm", "generator", "ldm-ucm"), "LICENSE-weights.md"),
+    (Source("LoRA", "l", "other", "mine", "https://a.example/terms"), "https://a.example/terms"),
+])
+def test_a_refusal_says_where_the_terms_are(source, where):
+    assert where in inherit([source]).missing
+    with pytest.raises(InputError, match=rf"whose terms are in {re.escape(where)}.*give --licence-reason TEXT"):
+        inherit([source], Statement("mit", by="me"))
+    assert where.startswith("https") or (Path(__file__).parents[3] / where).is_file()
 
 
 def test_what_keeps_to_a_licence_for_research_needs_no_reason():

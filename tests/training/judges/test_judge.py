@@ -13,6 +13,7 @@ from terrasynth.eval.evaluation.figures import network_name, network_of
 from terrasynth.eval.evaluation.judge_figures import load_judge_figures, measure_judge
 from terrasynth.eval.models.knowledge import load_knowledge
 from terrasynth.training import run_preset
+from terrasynth.training.errors import InputError
 from terrasynth.training.judges.card import pass_real
 from tests.tiny import tiny_scene
 from tests.training.judges.conftest import CLASSES, FAST, SIDE, class_folders, images
@@ -89,6 +90,45 @@ def test_the_same_data_give_the_same_bytes(judge, data, tmp_path, capsys):
     assert files(again.out) == files(judge.out)
     other = run_preset("judge", data, tmp_path / "other", overrides=FAST | {"loop.seed": 1}, encoder="thumbnail")
     assert files(other.out)["heads.safetensors"] != files(judge.out)["heads.safetensors"]
+
+
+def test_one_that_is_there_is_taken_as_it_is_and_another_is_not_replaced_in_silence(judge, data, tmp_path, capsys):
+    out = shutil.copytree(judge.out, tmp_path / "J")
+    before = files(out)
+
+    def again(overrides=FAST, encoder="thumbnail", data=data, **more):
+        return run_preset("judge", data, out, overrides=overrides, encoder=encoder, **more)
+
+    found = again()
+    assert "this judge is finished, and nothing is left to do; --restart makes it anew" in capsys.readouterr().err
+    assert (found.figures, found.lines()[1:-2]) == (judge.figures, [
+        line.replace(str(judge.out), str(out)) for line in judge.lines()[1:-2]])
+    with pytest.raises(InputError, match=r"J holds another judge: encoder: was thumbnail, now .*tiny; load_size: was "
+                                         r"32, now 40; model.steps: was 60, now 50; use --restart to replace it"):
+        again(FAST | {"model.steps": 50, "load_size": 40}, str(tiny_scene(tmp_path / "tiny", ["a", "b"])))
+    fewer = class_folders(tmp_path / "fewer", 6)
+    with pytest.raises(InputError, match=r"data: was mine \(54 images to fit to, 18 held out\), now fewer \(12 "):
+        again(data=fewer)
+    assert files(out) == before
+    (out / "scene-calibration.json").unlink()  # then it is not whole, and made again
+    assert files(again().out) == before
+    (out / "judge.json").write_text((out / "judge.json").read_text().replace("solar_farm", "forest"))
+    with pytest.raises(InputError, match=r"J is not what was written; use --restart to make it anew"):
+        again()
+    assert files(again(resume=False).out) == before
+    (out / ".training" / "judge-made-from.json").unlink()
+    with pytest.raises(InputError, match=r"J holds a judge that does not say what it was made from.*--restart"):
+        again(FAST | {"loop.seed": 1})
+
+
+def test_one_that_was_cut_off_is_in_nobodys_way(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("terrasynth.training.judges.run._measure", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run_preset("judge", data, tmp_path / "J", overrides=FAST, encoder="thumbnail")
+    (tmp_path / "J" / "judge.json").unlink()
+    monkeypatch.undo()
+    made = run_preset("judge", data, tmp_path / "J", overrides=FAST | {"model.dim": 9}, encoder="thumbnail")
+    assert made.figures.accuracy.n == 18
 
 
 def test_nothing_is_learned_from_what_is_held_out(tmp_path):

@@ -89,9 +89,11 @@ def test_commands_that_follow_are_those_of_this_data(begin, tmp_path, terrasynth
     commands = [line.strip() for line in lines[lines.index("next") + 1:] if not line.strip().startswith("#")]
     assert commands == [
         "terrasynth expand --option ontology=my-images-recipe/classes.yaml --text-only",
-        "terrasynth train judge --data my-images-recipe/data.yaml --out my-images-recipe/judge",
+        "terrasynth train judge --data my-images-recipe/data.yaml --out my-images-recipe/judge "
+        "--recipe my-images-recipe/recipe.yaml",
         "terrasynth train lora --base ldm-ucm --data my-images-recipe/data.yaml --out my-images-recipe/lora "
-        "--set loop.max_steps=800 --set loop.learning_rate=0.001 --set model.validation.encoder=my-images-recipe/judge",
+        "--recipe my-images-recipe/recipe.yaml --set loop.max_steps=800 --set loop.learning_rate=0.001 "
+        "--set model.validation.encoder=my-images-recipe/judge",
         "terrasynth plan my-images-recipe/recipe.yaml",
         "terrasynth run my-images-recipe/recipe.yaml --out runs/my-images",
         "terrasynth review runs/my-images",
@@ -192,7 +194,8 @@ def test_what_is_broken_doubtful_small_or_too_few_is_said(begin, tmp_path):
     assert said(lines, "unjudged") == ["no image in val, too few or all alike: lonely"]
     assert said(lines, "nameless") == ["nothing says what 0 is called; write it into own/classes.yaml"]
     assert not any("train judge" in line for line in lines)
-    assert any(line.endswith("own/lora --set loop.max_steps=800 --set loop.learning_rate=0.001") for line in lines)
+    command = "own/lora --recipe own/recipe.yaml --set loop.max_steps=800 --set loop.learning_rate=0.001"
+    assert any(line.endswith(command) for line in lines)
     assert "not every class has images in train and in val" in (tmp_path / "own" / "recipe.yaml").read_text()
     expander = load_expander("grammar", ontology="own/classes.yaml")
     assert expander.classes == ("0", "UPPER CASE", "lonely", "Überflutetes Dorf")

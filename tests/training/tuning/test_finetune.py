@@ -174,8 +174,9 @@ def test_the_command_writes_a_lora_its_card_and_no_path_of_this_machine(bases, d
     overrides = LOOP | {"model.validation.encoder": str(clip), "model.validation.choose": "clip_score",
                         "model.validation.pictures": 3, "model.validation.steps": 2,
                         "model.conditioning": {"template": "{caption}, {label}, gsd {gsd} m", "gsd": 0.6}}
-    run_preset("lora", data, out, base=str(bases["sd"]), overrides=overrides)
+    lines = run_preset("lora", data, out, base=str(bases["sd"]), overrides=overrides).lines()
     said = capsys.readouterr().err
+    assert re.search(r"^out: step 4 .* left, loss [\d.e-]+$", said, re.M)
     for line in ("encoding 12 images, 8 views each", "encoded 12 of 12", "encoding 4 images, 1 view each",
                  f"finding {bases['sd']}, and reading the images", f"loading {clip} and sd",
                  "before the first step: measuring the loss on val and drawing 3 images for it"):
@@ -188,6 +189,9 @@ def test_the_command_writes_a_lora_its_card_and_no_path_of_this_machine(bases, d
     assert "12 train and 4 val images" in card
     record = json.loads((out / ".training" / "training.json").read_text())
     assert f"| agreement with the caption (mean cosine) | {record['before']['clip_score']:.3f} |" in card
+    score = [f"{of['clip_score']:.4g}" for of in (record["before"], record["val"], record["real"])]
+    assert ("on val     agreement with the caption, mean cosine: {} before, {} after, {} of real images (n = 3)"
+            .format(*score)) in lines
     assert {path.name for path in out.iterdir()} == {"pytorch_lora_weights.safetensors", "terrasynth.json", "README.md",
                                                       "knowledge.json", ".training"}
     texts = [path for path in out.rglob("*") if path.suffix in {".json", ".md"}]
@@ -200,6 +204,8 @@ def test_the_command_writes_a_lora_its_card_and_no_path_of_this_machine(bases, d
     assert "this training is finished: 4 steps, and nothing is left to do" in said
     assert "measuring" not in said
     assert (done.models[0].steps, done.models[0].figures) == (record["steps"], record["val"])
+    assert [line for line in done.lines() if line.startswith("on val")] == [
+        line for line in lines if line.startswith("on val")]
     assert (out / "pytorch_lora_weights.safetensors").read_bytes() == again
     assert f"| data | `{data.name}`: 12 train and 4 val images;" in card
     (out / "pytorch_lora_weights.safetensors").unlink()  # then it is not there, whatever the record says

@@ -89,6 +89,9 @@ def test_what_may_change_on_the_way_is_what_the_page_says(base, data, tmp_path):
                                 "model.cache": str(tmp_path / "cache"), "model.validation.batch": 1}) == 6
     with pytest.raises(InputError, match=r"another training: loop\.learning_rate: was 0\.05, now 0\.01;"):
         trained(**longer, **{"loop.learning_rate": 0.01})
+    with pytest.raises(InputError, match=r"another training: loop\.learning_rate: was 0\.05, now 0\.01; loop\.seed: "
+                                         r"was 0, now 1; model\.lora\.rank: was 16, now 2; use"):
+        trained(**longer, **{"loop.learning_rate": 0.01, "model.lora.rank": 2, "loop.seed": 1})
 
 
 @pytest.mark.parametrize("kept", ["figures.json", "checkpoint/complete"])
