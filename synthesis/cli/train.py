@@ -48,6 +48,9 @@ def train(preset: str, data: Sequence[str], out: Path, base: str | None, masks: 
         for line in done.lines():
             click.echo(line)
         if recipe is not None:
-            from terrasynth.training.own_classes.into_recipe import put_into_recipe
+            from terrasynth.training.judges.card import TrainedJudge
+            from terrasynth.training.own_classes.into_recipe import put_judge, put_lora
 
-            click.echo(f"written    {put_into_recipe(recipe, done)}")
+            said = put_judge(recipe, done) if isinstance(done, TrainedJudge) else put_lora(
+                recipe, done.models[0].base, done.models[0].folder)
+            click.echo(f"written    {said}")

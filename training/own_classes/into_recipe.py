@@ -14,7 +14,6 @@ from terrasynth.synthesis.recipe import Recipe
 from terrasynth.training.errors import InputError
 from terrasynth.training.judges.card import TrainedJudge, filters_of
 from terrasynth.training.presets import Preset
-from terrasynth.training.trained import Training
 
 BY_HAND = "leave --recipe out, and write the line that the training prints at its end into the recipe"
 LATEST = 1000  # held-out images; only where a judge goes, and not which threshold it has, is asked before it is made
@@ -40,20 +39,33 @@ def check_recipe(recipe: Path, name: str, preset: Preset, out: Path, base: str |
         raise InputError(f"--recipe {str(recipe)!r}: preset {name!r} makes no judge and no LoRA; leave --recipe out")
 
 
-def put_into_recipe(recipe: Path, done: Training | TrainedJudge) -> str:
-    """Put a judge's filters, or a LoRA and its base, into a recipe; what is said of it, on one line.
+def put_judge(recipe: Path, judge: TrainedJudge) -> str:
+    """Put a judge's filters into a recipe; what is said of it, on one line.
 
     Args:
         recipe: Its file, which is replaced.
 
     Raises:
+        InputError: It cannot be read, or has no place for them.
+    """
+    return _put(recipe, _with_judge(recipe, judge.out, judge.figures.accuracy.n), f"the filters of {judge.out}")
+
+
+def put_lora(recipe: Path, base: str, folder: Path) -> str:
+    """Put a LoRA and its base into a recipe; what is said of it, on one line.
+
+    Args:
+        recipe: Its file, which is replaced.
+        base: What the LoRA was trained on.
+        folder: Where it lies.
+
+    Raises:
         InputError: It cannot be read, or has no place for it.
     """
-    if isinstance(done, TrainedJudge):
-        text, what = _with_judge(recipe, done.out, done.figures.accuracy.n), f"the filters of {done.out}"
-    else:
-        model, = done.models
-        text, what = _with_lora(recipe, model.base, model.folder), f"{model.base} with the LoRA {model.folder}"
+    return _put(recipe, _with_lora(recipe, base, folder), f"{base} with the LoRA {folder}")
+
+
+def _put(recipe: Path, text: str, what: str) -> str:
     if text == recipe.read_text(encoding="utf-8"):
         return f"{recipe} has {what} already"
     write_file(recipe, text)

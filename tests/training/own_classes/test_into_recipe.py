@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from terrasynth.synthesis import Recipe
-from terrasynth.training.own_classes.into_recipe import check_recipe, put_into_recipe
+from terrasynth.training.own_classes.into_recipe import check_recipe, put_judge, put_lora
 from terrasynth.training.presets import load_preset
-from terrasynth.training.trained import TrainedModel, Training
 from tests.tiny_pipelines import sd
 from tests.training.finetuning import LOOP, write_pictures
 from tests.training.judges.conftest import data, judge  # noqa: F401 - fixtures
@@ -23,31 +22,27 @@ filters:   # in this order
 """
 
 
-def tuned(folder, base="ldm-ucm"):
-    return Training(folder, (TrainedModel("lora", "finetune", folder, 2, 0.1, 2, {}, base),), ("data",))
-
-
 def test_a_lora_stands_beside_its_base_and_comments_stay(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text(BLOCK)
-    said = put_into_recipe(path, tuned(Path("own #1/lora"), "other"))
+    said = put_lora(path, "other", Path("own #1/lora"))
     assert said == f"{path} has other with the LoRA own #1/lora now"
     assert path.read_text() == BLOCK.replace("model: ldm-ucm   # who draws\n",
                                              "model: other   # who draws\n  lora: 'own #1/lora'\n")
     assert Recipe.load(path).generator.lora == "own #1/lora"
-    put_into_recipe(path, tuned(Path("second")))
+    put_lora(path, "ldm-ucm", Path("second"))
     assert path.read_text() == BLOCK.replace("# who draws\n", "# who draws\n  lora: second\n")
-    assert put_into_recipe(path, tuned(Path("second"))).endswith("the LoRA second already")
+    assert put_lora(path, "ldm-ucm", Path("second")).endswith("the LoRA second already")
 
 
 def test_a_judge_stands_first_where_no_comment_waits_for_it(tmp_path, judge):  # noqa: F811
     path = tmp_path / "r.yaml"
     path.write_text(BLOCK)
-    put_into_recipe(path, judge)
+    put_judge(path, judge)
     assert [each.kind for each in Recipe.load(path).filters] == ["alignment", "scene", "duplicate"]
     assert Recipe.load(path).filters[0].encoder == str(judge.out)
     before = path.read_text()
-    assert "already" in put_into_recipe(path, judge)
+    assert "already" in put_judge(path, judge)
     assert path.read_text() == before
 
 
