@@ -22,6 +22,9 @@ class Prompt:
         whole: The scene behind all choices, as `scene` has it.
         layout: What lies where, the JSON of a `prompts.layouts.layout.Layout`; "" where only the text is known. It
             holds more than the text says, for generators that are told it beside the text, and for labels.
+        edit: Of a pair of before and after, what is done to the layout: the JSON of a `prompts.layouts.changes.Edit`;
+            "" for a single image.
+        text_after: What the image after is drawn from, as `text` is what the one before is; "" for a single image.
 
     Example:
         >>> from terrasynth.prompts import Prompt
@@ -39,10 +42,14 @@ class Prompt:
     choices: tuple[str, ...] = field(default=(), repr=False, compare=False)
     whole: str = field(default="{}", repr=False, compare=False)
     layout: str = field(default="", repr=False)
+    edit: str = field(default="", repr=False)
+    text_after: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if not self.text or not self.captions or self.captions[0] != self.text:
             raise ValueError(f"captions of {self.text!r} must start with that text, and it must not be empty")
+        if bool(self.edit) is not bool(self.text_after) or (self.edit and not self.layout):
+            raise ValueError(f"a pair needs layout, edit and text_after; prompt {self.text!r} has a part of these")
 
 
 @runtime_checkable

@@ -18,7 +18,9 @@ from terrasynth.synthesis.core.files import free_bytes
 from terrasynth.synthesis.core.images import encode_all
 from terrasynth.synthesis.core.progress import duration
 from terrasynth.synthesis.execution.job import Job
+from terrasynth.synthesis.execution.prompts import prompt_after
 from terrasynth.synthesis.generators.runtime import Runtime
+from terrasynth.synthesis.ledger.stored import Content
 from terrasynth.synthesis.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class Plan:
         api: What prompts of an endpoint will cost, in words; "" where the expander asks none.
         caches: How large the user's caches are, in words.
         rejected: Images of these that filters reject in any case: the share below a `quantile` of the first attempts.
+        pairs: Whether all these are pairs of images, before and after.
     """
 
     identity: str
@@ -59,6 +62,7 @@ class Plan:
     api: str = ""
     caches: str = ""
     rejected: int = 0
+    pairs: bool = False
 
     @property
     def seconds(self) -> tuple[float, float]:
@@ -77,13 +81,15 @@ class Plan:
     def said(self) -> dict[str, str]:
         """The plan in words, without notes and prompts."""
         least, most = (size / 2**20 for size in self.bytes)
+        one, many = ("pair", "pairs") if self.pairs else ("image", "images")
         lost = f"; a `quantile` rejects {self.rejected} of the first ones in any case" if self.rejected else ""
         return {
             "identity": self.identity,
             "computed on": f"{self.runtime.device}, {self.runtime.dtype}, micro-batches of {self.runtime.micro_batch}",
-            "there already": f"{self.present} images",
-            "to be drawn": f"{self.at_least} to {self.at_most} images of {len(self.prompts)} classes{lost}",
-            "time": f"{' to '.join(map(duration, self.seconds))} at {self.seconds_per_picture:.2f} s an image",
+            "there already": f"{self.present} {many}",
+            "to be drawn": f"{self.at_least} to {self.at_most} {many} of {len(self.prompts)} classes{lost}",
+            "time": f"{' to '.join(map(duration, self.seconds))} at {self.seconds_per_picture:.2f} s "
+                    f"{'a' if self.pairs else 'an'} {one}",
             "disk": f"{least:.1f} to {most:.1f} MiB, {self.free_bytes / 2**20:.0f} MiB free",
             **({"API prompts": self.api} if self.api else {}),
             "caches": f"{self.caches}; `terrasynth cache` clears them",
@@ -143,6 +149,7 @@ def plan(recipe: Recipe, out: str | Path | None = None, on_step: Callable[[str],
             api=_forecast(job),
             caches=said(find_caches()),
             rejected=sum(_rejected(job, label) for label in job.classes),
+            pairs=job.identity.has_pairs,
         )
 
 
@@ -171,14 +178,18 @@ def _warm_up(job: Job) -> tuple[float, int]:
     label = job.classes[0]
     count = min(job.runtime.micro_batch, job.blocks.block_size)
     prompts = job.prompts(label, 0, count)
-    texts, layouts = [prompt.text for prompt in prompts], [prompt.layout for prompt in prompts]
     seeds = [job.identity.attempt(label, k)[1] for k in range(count)]
 
     def once() -> list[bytes]:
-        images = encode_all(job.maker.images(label, prompts, seeds).pictures, job.recipe.output.image_format)
+        drawn, after = job.maker.attempts(label, prompts, seeds)
+        images, later = (encode_all(each, job.recipe.output.image_format) if each is not None else []
+                         for each in (drawn.pictures, after))
         if job.encoders.primary is not None:
-            job.encoders.measure(job.encoders.primary, images, texts, layouts)
-        return images
+            texts, layouts = [prompt.text for prompt in prompts], [prompt.layout for prompt in prompts]
+            shown = [prompt_after(prompt) for prompt in prompts] if later else []
+            pair = Content([], [each.text for each in shown], later, [each.layout for each in shown]) if later else None
+            job.encoders.measure(job.encoders.primary, Content([], texts, images, layouts, pair))
+        return [*images, *later]
 
     once()
     images, seconds = _timed(once)

@@ -85,6 +85,8 @@ class Judge:
         limit, count = self._settings.max_tokens, self._count_tokens
         if not isinstance(limit, int) or count is None:
             return prompt
+        if prompt.text_after and count(prompt.text_after) > limit:
+            return None
         text = next((one for one in prompt.choices or prompt.captions if count(one) <= limit), None)
         if text is None or text == prompt.text:
             return prompt if text else None

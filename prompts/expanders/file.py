@@ -15,7 +15,7 @@ from terrasynth.prompts.scenes.entailment import DrawnPrompt
 from terrasynth.prompts.types import Prompt, check_request
 
 log = logging.getLogger("terrasynth")
-FIELDS = ("text", "label", "captions", "scene", "source", "layout")
+FIELDS = ("text", "label", "captions", "scene", "source", "layout", "edit", "text_after")
 
 
 class FileExpander:
@@ -23,7 +23,8 @@ class FileExpander:
 
     A row has `text`, and optionally `label` (a must without the option), `captions` (other ways to say it: a list, in
     CSV as JSON), `scene` (a JSON object), `source` (the expander that wrote it, "file" if none) and `layout` (what lies
-    where, as the expander `layout` writes it). The same text under another attempt still gives another image, since
+    where, as the expander `layout` writes it). With `edit` and `text_after`, which all rows have or none, it is a pair
+    of before and after. The same text under another attempt still gives another image, since
     each attempt has its own seed. Captions and scenes count as far as the text implies them
     (`prompts.scenes.entailment`): a caption that says more was not drawn.
 
@@ -53,14 +54,19 @@ class FileExpander:
         if not self._prompts:
             raise InputError(f"file {str(path)!r} has no prompt; write one a line")
         self.classes = tuple(self._prompts)
+        every = [one for prompts in self._prompts.values() for one in prompts]
+        self._pairs = any(one.edit for one in every)
+        if self._pairs and not all(one.edit for one in every):
+            raise InputError(f"file {str(path)!r} has rows with an edit and rows without; put them into two files")
         self._tell_of_left_out(file)
 
     def identity(self) -> dict[str, object]:
         """Expander and hash of the prompts, in order; line ends, quoting and the file's name do not count."""
-        rows = [[one.label, one.text, one.choices, one.whole, one.source, *filter(None, [one.layout])]
+        rows = [[one.label, one.text, one.choices, one.whole, one.source,
+                 *filter(None, [one.layout, one.edit, one.text_after])]
                 for prompts in self._prompts.values() for one in prompts]
         digest = text_hash(json.dumps(rows, ensure_ascii=False))
-        return {"expander": self.name, "prompts": digest}
+        return {"expander": self.name, "prompts": digest, **({"pairs": True} if self._pairs else {})}
 
     def expand(self, label: str, seed: int, start: int, count: int) -> list[Prompt]:
         """See `Expander.expand`; attempt k is row k of the class, modulo their number, whatever the seed."""
@@ -86,13 +92,20 @@ def _prompt(file: Path, line: int, row: dict[str, Any], default_label: str | Non
     if row.get("label", default_label) is None:
         fail(file, line, "no class; add the field label, or set the option label")
     text = text_of(file, line, "text", row["text"])
+    layout = _layout(file, line, row.get("layout", ""))
+    edit = _edit(file, line, row.get("edit", ""), layout)
+    after = row.get("text_after", "")
+    if bool(edit) is not (after not in ("", None)):
+        fail(file, line, "edit and text_after belong together; a pair has both")
     return DrawnPrompt(
         text,
         label=label_of(file, line, row.get("label", default_label)),
         choices=_captions(file, line, text, row.get("captions", [])),
         source=text_of(file, line, "source", row.get("source", FileExpander.name)),
         scene=_scene(file, line, row.get("scene", {})),
-        layout=_layout(file, line, row.get("layout", "")),
+        layout=layout,
+        edit=edit,
+        text_after=text_of(file, line, "text_after", after) if edit else "",
     )
 
 
@@ -122,3 +135,19 @@ def _layout(file: Path, line: int, value: object) -> str:
         return Layout.from_json(value if isinstance(value, str) else json.dumps(value)).to_json()
     except InputError as error:
         fail(file, line, str(error))
+
+
+def _edit(file: Path, line: int, value: object, layout: str) -> str:
+    """An edit of the layout as `Edit.to_json` has it, or ""."""
+    if value in ("", None):
+        return ""
+    from terrasynth.prompts.layouts.changes import Edit, pair_of
+
+    if not layout:
+        fail(file, line, "an edit, and no layout that it edits")
+    try:
+        found = Edit.from_json(value if isinstance(value, str) else json.dumps(value)).to_json()
+        pair_of(layout, found)
+    except InputError as error:
+        fail(file, line, str(error))
+    return found

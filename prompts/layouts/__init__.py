@@ -1,3 +1,4 @@
 """Scenes with places: what lies where, in meters; said in words, turned into labels, changed."""
 
-__all__ = ["catalog", "drawing", "labels", "layout", "masks", "palettes", "questions", "regions", "saying", "sheet"]
+__all__ = ["catalog", "changes", "drawing", "labels", "layout", "masks", "palettes", "questions", "regions", "saying",
+           "sheet"]

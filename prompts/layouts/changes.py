@@ -7,10 +7,11 @@ and light differ nothing has changed: the mask is empty, and the captions say so
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,8 @@ from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.layouts.catalog import load_catalog
 from terrasynth.prompts.layouts.facts import side_of
 from terrasynth.prompts.layouts.geometry import Ring, fill, ring, smooth
-from terrasynth.prompts.layouts.labels import Instance, Labels, labels_of
-from terrasynth.prompts.layouts.layout import Layout, Patch, Thing, rounded
+from terrasynth.prompts.layouts.labels import Instance, Labels, labels_at, labels_of
+from terrasynth.prompts.layouts.layout import Layout, Patch, Thing, part_of, rounded
 from terrasynth.prompts.layouts.saying import WORDS
 from terrasynth.prompts.scenes.draws import Draws
 
@@ -56,6 +57,37 @@ class Edit:
     season: str = ""
     light: str = ""
 
+    def to_json(self) -> str:
+        """The edit as a JSON object of plain data, without what it has none of; equal edits give equal strings."""
+        plain = {name: value for name, value in asdict(self).items() if value}
+        return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Edit:
+        """The inverse of `to_json`.
+
+        Raises:
+            InputError: `text` is no JSON of an edit: what is wrong, and where.
+
+        Example:
+            >>> from terrasynth.prompts.layouts.changes import Edit
+            >>> edit = Edit("destroyed", things=(3,))
+            >>> edit.to_json(), Edit.from_json(edit.to_json()) == edit
+            ('{"doing":"destroyed","things":[3]}', True)
+        """
+        try:
+            tree: Any = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"edit {text[:60]!r} is no JSON ({error}); write what Edit.to_json gives") from error
+        if not isinstance(tree, dict) or tree.get("doing") not in DOINGS:
+            raise InputError(f"edit {text[:60]!r} is no JSON object with a `doing` of {', '.join(DOINGS)}; write what "
+                             "Edit.to_json gives")
+        added = tree.get("added", [])
+        if not isinstance(added, list):
+            raise InputError(f"added {added!r:.60} of an edit has to be a list of things")
+        made = [part_of(Thing, one, f"added[{place}]") for place, one in enumerate(added)]
+        return part_of(cls, {**tree, "added": made}, "edit")
+
 
 @dataclass(frozen=True)
 class Change:
@@ -76,6 +108,38 @@ class Change:
     mask: NDArray[np.bool_]
     captions: tuple[str, ...]
     changed: bool
+
+    def mask_at(self, side: int) -> NDArray[np.bool_]:
+        """The mask in an image of so many pixels a side: bool (side, side).
+
+        A smaller image has it where anything in a pixel differs, so that nothing that changed is lost in it.
+        """
+        size = self.before.pixels
+        if side == size:
+            return self.mask
+        found = _differs(labels_at(self.before, side), labels_at(self.after, side))
+        if side < size:
+            rows, columns = np.nonzero(self.mask)
+            found[rows * side // size, columns * side // size] = True
+        return found
+
+
+def pair_of(layout: str, edit: str) -> Change:
+    """The pair of a layout and an edit, as prompts and data sets have them: as JSON.
+
+    Raises:
+        InputError: One of them is none, or they do not fit together.
+    """
+    return change(Layout.from_json(layout), Edit.from_json(edit))
+
+
+def layout_after(layout: str, edit: str) -> str:
+    """The layout after an edit; all three as JSON.
+
+    Raises:
+        InputError: One of them is none, or they do not fit together.
+    """
+    return edited(Layout.from_json(layout), Edit.from_json(edit)).to_json()
 
 
 def draw_edit(layout: Layout, doing: Doing, draws: Draws) -> Edit | None:

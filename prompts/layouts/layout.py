@@ -245,13 +245,13 @@ class Layout:
                              "gives")
         ground = tree.get("ground")
         if isinstance(ground, dict):
-            tree["ground"] = _made(Raster, ground, "ground")
+            tree["ground"] = part_of(Raster, ground, "ground")
         for name, part in (("patches", Patch), ("ways", Way), ("things", Thing)):
             items = tree.get(name, [])
             if not isinstance(items, list):
                 raise InputError(f"{name} {items!r:.60} of a layout has to be a list")
-            tree[name] = tuple(_made(part, item, f"{name}[{place}]") for place, item in enumerate(items))
-        return _made(cls, tree, "layout")
+            tree[name] = tuple(part_of(part, item, f"{name}[{place}]") for place, item in enumerate(items))
+        return part_of(cls, tree, "layout")
 
 
 def road_graph(layout: Layout) -> dict[tuple[float, float], tuple[int, ...]]:
@@ -278,8 +278,16 @@ def _plain(part: Layout | Raster | Patch | Way | Thing) -> dict[str, Any]:
     return {each.name: getattr(part, each.name) for each in fields(part)}
 
 
-def _made(kind: type[Known], tree: object, place: str) -> Known:
-    """A part of a layout from plain data of the right types."""
+def part_of(kind: type[Known], tree: object, place: str) -> Known:
+    """A part of a layout from plain data of the right types.
+
+    Args:
+        kind: A class of this module.
+        place: What a message calls the part.
+
+    Raises:
+        InputError: It is no such part.
+    """
     if not isinstance(tree, Mapping):
         raise InputError(f"{place} {tree!r:.60} of a layout has to be an object")
     known = {each.name: str(each.type) for each in fields(kind)}  # type: ignore[arg-type]
@@ -312,6 +320,8 @@ def _fits(value: object, annotation: str) -> bool:
             isinstance(one, list) and len(one) == 2 and _fits(one[0], "str") and _fits(one[1], "int") for one in value)
     if annotation == "tuple[str, ...]":
         return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    if annotation == "tuple[int, ...]":
+        return isinstance(value, list) and all(_fits(one, "int") for one in value)
     return True  # ground and the lists of parts, which are made before
 
 

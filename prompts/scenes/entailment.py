@@ -27,7 +27,8 @@ class DrawnPrompt(Prompt):
 
     def __init__(
         self, text: str, label: str, choices: Sequence[str], source: str, scene: str,
-        ways: Callable[[], Iterable[str]] = tuple, most: int | None = None, layout: str = "",
+        ways: Callable[[], Iterable[str]] = tuple, most: int | None = None, layout: str = "", edit: str = "",
+        text_after: str = "",
     ) -> None:
         """Take what the captions and the scene are made of.
 
@@ -36,9 +37,11 @@ class DrawnPrompt(Prompt):
             ways: Gives further ways to say it, tried before the choices.
             most: Captions to have at most, the text included; None for all that hold.
             layout: See `Prompt`.
+            edit: See `Prompt`.
+            text_after: See `Prompt`.
         """
         known = {"text": text, "label": label, "choices": tuple(choices), "source": source, "whole": scene,
-                 "layout": layout, "_ways": ways, "_most": most}
+                 "layout": layout, "edit": edit, "text_after": text_after, "_ways": ways, "_most": most}
         vars(self).update(known)
 
     @cached_property
@@ -65,20 +68,22 @@ class DrawnPrompt(Prompt):
 
     def __reduce__(self) -> tuple[type[Prompt], tuple[object, ...]]:
         return Prompt, (self.text, self.label, self.captions, self.source, self.scene, self.choices, self.whole,
-                        self.layout)
+                        self.layout, self.edit, self.text_after)
 
 
 def held(prompt: Prompt) -> Prompt:
     """The prompt of any expander with captions and scene that its text implies."""
     if isinstance(prompt, DrawnPrompt) or (prompt.captions == (prompt.text,) and prompt.scene == UNKNOWN):
         return prompt
-    return DrawnPrompt(prompt.text, prompt.label, prompt.captions, prompt.source, prompt.scene, layout=prompt.layout)
+    return DrawnPrompt(prompt.text, prompt.label, prompt.captions, prompt.source, prompt.scene, layout=prompt.layout,
+                       edit=prompt.edit, text_after=prompt.text_after)
 
 
 def redrawn(prompt: Prompt, text: str) -> Prompt:
     """The prompt with another of its choices as its text; captions and scene follow."""
     return DrawnPrompt(text, prompt.label, prompt.choices or prompt.captions, prompt.source,
-                       prompt.whole if prompt.choices else prompt.scene, layout=prompt.layout)
+                       prompt.whole if prompt.choices else prompt.scene, layout=prompt.layout, edit=prompt.edit,
+                       text_after=prompt.text_after)
 
 
 def cut(text: str, label: str, captions: Sequence[str], scene: str) -> tuple[tuple[str, ...], str]:

@@ -81,6 +81,7 @@ def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence, written:
         prompts=prompt_drops(job, classes),
         left_out=left_out,
         layouts=job.identity.has_layouts,
+        pairs=job.identity.has_pairs,
         classes=load_catalog().classes,
         warnings=[*(f"{line}." for line in job.otherwise), *warnings_of(job.recipe, unread)],
         unread=[line for one in unread if not one.found for line in one.lines()],

@@ -50,6 +50,8 @@ def redraw_of(recipe: Recipe, parts: Mapping[str, Any], anywhere: bool = False) 
     note = f"Of the machine that drew it: {' and '.join(local)}; give your own place of it." if local else ""
     if "layout" in generator:
         note = " ".join(filter(None, (note, "It is shown the layout of the row, which the column `layout` has.")))
+        if isinstance(prompts := parts.get("prompts"), Mapping) and prompts.get("pairs"):
+            note += " The image after takes its seed, the text `text_after`, and the layout that `edit` makes of it."
     if further.keys() - {"options"}:
         named = "".join(f", {key}={value!r}" for key, value in (given | further).items())
         return Redraw(f"load_generator({model!r}{named})", True, note)

@@ -47,6 +47,8 @@ def json_line(prompt: Prompt) -> str:
     """
     captions = [_quoted(caption) for caption in prompt.captions]
     layout = f', "layout": {prompt.layout}' if prompt.layout else ""
+    if prompt.edit:
+        layout += f', "edit": {prompt.edit}, "text_after": {_quoted(prompt.text_after)}'
     return (f'{{"text": {captions[0]}, "label": {_quoted(prompt.label)}, "captions": [{", ".join(captions)}], '
             f'"scene": {_scene(prompt.scene)}, "source": {_quoted(prompt.source)}{layout}}}\n')
 

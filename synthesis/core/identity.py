@@ -46,6 +46,17 @@ class Identity:
         generator = self.parts.get("generator")
         return isinstance(generator, Mapping) and "layout" in generator
 
+    @property
+    def asks_for_pairs(self) -> bool:
+        """Whether the prompts are pairs of before and after."""
+        prompts = self.parts.get("prompts")
+        return isinstance(prompts, Mapping) and bool(prompts.get("pairs"))
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether each attempt is a pair of images, before and after, drawn by two layouts from the same noise."""
+        return self.has_layouts and self.asks_for_pairs
+
     def attempt(self, label: str, k: int) -> tuple[str, int]:
         """The id (16 hexadecimal digits) and the seed (0 .. 2**63 - 1) of attempt `k` (from 0) of class `label`."""
         hashed = hashlib.sha256(canonical([self.hash, label, k]).encode()).digest()

@@ -12,6 +12,9 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError, RefusedError, RunError, one_line
 from terrasynth.synthesis.core.identity import Identity, canonical
@@ -20,7 +23,7 @@ from terrasynth.synthesis.core.machine import Machine, this_machine
 from terrasynth.synthesis.events import Drawing
 from terrasynth.synthesis.execution.drawn import DrawnBlock
 from terrasynth.synthesis.execution.pace import OnDrawing, Pace
-from terrasynth.synthesis.execution.prompts import checked
+from terrasynth.synthesis.execution.prompts import checked, prompt_after
 from terrasynth.synthesis.generators.base import Drawn, Generator, GeneratorSource, LayoutGenerator
 from terrasynth.synthesis.generators.finding import find_generator, open_generator
 from terrasynth.synthesis.generators.runtime import Runtime
@@ -28,7 +31,7 @@ from terrasynth.synthesis.generators.steps import TellsSteps
 from terrasynth.synthesis.ledger.blocks import Attempt, Blocks, drawn_by
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.ledger.measuring import Encoders
-from terrasynth.synthesis.ledger.stored import StoredBlock
+from terrasynth.synthesis.ledger.stored import Content, StoredBlock
 from terrasynth.synthesis.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -142,10 +145,29 @@ class BlockMaker:
         self.check_prompts(label, ks.start, written)
         named = [self.identity.attempt(label, k) for k in ks]
         if isinstance(self.generator, TellsSteps):
-            self.generator.on_step = on_drawing and Pace(Drawing(label, index, size, 0, 0, 0), on_drawing)
-        drawn = self.images(label, written, [seed for _, seed in named])
+            count = 2 * size if self.identity.has_pairs else size
+            self.generator.on_step = on_drawing and Pace(Drawing(label, index, count, 0, 0, 0), on_drawing)
+        drawn, after = self.attempts(label, written, [seed for _, seed in named])
         self.note_portions(self.generator.micro_batch, self.generator.vae_slicing)
-        return DrawnBlock(label, index, written, named, drawn.pictures, self.runtime.drawn, drawn.withheld)
+        return DrawnBlock(label, index, written, named, drawn.pictures, self.runtime.drawn, drawn.withheld, after)
+
+    def attempts(self, label: str, prompts: Sequence[Prompt],
+                 seeds: Sequence[int]) -> tuple[Drawn, NDArray[np.uint8] | None]:
+        """What attempts of a class show: their images, and of pairs the images after, from the same noise.
+
+        Returns:
+            Images, and of pairs the images after, uint8 (N, H, W, 3). Withheld are pairs of which one image is.
+
+        Raises:
+            InputError: See `images`.
+            RunError: See `images`.
+        """
+        if not self.identity.has_pairs:
+            return self.images(label, prompts, seeds), None
+        count = len(prompts)
+        drawn = self.images(label, [*prompts, *map(prompt_after, prompts)], [*seeds, *seeds])
+        withheld = tuple(sorted({row % count for row in drawn.withheld}))
+        return Drawn(drawn.pictures[:count], withheld), drawn.pictures[count:]
 
     def images(self, label: str, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Drawn:
         """Images of prompts of a class: what the generator draws of their texts, and of their layouts if it reads any.
@@ -169,9 +191,12 @@ class BlockMaker:
         Raises:
             RunError: The disk is full.
         """
-        images = encode_all(
-            block.pictures, self.recipe.output.image_format, ENCODING_THREADS if self.runtime.accelerated else 1
-        )
+        def encoded(pictures: NDArray[np.uint8]) -> list[bytes]:
+            threads = ENCODING_THREADS if self.runtime.accelerated else 1
+            return encode_all(pictures, self.recipe.output.image_format, threads)
+
+        images = encoded(block.pictures)
+        later = [b""] * len(images) if block.after is None else encoded(block.after)
         first = block.index * self.blocks.block_size
         attempts = [
             Attempt(
@@ -185,14 +210,16 @@ class BlockMaker:
                 prompt_source=prompt.source,
                 scene=prompt.scene,
                 layout="" if self.source.layout is None else prompt.layout,
+                edit="" if block.after is None else prompt.edit,
+                image_after=after,
+                text_after="" if block.after is None else prompt.text_after,
             )
-            for k, ((name, seed), prompt, image) in enumerate(
-                zip(block.named, block.prompts, images, strict=True), start=first
+            for k, ((name, seed), prompt, image, after) in enumerate(
+                zip(block.named, block.prompts, images, later, strict=True), start=first
             )
         ]
         key = self.encoders.primary
-        measured = {} if key is None else {key: self.encoders.measure(
-            key, images, [each.text for each in attempts], [each.layout for each in attempts])}
+        measured = {} if key is None else {key: self.encoders.measure(key, Content.of(attempts))}
         blocks = into or self.blocks
         blocks.write(block.label, block.index, attempts, key, measured.get(key or ""), block.withheld, block.drawn)
         return StoredBlock.written(blocks, block.label, block.index, attempts, measured, block.withheld)
@@ -244,22 +271,26 @@ class BlockMaker:
         """Check prompts of a class, the first of them that of attempt `start`, against what the generator reads.
 
         Raises:
-            InputError: A prompt is longer than its token limit, or has no layout although it is shown one; the message
-                names it.
+            InputError: A prompt is longer than its token limit, or has no layout although it is shown one, or no edit
+                although pairs are drawn; the message names it.
         """
         for k, prompt in enumerate(prompts, start):
             if self.source.layout is not None and not prompt.layout:
                 raise InputError(f"prompt {k} of class {label!r} has no layout, and {self.source.name!r} is shown one "
                                  "beside each text; set prompts.expander to layout, or give a file with a field layout")
+            if self.identity.has_pairs and not prompt.edit:
+                raise InputError(f"prompt {k} of class {label!r} is no pair, and those of this run are; set "
+                                 "prompts.pairs of the expander layout, or give a file with a field edit")
         generator, limit = self.generator, self.generator.token_limit
         if limit is None:
             return
-        for offset, text in enumerate(self.read_texts(label, prompts)):
+        later = list(map(prompt_after, prompts)) if self.identity.has_pairs else []
+        for place, text in enumerate(self.read_texts(label, [*prompts, *later])):
             tokens = generator.count_tokens(text)
             if tokens > limit:
                 raise InputError(
-                    f"prompt {start + offset} of class {label!r} has {tokens} tokens and {self.source.name!r} reads "
-                    f"{limit}: {text[:60]!r}...; shorten it"
+                    f"prompt {start + place % len(prompts)} of class {label!r} has {tokens} tokens and "
+                    f"{self.source.name!r} reads {limit}: {text[:60]!r}...; shorten it"
                 )
 
     def begin_drawing(self) -> None:

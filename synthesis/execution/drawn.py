@@ -22,8 +22,9 @@ class DrawnBlock:
         index: Place of the block in its class.
         named: Their ids and seeds.
         pictures: uint8 (N, H, W, 3).
-        withheld: Rows that the model's safety checker made black.
+        withheld: Rows that the model's safety checker made black, one image of a pair or both.
         drawn: By what and how, `Runtime.drawn`.
+        after: Of pairs, the images after, uint8 (N, H, W, 3); None of single images.
     """
 
     label: str
@@ -33,3 +34,4 @@ class DrawnBlock:
     pictures: NDArray[np.uint8]
     drawn: Mapping[str, Any]
     withheld: tuple[int, ...] = ()
+    after: NDArray[np.uint8] | None = None

@@ -15,7 +15,7 @@ import yaml
 
 from terrasynth.prompts.addresses import without_secrets
 from terrasynth.synthesis.core import layout
-from terrasynth.synthesis.core.errors import RunError
+from terrasynth.synthesis.core.errors import InputError, RunError
 from terrasynth.synthesis.core.files import check_writable, free_bytes, locked, remove_leftovers, write_file
 from terrasynth.synthesis.core.identity import Identity
 from terrasynth.synthesis.execution.block_maker import BlockMaker, Prompts
@@ -91,6 +91,10 @@ class Job:
             name: value for name, value in taken.items() if getattr(recipe.generator, name) is None})})
         self.expander = checked(expander, recipe.prompts.checks, self.source)
         self.identity = Identity.of(recipe.seed, self.source.identity(), self.expander.identity())
+        if self.identity.asks_for_pairs and not self.identity.has_pairs:
+            raise InputError(f"prompts are pairs of before and after, and generator {self.source.name!r} reads texts "
+                             "alone, so that the two images would not be of one scene; give it generator.control, or "
+                             "leave prompts.pairs out")
         block_size = recipe.runtime.block_size
         if block_size == "auto":
             block_size = block_size_of(root) or min(LARGEST_AUTO, recipe.target.most_wanted)
@@ -190,7 +194,7 @@ class Job:
         if drawn is not None:
             return drawn.stat().st_size / self.blocks.block_size
         height, width = self.maker.generator.size
-        return height * width * 3 + 4096
+        return (height * width * 3 + 4096) * (2 if self.identity.has_pairs else 1)
 
     def _check_tokens(self) -> None:
         """Check the first prompts of every class against the generator's token limit.

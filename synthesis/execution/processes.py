@@ -115,8 +115,8 @@ class ProcessesExecutor(Executor):
         if draws and self._setup.prompts is not None:
             size = self._maker.blocks.block_size
             written = self._setup.prompts(order.label, order.index * size, size)
-            prompts = [[each.text, list(each.captions), each.source, each.scene, each.layout]
-                       for each in written]
+            prompts = [[each.text, list(each.captions), each.source, each.scene, each.layout, each.edit,
+                        each.text_after] for each in written]
         return {"label": order.label, "index": order.index, "prompts": prompts}
 
     def _join(self) -> None:

@@ -17,7 +17,7 @@ from terrasynth.synthesis.generators.base import GeneratorSource
 from terrasynth.synthesis.generators.token_limits import prompt_tokens
 
 if TYPE_CHECKING:
-    from terrasynth.prompts import Expander
+    from terrasynth.prompts import Expander, Prompt
     from terrasynth.prompts.checks.settings import CheckSettings
 
 DROPS = layout.PROMPT_DROPS
@@ -36,6 +36,15 @@ class PromptDrops:
     seen: int
     drops: dict[str, int]
     notes: dict[str, int]
+
+
+def prompt_after(prompt: Prompt) -> Prompt:
+    """What the image after of a pair is drawn from, as a prompt of its own."""
+    from terrasynth.prompts.layouts.changes import layout_after
+    from terrasynth.prompts.types import Prompt
+
+    text = prompt.text_after
+    return Prompt(text, prompt.label, (text,), prompt.source, layout=layout_after(prompt.layout, prompt.edit))
 
 
 def checked(expander: Expander, settings: CheckSettings | None, source: GeneratorSource) -> Expander:

@@ -102,10 +102,13 @@ def _answer(maker: BlockMaker, order: Mapping[str, Any], channel: _Channel) -> N
                        "portions": list(portions) if drawn and portions != before else None})
 
 
-def _prompt(label: str, text: str, captions: list[str], source: str, scene: str, layout: str) -> Prompt:
+def _prompt(
+    label: str, text: str, captions: list[str], source: str, scene: str, layout: str, edit: str = "",
+    text_after: str = "",
+) -> Prompt:
     from terrasynth.prompts import Prompt
 
-    return Prompt(text, label, tuple(captions), source, scene, layout=layout)
+    return Prompt(text, label, tuple(captions), source, scene, layout=layout, edit=edit, text_after=text_after)
 
 
 def _described(error: BaseException) -> dict[str, str]:

@@ -19,10 +19,10 @@ from terrasynth.synthesis.core.drawn_texts import NEEDED, what_holds
 from terrasynth.synthesis.core.errors import RunError
 from terrasynth.synthesis.core.files import sha256
 from terrasynth.synthesis.export.reviewed import BASIS, CAPTION, DRAWN_TEXT, PROMPT, as_drawn, as_reviewed
-from terrasynth.synthesis.ledger.blocks import LAYOUT, UNREADABLE, unreadable_file
+from terrasynth.synthesis.ledger.blocks import EDIT, LAYOUT, TEXT_AFTER, UNREADABLE, unreadable_file
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.ledger.finished import noted_hashes
-from terrasynth.synthesis.ledger.label_columns import MASK, OBJECTS
+from terrasynth.synthesis.ledger.label_columns import CHANGE_CAPTIONS, CHANGED, IMAGES, OBJECTS
 from terrasynth.synthesis.review.standing import Standing
 
 UNSPLIT = "train"
@@ -93,10 +93,11 @@ class Row:
         """The columns in types that any reader of JSON infers alike from any part of the rows.
 
         What may be null goes into `provenance`, a JSON object as text, as `scene` is one. Labels, which follow from the
-        layout there, are left out.
+        layout (and edit) there, are left out, and so are images.
         """
-        apart = (*PROVENANCE, *(name for name in (DRAWN_TEXT, LAYOUT) if name in self.columns))
-        columns = {name: value for name, value in self.columns.items() if name not in (*apart, OBJECTS, MASK)}
+        apart = (*PROVENANCE, *(name for name in (DRAWN_TEXT, LAYOUT, EDIT, TEXT_AFTER) if name in self.columns))
+        columns = {name: value for name, value in self.columns.items()
+                   if name not in (*apart, OBJECTS, *IMAGES, CHANGED, CHANGE_CAPTIONS)}
         return columns | {"provenance": as_json({name: self.columns[name] for name in apart})}
 
 

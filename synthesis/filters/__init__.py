@@ -27,7 +27,7 @@ from terrasynth.synthesis.filters.scene import SceneFilter
 __all__ = [
     "BUILT_IN", "DEFAULT_ENCODER", "FILTERS", "THUMBNAIL", "AlignmentFilter", "AnyFilter", "ClassJudge",
     "DuplicateFilter", "FilterSettings", "LayoutFilter", "Measurements", "Measurer", "NearCopyFilter", "QualityFilter",
-    "ReviewFilter", "SceneFilter", "Source", "base", "measurers", "training_features", "why_not",
+    "ReviewFilter", "SceneFilter", "Source", "base", "measurers", "pairs", "training_features", "why_not",
 ]
 
 BuiltIn = AlignmentFilter | SceneFilter | QualityFilter | DuplicateFilter | NearCopyFilter | ReviewFilter | LayoutFilter

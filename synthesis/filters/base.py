@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -33,6 +33,7 @@ class Measurements:
             confusions with a layout, or what the measurer of a plug-in gives. Filters read them by `of`.
         alignment: float32 (N,), cosine between image and text, -1 .. 1; None from a model that reads no text. Filters
             read it by `cosines`.
+        after: Of attempts that are pairs, what the model says about the N images after; None of single images.
 
     Raises:
         ValueError: The numbers are no such arrays.
@@ -41,6 +42,7 @@ class Measurements:
     kind: str
     numbers: NDArray[np.float32]
     alignment: NDArray[np.float32] | None = None
+    after: Measurements | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.kind, str) or self.numbers.ndim != 2:
@@ -49,6 +51,9 @@ class Measurements:
         if self.alignment is not None and self.alignment.shape != self.numbers.shape[:1]:
             raise ValueError(f"{len(self.numbers)} images have no alignment of shape {self.alignment.shape}; give one "
                              "number an image")
+        if self.after is not None and (self.after.kind != self.kind or len(self.after) != len(self)):
+            raise ValueError(f"{len(self)} pairs measured as {self.kind!r} have {len(self.after)} images after, "
+                             f"measured as {self.after.kind!r}")
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -93,12 +98,19 @@ class Measurements:
         """Those of several blocks by one model, at least one, in order."""
         kind = parts[0].kind
         numbers = np.concatenate([part.of(kind) for part in parts])
-        if parts[0].alignment is None:
-            return Measurements(kind, numbers)
-        return Measurements(kind, numbers, np.concatenate([part.cosines() for part in parts]))
+        alignment = None if parts[0].alignment is None else np.concatenate([part.cosines() for part in parts])
+        later = [part.after for part in parts if part.after is not None]
+        return Measurements(kind, numbers, alignment, Measurements.joined(later) if later else None)
+
+    def both(self) -> Measurements:
+        """Those of all images: of the N before, then of the N after, where the attempts are pairs."""
+        if self.after is None:
+            return self
+        return Measurements.joined([replace(self, after=None), self.after])
 
     def _take(self, rows: slice | NDArray[np.bool_]) -> Measurements:
-        return Measurements(self.kind, self.numbers[rows], None if self.alignment is None else self.alignment[rows])
+        return Measurements(self.kind, self.numbers[rows], None if self.alignment is None else self.alignment[rows],
+                            None if self.after is None else self.after._take(rows))
 
 
 @dataclass(frozen=True)

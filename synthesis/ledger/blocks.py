@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,12 @@ SCHEMA = pa.schema(
     ]
 )
 LAYOUT = "layout"  # the column of a run whose images were drawn by layouts; others have none
+EDIT, IMAGE_AFTER, TEXT_AFTER = "edit", "image_after", "text_after"  # of a run of pairs
+AFTER = "_after"  # ends the names of what was measured of images after
 # Statistics would be whole images, outside what the checksums cover.
 WRITTEN = {"compression": "zstd", "use_dictionary": False, "write_statistics": False, "write_page_checksum": True}
 SIDE_SCHEMA = pa.schema([("id", pa.string()), *_MEASURED])
+_MEASURED_AFTER = [pa.field(name + AFTER, kind) for name, kind in _MEASURED]
 ENCODER, DRAWN, WITHHELD, SEAL = b"encoder", b"drawn", b"withheld", "sha256"
 BEYOND_COSINE = 1.001  # rounding leaves a cosine a little above 1
 AGAIN = "it is moved to damaged/ and its attempts are drawn again exactly as they were"
@@ -61,6 +64,9 @@ class Attempt:
         seed: Seed of the noise.
         scene: JSON object, "{}" when unknown.
         layout: JSON of the layout that the model was shown; "" where it was shown none.
+        edit: JSON of what is done to it, of a pair; "" of a single image.
+        image_after: The stored bytes of the image after, of a pair.
+        text_after: What that was drawn from, by the same seed.
     """
 
     id: str
@@ -73,12 +79,31 @@ class Attempt:
     prompt_source: str
     scene: str
     layout: str = ""
+    edit: str = ""
+    image_after: bytes = b""
+    text_after: str = ""
 
 
 def schema_of(identity: Identity | None) -> pa.Schema:
     """The columns of the blocks of a run; without its identity, those that all runs have."""
-    drawn_by_layouts = identity is not None and identity.has_layouts
-    return SCHEMA.append(pa.field(LAYOUT, pa.string())) if drawn_by_layouts else SCHEMA
+    if identity is None or not identity.has_layouts:
+        return SCHEMA
+    placed = SCHEMA.append(pa.field(LAYOUT, pa.string()))
+    if not identity.has_pairs:
+        return placed
+    image = SCHEMA.field("image").with_name(IMAGE_AFTER)
+    return pa.schema([*placed, (EDIT, pa.string()), image, (TEXT_AFTER, pa.string()), *_MEASURED_AFTER])
+
+
+def side_schema_of(identity: Identity | None) -> pa.Schema:
+    """The columns of the files of scores of a run; without its identity, those that all runs have."""
+    pairs = identity is not None and identity.has_pairs
+    return pa.schema([*SIDE_SCHEMA, *_MEASURED_AFTER]) if pairs else SIDE_SCHEMA
+
+
+def after_name(id_: str, image_format: str) -> str:
+    """What the image after of a pair is called."""
+    return f"{id_}-after.{image_format}"
 
 
 class Blocks:
@@ -100,9 +125,19 @@ class Blocks:
         self._identity = identity
 
     @property
+    def identity(self) -> Identity | None:
+        """That of the run; None where files are taken as they lie."""
+        return self._identity
+
+    @property
     def schema(self) -> pa.Schema:
         """The columns of a block."""
         return schema_of(self._identity)
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether each attempt is a pair of images."""
+        return self._identity is not None and self._identity.has_pairs
 
     def path(self, label: str, index: int) -> Path:
         """Where block `index` (from 0) of a class lives."""
@@ -142,9 +177,13 @@ class Blocks:
         columns["image"] = [
             {"bytes": attempt.image, "path": f"{attempt.id}.{self.image_format}"} for attempt in attempts
         ]
-        columns |= _measured_columns(measured, len(attempts))
+        columns |= self._measured_columns(measured, len(attempts))
         if LAYOUT in self.schema.names:
             columns[LAYOUT] = [attempt.layout for attempt in attempts]
+        if self.has_pairs:
+            columns |= {name: [getattr(attempt, name) for attempt in attempts] for name in (EDIT, TEXT_AFTER)}
+            columns[IMAGE_AFTER] = [{"bytes": each.image_after, "path": after_name(each.id, self.image_format)}
+                                    for each in attempts]
         metadata = {ENCODER: encoder or ""}
         if withheld:
             metadata[WITHHELD] = ",".join(map(str, withheld))
@@ -203,17 +242,20 @@ class Blocks:
         side = self._side(label, index, encoder)
         for path, help_ in ((self.path(label, index), AGAIN), (side, "its images are measured again")):
             if path.is_file() and metadata_of(path, help_).get(ENCODER, b"").decode(errors="replace") == encoder:
-                table = read_file(path, ["id", "scores", "embedding"], help_)
+                after = [name + AFTER for name, _ in _MEASURED] if self.has_pairs else []
+                table = read_file(path, ["id", "scores", "embedding", *after], help_)
                 self._check_ids(path, label, index, table, help_)
-                return _measured(path, table, help_, kind, reads_text)
+                found = _measured(path, table, help_, kind, reads_text)
+                later = _measured(path, table, help_, kind, reads_text, AFTER) if after else None
+                return replace(found, after=later) if later else found
         return None
 
     def write_measurements(
         self, label: str, index: int, encoder: str, measured: Measurements, ids: Sequence[str]
     ) -> None:
         """Keep what an encoder measured later, beside the block, with the ids of the attempts."""
-        columns = {"id": ids, **_measured_columns(measured, len(ids))}
-        schema = SIDE_SCHEMA.with_metadata({ENCODER: encoder})
+        columns = {"id": ids, **self._measured_columns(measured, len(ids))}
+        schema = side_schema_of(self._identity).with_metadata({ENCODER: encoder})
         self._write(self._side(label, index, encoder), pa.table(columns, schema=schema))
 
     def ahead(self) -> Blocks:
@@ -233,6 +275,13 @@ class Blocks:
             move(scores, layout.scores_file(self.root, layout.encoder_of(scores), label, index))
         move(ahead.path(label, index), self.path(label, index))  # last: where it lies, it is whole
         return True
+
+    def _measured_columns(self, measured: Measurements | None, rows: int) -> dict[str, Any]:
+        found = _measured_columns(measured, rows)
+        if self.has_pairs:
+            after = _measured_columns(None if measured is None else measured.after, rows)
+            found |= {name + AFTER: values for name, values in after.items()}
+        return found
 
     def _write(self, path: Path, table: pa.Table) -> None:
         with replacing(path, self.writer) as file:
@@ -260,11 +309,13 @@ def _measured_columns(measured: Measurements | None, rows: int) -> dict[str, Any
     }
 
 
-def _measured(path: Path, table: pa.Table, help_: str, kind: str, reads_text: bool) -> Measurements:
-    """The measurements in a table, as numbers that a model can have given."""
+def _measured(
+    path: Path, table: pa.Table, help_: str, kind: str, reads_text: bool, ending: str = ""
+) -> Measurements:
+    """The measurements in a table, as numbers that a model can have given; the names of their columns end so."""
     try:
-        alignment = table.column("scores").combine_chunks().field("alignment").to_numpy(zero_copy_only=False)
-        flat = table.column("embedding").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        alignment = table.column("scores" + ending).combine_chunks().field("alignment").to_numpy(zero_copy_only=False)
+        flat = table.column("embedding" + ending).combine_chunks().flatten().to_numpy(zero_copy_only=False)
         numbers = flat.astype(np.float32).reshape(len(table), -1)
     except (pa.ArrowException, ValueError, KeyError) as error:
         raise damaged(path, error, help_) from error

@@ -1,19 +1,29 @@
-"""The columns of a data set that follow from its layouts: `objects` as `datasets` has them, and a semantic `mask`."""
+"""The columns of a data set that follow from its layouts: `objects` as `datasets` has them, and a semantic `mask`.
+
+Those of pairs of before and after follow from the edit besides: the mask of the layout after, where and whether
+anything changed, and captions of that.
+"""
 
 from __future__ import annotations
 
 import io
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from terrasynth.prompts.layouts.catalog import load_catalog
+from terrasynth.prompts.layouts.changes import pair_of
 from terrasynth.prompts.layouts.labels import Labels, labels_at
 from terrasynth.prompts.layouts.layout import Layout
 from terrasynth.prompts.layouts.palettes import palettes
 from terrasynth.synthesis.core.images import encode_mask
+from terrasynth.synthesis.ledger.blocks import EDIT, IMAGE_AFTER, TEXT_AFTER
 
 OBJECTS, MASK = "objects", "mask"
+MASK_AFTER, CHANGE, CHANGED, CHANGE_CAPTIONS = "mask_after", "change", "changed", "change_captions"
+IMAGES = (IMAGE_AFTER, MASK, MASK_AFTER, CHANGE)  # columns of images beside `image`
+OF_CHANGE = ((0, 0, 0), (255, 255, 255))  # colors of what did not change, and of what did
 ALL = "all"  # the palette of masks
 
 
@@ -30,17 +40,25 @@ def with_labels(row: dict[str, Any], layout: str | None) -> dict[str, Any]:
         layout: The layout as JSON; None for a run without, whose rows stay as they are.
 
     Returns:
-        The row with `objects` (lists of equal length, one item a thing) and `mask` (a PNG file), in the image's pixels.
+        The row with `objects` (lists of equal length, one item a thing) and `mask` (a PNG file), in the image's pixels;
+        a pair with `mask_after`, `change` (a PNG file, 1 where labels differ), `changed` and `change_captions`, too.
 
     Raises:
-        InputError: The layout is none.
+        InputError: The layout is none, or the edit does not fit it.
     """
     if layout is None:
         return row
     with Image.open(io.BytesIO(row["image"]["bytes"])) as picture:
         side = picture.width
-    labels = labels_at(Layout.from_json(layout), side)
-    return {**row, OBJECTS: objects(labels), MASK: {"bytes": semantic_mask(labels), "path": f"{row['id']}.png"}}
+    if row.get(EDIT) is None:
+        labels = labels_at(Layout.from_json(layout), side)
+        return {**row, OBJECTS: objects(labels), MASK: _file(row, semantic_mask(labels))}
+    pair = pair_of(layout, row[EDIT])
+    labels, later = labels_at(pair.before, side), labels_at(pair.after, side)
+    change = encode_mask(pair.mask_at(side).astype(np.uint8), OF_CHANGE)
+    return {**row, OBJECTS: objects(labels), MASK: _file(row, semantic_mask(labels)),
+            MASK_AFTER: _file(row, semantic_mask(later), "-after"), CHANGE: _file(row, change, "-change"),
+            CHANGED: pair.changed, CHANGE_CAPTIONS: list(pair.captions)}
 
 
 def objects(labels: Labels) -> dict[str, list[Any]]:
@@ -67,8 +85,8 @@ def semantic_mask(labels: Labels) -> bytes:
     return encode_mask(labels.semantic, [colors[name] for name in load_catalog().classes])
 
 
-def label_features() -> dict[str, Any]:
-    """The features of `objects` and `mask`."""
+def label_features(pairs: bool = False) -> dict[str, Any]:
+    """The features of `objects` and `mask`; and of pairs all that they have besides."""
     from datasets import ClassLabel, Image, List, Value
 
     numbers = Value("float64")
@@ -82,7 +100,19 @@ def label_features() -> dict[str, Any]:
             "color": List(Value("string")),
         },
         MASK: Image(),
+        **(_pair_features() if pairs else {}),
     }
+
+
+def _pair_features() -> dict[str, Any]:
+    from datasets import Image, List, Value
+
+    return {EDIT: Value("string"), IMAGE_AFTER: Image(), TEXT_AFTER: Value("string"), MASK_AFTER: Image(),
+            CHANGE: Image(), CHANGED: Value("bool"), CHANGE_CAPTIONS: List(Value("string"))}
+
+
+def _file(row: dict[str, Any], data: bytes, ending: str = "") -> dict[str, Any]:
+    return {"bytes": data, "path": f"{row['id']}{ending}.png"}
 
 
 def _from_corner(box: tuple[int, int, int, int]) -> list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from terrasynth.synthesis.core.quiet import quiet
 from terrasynth.synthesis.filters import FilterSettings, Measurements, Measurer, Source
 from terrasynth.synthesis.filters.base import NOTHING, THUMBNAIL, NamedJudge
 from terrasynth.synthesis.filters.measurers import MEASURED, LayoutMeasurer, load_measurer
-from terrasynth.synthesis.ledger.stored import StoredBlock
+from terrasynth.synthesis.filters.pairs import PairJudge
+from terrasynth.synthesis.ledger.stored import Content, StoredBlock
 from terrasynth.synthesis.recipe import Recipe
 
 
@@ -40,6 +42,7 @@ class Encoders:
         self._keys: list[str] = []
         self._by_key: dict[str, Measurer | LayoutMeasurer] = {}
         self._kinds: dict[str, str] = {}
+        self._pairs = identity.has_pairs
         self._read: list[Any] = [settings.read_run(root, identity) for settings in recipe.filters]
         for number, (source, settings) in enumerate(zip(sources, recipe.filters, strict=True)):
             if source.gives == NOTHING:
@@ -89,12 +92,13 @@ class Encoders:
                 settings.check_size(height, width)
 
     def judges(self, label: str, scratch: Path) -> list[NamedJudge]:
-        """Fresh judges for one class, in the recipe's order."""
+        """Fresh judges for one class, in the recipe's order; of a run of pairs they judge both images."""
         models = [self._model(key) if read is None else read for key, read in zip(self._keys, self._read, strict=True)]
-        return [
-            NamedJudge(name, key, settings.judge(label, model, scratch)) for name, key, settings, model in zip(
-                self._recipe.filter_names, self._keys, self._recipe.filters, models, strict=True)
-        ]
+        judges = [settings.judge(label, model, scratch)
+                  for settings, model in zip(self._recipe.filters, models, strict=True)]
+        if self._pairs:
+            judges = [PairJudge(judge) for judge in judges]
+        return [NamedJudge(*each) for each in zip(self._recipe.filter_names, self._keys, judges, strict=True)]
 
     def model_of(self, name: str) -> Any:  # noqa: ANN401 - an encoder, a classifier, or None
         """The model that a filter measures with, by the filter's name; None where it needs none."""
@@ -103,25 +107,20 @@ class Encoders:
     def _model(self, key: str) -> Any:  # noqa: ANN401 - as `model_of`
         return self._by_key[key].model if key in self._by_key else None
 
-    def measure(self, key: str, images: Sequence[bytes], texts: Sequence[str],
-                layouts: Sequence[str]) -> Measurements:
+    def measure(self, key: str, content: Content) -> Measurements:
         """Measure stored images; what was stored is what is judged, so that judging again gives the same.
-
-        Args:
-            images: N encoded images.
-            layouts: JSON of what each was drawn by; "" for none.
 
         Raises:
             RunError: The measurer of a plug-in measures another kind than its filter's `source` gives.
         """
         measurer: Any = self._by_key[key]
-        more = (layouts,) if getattr(measurer, "reads_layouts", False) else ()
-        found: Measurements = measurer.measure(decode_all(images), texts, *more)
+        more = (content.layouts,) if getattr(measurer, "reads_layouts", False) else ()
+        found: Measurements = measurer.measure(decode_all(content.images), content.texts, *more)
         found.of(self._kinds[key])
         if (found.alignment is not None) != self._reads_text(key):
             raise RunError(f"what measures {found.kind!r} says that it reads {'' if self._reads_text(key) else 'no '}"
                            "text and gives the opposite; an alignment belongs to a model with `reads_text`")
-        return found
+        return found if content.after is None else replace(found, after=self.measure(key, content.after))
 
     def of_block(self, block: StoredBlock, key: str) -> Measurements:
         """What a model says about a block: taken from where it is known, else measured and kept."""
@@ -129,7 +128,7 @@ class Encoders:
             return Measurements.none(block.blocks.block_size)
         known = self.known(block, key)
         if known is None:
-            known = self.measure(key, block.content.images, block.content.texts, block.content.layouts)
+            known = self.measure(key, block.content)
             block.keep(key, known)
         return known
 

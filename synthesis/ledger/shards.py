@@ -19,7 +19,7 @@ from terrasynth.synthesis.core.drawn_texts import LeftOut, what_holds
 from terrasynth.synthesis.core.files import replacing
 from terrasynth.synthesis.core.identity import Identity
 from terrasynth.synthesis.core.round_robin import round_robin
-from terrasynth.synthesis.ledger.blocks import LAYOUT
+from terrasynth.synthesis.ledger.blocks import EDIT, IMAGE_AFTER, LAYOUT, TEXT_AFTER
 from terrasynth.synthesis.ledger.decision_table import score_names
 from terrasynth.synthesis.ledger.decisions import ClassDecisions
 from terrasynth.synthesis.ledger.label_columns import label_features, with_labels
@@ -34,7 +34,8 @@ READ = ["id", "k", "image", "text", "captions", "label", "seed", "prompt_source"
 
 def columns_read(identity: Identity) -> list[str]:
     """The columns of a block that rows are made of."""
-    return [*READ, LAYOUT] if identity.has_layouts else READ
+    pair = [EDIT, IMAGE_AFTER, TEXT_AFTER] if identity.has_pairs else []
+    return [*READ, LAYOUT, *pair] if identity.has_layouts else READ
 
 
 def write_shards(run: OpenRun, decided: Iterable[ClassDecisions], left_out: LeftOut | None = None) -> list[Path]:
@@ -51,7 +52,7 @@ def write_shards(run: OpenRun, decided: Iterable[ClassDecisions], left_out: Left
     """
     names = score_names(run.recipe.filter_names)
     rows = (with_labels(what_holds(row, left_out), row.get(LAYOUT)) for row in accepted_rows(run, decided, names))
-    schema = _schema(names, run.identity.has_layouts)
+    schema = _schema(names, run.identity.has_layouts, run.identity.has_pairs)
     written: list[Path] = []
     while (first := next(rows, None)) is not None:
         path = layout.shard_file(run.root, len(written))
@@ -87,7 +88,7 @@ def _class_rows(run: OpenRun, decided: ClassDecisions, names: list[str]) -> Iter
             yield row | constant | {"scores": {name: decision.scores.get(name) for name in names}}
 
 
-def _schema(names: list[str], layouts: bool) -> pa.Schema:
+def _schema(names: list[str], layouts: bool, pairs: bool = False) -> pa.Schema:
     from datasets import Features, Image, List, Value
 
     features = Features(
@@ -104,7 +105,7 @@ def _schema(names: list[str], layouts: bool) -> pa.Schema:
             "steps": Value("int32"),
             "prompt_source": Value("string"),
             "scene": Value("string"),
-            **({LAYOUT: Value("string"), **label_features()} if layouts else {}),
+            **({LAYOUT: Value("string"), **label_features(pairs)} if layouts else {}),
             "scores": {name: Value("float32") for name in names},
             "synthetic": Value("bool"),
         }
@@ -119,12 +120,17 @@ def _write_shard(path: Path, schema: pa.Schema, first: dict[str, Any], others: I
             file, schema, compression="zstd", use_dictionary=False, write_page_index=True, write_page_checksum=True
         ) as writer,
     ):
-        group, held = [first], len(first["image"]["bytes"])
+        group, held = [first], _size(first)
         for row in others:
-            size = len(row["image"]["bytes"])
+            size = _size(row)
             if len(group) == GROUP_ROWS or held + size > GROUP_BYTES:
                 writer.write_table(pa.Table.from_pylist(group, schema=schema))
                 group, held = [], 0
             group.append(row)
             held += size
         writer.write_table(pa.Table.from_pylist(group, schema=schema))
+
+
+def _size(row: dict[str, Any]) -> int:
+    """Bytes of a row's images."""
+    return sum(len(row[name]["bytes"]) for name in ("image", IMAGE_AFTER) if row.get(name))

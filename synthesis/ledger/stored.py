@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, Self
 
+from terrasynth.prompts.layouts.changes import layout_after
 from terrasynth.synthesis.filters import Measurements
-from terrasynth.synthesis.ledger.blocks import LAYOUT, Attempt, Blocks
+from terrasynth.synthesis.ledger.blocks import EDIT, IMAGE_AFTER, LAYOUT, TEXT_AFTER, Attempt, Blocks
 
 
 class Content(NamedTuple):
@@ -19,12 +20,25 @@ class Content(NamedTuple):
         texts: Of the N attempts.
         images: N encoded images.
         layouts: JSON of what each was drawn by; "" for none.
+        after: The same of the images after, of pairs; None of single images.
     """
 
     ids: Sequence[str]
     texts: Sequence[str]
     images: Sequence[bytes]
     layouts: Sequence[str]
+    after: Content | None = None
+
+    @classmethod
+    def of(cls, attempts: Sequence[Attempt]) -> Content:
+        """That of attempts."""
+        ids, texts, images, layouts = ([getattr(each, name) for each in attempts]
+                                       for name in ("id", "text", "image", LAYOUT))
+        if not any(each.edit for each in attempts):
+            return cls(ids, texts, images, layouts)
+        later = [layout_after(each.layout, each.edit) for each in attempts]
+        return cls(ids, texts, images, layouts, cls(
+            ids, [each.text_after for each in attempts], [each.image_after for each in attempts], later))
 
 
 @dataclass
@@ -54,22 +68,26 @@ class StoredBlock:
             withheld: Rows whose images the model's safety checker made black.
         """
         made = cls(blocks, label, index, measured, fresh=True)
-        made.content = Content(*(
-            [getattr(each, name) for each in attempts] for name in ("id", "text", "image", "layout")))
+        made.content = Content.of(attempts)
         made.withheld = withheld
         return made
 
     @cached_property
     def content(self) -> Content:
-        """Ids, texts, images and layouts.
+        """Ids, texts, images and layouts; of pairs those of both images.
 
         Raises:
             RunError: The file is damaged, or holds other attempts than its place.
         """
         own = [LAYOUT] if LAYOUT in self.blocks.schema.names else []
         table = self.blocks.read(self.label, self.index, ["id", "text", "image", *own]).to_pydict()
-        return Content(table["id"], table["text"], [image["bytes"] for image in table["image"]],
-                       table.get(LAYOUT, [""] * len(table["id"])))
+        layouts = table.get(LAYOUT, [""] * len(table["id"]))
+        after = None
+        if self.blocks.has_pairs:
+            later = self.blocks.read(self.label, self.index, [EDIT, IMAGE_AFTER, TEXT_AFTER]).to_pydict()
+            after = Content(table["id"], later[TEXT_AFTER], [image["bytes"] for image in later[IMAGE_AFTER]],
+                            [layout_after(*each) for each in zip(layouts, later[EDIT], strict=True)])
+        return Content(table["id"], table["text"], [image["bytes"] for image in table["image"]], layouts, after)
 
     @cached_property
     def withheld(self) -> tuple[int, ...]:

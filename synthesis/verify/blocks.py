@@ -12,10 +12,22 @@ import pyarrow as pa
 from PIL import Image
 
 from terrasynth.errors import shortened
+from terrasynth.prompts.errors import InputError as LayoutError
+from terrasynth.prompts.layouts.changes import pair_of
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import RefusedError, one_line
 from terrasynth.synthesis.core.files import TEMPORARY
-from terrasynth.synthesis.ledger.blocks import SIDE_SCHEMA, UNREADABLE, drawn_in, schema_of
+from terrasynth.synthesis.ledger.blocks import (
+    AFTER,
+    EDIT,
+    IMAGE_AFTER,
+    LAYOUT,
+    UNREADABLE,
+    after_name,
+    drawn_in,
+    schema_of,
+    side_schema_of,
+)
 from terrasynth.synthesis.verify.faults import (
     DAMAGED,
     DamagedError,
@@ -126,13 +138,13 @@ def wrong_with_block(run: CheckedRun, path: Path, label: str, index: int, fast: 
 
 def _wrong_with_scores(run: CheckedRun, path: Path, label: str, index: int) -> Iterator[str]:
     try:
-        table = parquet(path)
-        yield from _wrong_with_table(table, SIDE_SCHEMA)
+        table, schema = parquet(path), side_schema_of(run.identity)
+        yield from _wrong_with_table(table, schema)
         if _encoder(table) != path.parts[-3]:
             yield f"measured by {_encoder(table)!r}, not by {path.parts[-3]!r}"
         if table.column("id").to_pylist() != [name for name, _ in _named(run, label, index)]:
             yield "holds scores of other attempts than its place"
-        if what := wrong_with_bytes(path, table, SIDE_SCHEMA):
+        if what := wrong_with_bytes(path, table, schema):
             yield what
     except DamagedError as error:
         yield one_line(error)
@@ -148,7 +160,8 @@ def _wrong_with_table(table: pa.Table, schema: pa.Schema) -> Iterator[str]:
         return
     if not _ENCODER.fullmatch(_encoder(table)):
         yield f"was measured by {_encoder(table)[:40]!r}, which is no key of an encoder"
-    lengths = {len(each) for each in table.column("embedding").to_pylist() if each is not None}
+    measured = [name for name in ("embedding", "embedding" + AFTER) if name in table.schema.names]
+    lengths = {len(each) for name in measured for each in table.column(name).to_pylist() if each is not None}
     if len(lengths) > 1:
         yield f"has embeddings of {len(lengths)} lengths"
 
@@ -181,9 +194,24 @@ def _wrong_with_rows(run: CheckedRun, table: pa.Table, label: str, index: int) -
     paths = [value and value["path"] for value in table.column("image").to_pylist()]
     if paths != [f"{name}.{run.image_format}" for name in wanted["id"]]:
         yield "names its images otherwise than by id"
+    if run.identity.has_pairs:
+        yield from _wrong_with_pairs(run, table, wanted["id"])
     for text, captions in zip(table.column("text").to_pylist(), table.column("captions").to_pylist(), strict=True):
         if not captions or captions[0] != text:
             yield f"has an attempt whose captions do not begin with its text {str(text)[:40]!r}"
+            return
+
+
+def _wrong_with_pairs(run: CheckedRun, table: pa.Table, ids: list[str]) -> Iterator[str]:
+    """Whether edits fit their layouts, and images after have their names."""
+    paths = [value and value["path"] for value in table.column(IMAGE_AFTER).to_pylist()]
+    if paths != [after_name(name, run.image_format) for name in ids]:
+        yield "names its images after otherwise than by id"
+    for k, layout_, edit in zip(*(table.column(name).to_pylist() for name in ("k", LAYOUT, EDIT)), strict=True):
+        try:
+            pair_of(layout_, edit)
+        except LayoutError as error:
+            yield f"the edit of attempt {k} is none ({one_line(error, 120)})"
             return
 
 
@@ -200,7 +228,9 @@ def _wrong_with_drawing(run: CheckedRun, table: pa.Table, name: str) -> Iterator
 
 def _wrong_with_pictures(run: CheckedRun, table: pa.Table) -> Iterator[str]:
     sizes = set()
-    for k, value in zip(table.column("k").to_pylist(), table.column("image").to_pylist(), strict=True):
+    shown = [name for name in ("image", IMAGE_AFTER) if name in table.schema.names]
+    for k, value in (each for name in shown
+                     for each in zip(table.column("k").to_pylist(), table.column(name).to_pylist(), strict=True)):
         try:
             with Image.open(io.BytesIO(value["bytes"]), formats=[run.image_format]) as picture:
                 picture.load()

@@ -18,6 +18,7 @@ from terrasynth.synthesis.core.errors import InputError, RefusedError, one_line,
 from terrasynth.synthesis.core.files import TEMPORARY, sha256
 from terrasynth.synthesis.export.marker import MARKER, TEXTS, Marker, digest_of
 from terrasynth.synthesis.export.output import README
+from terrasynth.synthesis.ledger.label_columns import IMAGES
 from terrasynth.synthesis.verify.blocks import NO_PICTURE
 from terrasynth.synthesis.verify.faults import Fault, Remedy, refused, unreadable
 
@@ -119,8 +120,8 @@ def _parquet(path: Path) -> None:
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         for batch in file.iter_batches(100):
             for row in batch.to_pylist():
-                masks = [row["mask"]] if row.get("mask") else []
-                for value in row["images"] if "images" in row else [row["image"], *masks]:
+                more = [row[name] for name in IMAGES if row.get(name)]
+                for value in row["images"] if "images" in row else [row["image"], *more]:
                     _picture(io.BytesIO(value["bytes"]))
 
 

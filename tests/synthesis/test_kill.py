@@ -32,6 +32,36 @@ def wait_for_blocks(process, out, count):
         time.sleep(0.002)
 
 
+def cut_off(monkeypatch, writes, work):
+    """Do something that is cut off after so many files were moved into place, again and again, until it ends by itself.
+
+    Returns how often it was.
+    """
+
+    class Cut(BaseException):
+        pass
+
+    real, cuts = terrasynth.synthesis.core.files.os.replace, 0
+    with monkeypatch.context() as patch:
+        for _ in range(200):
+            moved = []
+
+            def replace(source, target, moved=moved):
+                if len(moved) == writes:
+                    Path(target).with_name(Path(target).name + ".left.tmp").write_bytes(Path(source).read_bytes())
+                    raise Cut
+                moved.append(target)
+                real(source, target)
+
+            patch.setattr(terrasynth.synthesis.core.files.os, "replace", replace)
+            try:
+                work()
+                return cuts
+            except Cut:
+                cuts += 1
+    raise AssertionError("it never ended")
+
+
 @pytest.mark.slow
 def test_killed_at_random_moments_equals_never_killed(recipe, start, run_once, tmp_path):
     moments = random.Random(0)
@@ -53,33 +83,8 @@ def test_killed_at_random_moments_equals_never_killed(recipe, start, run_once, t
 
 def test_every_write_may_be_the_last(recipe, run_once, tmp_path, monkeypatch):
     """Cut the process off before its n-th file is moved into place, for every n, without any clean-up of its own."""
-    import terrasynth.synthesis.core.files
-
-    writes = len(list(run_once.rglob("*.*")))
-
-    class Cut(BaseException):
-        pass
-
-    real = terrasynth.synthesis.core.files.os.replace
     out = tmp_path / "cut"
-    cuts = 0
-    for _ in range(writes):
-        moved = []
-
-        def replace(source, target, moved=moved):
-            if moved:
-                Path(target).with_name(Path(target).name + ".left.tmp").write_bytes(Path(source).read_bytes())
-                raise Cut
-            moved.append(target)
-            real(source, target)
-
-        monkeypatch.setattr(terrasynth.synthesis.core.files.os, "replace", replace)
-        try:
-            run(recipe, out)
-            break
-        except Cut:
-            cuts += 1
-    assert cuts >= 6
+    assert cut_off(monkeypatch, 1, lambda: run(recipe, out)) >= 6
     assert fingerprint(out / "data") == fingerprint(run_once / "data")
     assert fingerprint(out / "blocks") == fingerprint(run_once / "blocks")
 

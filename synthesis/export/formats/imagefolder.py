@@ -8,21 +8,25 @@ from typing import Any, ClassVar
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.export.output import Output
 from terrasynth.synthesis.export.plan import Plan
-from terrasynth.synthesis.export.rows import Row, as_json
-from terrasynth.synthesis.ledger.label_columns import MASK, OBJECTS, categories
+from terrasynth.synthesis.export.rows import Row, as_json, suffix_of
+from terrasynth.synthesis.ledger.blocks import EDIT
+from terrasynth.synthesis.ledger.label_columns import CHANGE_CAPTIONS, CHANGED, IMAGES, OBJECTS, categories
 
+FOLDERS = {"mask": "masks"}  # of columns of images; others have that of their name
 PICTURES = r"(real-)?[0-9a-f]{16}\.[a-z]+"
 
 
 class ImagefolderExporter:
     """The layout that `load_dataset("imagefolder")` and many other tools read.
 
-    Rows with labels have `objects` and `mask_file_name`, too, unless real rows are merged, which have neither.
+    Rows with labels have `objects` and `mask_file_name`, too, and pairs all that follows from their edit, unless real
+    rows are merged, which have none of these.
     """
 
     name = "imagefolder"
     own: ClassVar[Sequence[str]] = (
         rf"(train|validation|test)/({PICTURES}|metadata\.jsonl)", rf"(train|validation|test)/masks/{PICTURES}",
+        rf"(train|validation|test)/(image_after|mask_after|change)/{PICTURES}",
     )
     data_files = "{split}/**"
     load = 'from datasets import load_dataset\nrows = load_dataset("imagefolder", data_dir="FOLDER", split="train")'
@@ -55,8 +59,13 @@ class ImagefolderExporter:
 
 
 def _labels(row: Row, split: str, out: Output) -> dict[str, Any]:
-    """The cells of a row's labels, with categories by name; the mask becomes a file."""
-    name = f"masks/{row.id}.png"
-    out.picture(f"{split}/{name}", row.columns[MASK]["bytes"])
+    """The cells of a row's labels, with categories by name; masks and the image after become files."""
+    names = {}
+    for column in [each for each in IMAGES if each in row.columns]:
+        stored = row.columns[column]
+        names[f"{column}_file_name"] = f"{FOLDERS.get(column, column)}/{row.id}.{suffix_of(stored)}"
+        out.picture(f"{split}/{names[f'{column}_file_name']}", stored["bytes"])
     told = dict(row.columns[OBJECTS])
-    return {"mask_file_name": name, OBJECTS: told | {"category": [categories()[each] for each in told["category"]]}}
+    told["category"] = [categories()[each] for each in told["category"]]
+    pair = {name: row.columns[name] for name in (CHANGED, CHANGE_CAPTIONS)} if EDIT in row.columns else {}
+    return {**names, OBJECTS: told, **pair}
