@@ -15,6 +15,7 @@ from terrasynth.synthesis.export.labels import UNCHECKED, LabelExporter
 from terrasynth.synthesis.export.licence import licence_text
 from terrasynth.synthesis.export.output import Output
 from terrasynth.synthesis.export.plan import Plan
+from terrasynth.synthesis.ledger.blocks import EDIT
 from terrasynth.synthesis.ledger.label_columns import OBJECTS
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def readme(
         shares: Of each split, where they were asked for.
         notes: What else is to be said.
     """
-    from terrasynth.eval.markdown import markdown_environment
+    from terrasynth.eval.markdown import Ready, markdown_environment
 
     made: Counter[str] = Counter()
     for (_, label), count in plan.synthetic.items():
@@ -47,7 +48,7 @@ def readme(
         total=plan.total(),
         synthetic=plan.synthetic.total(),
         load=exporter.load.replace("NAME", plan.run.name),
-        loses=exporter.loses,
+        loses=Ready(exporter.loses),
         splits=plan.splits,
         labels=plan.labels,
         counts=plan.counts,
@@ -56,8 +57,9 @@ def readme(
         shares=", ".join(f"{name} {share:g}" for name, share in (shares or {}).items()),
         reasons=dict(sorted(plan.reasons.items())),
         notes=notes,
-        labels_note=f"{exporter.conventions} {UNCHECKED}" if isinstance(exporter, LabelExporter) else "",
+        labels_note=Ready(f"{exporter.conventions} {UNCHECKED}" if isinstance(exporter, LabelExporter) else ""),
         objects=OBJECTS in plan.schema().names and exporter.name in WITH_OBJECTS[bool(plan.has_source)],
+        pairs=EDIT in plan.schema().names,
         classes=load_catalog().classes,
         unchecked=UNCHECKED,
         by_hand=plan.by_hand,

@@ -73,12 +73,24 @@ def layout_rows(per_class: int, classes=PLACED, side=SIDE) -> list[dict]:
     return rows
 
 
+def pair_rows(count: int, side=SIDE) -> list[dict]:
+    """Rows of a run of before-and-after pairs, of layouts of `SIDE` pixels; images have `side` of them."""
+    own = load_expander("layout", size=SIDE, pairs="all").expand("mediumresidential", 0, 0, count)
+    rows = layout_rows(count, ["mediumresidential"], side)
+    for place, (row, one) in enumerate(zip(rows, own, strict=True)):
+        later = {"bytes": encode(picture(500 + place, side), "png"), "path": f"{row['id']}-after.png"}
+        row |= {"text": one.text, "captions": list(one.captions), "scene": one.scene, "layout": one.layout,
+                "edit": one.edit, "text_after": one.text_after, "image_after": later}
+        row |= with_labels(row, one.layout)
+    return rows
+
+
 def write_run(folder: Path, rows: list[dict], rows_per_shard: int = 10) -> Path:
     """A run directory with these rows."""
     (folder / "data").mkdir(parents=True, exist_ok=True)
     for old in (folder / "data").iterdir():
         old.unlink()
-    schema = _schema(["alignment", "duplicate"], layouts="layout" in rows[0])
+    schema = _schema(["alignment", "duplicate"], layouts="layout" in rows[0], pairs="edit" in rows[0])
     for start in range(0, len(rows), rows_per_shard):
         part = rows[start : start + rows_per_shard]
         _write_shard(folder / "data" / f"train-{start // rows_per_shard:05d}.parquet", schema, part[0], part[1:])

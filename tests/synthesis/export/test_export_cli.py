@@ -58,8 +58,8 @@ def test_wrong_input_is_one_line(terrasynth, made, tmp_path, arguments, words):
 
 
 def test_all_formats_are_there_and_have_the_protocol():
-    names = ("coco", "coco-instances", "dota", "geotiff", "grounding", "imagefolder", "karpathy", "llava",
-             "llava-boxes", "messages", "parquet", "semantic", "voc", "webdataset", "yolo", "yolo-obb")
+    names = ("coco", "coco-instances", "dota", "geotiff", "grounding", "imagefolder", "karpathy", "levir-cc",
+             "llava", "llava-boxes", "messages", "parquet", "semantic", "voc", "webdataset", "yolo", "yolo-obb")
     assert exporter_names() == names
     for name in names:
         exporter = load_exporter(name)
