@@ -10,10 +10,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from terrasynth.eval.pages.tiles import ACROSS, MARGIN, PER_SHEET, TileSize, sheet_name
+from terrasynth.eval.pages.tiles import (
+    ACROSS,
+    AFTER,
+    LABELS,
+    LABELS_AFTER,
+    LAYERS,
+    MARGIN,
+    PER_SHEET,
+    TileSize,
+    sheet_name,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -40,6 +50,8 @@ class RunImage:
         verdict: One of `VERDICTS`.
         reason: Why it was rejected; "" for others.
         scores: Filter -> score, of the filters that were asked.
+        text_after: What the image after of a pair was drawn from; "" for a single image.
+        change: What was done between the two, in some words; "" for a single image.
     """
 
     id: str
@@ -50,6 +62,8 @@ class RunImage:
     verdict: str
     reason: str
     scores: Mapping[str, float]
+    text_after: str = ""
+    change: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,9 @@ class RunImages:
         embedded: Tiles by id, as JPEG files; empty where they lie in sheets beside the page.
         left_out: Images of the run that are on no page.
         title: Of the part; "".
+        layers: What there is beside the images: those after, of pairs, and labels that lie over them (`tiles.LAYERS`).
+        embedded_layers: Layer -> their tiles by id, where those of the images are embedded, too.
+        legend: What lies over images -> its color (red, green, blue).
     """
 
     images: Sequence[RunImage]
@@ -108,6 +125,9 @@ class RunImages:
     embedded: Mapping[str, bytes] = field(default_factory=dict)
     left_out: int = 0
     title: str = ""
+    layers: Sequence[str] = ()
+    embedded_layers: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
+    legend: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
     @cached_property
     def tile(self) -> TileSize:
@@ -129,12 +149,23 @@ class RunImages:
             found.append(("" if first == self.first else page_name(page), f"{first + 1:,} to {last:,}"))
         return found
 
-    def source(self, image: RunImage) -> tuple[str, int | None]:
+    @property
+    def pairs(self) -> bool:
+        """Whether each image is the one before of a pair."""
+        return AFTER in self.layers
+
+    @property
+    def labeled(self) -> bool:
+        """Whether labels can be laid over the images."""
+        return LABELS in self.layers
+
+    def source(self, image: RunImage, layer: str = "") -> tuple[str, int | None]:
         """Address of an image's tile, and its place on the sheet; None where it has a file of its own."""
-        if image.id in self.embedded:
-            return f"data:image/jpeg;base64,{base64.b64encode(self.embedded[image.id]).decode()}", None
+        embedded = self.embedded_layers.get(layer, {}) if layer else self.embedded
+        if image.id in embedded:
+            return f"data:image/jpeg;base64,{base64.b64encode(embedded[image.id]).decode()}", None
         number, place = divmod(image.k, PER_SHEET)
-        return quote(sheet_name(image.label, number), safe=""), place
+        return quote(sheet_name(image.label, number, layer), safe=""), place
 
     @property
     def style(self) -> str:
@@ -158,16 +189,30 @@ class RunImages:
                 for each in self.images]
         there = {each.id for each in self.shown}
         embedded = {name: base64.b64encode(tile).decode() for name, tile in self.embedded.items() if name not in there}
+        layers = {layer: {name: base64.b64encode(tile).decode() for name, tile in tiles.items()
+                          if layer in (LABELS, LABELS_AFTER) or name not in there}
+                  for layer, tiles in self.embedded_layers.items()}
         content = {
             "labels": self.labels, "verdicts": VERDICTS, "reasons": reasons, "filters": self.filters,
             "thresholds": {name: {label: _rounded(value) for label, value in each.items()}
                            for name, each in self.thresholds.items()},
             "size": self.size, "tile": (self.tile.width, self.tile.height), "across": ACROSS, "per_sheet": PER_SHEET,
             "redraw": {"start": self.redraw.start, "python": self.redraw.python, "note": self.redraw.note},
-            "embedded": embedded if self.embedded else None, "rows": rows,
+            "embedded": embedded if self.embedded else None, "rows": rows, **self._pairs(),
+            **({"layers": {layer: {"ending": LAYERS[layer], "tiles": layers.get(layer)} for layer in self.layers}}
+               if self.layers else {}),
         }
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
         return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+    def _pairs(self) -> dict[str, Any]:
+        """What is told of pairs beside their images: texts after, null where they are the texts, and changes."""
+        if not self.pairs:
+            return {}
+        said = list(dict.fromkeys(each.change for each in self.images))
+        places = _places(said)
+        return {"after": [None if each.text_after == each.text else each.text_after for each in self.images],
+                "changes": said, "change": [places[each.change] for each in self.images]}
 
 
 def page_name(page: int) -> str:

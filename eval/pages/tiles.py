@@ -9,11 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 ACROSS, PER_SHEET = 4, 16
 MOST_SIDE = 256
 MARGIN, GRAIN = 4, 8
 """Pixels round a tile, and those of which a block of JPEG has 8: no tile shows the edge of its neighbor."""
+
+AFTER, LABELS, LABELS_AFTER = "after", "labels", "after-labels"
+LAYERS = {"": "jpg", AFTER: "jpg", LABELS: "png", LABELS_AFTER: "png"}
+"""What a sheet may show of the same attempts -> the ending of its file: images, of pairs those after, and labels that
+lie over these."""
 
 ENCODED: dict[str, object] = {"format": "JPEG", "quality": 90, "subsampling": 0}
 """Full resolution of color: at half of it, single pixels of a small image lose theirs."""
@@ -94,19 +100,64 @@ def tile_sheet(images: Sequence[NDArray[np.uint8]], size: TileSize, note: str = 
     return _jpeg(sheet, note)
 
 
-def note_of(jpeg: bytes) -> str | None:
+def overlay_sheet(
+    overlays: Sequence[NDArray[np.uint8]], colors: Sequence[tuple[int, int, int, int]], size: TileSize, note: str = ""
+) -> bytes:
+    """A sheet of what lies over tiles, as a PNG file; see `tile_sheet`.
+
+    Args:
+        overlays: At most `PER_SHEET`, each `uint8` (height, width) of a tile: places in `colors`.
+        colors: Red, green, blue and opacity, 0 to 255 each; the first one fills what is between tiles.
+        size: Of the tiles.
+        note: Is kept in the file as its comment.
+
+    Raises:
+        ValueError: There is none, or there are too many.
+
+    Example:
+        >>> import io
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from terrasynth.eval.pages.tiles import TileSize, note_of, overlay_sheet
+        >>> colors = [(0, 0, 0, 0), (255, 0, 0, 128)]
+        >>> sheet = overlay_sheet([np.ones((32, 32), np.uint8)], colors, TileSize(32, 32), "red")
+        >>> Image.open(io.BytesIO(sheet)).convert("RGBA").getpixel((4, 4)), note_of(sheet)
+        ((255, 0, 0, 128), 'red')
+    """
+    if not 0 < len(overlays) <= PER_SHEET:
+        raise ValueError(f"a sheet of {len(overlays)} tiles: give 1 to {PER_SHEET}")
+    across, down = size.pitch
+    sheet = np.zeros((ACROSS * down, ACROSS * across), np.uint8)
+    for place, overlay in enumerate(overlays):
+        row, column = divmod(place, ACROSS)
+        top, left = row * down + MARGIN, column * across + MARGIN
+        sheet[top : top + size.height, left : left + size.width] = overlay
+    return overlay_png(sheet, colors, note)
+
+
+def overlay_png(overlay: NDArray[np.uint8], colors: Sequence[tuple[int, int, int, int]], note: str = "") -> bytes:
+    """What lies over an image as a PNG file with a palette; see `overlay_sheet`."""
+    picture, buffer, told = Image.fromarray(overlay), io.BytesIO(), PngInfo()
+    picture.putpalette([part for color in colors for part in color[:3]])
+    if note:
+        told.add_text("comment", note)
+    picture.save(buffer, "PNG", transparency=bytes(color[3] for color in colors), pnginfo=told)
+    return buffer.getvalue()
+
+
+def note_of(head: bytes) -> str | None:
     """The note in the beginning of a sheet, of which 1024 bytes are enough; None where it is none of ours."""
     try:
-        with Image.open(io.BytesIO(jpeg)) as sheet:
+        with Image.open(io.BytesIO(head)) as sheet:
             comment = sheet.info.get("comment")
     except (OSError, ValueError, SyntaxError):
         return None
-    return comment.decode("ascii", "replace") if isinstance(comment, bytes) else None
+    return comment.decode("ascii", "replace") if isinstance(comment, bytes) else comment
 
 
-def sheet_name(label: str, number: int) -> str:
-    """The file of the tiles of attempts `PER_SHEET * number` and so on of a class."""
-    return f"images-{label}-{number:05d}.jpg"
+def sheet_name(label: str, number: int, layer: str = "") -> str:
+    """The file of the tiles of attempts `PER_SHEET * number` and so on of a class; of another layer of `LAYERS`."""
+    return f"images-{label}-{number:05d}{layer and '-' + layer}.{LAYERS[layer]}"
 
 
 def _jpeg(pixels: NDArray[np.uint8], note: str = "") -> bytes:

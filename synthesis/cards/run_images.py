@@ -12,11 +12,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
@@ -32,13 +32,28 @@ from terrasynth.eval.pages.run_images import (
     RunImage,
     RunImages,
 )
-from terrasynth.eval.pages.tiles import PER_SHEET, TileSize, note_of, sheet_name, tile_jpeg, tile_sheet
+from terrasynth.eval.pages.tiles import (
+    AFTER,
+    LABELS,
+    LABELS_AFTER,
+    PER_SHEET,
+    TileSize,
+    note_of,
+    overlay_png,
+    overlay_sheet,
+    sheet_name,
+    tile_jpeg,
+    tile_sheet,
+)
+from terrasynth.prompts.layouts.catalog import catalog_hash
+from terrasynth.synthesis.cards.label_tiles import Placed, colors, described, legend, overlays
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.files import write_file
+from terrasynth.synthesis.core.identity import Identity
 from terrasynth.synthesis.core.images import decode, encode
 from terrasynth.synthesis.filters import NearCopyFilter
 from terrasynth.synthesis.ledger import decisions as known
-from terrasynth.synthesis.ledger.blocks import Blocks
+from terrasynth.synthesis.ledger.blocks import EDIT, IMAGE_AFTER, LAYOUT, TEXT_AFTER, Blocks
 from terrasynth.synthesis.ledger.decisions import Decision
 
 COLUMNS = ["id", "text", "seed", "image"]
@@ -46,6 +61,33 @@ HEAD = 1024  # bytes of a sheet in which its note stands
 THREADS, WAITING_SHEETS = 4, 8
 VERDICT_OF = {None: ACCEPTED, known.UNREVIEWED: WAITING, known.BEYOND_TARGET: BEYOND, known.BEYOND_MAX_ATTEMPTS: BEYOND,
               known.UNDECIDED: UNDECIDED}
+
+
+class Stored(NamedTuple):
+    """What is stored of an attempt, as far as its tiles show it.
+
+    Attributes:
+        image: The bytes of its image.
+        after: Of a pair, those of the image after; else nothing.
+        placed: What the model was shown; None of a run without layouts.
+    """
+
+    image: bytes
+    after: bytes = b""
+    placed: Placed | None = None
+
+    @property
+    def parts(self) -> list[bytes]:
+        """All of it, as bytes."""
+        return [self.image, *([self.after] if self.after else []),
+                *([part.encode() for part in self.placed] if self.placed else [])]
+
+
+def layers_of(identity: Identity | None) -> tuple[str, ...]:
+    """What the report of a run shows beside its images."""
+    if identity is None or not identity.has_layouts:
+        return ()
+    return (LABELS, AFTER, LABELS_AFTER) if identity.has_pairs else (LABELS,)
 
 
 class Decided(Protocol):
@@ -63,20 +105,25 @@ class Decided(Protocol):
         """The decisions on the attempts of a block, in order of k."""
 
 
-def attempts(blocks: Blocks, classes: Sequence[Decided]) -> Iterator[tuple[RunImage, bytes]]:
-    """All attempts with their stored images: the first block of each class, then the second of each, and so on."""
+def attempts(blocks: Blocks, classes: Sequence[Decided]) -> Iterator[tuple[RunImage, Stored]]:
+    """All attempts with what is stored: the first block of each class, then the second of each, and so on."""
+    columns = [*COLUMNS, *(name for name in (LAYOUT, EDIT, IMAGE_AFTER, TEXT_AFTER) if name in blocks.schema.names)]
     for index in range(max((each.blocks for each in classes), default=0)):
         for each in classes:
             if index >= each.blocks:
                 continue
-            rows = blocks.read(each.label, index, COLUMNS).to_pylist()
+            rows = blocks.read(each.label, index, columns).to_pylist()
             for decision, row in zip(each.block(index), rows, strict=True):
                 verdict = VERDICT_OF.get(decision.reason, REJECTED)
                 scores = {name: score for name, score in decision.scores.items() if score is not None}
-                stored = row["image"]["bytes"]
+                stored = [row[name]["bytes"] for name in ("image", IMAGE_AFTER) if name in row]
+                if is_near_copy(decision):
+                    stored = [_gray(one) for one in stored]
+                placed = Placed(row[LAYOUT], row.get(EDIT, "")) if LAYOUT in row else None
+                change = described(placed) if placed and placed.edit else ""
                 yield RunImage(row["id"], each.label, decision.k, row["seed"], row["text"], verdict,
-                               decision.reason or "" if verdict == REJECTED else "", scores
-                               ), _gray(stored) if is_near_copy(decision) else stored
+                               decision.reason or "" if verdict == REJECTED else "", scores, row.get(TEXT_AFTER, ""),
+                               change), Stored(stored[0], stored[1] if len(stored) > 1 else b"", placed)
 
 
 def is_near_copy(decision: Decision) -> bool:
@@ -91,13 +138,13 @@ def _gray(stored: bytes) -> bytes:
 
 
 def _with_size(
-    found: Iterator[tuple[RunImage, bytes]]
-) -> tuple[tuple[int, int] | None, Iterator[tuple[RunImage, bytes]]]:
+    found: Iterator[tuple[RunImage, Stored]]
+) -> tuple[tuple[int, int] | None, Iterator[tuple[RunImage, Stored]]]:
     """Width and height of the images, None where there is none, and all of them."""
     first = next(found, None)
     if first is None:
         return None, found
-    with Image.open(io.BytesIO(first[1])) as image:
+    with Image.open(io.BytesIO(first[1].image)) as image:
         return image.size, chain([first], found)
 
 
@@ -118,13 +165,16 @@ def pages(
     size, found = _with_size(attempts(blocks, classes))
     total = sum(each.blocks for each in classes) * blocks.block_size
     labels = tuple(each.label for each in classes)
-    with Sheets(blocks.root, TileSize.of(size or (1, 1))) as sheets:
+    layers = layers_of(blocks.identity)
+    known = legend(AFTER in layers) if layers else {}
+    with Sheets(blocks.root, TileSize.of(size or (1, 1)), layers) as sheets:
         for first in range(0, total, PER_PAGE):
             images = []
             for image, stored in islice(found, PER_PAGE):
                 sheets.add(image, stored)
                 images.append(image)
-            yield RunImages(images, size or (1, 1), redraw, labels, tuple(filters), thresholds, total, first)
+            yield RunImages(images, size or (1, 1), redraw, labels, tuple(filters), thresholds, total, first,
+                            layers=layers, legend=known)
 
 
 def embedded(
@@ -142,28 +192,43 @@ def embedded(
     size, found = _with_size(attempts(blocks, classes))
     if size is None:
         return None
-    tile, images, tiles = TileSize.of(size), list[RunImage](), dict[str, bytes]()
+    tile, images, layers = TileSize.of(size), list[RunImage](), layers_of(blocks.identity)
+    tiles: dict[str, dict[str, bytes]] = {layer: {} for layer in ("", *layers)}
     made = [each.blocks * blocks.block_size for each in classes]
     of_each = max(range(max(made) + 1), key=lambda count: (sum(min(count, each) for each in made) <= most, count))
     for image, stored in found:
         if image.k < of_each:
             images.append(image)
-            tiles[image.id] = tile_jpeg(decode(stored), tile)
+            for layer, data in _tiles(stored, tile).items():
+                tiles[layer][image.id] = data
     return RunImages(images, size, redraw, tuple(each.label for each in classes), tuple(filters), thresholds,
-                     len(images), embedded=tiles, left_out=sum(made) - len(images))
+                     len(images), embedded=tiles.pop(""), left_out=sum(made) - len(images), layers=layers,
+                     embedded_layers=tiles, legend=legend(AFTER in layers) if layers else {})
+
+
+def _tiles(stored: Stored, size: TileSize) -> dict[str, bytes]:
+    """The tiles of an attempt, each a file of its own, by layer."""
+    found = {"": tile_jpeg(decode(stored.image), size)}
+    if stored.after:
+        found[AFTER] = tile_jpeg(decode(stored.after), size)
+    if stored.placed:
+        made = [overlay_png(each, colors()) for each in overlays(stored.placed, size)]
+        found |= dict(zip((LABELS, LABELS_AFTER), made, strict=False))
+    return found
 
 
 class Sheets:
     """The sheets of tiles of one report, written as images come; those that are there already are left alone."""
 
-    def __init__(self, run: Path, size: TileSize) -> None:
+    def __init__(self, run: Path, size: TileSize, layers: Sequence[str] = ()) -> None:
         """Begin.
 
         Args:
             size: Of the tiles.
+            layers: What there are sheets of beside the images.
         """
-        self._run, self._size = run, size
-        self._open: dict[str, list[bytes]] = {}
+        self._run, self._size, self._layers = run, size, layers
+        self._open: dict[str, list[Stored]] = {}
         self._number: dict[str, int] = {}
         self._kept: set[str] = set()
         self._pool = ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1))  # Pillow works without Python's lock
@@ -184,7 +249,7 @@ class Sheets:
         finally:
             self._pool.shutdown(cancel_futures=True)
 
-    def add(self, image: RunImage, stored: bytes) -> None:
+    def add(self, image: RunImage, stored: Stored) -> None:
         """Take the next image of its class."""
         images = self._open.setdefault(image.label, [])
         images.append(stored)
@@ -194,30 +259,44 @@ class Sheets:
     def _close(self, label: str) -> None:
         number = self._number.get(label, 0)
         self._number[label] = number + 1
-        name = sheet_name(label, number)
-        self._kept.add(name)
-        place = layout.report_folder(self._run) / name
-        self._working.append(self._pool.submit(self._write, place, self._open.pop(label)))
+        stored = self._open.pop(label)
+        paths = {layer: layout.report_folder(self._run) / sheet_name(label, number, layer)
+                 for layer in ("", *self._layers)}
+        self._kept.update(path.name for path in paths.values())
+        self._working.append(self._pool.submit(self._write, paths, stored))
         self._wait(WAITING_SHEETS)
 
     def _wait(self, most: int) -> None:
         while len(self._working) > most:
             self._working.pop(0).result()
 
-    def _write(self, path: Path, stored: Iterable[bytes]) -> None:
-        images = list(stored)
-        note = _note(images, self._size)
-        if not path.is_symlink() and path.is_file():
-            with path.open("rb") as file:
-                if note_of(file.read(HEAD)) == note:
-                    return
-        write_file(path, tile_sheet([decode(each) for each in images], self._size, note))
+    def _write(self, paths: Mapping[str, Path], stored: Sequence[Stored]) -> None:
+        note = _note([part for each in stored for part in each.parts], self._size, self._layers)
+        wanted = [layer for layer, path in paths.items() if not _is_of(path, note)]
+        for layer in set(wanted) & {"", AFTER}:
+            images = [decode(each.after if layer else each.image) for each in stored]
+            write_file(paths[layer], tile_sheet(images, self._size, note))
+        if over := [layer for layer in (LABELS, LABELS_AFTER) if layer in wanted]:
+            made = zip(*(overlays(each.placed, self._size) for each in stored if each.placed), strict=True)
+            for layer, found in zip((LABELS, LABELS_AFTER), made, strict=False):
+                if layer in over:
+                    write_file(paths[layer], overlay_sheet(found, colors(), self._size, note))
 
 
-def _note(images: Sequence[bytes], size: TileSize) -> str:
-    """What a sheet was made of."""
+def _is_of(path: Path, note: str) -> bool:
+    """Whether a sheet is there that has this note."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return note_of(file.read(HEAD)) == note
+
+
+def _note(parts: Sequence[bytes], size: TileSize, layers: Sequence[str]) -> str:
+    """What sheets were made of: images, and layouts with what they are painted by."""
     found = hashlib.sha256(repr(size).encode())
-    for each in images:
+    if layers:
+        found.update(f"{catalog_hash()} {colors()}".encode())
+    for each in parts:
         found.update(len(each).to_bytes(8))
         found.update(each)
     return f"terrasynth {found.hexdigest()}"

@@ -92,10 +92,10 @@ def report_folder(run: Path) -> Path:
 
 
 def report_sheets(run: Path) -> list[Path]:
-    """The sheets of all images beside the report, by name."""
-    return sorted(report_folder(run).glob("images-*.jpg"))
+    """The sheets of all images beside the report, and of what lies over them, by name."""
+    return sorted(path for ending in ("jpg", "png") for path in report_folder(run).glob(f"images-*.{ending}"))
 
 
 def report_pictures(run: Path) -> list[Path]:
     """The contact sheets of the report, by name."""
-    return sorted(report_folder(run).glob("*.png"))
+    return sorted(path for path in report_folder(run).glob("*.png") if not path.name.startswith("images-"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from terrasynth.eval.pages.tiles import PER_SHEET, sheet_name
 from terrasynth.synthesis.cards.card import content_note
 from terrasynth.synthesis.cards.header import split_card
 from terrasynth.synthesis.cards.licence_sources import FILE as LICENCE
+from terrasynth.synthesis.cards.run_images import layers_of
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import RefusedError, RunError, one_line
 from terrasynth.synthesis.core.records import RecordError, read_record
@@ -25,6 +26,7 @@ from terrasynth.synthesis.verify.record import CheckedRun
 STATE_AGAIN = "restore it, or remove it, run again and state the licence again"
 CARD, REPORT, PAGE = "README.md", "report/report.json", "report/index.html"
 SHOWS_ALL = '<div class="run-images" id="images"'
+SHOWS_LABELS = '"layers":{'
 
 
 def card_faults(run: CheckedRun, decisions: Decisions, fast: bool) -> Iterator[Fault]:
@@ -66,7 +68,8 @@ def report_faults(run: CheckedRun, decisions: Decisions, fast: bool) -> Iterator
         if not page.rstrip().endswith("</html>"):
             yield Fault(PAGE, "ends in the middle", Remedy.WRITE)
         if SHOWS_ALL in page:  # which those of earlier versions do not
-            sheets = _sheets(run, decisions)
+            layers = layers_of(run.identity) if SHOWS_LABELS in page else ()
+            sheets = _sheets(run, decisions, layers)
     except FileNotFoundError:
         yield Fault(PAGE, "missing", Remedy.WRITE)
     except RefusedError as error:
@@ -91,10 +94,11 @@ def report_faults(run: CheckedRun, decisions: Decisions, fast: bool) -> Iterator
                 yield Fault(name, f"is no image ({one_line(error, 80)})", Remedy.WRITE)
 
 
-def _sheets(run: CheckedRun, decisions: Decisions) -> list[Path]:
-    """Where the tiles of all attempts should lie."""
-    return [layout.report_folder(run.root) / sheet_name(label, number)
-            for label, decided in decisions.classes.items() for number in range(-(-decided.attempts // PER_SHEET))]
+def _sheets(run: CheckedRun, decisions: Decisions, layers: Sequence[str]) -> list[Path]:
+    """Where the tiles of all attempts should lie, and what lies over them."""
+    return [layout.report_folder(run.root) / sheet_name(label, number, layer)
+            for label, decided in decisions.classes.items() for number in range(-(-decided.attempts // PER_SHEET))
+            for layer in ("", *layers)]
 
 
 def _report_figures(run: CheckedRun, decisions: Decisions) -> Iterator[Fault]:

@@ -6,11 +6,16 @@
   const turn = part("turn"), found = part("found"), model = list.querySelector("figure");
   if (!model) return;
   const many = new Intl.NumberFormat("en").format;
-  const there = new Map([...list.children].map((each) => [each.dataset.id, each.querySelector("img").src]));
+  const layerOf = (tile) => tile.dataset.layer || "";
+  const there = new Map([...list.children].flatMap((each) => [...each.querySelectorAll(".tile")].map(
+    (tile) => [each.dataset.id + layerOf(tile), tile.querySelector("img").src])));
   const rows = data.rows.map(([id, label, k, seed, text, verdict, reason, ...scores], number) => ({
     id, label: data.labels[label], class: label, k, seed, text, verdict: data.verdicts[verdict],
     reason: data.reasons[reason], scores, number,
+    after: data.after && (data.after[number] ?? text), change: data.change && data.changes[data.change[number]],
   }));
+  const switches = [...document.querySelectorAll(".over")];
+  const labeled = () => switches.some((each) => each.querySelector("input").checked);
   const drawn = (a, b) => a.k - b.k || a.class - b.class;
   const defaults = { show: "48", score: data.filters[0] };
   let chosen = rows, page = 0, at = 0;
@@ -19,20 +24,37 @@
 
   // What a row looks like.
 
-  const source = (row) => {
-    if (data.embedded) return there.get(row.id) || "data:image/jpeg;base64," + data.embedded[row.id];
+  const source = (row, layer) => {
+    const ending = layer ? data.layers[layer].ending : "jpg";
+    if (data.embedded) {
+      const tiles = layer ? data.layers[layer].tiles : data.embedded;
+      return there.get(row.id + layer) || `data:image/${ending === "png" ? "png" : "jpeg"};base64,` + tiles[row.id];
+    }
     const number = String(Math.floor(row.k / data.per_sheet)).padStart(5, "0");
-    return encodeURIComponent(`images-${row.label}-${number}.jpg`);
+    return encodeURIComponent(`images-${row.label}-${number}${layer && "-" + layer}.${ending}`);
   };
 
-  const fillImage = (image, row) => {
+  const fillImage = (image, row, layer, alt) => {
     const place = row.k % data.per_sheet;
     image.style.setProperty("--row", Math.floor(place / data.across));
     image.style.setProperty("--column", place % data.across);
-    image.parentNode.classList.toggle("on-sheet", !data.embedded);
-    image.alt = `${row.label}: ${row.text}`;
-    image.src = source(row);
+    image.alt = alt;
+    image.src = source(row, layer);
   };
+
+  const fillTile = (tile, row) => {
+    const layer = layerOf(tile), image = tile.querySelector("img");
+    tile.classList.toggle("on-sheet", !data.embedded);
+    fillImage(image, row, layer, layer ? `${row.label}, after: ${row.after}` : `${row.label}: ${row.text}`);
+    tile.querySelector(".labels")?.remove();
+    if (!labeled()) return;
+    const over = image.cloneNode();
+    over.className = "labels";
+    fillImage(over, row, layer ? layer + "-labels" : "labels", "");
+    tile.append(over);
+  };
+
+  const fillTiles = (part, row) => part.querySelectorAll(".tile").forEach((tile) => fillTile(tile, row));
 
   const fillVerdict = (badge, row) => {
     badge.textContent = words(row);
@@ -43,10 +65,11 @@
     const made = model.cloneNode(true), say = (name, text) => { made.querySelector(name).textContent = text; };
     made.dataset.id = row.id;
     made.querySelector("button").disabled = false;
-    fillImage(made.querySelector("img"), row);
+    fillTiles(made, row);
     fillVerdict(made.querySelector(".verdict"), row);
     say("b", row.label);
     say(".text", row.text);
+    if (row.change) say(".change", row.change);
     say(".origin", row.id);
     say(".seed", "seed " + row.seed);
     const by = data.filters.indexOf(form.elements.sort.value.slice(1));
@@ -138,14 +161,15 @@
     large.querySelector("h3").textContent = row.label;
     fillVerdict(large.querySelector(".verdict"), row);
     large.querySelector(".text").textContent = row.text;
-    fillImage(large.querySelector("img"), row);
+    fillTiles(large, row);
     const scores = data.filters.flatMap((name, place) => {
       const limits = data.thresholds[name] || {}, limit = limits[row.label] ?? limits[""];
       const score = row.scores[place] === null ? "not scored" : row.scores[place];
       return term(name, limit === undefined ? score : `${score}, threshold ${limit}`);
     });
     const size = data.size.join(" × ") + " px" + (data.size[0] > data.tile[0] ? `, shown from ${data.tile.join(" × ")}` : "");
-    large.querySelector("dl").replaceChildren(...scores, ...term("id", row.id), ...term("seed", row.seed),
+    const pair = row.change ? [...term("change", row.change), ...term("text after", row.after)] : [];
+    large.querySelector("dl").replaceChildren(...pair, ...scores, ...term("id", row.id), ...term("seed", row.seed),
       ...term("attempt", many(row.k + 1) + " of its class"), ...term("image", size));
     large.querySelector("code").textContent = command(row);
     large.querySelector("[name=copy]").textContent = "Copy the command";
@@ -165,7 +189,7 @@
   };
 
   list.addEventListener("click", (event) => {
-    const tile = event.target.closest("button.tile");
+    const tile = event.target.closest(".tile");
     if (tile) enlarge(page * perPage() + [...list.children].indexOf(tile.closest("figure")));
   });
   list.addEventListener("keydown", (event) => {
@@ -173,6 +197,14 @@
     const next = step && [...list.children].indexOf(event.target.closest("figure")) + step;
     list.children[next]?.querySelector("button").focus();
   });
+  for (const each of switches) {
+    each.hidden = false;
+    each.addEventListener("change", ({ target }) => {
+      for (const other of switches) other.querySelector("input").checked = target.checked;
+      show();
+      if (large.open) enlarge(at);
+    });
+  }
   large.addEventListener("click", ({ target }) => {
     if (target === large) large.close();
     if (target.name === "before") enlarge(at - 1);
@@ -181,7 +213,7 @@
   });
   large.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (step && event.target.tagName !== "PRE") enlarge(at + step);
+    if (step && event.target.tagName !== "PRE" && event.target.type !== "checkbox") enlarge(at + step);
   });
   large.addEventListener("close", () => {
     if (page !== Math.floor(at / perPage())) {

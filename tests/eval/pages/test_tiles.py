@@ -13,6 +13,7 @@ from terrasynth.eval.pages.tiles import (
     PER_SHEET,
     TileSize,
     note_of,
+    overlay_sheet,
     sheet_name,
     tile_jpeg,
     tile_sheet,
@@ -77,3 +78,21 @@ def test_no_sheet_of_none_or_of_too_many(count):
 
 def test_files_are_named_by_class_and_number():
     assert sheet_name("dense residential", 7) == "images-dense residential-00007.jpg"
+    assert sheet_name("beach", 0, "after-labels") == "images-beach-00000-after-labels.png"
+
+
+def test_what_lies_over_tiles_lies_where_they_do_and_keeps_its_colors():
+    size, colors = TileSize(20, 12), [(0, 0, 0, 0), (10, 20, 30, 40), (200, 100, 50, 255)]
+    overlays = [np.random.default_rng(seed).integers(0, 3, (12, 20), dtype=np.uint8) for seed in range(6)]
+    sheet = overlay_sheet(overlays, colors, size, "over")
+    shown, (across, down) = np.array(Image.open(io.BytesIO(sheet)).convert("RGBA")), size.pitch
+    for place, overlay in enumerate(overlays):
+        top, left = place // ACROSS * down + MARGIN, place % ACROSS * across + MARGIN
+        assert (shown[top : top + 12, left : left + 20] == np.array(colors)[overlay]).all()
+        shown[top : top + 12, left : left + 20] = 0
+    assert not shown.any()
+    assert note_of(sheet[:1024]) == "over"
+    assert note_of(overlay_sheet(overlays, colors, size)[:1024]) is None
+    for count in (0, 17):
+        with pytest.raises(ValueError, match=f"a sheet of {count} tiles"):
+            overlay_sheet(overlays[:1] * count, colors, size)

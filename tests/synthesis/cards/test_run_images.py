@@ -188,7 +188,7 @@ def test_what_may_show_a_training_image_is_a_gray_tile(run_once):
     found = list(attempts(blocks, [SimpleNamespace(label="beach", blocks=1, block=lambda index: decided)]))
     assert [image.reason for image, _ in found] == ["near_copy", "", "near_copy-2", "duplicate"]
     stored = blocks.read("beach", 0, ["image"]).to_pylist()
-    assert [each == row["image"]["bytes"] for (_, each), row in zip(found, stored, strict=True)] == [
+    assert [each.image == row["image"]["bytes"] for (_, each), row in zip(found, stored, strict=True)] == [
         False, True, False, True]
-    assert np.unique(decode(found[0][1])).tolist() == [128]
-    assert decode(found[0][1]).shape == decode(found[1][1]).shape
+    assert np.unique(decode(found[0][1].image)).tolist() == [128]
+    assert decode(found[0][1].image).shape == decode(found[1][1].image).shape
