@@ -55,6 +55,7 @@ class FileExpander:
             raise InputError(f"file {str(path)!r} has no prompt; write one a line")
         self.classes = tuple(self._prompts)
         every = [one for prompts in self._prompts.values() for one in prompts]
+        self._name, self._painted = file.name, set[tuple[str, str]]()
         self._pairs = any(one.edit for one in every)
         if self._pairs and not all(one.edit for one in every):
             raise InputError(f"file {str(path)!r} has rows with an edit and rows without; put them into two files")
@@ -69,10 +70,27 @@ class FileExpander:
         return {"expander": self.name, "prompts": digest, **({"pairs": True} if self._pairs else {})}
 
     def expand(self, label: str, seed: int, start: int, count: int) -> list[Prompt]:
-        """See `Expander.expand`; attempt k is row k of the class, modulo their number, whatever the seed."""
+        """See `Expander.expand`; attempt k is row k of the class, modulo their number, whatever the seed.
+
+        Raises:
+            InputError: Of pairs: an edit says that something is done and changes no label, or the other way round.
+        """
         check_request(self, label, start, count)
         rows = self._prompts[label]
-        return [rows[k % len(rows)] for k in range(start, start + count)]
+        found = [rows[k % len(rows)] for k in range(start, start + count)]
+        for one in found:
+            if one.edit and (key := (one.layout, one.edit)) not in self._painted:  # which takes too long for all rows
+                self._check(one)
+                self._painted.add(key)
+        return found
+
+    def _check(self, pair: Prompt) -> None:
+        from terrasynth.prompts.layouts.changes import pair_of
+
+        try:
+            pair_of(pair.layout, pair.edit)
+        except InputError as error:
+            raise InputError(f"{self._name}: the pair {pair.text[:60]!r} of class {pair.label!r}: {error}") from error
 
     def _tell_of_left_out(self, file: Path) -> None:
         every = [one for prompts in self._prompts.values() for one in prompts]
@@ -141,13 +159,13 @@ def _edit(file: Path, line: int, value: object, layout: str) -> str:
     """An edit of the layout as `Edit.to_json` has it, or ""."""
     if value in ("", None):
         return ""
-    from terrasynth.prompts.layouts.changes import Edit, pair_of
+    from terrasynth.prompts.layouts.changes import Edit, layout_after
 
     if not layout:
         fail(file, line, "an edit, and no layout that it edits")
     try:
         found = Edit.from_json(value if isinstance(value, str) else json.dumps(value)).to_json()
-        pair_of(layout, found)
+        layout_after(layout, found)
     except InputError as error:
         fail(file, line, str(error))
     return found

@@ -18,7 +18,7 @@ from terrasynth.prompts.layouts.palettes import palettes
 if TYPE_CHECKING:
     from terrasynth.eval.pages.tiles import TileSize
 
-CLEAR, BOX, CHANGED = (0, 0, 0), (255, 255, 0), (255, 0, 0)
+CLEAR, BOX, CHANGED = (0, 0, 0), (0, 0, 0), (255, 0, 0)
 OPACITY = 150  # of land cover and things, 0 to 255; lines are opaque
 WHOLE = {"season": "season and light alone, which is no change", "flooded": "ground flooded"}
 BOX_OF, CHANGE_OF = "box of a labeled thing", "edge of what a pair changed"

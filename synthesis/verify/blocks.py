@@ -13,7 +13,7 @@ from PIL import Image
 
 from terrasynth.errors import shortened
 from terrasynth.prompts.errors import InputError as LayoutError
-from terrasynth.prompts.layouts.changes import pair_of
+from terrasynth.prompts.layouts.changes import layout_after
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import RefusedError, one_line
 from terrasynth.synthesis.core.files import TEMPORARY
@@ -209,7 +209,7 @@ def _wrong_with_pairs(run: CheckedRun, table: pa.Table, ids: list[str]) -> Itera
         yield "names its images after otherwise than by id"
     for k, layout_, edit in zip(*(table.column(name).to_pylist() for name in ("k", LAYOUT, EDIT)), strict=True):
         try:
-            pair_of(layout_, edit)
+            layout_after(layout_, edit)
         except LayoutError as error:
             yield f"the edit of attempt {k} is none ({one_line(error, 120)})"
             return

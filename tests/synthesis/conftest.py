@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from terrasynth.synthesis.recipe import Recipe
-from tests.tiny import tiny_clip, tiny_pictures, tiny_scene
+from tests import tiny_pipelines
+from tests.tiny import tiny_clip, tiny_pictures, tiny_scene, tiny_segmenter
 from tests.tiny_mhn import save_tiny_mhn
 from tests.tiny_sd import tiny_sd
 
@@ -100,3 +101,41 @@ def recipe_file(tree, tmp_path) -> Path:
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(tree))
     return path
+
+
+@pytest.fixture(scope="session")
+def pair_models(tmp_path_factory) -> Path:
+    """A tiny model that is shown layouts, and a segmenter."""
+    root = tmp_path_factory.mktemp("pair-models")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiny_pipelines, "TEXT_LENGTH", 77)
+        tiny_pipelines.sd(root / "sd")
+    tiny_pipelines.controlnet(root / "sd", root / "control")
+    tiny_segmenter(root / "segmenter")
+    return root
+
+
+@pytest.fixture(scope="session")
+def pair_tree(pair_models):
+    """A recipe of four pairs, two a block."""
+    return {
+        "seed": 8, "name": "pairs",
+        "generator": {"model": str(pair_models / "sd"), "control": str(pair_models / "control"), "steps": 1,
+                      "guidance": 3.0, "conditioning": {"layout": "six"}},
+        "prompts": {"expander": "layout", "classes": ["mediumresidential"], "size": 64, "pairs": "all",
+                    "checks": {"max_tokens": "auto"}},
+        "filters": [{"kind": "layout", "segmenter": str(pair_models / "segmenter"), "min_iou": 0.0},
+                    {"kind": "duplicate", "encoder": "thumbnail", "max_similarity": 1.0}],
+        "target": {"per_class": 4, "max_attempts": 8},
+        "runtime": {"device": "cpu", "dtype": "float32", "block_size": 2},
+    }
+
+
+@pytest.fixture(scope="session")
+def pair_run(pair_tree, tmp_path_factory):
+    """What the recipe of pairs makes, to be read and copied alone."""
+    from terrasynth.synthesis import run
+
+    folder = tmp_path_factory.mktemp("pairs") / "run"
+    assert run(Recipe.parse(pair_tree), folder).accepted == 4
+    return folder

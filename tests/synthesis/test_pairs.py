@@ -24,7 +24,7 @@ from terrasynth.prompts.layouts.layout import Layout
 from terrasynth.prompts.layouts.palettes import palettes
 from terrasynth.prompts.layouts.saying import WORDS
 from terrasynth.synthesis import Recipe, run
-from terrasynth.synthesis.cards.label_tiles import WHOLE
+from terrasynth.synthesis.cards.label_tiles import WHOLE, legend
 from terrasynth.synthesis.cards.one_file import one_file_report
 from terrasynth.synthesis.cli.prompt_lines import json_line
 from terrasynth.synthesis.core.errors import InputError
@@ -36,7 +36,7 @@ from terrasynth.synthesis.filters.alignment import AlignmentFilter
 from terrasynth.synthesis.filters.duplicate import DuplicateFilter
 from terrasynth.synthesis.filters.pairs import PairJudge
 from terrasynth.synthesis.ledger.blocks import SCHEMA, schema_of
-from tests import tiny_pipelines as tiny
+from tests.browser import is_accessible
 from tests.synthesis.helpers import fingerprint, rows
 from tests.synthesis.test_kill import cut_off
 from tests.tiny import tiny_segmenter
@@ -44,39 +44,19 @@ from tests.tiny import tiny_segmenter
 LABEL = "mediumresidential"
 
 
-@pytest.fixture(scope="module")
-def places(tmp_path_factory):
-    root = tmp_path_factory.mktemp("pair-models")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiny, "TEXT_LENGTH", 77)
-        tiny.sd(root / "sd")
-    tiny.controlnet(root / "sd", root / "control")
-    tiny_segmenter(root / "segmenter")
-    return root
+@pytest.fixture
+def places(pair_models):
+    return pair_models
 
 
-@pytest.fixture(scope="module")
-def tree(places):
-    """A recipe of four pairs, two a block."""
-    return {
-        "seed": 8, "name": "pairs",
-        "generator": {"model": str(places / "sd"), "control": str(places / "control"), "steps": 1, "guidance": 3.0,
-                      "conditioning": {"layout": "six"}},
-        "prompts": {"expander": "layout", "classes": [LABEL], "size": 64, "pairs": "all",
-                    "checks": {"max_tokens": "auto"}},
-        "filters": [{"kind": "layout", "segmenter": str(places / "segmenter"), "min_iou": 0.0},
-                    {"kind": "duplicate", "encoder": "thumbnail", "max_similarity": 1.0}],
-        "target": {"per_class": 4, "max_attempts": 8},
-        "runtime": {"device": "cpu", "dtype": "float32", "block_size": 2},
-    }
+@pytest.fixture
+def tree(pair_tree):
+    return pair_tree
 
 
-@pytest.fixture(scope="module")
-def once(tree, tmp_path_factory):
-    """The run of the recipe, to be read alone."""
-    folder = tmp_path_factory.mktemp("pairs") / "run"
-    assert run(Recipe.parse(tree), folder).accepted == 4
-    return folder
+@pytest.fixture
+def once(pair_run):
+    return pair_run
 
 
 def test_both_images_show_one_scene_from_one_noise(places, tree, once):
@@ -160,6 +140,7 @@ def test_the_report_lays_labels_and_changes_over_the_images(once):
     told = json.loads(re.search(r'id="rows">(.*?)</script>', html, re.DOTALL)[1])
     assert set(told["layers"]) == {"labels", "after", "after-labels"}
     colors = [palettes()["all"][name] for name in load_catalog().classes]
+    assert len(set(legend(True).values())) == len(legend(True)) == len(colors) + 2
     by_id = {row["id"]: row for row in rows(once)}
     seen = set()
     for number, (row_id, _, k, *_) in enumerate(told["rows"]):
@@ -186,7 +167,7 @@ def test_the_report_lays_labels_and_changes_over_the_images(once):
             assert (shown[plain & (shown[..., 3] < 255), :3] == np.array(colors)[own.semantic][
                 plain & (shown[..., 3] < 255)]).all()
             seen |= {tuple(color) for color in shown[boxes & ~edge].tolist()}
-    assert (255, 255, 0, 255) in seen
+    assert (0, 0, 0, 255) in seen
 
 
 def test_sheets_of_labels_grow_and_are_verified(tree, once, tmp_path):
@@ -308,6 +289,14 @@ def test_a_file_of_pairs_is_checked(tmp_path, change, said):
         load_expander("file", path=str(tmp_path / "pairs.jsonl"))
 
 
+def test_an_edit_of_a_file_that_changes_nothing_is_named(tmp_path):
+    told = json.loads(json_line(load_expander("layout", size=64, pairs=["season"]).expand(LABEL, 0, 0, 1)[0]))
+    dry = {"doing": "flooded", "area": [[900.0, 900.0], [901.0, 900.0], [901.0, 901.0]]}
+    (tmp_path / "pairs.jsonl").write_text(json.dumps(told | {"edit": dry}))
+    with pytest.raises(PromptError, match=r"pairs\.jsonl: the pair '.*' of class .*: edit 'flooded' changes 0 labeled"):
+        load_expander("file", path=str(tmp_path / "pairs.jsonl")).expand(LABEL, 0, 0, 1)
+
+
 @pytest.mark.parametrize(("pairs", "said"), [
     ("some", "option pairs 'some' of the layout expander has to be all, or a list of built"),
     ([], "has to be all, or a list"), (["bult"], r"has 'bult', which nothing does \(did you mean 'built'\?\)"),
@@ -331,3 +320,26 @@ def test_only_season_and_light_differ_where_nothing_changed():
         plain = [text.replace(f" {when.season or '-'}", "").replace(f" {when.light or '-'}", "")
                  for text, when in ((one.text, before), (one.text_after, edit))]
         assert plain[0] == plain[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "scheme"), [(1300, "light"), (390, "dark")])
+def test_labels_lie_exactly_over_the_images_in_a_browser(chromium, once, width, scheme):
+    context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page, said = context.new_page(), []
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto((once / "report" / "index.html").as_uri())
+    assert page.locator("img.labels").count() == 0  # nobody asked for them yet
+    page.locator(".over input").first.check()
+    page.locator("#images figure .tile").first.click()
+    assert page.locator("img.labels").count() == 2 * 4 + 2
+    for tile in page.locator(".tile:has(img.labels)").all():
+        image, labels = tile.locator("img:not(.labels)"), tile.locator("img.labels")
+        labels.scroll_into_view_if_needed()
+        labels.evaluate("image => image.decode()")
+        assert labels.bounding_box() == image.bounding_box()
+    is_accessible(page)
+    page.locator("dialog .over input").uncheck()
+    assert page.locator("img.labels").count() == 0
+    assert said == []
+    context.close()
