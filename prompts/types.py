@@ -23,7 +23,7 @@ class Prompt:
         layout: What lies where, the JSON of a `prompts.layouts.layout.Layout`; "" where only the text is known. It
             holds more than the text says, for generators that are told it beside the text, and for labels.
         edit: Of a pair of before and after, what is done to the layout: the JSON of a `prompts.layouts.changes.Edit`;
-            "" for a single image.
+            "" for a single image. An expander gives pairs alone or none, and says so by `pairs` in its identity.
         text_after: What the image after is drawn from, as `text` is what the one before is; "" for a single image.
 
     Example:
