@@ -113,7 +113,8 @@ def test_an_image_is_enlarged_by_keys_with_all_that_is_known(opened):
     assert large.locator("[name=before]").is_disabled()
     page.keyboard.press("Escape")
     large.wait_for(state="hidden")
-    assert page.evaluate("document.activeElement.closest('figure') === document.querySelector('#images figure')")
+    page.wait_for_function(  # the dialog tells that it was closed a moment later
+        "() => document.activeElement.closest('figure') === document.querySelector('#images figure')")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

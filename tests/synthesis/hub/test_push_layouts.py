@@ -17,7 +17,7 @@ REPO = PushSettings("user/pairs", stated=Statement("cc-by-4.0"))
 def test_pairs_are_read_back_as_they_were_pushed(hub, pair_run, tmp_path):
     run = shutil.copytree(pair_run, tmp_path / "run")
     done = push(run, REPO)
-    files = published(hub)
+    files = published(hub, "user/pairs")
     sheets = {f"report/{path.name}" for path in (run / "report").glob("images-*")}
     assert len(sheets) == 4
     assert sheets < set(files)
