@@ -20,6 +20,7 @@ from terrasynth.synthesis.cards.licence_sources import licence_fields
 from terrasynth.synthesis.core.progress import duration
 from terrasynth.training.judges.features import EMBEDDED, PACKAGES
 from terrasynth.training.judges.reading import Described
+from terrasynth.words import counted
 
 SHOWN = 5
 _PLAIN = re.compile(r"[\w/.][\w/.-]*")  # a path that stands inside braces of YAML as it is
@@ -100,7 +101,7 @@ class TrainedJudge:
             f"held out   {f.accuracy.n} images ({f.split}); fitted to {self.train}",
             *(f"{word:<10} {text}" for word, text in _overall(f)),
             *(f"confused   {one.asked} taken for {one.seen}: {one.count} of {one.n}" for one in f.mistakes[:SHOWN]),
-            *(f"limit      {text}" for text in _weak(f)),
+            *(f"limit      {text}" for text in [*_weak(f), _no_none(f)]),
             f"card       {self.out / 'README.md'}",
             f"recipe     filters: [{', '.join(filters_of(self.out, f.accuracy.n))}]",
         ]
@@ -182,6 +183,14 @@ def _overall(f: JudgeFigures) -> Iterator[tuple[str, str]]:
             f"{figure} area under the curve against {what}; a coin toss is {COIN}")
 
 
+def _no_none(f: JudgeFigures) -> str:
+    """That no judge of so many classes says that an image shows none of them, and what helps."""
+    classes = counted(len(f.classes), "class", "classes")
+    return (f"of {classes} it cannot say \"none\": an image that shows nothing at all is given to one of them, often "
+            "with a high score; the filter `quality` rejects what is blurrier than a threshold that you choose, and "
+            "only people see the rest (the filter `review`)")
+
+
 def _weak(f: JudgeFigures) -> Iterator[str]:
     """What is not measured, and what is no better than chance."""
     if few := [f"{label} ({one.n})" for label, one in f.classes.items() if one.recognized is None]:
@@ -197,7 +206,7 @@ def _weak(f: JudgeFigures) -> Iterator[str]:
 def _limits(judge: TrainedJudge) -> Iterator[str]:
     images = judge.figures.accuracy.n
     share = pass_real(images)
-    yield "It knows these classes alone: an image of anything else is given to one of them"
+    yield _no_none(judge.figures)
     yield ("A text is the sum of its words. It tells classes apart, and hardly which of two captions of a class is "
            "whose; order, numbers and negation count for nothing, and words that it does not read are left out")
     if judge.described.drawn:

@@ -60,6 +60,9 @@ def test_its_folder_holds_what_filters_ask_for(judge):
                  "pass_real: 0.94", "No held-out image was taken for one of another class"):
         assert said in card
     lines = judge.lines()
+    none = 'of 3 classes it cannot say "none": an image that shows nothing at all is given to one of them'
+    assert none in card
+    assert [line for line in lines if line.startswith(f"limit      {none}")]
     assert "accuracy   1.000" in "\n".join(lines)
     assert any(line.startswith("next       terrasynth eval RUN --encoder") for line in lines)
 
