@@ -22,6 +22,7 @@ from terrasynth.synthesis.execution.prompts import prompt_after
 from terrasynth.synthesis.generators.runtime import Runtime
 from terrasynth.synthesis.ledger.stored import Content
 from terrasynth.synthesis.recipe import Recipe
+from terrasynth.words import counted
 
 if TYPE_CHECKING:
     from terrasynth.prompts.language_models.prices import Forecast
@@ -81,18 +82,23 @@ class Plan:
     def said(self) -> dict[str, str]:
         """The plan in words, without notes and prompts."""
         least, most = (size / 2**20 for size in self.bytes)
-        one, many = ("pair", "pairs") if self.pairs else ("image", "images")
-        lost = f"; a `quantile` rejects {self.rejected} of the first ones in any case" if self.rejected else ""
+        one = "pair" if self.pairs else "image"
+        lost = f"; of the first ones {self.rejected} are rejected whatever they show, by a `quantile`" \
+            if self.rejected else ""
+        fast, slow = map(duration, self.seconds)
+        at_once = counted(self.runtime.micro_batch, "image")
         return {
-            "identity": self.identity,
-            "computed on": f"{self.runtime.device}, {self.runtime.dtype}, micro-batches of {self.runtime.micro_batch}",
-            "there already": f"{self.present} {many}",
-            "to be drawn": f"{self.at_least} to {self.at_most} {many} of {len(self.prompts)} classes{lost}",
-            "time": f"{' to '.join(map(duration, self.seconds))} at {self.seconds_per_picture:.2f} s "
-                    f"{'a' if self.pairs else 'an'} {one}",
-            "disk": f"{least:.1f} to {most:.1f} MiB, {self.free_bytes / 2**20:.0f} MiB free",
+            "there already": counted(self.present, one),
+            "to be drawn": f"{counted(self.at_least, one)} of {counted(len(self.prompts), 'class', 'classes')} if "
+                           f"the filters keep them all, {self.at_most} at most (target.max_attempts){lost}",
+            "time": f"{fast} if they keep them all, {slow} at most: {self.seconds_per_picture:.2f} s "
+                    f"{'a' if self.pairs else 'an'} {one}, as measured now",
+            "disk": f"{least:.1f} MiB if they keep them all, {most:.1f} MiB at most; {self.free_bytes / 2**20:.0f} MiB "
+                    "are free",
+            "computed on": f"{self.runtime.device}, in {self.runtime.dtype}, {at_once} at once",
             **({"API prompts": self.api} if self.api else {}),
             "caches": f"{self.caches}; `terrasynth cache` clears them",
+            "identity": f"{self.identity} (of the images: another model, prompt or seed has another)",
         }
 
     def _repr_html_(self) -> str:

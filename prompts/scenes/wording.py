@@ -210,6 +210,24 @@ def resolve_label(wanted: str, classes: Iterable[str], ontology: Ontology) -> st
     return found
 
 
+def chosen_labels(names: Iterable[str], known: Sequence[str]) -> tuple[str, ...]:
+    """The labels that are meant by names of classes in any spelling, in that order, each once.
+
+    Args:
+        known: The labels that there are.
+
+    Raises:
+        InputError: A name means none of them, or more than one.
+
+    Example:
+        >>> from terrasynth.prompts.scenes.wording import chosen_labels
+        >>> chosen_labels(["tennis_court", "forest", "TennisCourt"], ["forest", "river", "tenniscourt"])
+        ('tenniscourt', 'forest')
+    """
+    return tuple(dict.fromkeys(
+        name if name in known else resolve_label(name, known, load_ontology("open")) for name in names))
+
+
 def spoken_name(label: str) -> str:
     """How people call a class: by the open ontology, or by the words of its label in lower case.
 

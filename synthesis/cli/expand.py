@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from terrasynth.synthesis.cli.names import EXPANDERS, GENERATORS, NameType, NamingCommand
+from terrasynth.synthesis.cli.names import EXPANDERS, GENERATORS, RECIPES, NameType, NamingCommand
 from terrasynth.synthesis.cli.options import PATH, seed_option, split_option
 from terrasynth.synthesis.cli.real_data import real_captions
+from terrasynth.words import counted
 
 if TYPE_CHECKING:
     from terrasynth.eval.prompt_sets.comparison import ReportedSet
     from terrasynth.eval.prompt_sets.tally import Tally
     from terrasynth.prompts import Expander
+    from terrasynth.synthesis.recipe import Recipe
 
 PER_CLASS = 5
 MOST_DRAWN = 48  # layouts on a sheet
@@ -33,6 +35,8 @@ class _Tokens:
 
 
 @click.command(cls=NamingCommand, short_help="Write the prompts that a recipe would use.")
+@click.option("--recipe", type=NameType(RECIPES),
+              help="Write the prompts that a run of it draws: its classes, expander, checks and seed.")
 @click.option("--classes", "--class", "labels", multiple=True, metavar="A,B,...", help="Labels or names. Default: all.")
 @click.option("--n", "-n", "total", type=click.IntRange(1), help="Prompts in all, shared out evenly over the classes.")
 @click.option("--per-class", "--count", type=click.IntRange(1), help=f"Or: prompts per class. Default: {PER_CLASS}.")
@@ -55,12 +59,13 @@ class _Tokens:
 @click.option("--measure", default="text", show_default=True, type=click.Choice(["text", "captions"]),
               help="Measure a prompt's text, or all its captions.")
 def expand(
-    labels: Sequence[str], total: int | None, per_class: int | None, out: Path, expander: str, options: Sequence[str],
-    checks: Sequence[str], tokenizer: str | None, seed: int, start: int, text_only: bool, sheet: Path | None,
-    report: Path | None, against: Sequence[Path], split: str, measure: str,
+    recipe: str | None, labels: Sequence[str], total: int | None, per_class: int | None, out: Path, expander: str,
+    options: Sequence[str], checks: Sequence[str], tokenizer: str | None, seed: int, start: int, text_only: bool,
+    sheet: Path | None, report: Path | None, against: Sequence[Path], split: str, measure: str,
 ) -> None:
-    """Write the prompts that a recipe would use, one JSON object a line; the expander `file` reads them.
+    """Write prompts as a recipe would use them, one JSON object a line; the expander `file` reads them.
 
+    With --recipe they are those of its run: the first ones of each class, with its own expander, checks and seed.
     Classes take turns, so that any beginning of the file is balanced.
     """
     from terrasynth.eval.pages.folder import check_report_folder
@@ -77,10 +82,15 @@ def expand(
     _check_suffix(out, text_only)
     _check_sheet(sheet)
     wanted = _split(labels)
-    writer = load_expander_for(wanted, expander, **parse_overrides(options))
-    classes = _classes(wanted, writer)
-    tokens = _tokens(tokenizer)
-    writer = _checked(writer, checks, tokens) if checks else writer
+    if recipe is not None:
+        written, seed = _of_recipe(recipe)
+        expander, tokens, writer = written.prompts.expander, _tokens(tokenizer), _writer(written)
+        classes = _classes(wanted, writer, written.class_names)
+    else:
+        writer = load_expander_for(wanted, expander, **parse_overrides(options))
+        classes = _classes(wanted, writer)
+        tokens = _tokens(tokenizer)
+        writer = _checked(writer, checks, tokens) if checks else writer
     if report is not None:
         check_report_folder(report, RECORD, KIND)
     all_captions = measure == "captions"
@@ -98,7 +108,8 @@ def expand(
             file.write(lines.of(prompts))
             if sheet is not None and len(layouts) < MOST_DRAWN:
                 layouts += [prompt.layout for prompt in prompts if prompt.layout][: MOST_DRAWN - len(layouts)]
-    click.echo(f"{lines.written:,} prompts of {len(classes)} classes, {lines.distinct:,} distinct", err=True)
+    click.echo(f"{counted(lines.written, 'prompt')} of {counted(len(classes), 'class', 'classes')}, "
+               f"{lines.distinct:,} distinct", err=True)
     if sheet is not None:
         _draw(sheet, layouts, expander)
     seen, drops, notes = _judged(writer, counts, seed, start)
@@ -107,7 +118,9 @@ def expand(
     if tally is not None:
         from terrasynth.eval.prompt_sets.comparison import ReportedSet
 
-        about = [f"expander {expander}", *map(shown, options), *(f"check {each}" for each in checks), f"seed {seed}"]
+        of_recipe = [f"recipe {recipe}"] if recipe else []
+        about = [*of_recipe, f"expander {expander}", *map(shown, options), *(f"check {each}" for each in checks),
+                 f"seed {seed}"]
         _measure([ReportedSet(tally, ", ".join(about), seen, drops, notes), *others], tokens, seed, report)
 
 
@@ -140,7 +153,7 @@ def _draw(sheet: Path, layouts: Sequence[str], expander: str) -> None:
                          "take --expander layout")
     with replacing(sheet) as file:
         drawn_sheet([Layout.from_json(one) for one in layouts]).save(file, format="PNG")
-    click.echo(f"{len(layouts)} layouts in {sheet}", err=True)
+    click.echo(f"{counted(len(layouts), 'layout')} in {sheet}", err=True)
 
 
 def _split(labels: Sequence[str]) -> list[str] | None:
@@ -149,15 +162,43 @@ def _split(labels: Sequence[str]) -> list[str] | None:
     return None if names in ([], ["all"]) else names
 
 
-def _classes(wanted: Sequence[str] | None, expander: Expander) -> tuple[str, ...]:
-    """The labels that are meant, in the order in which they were given, each once."""
-    from terrasynth.prompts.scenes.ontology import load_ontology
-    from terrasynth.prompts.scenes.wording import resolve_label
+def _of_recipe(name: str) -> tuple[Recipe, int]:
+    """A recipe and its seed, where no option says otherwise what it says itself."""
+    from click.core import ParameterSource
 
-    def label(name: str) -> str:
-        return name if name in expander.classes else resolve_label(name, expander.classes, load_ontology("open"))
+    from terrasynth.synthesis.core.errors import InputError
+    from terrasynth.synthesis.recipe import Recipe
 
-    return expander.classes if wanted is None else tuple(dict.fromkeys(map(label, wanted)))
+    context = click.get_current_context()
+    for option in ("expander", "options", "checks", "seed"):
+        if context.get_parameter_source(option) is ParameterSource.COMMANDLINE:
+            said = option.removesuffix("s") if option != "checks" else "check"
+            raise InputError(f"--recipe {name!r} says itself what --{said} says; leave one of them out")
+    recipe = Recipe.load(name)
+    return recipe, recipe.seed
+
+
+def _writer(recipe: Recipe) -> Expander:
+    """What writes the prompts of a run of a recipe."""
+    from terrasynth.prompts.registry import load_expander_for
+    from terrasynth.synthesis.execution.prompts import checked
+    from terrasynth.synthesis.generators.finding import find_generator
+
+    writer = load_expander_for(recipe.class_names, recipe.prompts.expander, **recipe.prompts.options)
+    checks = recipe.prompts.checks
+    return writer if checks is None else checked(writer, checks, find_generator(recipe.generator))
+
+
+def _classes(wanted: Sequence[str] | None, expander: Expander, others: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The labels that are meant, in the order in which they were given, each once.
+
+    Args:
+        others: Which are meant where none was given; None for all.
+    """
+    wanted = others if wanted is None else wanted
+    from terrasynth.prompts.scenes.wording import chosen_labels
+
+    return expander.classes if wanted is None else chosen_labels(wanted, expander.classes)
 
 
 def _tokens(model: str | None) -> _Tokens:

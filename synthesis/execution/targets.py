@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from terrasynth.errors import UserError
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.ledger.keeping import recorded_recipe
 from terrasynth.synthesis.recipe import Recipe
@@ -50,9 +51,14 @@ def choose(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
     """The labels behind names of classes, in the order of `known`.
 
     Raises:
-        InputError: A class does not exist, or is named twice.
+        InputError: A class does not exist.
     """
-    chosen = set(_named(wanted, known).values())
+    from terrasynth.prompts.scenes.wording import chosen_labels
+
+    try:
+        chosen = chosen_labels(wanted, known)
+    except UserError as error:
+        raise InputError(str(error)) from error
     return tuple(label for label in known if label in chosen)
 
 
@@ -76,22 +82,12 @@ def changed_classes(before: Recipe | None, known: Sequence[str], asked: Sequence
 
 
 def _named(wanted: Sequence[str], known: Sequence[str]) -> dict[str, str]:
-    """The label behind each name of a class."""
+    """The label behind each name of a class, of which no two may mean the same."""
     found: dict[str, str] = {}
     for name in wanted:
-        label = name if name in known else _meant(name, known)
-        if label is None:
-            from terrasynth.prompts.scenes.wording import no_such_class
-
-            raise InputError(no_such_class(name, known))
+        (label,) = choose([name], known)
         if label in found:
             raise InputError(f"classes {found[label]!r} and {name!r} are the same class {label!r}; name it once")
         found[label] = name
     return {name: label for label, name in found.items()}
 
-
-def _meant(name: str, known: Sequence[str]) -> str | None:
-    from terrasynth.prompts.scenes.ontology import load_ontology
-    from terrasynth.prompts.scenes.wording import find_label
-
-    return find_label(name, known, load_ontology("open"))

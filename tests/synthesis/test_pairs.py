@@ -250,8 +250,9 @@ def test_a_run_of_single_images_has_no_column_of_pairs(tree, tmp_path):
 
 def test_a_plan_speaks_of_pairs(tree):
     planned = plan(Recipe.parse(tree))
-    assert planned.said()["to be drawn"] == "4 to 8 pairs of 1 classes"
-    assert planned.said()["time"].endswith("s a pair")
+    assert planned.said()["to be drawn"] == ("4 pairs of 1 class if the filters keep them all, 8 at most "
+                                             "(target.max_attempts)")
+    assert planned.said()["time"].endswith("s a pair, as measured now")
 
 
 def test_a_model_that_reads_texts_alone_draws_no_pairs(places, tree, tmp_path):

@@ -94,16 +94,12 @@ class Studio:
             InputError: No such expander, class or option.
         """
         from terrasynth.prompts.registry import load_expander_for
-        from terrasynth.prompts.scenes.ontology import load_ontology
-        from terrasynth.prompts.scenes.wording import resolve_label
+        from terrasynth.prompts.scenes.wording import chosen_labels
 
         wanted = list(spec.classes) or None
         writer = load_expander_for(wanted, spec.expander,
                                    **expander_options(spec.expander, spec.options, work.order.places))
-        labels = writer.classes if wanted is None else tuple(dict.fromkeys(
-            name if name in writer.classes else resolve_label(name, writer.classes, load_ontology("open"))
-            for name in wanted
-        ))
+        labels = writer.classes if wanted is None else chosen_labels(wanted, writer.classes)
         each, more = divmod(spec.count, len(labels))
         portions = [writer.expand(label, spec.seed, spec.start, each + (place < more))
                     for place, label in enumerate(labels)]

@@ -88,11 +88,11 @@ def test_run_plan_and_eval(terrasynth, recipe_file, models, tmp_path):
     code, planned, said = terrasynth("plan", recipe_file, "--out", out)
     assert said[0].endswith(" and drawing first images, to see how long one takes")
     assert code == 0
-    assert "to be drawn     24 to 72 images of 3 classes" in planned
+    assert "to be drawn     24 images of 3 classes if the filters keep them all, 72 at most" in planned
     first, *by_class = planned.split("\n\n")
     notes = [line for line in first.splitlines() if line.startswith("note: ")]
     assert first.startswith("\n".join(notes))  # what is known before anything is drawn
-    assert [line.split(" ")[0] for line in first.splitlines()[len(notes):][:3]] == ["identity", "computed", "there"]
+    assert [line.split(" ")[0] for line in first.splitlines()[len(notes):][:3]] == ["there", "to", "time"]
     assert [len(each.splitlines()) for each in by_class] == [4, 4, 4]  # a class and three prompts
     assert not out.exists()
     code, printed, lines = terrasynth("run", recipe_file, "--out", out)
@@ -101,7 +101,7 @@ def test_run_plan_and_eval(terrasynth, recipe_file, models, tmp_path):
     assert any("accepted of" in line and "left" in line for line in lines)
     code, planned, _ = terrasynth("plan", recipe_file, "--out", out)
     assert code == 0
-    assert "to be drawn     0 to" in planned
+    assert "to be drawn     0 images of" in planned
     figures = tmp_path / "figures.json"
     options = ["--encoder", models.other_encoder, "--classifier", models.classifier, "--out", figures]
     code, printed, said = terrasynth("eval", out, *options)

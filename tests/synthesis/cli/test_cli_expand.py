@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from terrasynth.errors import UserError
 from terrasynth.prompts import Prompt, load_expander
 from terrasynth.synthesis.cli import main
 from terrasynth.synthesis.cli.prompt_lines import Lines, in_rounds, json_line, quotas
+from terrasynth.synthesis.execution.job import Job
+from terrasynth.synthesis.execution.targets import choose
+from terrasynth.synthesis.recipe import Recipe
 
 REAL = [
     {"filename": "beach_1.png", "split": "train", "sentences": [{"raw": "Waves and sand ."}, {"raw": "A beach ."}]},
@@ -240,3 +244,23 @@ def test_layouts_are_drawn(terrasynth, tmp_path):
     code, _, said = terrasynth("--classes", "beach", "--per-class", 1, "--sheet", sheet)
     assert code == 2
     assert said[-1].endswith("has nothing to draw: prompts of grammar have no layout; take --expander layout")
+
+
+def test_prompts_of_a_recipe_are_those_of_its_run(terrasynth, tmp_path):
+    """Its classes, options, checks and seed; a class counts once, however it is written, there as here."""
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("{seed: 7, generator: {model: ldm-ucm}, prompts: {classes: [tennis_court, forest, TennisCourt], "
+                      "profile: ucm, checks: {distinct: true}}}")
+    code, out, _ = terrasynth("--recipe", recipe, "--per-class", 4)
+    job = Job(Recipe.load(recipe), tmp_path / "run")
+    drawn = {label: [prompt.text for prompt in job.prompts(label, 0, 4)] for label in job.classes}
+    assert code == 0
+    assert {label: [row["text"] for row in parsed(out) if row["label"] == label] for label in drawn} == drawn
+    assert sorted(drawn) == ["forest", "tenniscourt"]
+    code, _, (line,) = terrasynth("--recipe", recipe, "--seed", 3)
+    assert (code, "says itself what --seed says" in line) == (2, True)
+    code, _, (line,) = terrasynth("--recipe", recipe, "--classes", "zebra")
+    assert code == 2
+    with pytest.raises(UserError) as refused:
+        choose(["zebra"], load_expander("grammar").classes)
+    assert line == f"terrasynth: error: {refused.value}"

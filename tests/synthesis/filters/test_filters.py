@@ -64,8 +64,9 @@ def test_a_plan_counts_what_a_quantile_takes(tree, models, per_class, first, exp
     tree["runtime"] = tree.get("runtime", {}) | {"block_size": 4}
     found = plan(Recipe.parse(tree))
     assert (found.at_least, found.rejected) == (2 * expected, 2 * 4)
-    assert found.said()["to be drawn"] == (f"{2 * expected} to 40 images of 2 classes; a `quantile` rejects 8 of the "
-                                           "first ones in any case")
+    assert found.said()["to be drawn"] == (
+        f"{2 * expected} images of 2 classes if the filters keep them all, 40 at most (target.max_attempts); of the "
+        "first ones 8 are rejected whatever they show, by a `quantile`")
 
 
 
