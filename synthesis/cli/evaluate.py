@@ -100,6 +100,7 @@ def judge(
     from terrasynth.eval.evaluation.findings import circular
     from terrasynth.eval.models.feature_cache import cache_folder
     from terrasynth.synthesis.core import layout
+    from terrasynth.synthesis.core.knowledge import unknown_classes
     from terrasynth.synthesis.ledger.directory import RunDirectory
     from terrasynth.synthesis.ledger.pictures import RunPictures
     from terrasynth.synthesis.studies.evaluation import Judges, judge_run, realism_of, write_evaluation
@@ -118,6 +119,11 @@ def judge(
                       None if others is None else realism_of(pictures, others, run_directory, seed))
     for line in _lines(found.evaluation, full, table):
         click.echo(line)
+    for role, model in (("encoder", encoder), ("classifier", classifier)):
+        if unknown := unknown_classes(model, dict.fromkeys(pictures.labels)):
+            them = "it" if len(unknown) == 1 else "them"
+            click.echo(f"warning: --{role} {model} never met {', '.join(unknown)}, so its figures say little of "
+                       f"{them}; `terrasynth train judge` makes one that has", err=True)
     if (run_directory / layout.RECIPE).is_file():
         for caution in circular(found.evaluation, RunDirectory(run_directory).filter_networks()):
             click.echo(f"warning: {caution.text}", err=True)

@@ -11,6 +11,7 @@ import click
 
 from terrasynth.synthesis.cli.names import GENERATORS, NameType, NamingCommand
 from terrasynth.synthesis.cli.options import PATH, device_option, guidance_option, seed_option
+from terrasynth.words import counted
 
 
 @click.command(cls=NamingCommand, short_help="Draw images of prompts, without judging them.")
@@ -89,7 +90,7 @@ def generate(
         )
     if rows:
         write_file(out / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    click.echo(f"{len(rows)} images in {out}")
+    click.echo(f"{counted(len(rows), 'image')} in {out}")
     if drawn.withheld:
         raise RunError(f"the safety checker of {generator.source.name} withheld {len(drawn.withheld)} of {len(texts)} "
                        f"images, as that of {texts[drawn.withheld[0]][:60]!r}; give other prompts or another --seed")

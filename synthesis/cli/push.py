@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from terrasynth.synthesis.cli.options import PATH, ignore_review_option, licence_options, statement
+from terrasynth.words import counted
 
 
 @click.command(short_help="Publish a data set on the Hugging Face Hub.")
@@ -46,20 +47,23 @@ def push(
         for note in plan.notes:
             click.echo(f"note: {note}")
     licence_text = plan.licence.licence_name or plan.licence.licence
-    click.echo(f"licence    {licence_text}" + (" (stated)" if plan.licence.stated_by else " (inherited)"))
+    how = "inherited" if not plan.licence.stated_by else "stated; the push writes it into the card" if dry_run \
+        else "stated"
+    click.echo(f"licence    {licence_text} ({how})")
     if dry_run:
         made = "would be made" if plan.remote is None else "exists"
-        click.echo(f"to send    {len(plan.send)} files, {size_text(plan.bytes)}; {plan.rows} rows in all")
-        click.echo(f"data set   {result.url}   ({'not asked' if offline else made})")
+        click.echo(f"to send    {counted(len(plan.send), 'file')}, {size_text(plan.bytes)}; "
+                   f"{counted(plan.rows, 'row')} in all")
+        click.echo(f"data set   {result.url}   ({made if result.asked else 'not asked'})")
         return
     if not result.commit:
         click.echo(f"nothing to do: all {len(plan.keep)} files are there")
     else:
-        click.echo(f"sent       {len(plan.send)} files, {size_text(plan.bytes)}; {len(plan.keep)} were there, "
-                   f"{len(plan.remove)} removed")
+        click.echo(f"sent       {counted(len(plan.send), 'file')}, {size_text(plan.bytes)}; {len(plan.keep)} were "
+                   f"there, {len(plan.remove)} removed")
         click.echo(f"checked    {result.compared} {result.what}")
     commit = f", commit {result.commit[:8]}" if result.commit else ""
-    click.echo(f"data set   {result.url}   ({plan.rows} rows{commit})")
+    click.echo(f"data set   {result.url}   ({counted(plan.rows, 'row')}{commit})")
 
 
 def _be_quiet() -> None:

@@ -13,6 +13,7 @@ import click
 
 from terrasynth.synthesis.cli.names import EXPANDERS, FILTERS, GENERATORS, RECIPES, NameType, NamingCommand
 from terrasynth.synthesis.cli.options import PATH
+from terrasynth.words import counted
 
 _RECIPE = click.argument("recipe", type=NameType(RECIPES))
 _IN_A_RECIPE = (GENERATORS, EXPANDERS, FILTERS)
@@ -79,7 +80,8 @@ def run(recipe: str, out: Path, repair: bool, shrink: bool, overrides: Sequence[
             result = run_recipe(loaded, out, on_event=progress, should_stop=should_stop, shrink=shrink)
         finally:
             progress.clear()
-    click.echo(f"data set   {result.root}   ({result.accepted} images of {len(result.counts)} classes)")
+    click.echo(f"data set   {result.root}   ({counted(result.accepted, 'image')} of "
+               f"{counted(len(result.counts), 'class', 'classes')})")
     click.echo(f"card       {result.root / 'README.md'}")
     click.echo(f"report     {result.root / 'report' / 'index.html'}")
     if unseen := unseen_line(result.unseen, result.accepted, shlex.quote(str(out))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,18 @@ def knows_class(knowledge: Knowledge, label: str) -> bool:
     if any(find_label(label, knowledge.classes, load_ontology(profile)) for profile in PROFILES):
         return True
     return knowledge.words is not None and any(not knowledge.unread(name) for name in names_of(label))
+
+
+def unknown_classes(reference: str, labels: Iterable[str]) -> list[str]:
+    """The classes that a model never met, by its reference; none where nothing says what it met.
+
+    Example:
+        >>> from terrasynth.synthesis.core.knowledge import unknown_classes
+        >>> unknown_classes("scene-ucm", ["forest", "wind turbine"])
+        ['wind turbine']
+    """
+    knowledge = known_by(reference)
+    return [] if knowledge is None else [label for label in labels if not knows_class(knowledge, label)]
 
 
 def names_of(label: str) -> list[str]:

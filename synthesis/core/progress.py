@@ -21,6 +21,7 @@ from terrasynth.synthesis.events import (
     WorkerReady,
     Writing,
 )
+from terrasynth.words import counted
 
 ERASED = "\r\x1b[2K"  # a terminal's line, to be written anew
 
@@ -64,7 +65,8 @@ class Progress:
                 self._counts, self._most = {count.label: count for count in counts}, most
                 wanted = sum(count.target for count in counts)
                 began = "continuing" if resumed else "starting"
-                self._line(f"{began}: {wanted} images of {len(counts)} classes, identity {identity}")
+                classes = counted(len(counts), "class", "classes")
+                self._line(f"{began}: {counted(wanted, 'image')} of {classes}, identity {identity}")
                 for note in notes:
                     self._line(f"note: {note}")
             case WorkerReady(worker=worker, workers=workers, process=process, device=device):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,8 +164,8 @@ class RunRows:
         for shard in self._shards:
             found = sha256(shard)
             if noted.get(f"data/{shard.name}", found) != found:
-                raise RunError(f"{shard} is not what the run wrote; `terrasynth verify {self.root} --repair` writes it "
-                               "again from the blocks")
+                raise RunError(f"{shard} is not what the run wrote; `terrasynth verify {shlex.quote(str(self.root))} "
+                               "--repair` writes it again from the blocks")
             total.update(bytes.fromhex(found))
         return total.hexdigest()
 

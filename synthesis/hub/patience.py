@@ -22,15 +22,20 @@ PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 AGAIN = "run the same command again: what was sent is not sent twice"
 
 
+class UnreachableError(RunError):
+    """Nothing answers at the address of the Hub."""
+
+
 class Patience:
     """Asks again, a bounded number of times.
 
     Args:
         say: Told when there is a wait of some length.
+        tries: How often it asks in all.
     """
 
-    def __init__(self, endpoint: str, repository: str, say: Callable[[str], None]) -> None:
-        self.endpoint, self.repository, self._say = endpoint, repository, say
+    def __init__(self, endpoint: str, repository: str, say: Callable[[str], None], tries: int = TRIES) -> None:
+        self.endpoint, self.repository, self._say, self._tries = endpoint, repository, say, tries
 
     def __call__(self, call: Callable[[], Answer], passes: Callable[[BaseException], bool] | None = None) -> Answer:
         """Call until it answers.
@@ -42,14 +47,14 @@ class Patience:
             InputError: The token, the repository's name or its owner is wrong.
             RunError: The Hub or the network did not recover, or the Hub refuses.
         """
-        for number in range(TRIES):
+        for number in range(self._tries):
             try:
                 limit_silence()
                 return call()
             except Exception as error:
                 cause = root_cause(error)
                 pause = retry_after(cause)
-                if not (passes or is_passing)(cause) or number == TRIES - 1 or (pause or 0) > LONGEST_PAUSE:
+                if not (passes or is_passing)(cause) or number == self._tries - 1 or (pause or 0) > LONGEST_PAUSE:
                     told = self.explained(cause)
                     if told is error:
                         raise
@@ -98,8 +103,8 @@ class Patience:
                             f"({type(error).__name__}: {one_line(error, 100)}): a proxy or a log-in page may have "
                             f"given it; check HF_ENDPOINT and the network, then {AGAIN}")
         if is_passing(error):
-            return RunError(f"{self.repository}: no connection to {self.endpoint} ({one_line(error, 120)}); check "
-                            f"the network, then {AGAIN}")
+            return UnreachableError(f"{self.repository}: no connection to {self.endpoint} ({one_line(error, 120)}); "
+                                    f"check the network, then {AGAIN}")
         if isinstance(error, OSError) and error.errno is not None:
             return error  # of a file of this machine
         if isinstance(error, ValueError):

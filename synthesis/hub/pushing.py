@@ -16,7 +16,7 @@ from terrasynth.synthesis.core.files import locked, reading
 from terrasynth.synthesis.hub.files import CARD, MANIFEST, LocalFile, with_manifest
 from terrasynth.synthesis.hub.folder import Folder, folder_at
 from terrasynth.synthesis.hub.names import check_branch, check_endpoint, check_repository
-from terrasynth.synthesis.hub.patience import Patience, insisting, may_pass
+from terrasynth.synthesis.hub.patience import TRIES, Patience, UnreachableError, insisting, may_pass
 from terrasynth.synthesis.hub.repository import HubRepository, Remote, RemoteFile, in_parts, plain_http
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class PushResult:
         commit: Its commit; "" where nothing had to be done, or nothing was to be.
         compared: How much was read back and is the same.
         what: Of which kind that was, in words.
+        asked: Whether the Hub said what is there; a dry run goes on where it cannot be reached.
     """
 
     plan: PushPlan
@@ -87,6 +88,7 @@ class PushResult:
     commit: str = ""
     compared: int = 0
     what: str = ""
+    asked: bool = True
 
     def _repr_html_(self) -> str:
         plan = self.plan
@@ -144,7 +146,7 @@ def push(root: Path, settings: PushSettings, say: Callable[[str], None] = lambda
     check_endpoint(endpoint)
     if not settings.dry and token is None:
         raise InputError(f"there is no token for {endpoint}; set HF_TOKEN, or run `hf auth login`")
-    hub = HubRepository(settings.repository, settings.branch, endpoint, token, say)
+    hub = HubRepository(settings.repository, settings.branch, endpoint, token, say, 1 if settings.dry else TRIES)
     with reading(root) if settings.dry else locked(root), plain_http():
         folder = folder_at(root)
         ready = _prepare(folder, settings)
@@ -153,10 +155,17 @@ def push(root: Path, settings: PushSettings, say: Callable[[str], None] = lambda
         if settings.stated is not None and not settings.dry:
             settings = replace(settings, stated=replace(settings.stated, by=hub.user()))
             ready = _prepare(folder, settings, ready)
-        plan = _plan(folder, settings, ready, None if settings.offline else hub.look())
+        try:
+            remote = None if settings.offline else hub.look()
+        except UnreachableError as error:
+            if not settings.dry:
+                raise
+            settings = replace(settings, offline=True)
+            say(f"not asked what is there: {one_line(error).partition('; ')[0]}")
+        plan = _plan(folder, settings, ready, None if settings.offline else remote)
         url = f"{shown(endpoint)}/datasets/{settings.repository}"
         if settings.dry:
-            return PushResult(plan, url)
+            return PushResult(plan, url, asked=not settings.offline)
         for note in plan.notes:
             say(f"note: {note}")
         folder.save(plan.licence, ready.card)

@@ -80,14 +80,16 @@ class HubRepository:
         name: "user/name".
         branch: The branch that is pushed to.
         token: Access token; None for none.
+        tries: How often a request is made that fails for a while.
     """
 
-    def __init__(self, name: str, branch: str, endpoint: str, token: str | None, say: Callable[[str], None]) -> None:
+    def __init__(self, name: str, branch: str, endpoint: str, token: str | None, say: Callable[[str], None],
+                 tries: int = TRIES) -> None:
         from huggingface_hub import HfApi
 
         self.name, self.branch, self.endpoint = name, branch, endpoint
         self._api = HfApi(endpoint=endpoint, token=token or False, library_name="terrasynth")
-        self._patient = Patience(endpoint, f"data set {name}", say)
+        self._patient = Patience(endpoint, f"data set {name}", say, tries)
 
     def user(self) -> str:
         """The name of the token's owner."""

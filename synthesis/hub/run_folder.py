@@ -143,7 +143,8 @@ class RunFolder:
         for name, hashed in noted.items():
             if name not in there or there[name].sha256 != hashed:
                 raise RunError(f"{self.root / name} is {'not what the run wrote' if name in there else 'missing'}; "
-                               f"`terrasynth verify {self.root} --repair` writes it again from the blocks")
+                               f"`terrasynth verify {shlex.quote(str(self.root))} --repair` writes it again from the "
+                               "blocks")
 
 
 def local_folders(root: Path) -> list[str]:

@@ -12,7 +12,9 @@ from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.sampling import MOST_GUIDANCE, MOST_STEPS
 from terrasynth.synthesis.recipe import MOST_CLASSES, MOST_LORA_SCALE, MOST_OPTIONS, MOST_TEXT, Option, Pixels
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # one part of a path, which is hidden nowhere and no option of any command
+NAME = r"^[A-Za-z0-9](?:[A-Za-z0-9_. -]*[A-Za-z0-9_.-])?$"
+"""One part of a path, hidden nowhere and no option of any command; blanks only within."""
+
 EXPORTS = "exports"  # the folder of exports, beside the data sets
 MOST_DRAWN, MOST_PROMPTS, MOST_IMAGES, LARGEST_SEED = 16, 1000, 100_000, 2**63
 Name = Annotated[str, Field(pattern=NAME, max_length=96)]

@@ -102,8 +102,8 @@ def _begun(request: Request, service: Service, draft: _Draft, act: str, form: Ty
             spec = PlanSpec(kind="plan", recipe=draft.tree, data_set=where)
         else:
             if not re.fullmatch(NAME, draft.data_set):
-                raise InputError(f"data set {draft.data_set[:40]!r} is no name of a folder; use letters, digits, '-', "
-                                 "'_' and '.', with a letter or a digit first")
+                raise InputError(f"data set {draft.data_set[:40]!r} is no name of a folder; use letters, digits, "
+                                 "blanks, '-', '_' and '.', with a letter or a digit first and no blank at the end")
             if draft.grows and first(form, "grows") != draft.data_set:
                 raise InputError(f"data set {draft.data_set!r} is there already; take another name, or open it and "
                                  "choose to grow it")

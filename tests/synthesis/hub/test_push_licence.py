@@ -65,7 +65,7 @@ def test_the_command_says_what_to_state(hub, unknown, terrasynth):
     assert "--licence cc-by-nc-4.0" in lines[0]
     code, out, _ = terrasynth("push", unknown, "--repo", "user/tiny", "--licence", "cc-by-nc-4.0", "--dry-run")
     assert code == 0
-    assert "licence    cc-by-nc-4.0 (stated)" in out
+    assert "licence    cc-by-nc-4.0 (stated; the push writes it into the card)" in out
 
 
 def test_sources_that_state_no_licence_are_named_though_one_is_stated(hub, tmp_path, terrasynth):

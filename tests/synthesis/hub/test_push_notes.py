@@ -1,8 +1,14 @@
 """What a push says before it publishes: images that people rejected, and classes that are short."""
 
+import pytest
+
 from terrasynth.synthesis import Recipe, run
+from terrasynth.synthesis.core.errors import RunError
+from terrasynth.synthesis.hub.patience import TRIES
+from terrasynth.synthesis.hub.pushing import PushSettings, push
 from terrasynth.synthesis.hub.run_folder import RunFolder
 from terrasynth.synthesis.studies.review.looking import Queue, Review
+from tests.hub_faults import Fault
 
 SHORT, REJECTED = "short of its target", "rejected"
 
@@ -42,3 +48,14 @@ def test_classes_that_are_short_are_named(models, tmp_path):
     (said,) = notes(tmp_path, SHORT)
     assert said == "short of its target: " + ", ".join(f"{label} {n} of 2" for label, n in counts if n < 2)
     assert len([n for _, n in counts if n < 2]) >= 1
+
+
+def test_a_dry_run_that_cannot_reach_the_hub_says_so_at_once_and_goes_on(hub, made, naps):
+    hub.faults = lambda *_: Fault(cut=0)
+    said: list[str] = []
+    found = push(made, PushSettings("user/tiny", dry=True), said.append)
+    assert (found.asked, found.plan.remote, found.plan.rows, naps) == (False, None, 24, [])
+    assert [line for line in said if line.startswith("not asked what is there: data set user/tiny: no connection to ")]
+    with pytest.raises(RunError, match="no connection to"):
+        push(made, PushSettings("user/tiny"))
+    assert len(naps) == TRIES - 1

@@ -15,6 +15,7 @@ def test_every_kind_is_long_or_short():
 
 @pytest.mark.parametrize("tree", [
     {"kind": "run", "data_set": "coast", "recipe": {"name": "coast"}},
+    {"kind": "run", "data_set": "my coast", "recipe": {"name": "coast"}},
     {"kind": "evaluate", "data_set": "coast"},
     {"kind": "export", "data_set": "coast", "format": "coco", "out": "mine", "splits": {"train": 0.8, "test": 0.2}},
     {"kind": "push", "data_set": "coast", "repo": "me/coast"},
@@ -38,6 +39,9 @@ def test_what_is_stored_is_read_back_as_it_was(tree):
     ({"kind": "run", "data_set": ".service"}, r"data_set '\.service' is wrong"),
     ({"kind": "run", "data_set": "-rf"}, r"data_set '-rf' is wrong"),
     ({"kind": "run", "data_set": "a\n"}, r"data_set 'a\\n' is wrong"),
+    ({"kind": "run", "data_set": "a "}, r"data_set 'a ' is wrong"),
+    ({"kind": "run", "data_set": " a"}, r"data_set ' a' is wrong"),
+    ({"kind": "run", "data_set": "a /.. b"}, r"data_set 'a /\.\. b' is wrong"),
     ({"kind": "run", "data_set": "exports"}, r"'exports' is the folder of exports; call the data set otherwise"),
     ({"kind": "export", "data_set": "a", "format": "coco", "out": "/etc"}, r"out '/etc' is wrong"),
     ({"kind": "push", "data_set": "a", "repo": "me/a", "dry_run": False, "offline": True}, r"set dry_run to true"),
