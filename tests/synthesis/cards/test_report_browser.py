@@ -54,7 +54,7 @@ def test_everything_is_shown_filtered_and_sorted(opened):
     for words in ("seed ", "beach"):
         assert words in first.inner_text()
     page.select_option("select[name=class]", "river")
-    labels = set(page.locator("#images b").all_inner_texts())
+    labels = set(page.locator("#images b").all_text_contents())
     assert labels == {"river"}
     page.select_option("select[name=sort]", "-alignment")
     assert "class=river" in page.url
@@ -69,7 +69,7 @@ def test_everything_is_shown_filtered_and_sorted(opened):
     assert known == sorted(known, reverse=True)
     page.keyboard.press("Escape")
     page.reload()  # an address keeps what was asked for
-    assert set(page.locator("#images b").all_inner_texts()) == {"river"}
+    assert set(page.locator("#images b").all_text_contents()) == {"river"}
     least = sorted(known)[len(known) // 2]
     page.fill("input[name=least]", str(least))
     assert figures(page).count() == sum(score >= least for score in known)
@@ -84,7 +84,7 @@ def test_everything_is_shown_filtered_and_sorted(opened):
     assert all(text.startswith(verdict) for text in page.locator("#images .verdict").all_inner_texts())
     page.get_by_role("link", name="forest").click()  # of the table of classes
     page.wait_for_function("() => document.querySelector('select[name=class]').value === 'forest'")
-    assert set(page.locator("#images b").all_inner_texts()) == {"forest"}
+    assert set(page.locator("#images b").all_text_contents()) == {"forest"}
 
 
 def test_an_image_is_enlarged_by_keys_with_all_that_is_known(opened):
