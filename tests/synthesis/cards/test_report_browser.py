@@ -58,7 +58,7 @@ def test_everything_is_shown_filtered_and_sorted(opened):
     assert labels == {"river"}
     page.select_option("select[name=sort]", "-alignment")
     assert "class=river" in page.url
-    captions = [text.removeprefix("alignment ") for text in page.locator("#images .score").all_inner_texts()]
+    captions = [text.removeprefix("alignment ") for text in page.locator("#images .score").all_text_contents()]
     page.locator("#images button").first.click()
     scores = []
     for _ in range(figures(page).count()):
@@ -81,7 +81,7 @@ def test_everything_is_shown_filtered_and_sorted(opened):
                            arg=total)
     verdict = page.locator("select[name=verdict] option").nth(1).inner_text()
     page.select_option("select[name=verdict]", verdict)
-    assert all(text.startswith(verdict) for text in page.locator("#images .verdict").all_inner_texts())
+    assert all(text.startswith(verdict) for text in page.locator("#images .verdict").all_text_contents())
     page.get_by_role("link", name="forest").click()  # of the table of classes
     page.wait_for_function("() => document.querySelector('select[name=class]').value === 'forest'")
     assert set(page.locator("#images b").all_text_contents()) == {"forest"}
