@@ -227,7 +227,8 @@ def _accuracies(labels: Sequence[str], own: Mapping[str, Figure], theirs: Mappin
 
 def _copies(found: Memorisation) -> Iterator[Finding]:
     if found.exact_copies:
-        yield Finding("worse", f"{found.exact_copies} of {found.n} images equal a training image in every pixel.")
+        verb = "equals" if found.exact_copies == 1 else "equal"
+        yield Finding("worse", f"{found.exact_copies} of {found.n} images {verb} a training image in every pixel.")
     for one in found.measures:
         beyond = one.share.low > one.null
         yield weighed("worse" if beyond else "fine", (

@@ -99,6 +99,10 @@ def _tiles(report: EvaluationReport) -> Iterator[tuple[str, str, str]]:
                f"{span(100 * one.share.low, 100 * one.share.high, '.1f')} %; held-out real {100 * one.null:.1f} %")
 
 
+SHOWN_FIRST = 5
+"""Findings that are shown at once, what is worse first; all others are folded."""
+
+
 def _first(report: EvaluationReport) -> Section:
     known: list[tuple[str, str]] = [(each.kind, each.text) for each in report.findings]
     first = [each for each in known if each[0] in ("worse", "caution")]
@@ -107,10 +111,12 @@ def _first(report: EvaluationReport) -> Section:
         of = f" Of {len(texts['open'])} there is no verdict." if texts["open"] else ""
         first = [("open" if of else "fine",
                   f"No figure is shown to be worse than that of real images, as far as they were measured.{of}")]
-    first += [("absent", f"{name}: {reason}.") for name, reason in report.absent.items()]
-    table = Table((), tuple((Cell(kind, kind="verdict"), text) for kind, text in first))
-    titles = {"open": "Without a verdict, of too few images or without an interval that carries one",
-              "fine": "Not shown to be worse than real images"}
+    table = Table((), tuple((Cell(kind, kind="verdict"), text) for kind, text in first[:SHOWN_FIRST]))
+    texts = {"more": tuple(f"{kind}: {text}" for kind, text in first[SHOWN_FIRST:]), **texts,
+             "absent": tuple(f"{name}: {reason}." for name, reason in report.absent.items())}
+    titles = {"more": "More of the same",
+              "open": "Without a verdict, of too few images or without an interval that carries one",
+              "fine": "Not shown to be worse than real images", "absent": "Left out, with the reason"}
     return Section("What to know first", (table, *(
         Notes(texts[kind], f"{title}: {len(texts[kind])}", fold=True) for kind, title in titles.items()
         if texts[kind])))

@@ -16,7 +16,7 @@ from terrasynth.eval.copies.memorisation import memorisation
 from terrasynth.eval.copies.perceptual_hash import turned
 from terrasynth.eval.evaluation.confusion import Confusion, confusion
 from terrasynth.eval.evaluation.evaluate import measure
-from terrasynth.eval.evaluation.findings import findings
+from terrasynth.eval.evaluation.findings import Finding, findings
 from terrasynth.eval.evaluation.guidance_sweep import SweepPoint, in_order
 from terrasynth.eval.evaluation.judged import judge
 from terrasynth.eval.pages.charts import ScoreHistogram
@@ -159,13 +159,22 @@ def test_a_page_of_too_few_images_gives_no_verdict(report, tmp_path):
     kinds = {each.kind for each in report.findings}
     assert "open" in kinds
     assert [each.text for each in report.findings if each.kind == "worse"] == [
-        "1 of 18 images equal a training image in every pixel."]  # a count, not an estimate
+        "1 of 18 images equals a training image in every pixel."]  # a count, not an estimate
     write_evaluation_report(tmp_path, replace(report, findings=tuple(
         each for each in report.findings if each.kind == "open")))
     text = read(tmp_path)[1]
     assert "Without a verdict, of too few images or without an interval that carries one" in text
     assert "No verdict: n = 18, and it takes 30." in text
     assert "No figure is shown to be worse than that of real images" in text
+
+
+def test_no_more_than_five_findings_are_read_first(report, tmp_path):
+    many = tuple(Finding("caution", f"Reason {number}.") for number in range(7))
+    write_evaluation_report(tmp_path, replace(report, findings=many))
+    first = read(tmp_path)[1].partition("What to know first")[2].partition("</section>")[0]
+    shown, folded = first.partition("More of the same: 2")[::2]
+    assert re.findall(r"Reason \d", shown) == [f"Reason {number}" for number in range(5)]
+    assert re.findall(r"Reason \d", folded) == ["Reason 5", "Reason 6"]
 
 
 def test_a_sweep_is_in_order_and_of_different_guidance(report):
