@@ -21,12 +21,14 @@ from terrasynth.synthesis.core.errors import InputError, RunError, one_line
 from terrasynth.synthesis.core.files import TEMPORARY, write_file
 from terrasynth.synthesis.core.plain_yaml import YamlError, read_yaml
 from terrasynth.synthesis.core.records import RecordError
+from terrasynth.synthesis.events import ClassCount
 from terrasynth.synthesis.hub.files import CARD, LocalFile, check_shard
 from terrasynth.synthesis.hub.read_back import read_back
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.ledger.finished import Finished, noted_hashes
 from terrasynth.synthesis.ledger.judged_rows import JudgedRows, unseen_line
 from terrasynth.synthesis.ledger.pending_review import PendingReview
+from terrasynth.words import counted
 
 # Nothing else of a run is published: not blocks/, scores/, locks, caches, what was being written, or evaluation/, whose
 # page shows real images.
@@ -51,6 +53,10 @@ class RunFolder:
     def check(self, card: str, ignore_review: bool) -> int:
         """See `Folder`."""
         shards = layout.shard_files(self.root)
+        if not shards and (waiting := sum(each.waiting for each in self._counts())):
+            raise InputError(f"{str(self.root)!r} has nothing to push yet: {counted(waiting, 'image')} "
+                             f"{'waits' if waiting == 1 else 'wait'} for review; `terrasynth review "
+                             f"{shlex.quote(str(self.root))}` shows them, then run it again")
         if not shards:
             raise InputError(f"{str(self.root)!r} has no data/train-*.parquet, so there is nothing to push; run it "
                              "first")
@@ -131,12 +137,16 @@ class RunFolder:
 
     def _short(self) -> str:
         """What to know of classes that have fewer images than the run was asked for; "" where all have theirs."""
-        try:
-            counts = Finished.read(self.root).counts
-        except (FileNotFoundError, RecordError):  # `run` says what is wrong with it, and writes it anew
-            return ""
-        short = [f"{each.label} {each.accepted} of {each.target}" for each in counts if each.accepted < each.target]
+        short = [f"{each.label} {each.accepted} of {each.target}" for each in self._counts()
+                 if each.accepted < each.target]
         return f"short of its target: {', '.join(short)}" if short else ""
+
+    def _counts(self) -> Sequence[ClassCount]:
+        """How its classes ended; none where the run does not say."""
+        try:
+            return Finished.read(self.root).counts
+        except (FileNotFoundError, RecordError):  # `run` says what is wrong with it, and writes it anew
+            return ()
 
     def _check_noted(self) -> None:
         noted, there = noted_hashes(self.root), {file.path: file for file in self.files()}

@@ -3,7 +3,7 @@
 import pytest
 
 from terrasynth.synthesis import Recipe, run
-from terrasynth.synthesis.core.errors import RunError
+from terrasynth.synthesis.core.errors import InputError, RunError
 from terrasynth.synthesis.hub.patience import TRIES
 from terrasynth.synthesis.hub.pushing import PushSettings, push
 from terrasynth.synthesis.hub.run_folder import RunFolder
@@ -59,3 +59,9 @@ def test_a_dry_run_that_cannot_reach_the_hub_says_so_at_once_and_goes_on(hub, ma
     with pytest.raises(RunError, match="no connection to"):
         push(made, PushSettings("user/tiny"))
     assert len(naps) == TRIES - 1
+
+
+def test_a_run_whose_images_all_wait_for_review_says_so(models, tmp_path):
+    made(models, tmp_path, kind="review", undecided="drop")
+    with pytest.raises(InputError, match="nothing to push yet: 4 images wait for review; `terrasynth review "):
+        push(tmp_path, PushSettings("user/tiny", dry=True, offline=True))
