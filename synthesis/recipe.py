@@ -223,10 +223,14 @@ class RuntimeSettings(_Settings):
         attention: "sdpa" is torch's own and what "auto" takes; "xformers" needs the extra `gpu` and a CUDA device.
         compile: Whether torch compiles the network, after comparing it with the uncompiled one.
         offload: "model" keeps on the GPU only the part of the pipeline that computes, where memory is short.
-        executor: Where blocks are made: "local" is this process, "processes" are several on this machine; or the name
-            of a plug-in.
+        executor: Where blocks are made: "local" is this process, "processes" are several on this machine, "ray" are
+            actors of a Ray cluster; or the name of a plug-in.
         workers: How many of them, where the executor has any; "auto" is one a GPU, or one a core on a CPU where an
-            image is drawn on one thread.
+            image is drawn on one thread; on a cluster, as many as it has room for.
+        address: Of a Ray cluster, `HOST:PORT`; "auto" is the one that the variable `RAY_ADDRESS` names, else one that
+            is started on this machine for this run alone, as "local" always is.
+        worker_cpus: CPUs that a worker takes of a Ray cluster; "auto" is one for each thread that computes an image.
+        worker_gpus: GPUs that a worker takes of a Ray cluster, also less than one; "auto" is one where GPUs draw.
         block_timeout: Seconds after which a worker that makes one block is ended, and the block is made again.
     """
 
@@ -240,6 +244,9 @@ class RuntimeSettings(_Settings):
     offload: Literal["none", "model"] = "none"
     executor: str = Field(default="local", pattern=r"^[\w.-]+$", max_length=64)
     workers: Literal["auto"] | AtOnce = "auto"
+    address: str = Field(default="auto", min_length=1, max_length=256)
+    worker_cpus: Literal["auto"] | Annotated[float, Field(gt=0, le=1024)] = "auto"
+    worker_gpus: Literal["auto"] | Annotated[float, Field(ge=0, le=64)] = "auto"
     block_timeout: float = Field(default=3600.0, gt=0, le=MOST_SECONDS)
 
 

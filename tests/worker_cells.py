@@ -55,7 +55,7 @@ class Cells:
         return Drawn(self.generate(prompts, seeds))
 
     def generate(self, prompts, seeds):
-        if sys.modules["__main__"].__spec__ and sys.modules["__main__"].__spec__.name.endswith("execution.worker"):
+        if _is_worker():
             _have_accidents(prompts)
             self._tell_of_a_step()
         images = []
@@ -78,6 +78,13 @@ def _take(accident):
     except FileNotFoundError:  # it is not there, or another worker had it
         return False
     return True
+
+
+def _is_worker():
+    main = sys.modules["__main__"]
+    if main.__spec__ is None:
+        return Path(getattr(main, "__file__", "") or "").name == "default_worker.py"  # of Ray
+    return main.__spec__.name.endswith("execution.worker")
 
 
 def _have_accidents(prompts):

@@ -10,9 +10,12 @@ from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.execution.base import Executor, ExecutorSetup
 from terrasynth.synthesis.execution.local import LocalExecutor
 from terrasynth.synthesis.execution.processes import ProcessesExecutor
+from terrasynth.synthesis.execution.ray_cluster import RayExecutor
 from terrasynth.synthesis.recipe import RuntimeSettings
 
-BUILT_IN: Mapping[str, Callable[[ExecutorSetup], Executor]] = {"local": LocalExecutor, "processes": ProcessesExecutor}
+BUILT_IN: Mapping[str, Callable[[ExecutorSetup], Executor]] = {
+    "local": LocalExecutor, "processes": ProcessesExecutor, "ray": RayExecutor,
+}
 PLUGINS = Plugins("terrasynth.executors", "executor", InputError)
 PARTS = ("submit", "__enter__", "__exit__")
 

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
@@ -32,6 +32,7 @@ from terrasynth.synthesis.core.errors import RefusedError, RunError
 
 if TYPE_CHECKING:
     from terrasynth.prompts import Prompt
+    from terrasynth.synthesis.events import Drawing
     from terrasynth.synthesis.execution.block_maker import BlockMaker
 
 DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl(2)
@@ -75,31 +76,46 @@ def main() -> None:
         os._exit(1)
     except BaseException as error:
         traceback.print_exc()
-        channel.send(failed=_described(error))
+        channel.send(failed=described(error))
         os._exit(1)  # threads of libraries, whose state nobody knows, are not waited for
 
 
 def _opened(root: Path, channel: _Channel) -> BlockMaker:
     from terrasynth.synthesis.core.machine import this_machine
-    from terrasynth.synthesis.execution.block_maker import BlockMaker
 
-    maker = BlockMaker.open(root, f".{os.getpid()}-{secrets.token_hex(4)}")
+    maker = open_maker(root)
     channel.send(ready=vars(this_machine(maker.runtime.device)))
     return maker
 
 
+def open_maker(root: Path) -> BlockMaker:
+    """The maker of a run's blocks, whose files no other process names alike, on whatever machine that is."""
+    from terrasynth.synthesis.execution.block_maker import BlockMaker
+
+    return BlockMaker.open(root, f".{os.getpid()}-{secrets.token_hex(4)}")
+
+
 def _answer(maker: BlockMaker, order: Mapping[str, Any], channel: _Channel) -> None:
+    channel.send(**answer(maker, order, lambda drawing: channel.send(drawing=vars(drawing))))
+
+
+def answer(maker: BlockMaker, order: Mapping[str, Any], on_drawing: Callable[[Drawing], None]) -> dict[str, Any]:
+    """Make a block, and give the message that says so, or which error a user has to hear of.
+
+    Args:
+        order: `label`, `index`, and `prompts` where they travel with it.
+        on_drawing: Is told of a slow block how far it is.
+    """
     start, before = time.perf_counter(), (maker.runtime.micro_batch, maker.runtime.vae_slicing)
     try:
         label, written = order["label"], order["prompts"]
         prompts = None if written is None else [_prompt(label, *each) for each in written]
-        drawn = maker.make_ahead(label, order["index"], prompts, lambda drawing: channel.send(drawing=vars(drawing)))
+        drawn = maker.make_ahead(label, order["index"], prompts, on_drawing)
     except (UserError, RunError) as error:  # said to the user as it is; this process can go on
-        channel.send(failed=_described(error))
-        return
+        return {"failed": described(error)}
     portions = (maker.runtime.micro_batch, maker.runtime.vae_slicing)
-    channel.send(made={"drawn": drawn, "seconds": time.perf_counter() - start,
-                       "portions": list(portions) if drawn and portions != before else None})
+    return {"made": {"drawn": drawn, "seconds": time.perf_counter() - start,
+                     "portions": list(portions) if drawn and portions != before else None}}
 
 
 def _prompt(
@@ -111,7 +127,8 @@ def _prompt(
     return Prompt(text, label, tuple(captions), source, scene, layout=layout, edit=edit, text_after=text_after)
 
 
-def _described(error: BaseException) -> dict[str, str]:
+def described(error: BaseException) -> dict[str, str]:
+    """An error as it travels: `kind` and `message` of `pool.error_of`."""
     kinds = (("input", UserError), ("refused", RefusedError), ("run", RunError))
     kind = next((name for name, of in kinds if isinstance(error, of)), "unexpected")
     return {"kind": kind, "message": one_line(error) if kind != "unexpected" else f"{type(error).__name__}: "

@@ -15,22 +15,19 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from terrasynth.errors import shortened
-from terrasynth.synthesis.core.errors import InputError, RefusedError, RunError
 from terrasynth.synthesis.core.machine import Machine
 from terrasynth.synthesis.core.terminal import on_one_line
 from terrasynth.synthesis.events import Drawing
+from terrasynth.synthesis.execution.pool import SHOWN, LostWorkerError, Worker, error_of
 
-SHOWN = 160  # characters of what a process said last
 ENDING = 5.0  # seconds that a process has to end by itself before it is ended
 log = logging.getLogger("terrasynth")
 
 
-class LostWorkerError(Exception):
-    """A process died, or hung and was ended; the message says how."""
-
-
-class WorkerProcess:
+class WorkerProcess(Worker):
     """A process that makes blocks.
 
     Attributes:
@@ -61,40 +58,17 @@ class WorkerProcess:
             )
 
     @property
+    @override
     def id(self) -> int:
-        """Process id."""
         return self._process.pid
 
+    @override
     def ready(self, timeout: float) -> Machine:
-        """Wait until it has loaded what it measures with; returns the machine that it draws on.
-
-        Args:
-            timeout: Seconds after which it is ended.
-
-        Raises:
-            InputError: A model or the expander is not what the run was begun with.
-            RunError: A record of the run cannot be believed.
-            LostWorkerError: It died or took too long.
-        """
         return Machine(**self._receive(timeout, "to load")["ready"])
 
+    @override
     def make(self, order: Mapping[str, Any], timeout: float,
              on_drawing: Callable[[Drawing], None] = lambda drawing: None) -> Mapping[str, Any]:
-        """Have a block made.
-
-        Args:
-            order: `label`, `index`, and `prompts` where they travel with it.
-            timeout: Seconds after which it is ended.
-            on_drawing: Is told of a slow block how far it is.
-
-        Returns:
-            `drawn`, `seconds`, and the `portions` that it fell to, else None.
-
-        Raises:
-            InputError: See `BlockMaker.draw`.
-            RunError: See `BlockMaker.draw`; or a file of the block is damaged.
-            LostWorkerError: It died or took too long.
-        """
         try:
             self._connection.send_bytes(json.dumps(order).encode())
         except OSError as error:
@@ -102,8 +76,8 @@ class WorkerProcess:
         made: Mapping[str, Any] = self._receive(timeout, "for its block (runtime.block_timeout)", on_drawing)["made"]
         return made
 
+    @override
     def end(self) -> None:
-        """End it, where it has not ended; what it does is left undone."""
         self._connection.close()  # by which it sees that there is no more to do
         try:
             self._process.wait(ENDING)
@@ -112,8 +86,8 @@ class WorkerProcess:
             self._process.wait()
         self._errors.close()
 
+    @override
     def kill(self) -> None:
-        """End it at once; whoever waits for its answer learns that it is lost."""
         self._process.kill()
 
     def _receive(self, timeout: float, doing: str,
@@ -133,7 +107,7 @@ class WorkerProcess:
             elif "drawing" in message:
                 on_drawing(Drawing(**message["drawing"] | {"worker": self.number}))
             elif "failed" in message:
-                raise _error(**message["failed"])
+                raise error_of(**message["failed"])
             else:
                 return message
 
@@ -144,9 +118,3 @@ class WorkerProcess:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         return f"{how}: {shortened(on_one_line(lines[-1]), SHOWN)}" if lines else how
-
-
-def _error(kind: str, message: str) -> Exception:
-    errors = {"input": InputError, "refused": RefusedError, "run": RunError}
-    return errors[kind](message) if kind in errors else LostWorkerError(
-        f"it failed: {shortened(on_one_line(message), SHOWN)}")

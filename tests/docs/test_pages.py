@@ -45,12 +45,14 @@ NOT_RUN = {
     r"terrasynth review \S+ *(#|$)": "serves until it is interrupted, as does `serve`, of which it is one page",
     r"terrasynth serve": "serves until it is interrupted; tests/synthesis/service/test_service_page.py runs it",
     r"pip install": "needs the network",
+    r"ray start": "starts a cluster that stays; the run that the page shows next is made with one of its own",
     r"eval layouts": "needs a run with layouts; tests/training/families/test_segmenter.py gives it one",
     r"from trl import": "trains a model of the reader; tests/synthesis/export/test_export_messages.py gives trl one",
 }
 BENCHMARK = re.compile(r"python (?:-m tests\.|tests/)benchmarks[./](\w+)(?:\.py)?")  # hours; their options are read
 # What a reader puts in the place of a word.
-VALUES = {"LICENCE": "cc-by-nc-4.0", "CLASSES": "beach,forest,river", "https://...": "https://a.example",
+VALUES = {"runtime.address=HOST:6379": "runtime.address=local", "/shared/RUN": "RUN",
+          "LICENCE": "cc-by-nc-4.0", "CLASSES": "beach,forest,river", "https://...": "https://a.example",
           "profile=PROFILE": "profile=ucm"}
 
 

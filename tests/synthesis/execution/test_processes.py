@@ -18,7 +18,7 @@ import yaml
 from terrasynth.synthesis import run
 from terrasynth.synthesis.core.errors import InputError, RunError
 from terrasynth.synthesis.events import BlockDone, WorkerLost, WorkerReady
-from terrasynth.synthesis.execution import processes, worker_process
+from terrasynth.synthesis.execution import pool, worker_process
 from terrasynth.synthesis.execution.base import BlockOrder
 from terrasynth.synthesis.execution.processes import environment, worker_count
 from terrasynth.synthesis.execution.runtime_record import RuntimeRecord
@@ -377,8 +377,8 @@ def test_executor_workers_and_timeout_are_no_part_of_the_identity(whole, place, 
 
 def test_when_no_worker_is_left_all_that_waits_is_told_why():
     """Also what is ordered later: nobody may wait for what nobody makes, nor be told of another reason."""
-    lost, tasks = RunError("worker 1 ended 3 times while it loaded"), processes._Tasks()
-    waiting, begun, later = (processes._Task(BlockOrder("harbor", index, False), True, {}) for index in range(3))
+    lost, tasks = RunError("worker 1 ended 3 times while it loaded"), pool._Tasks()
+    waiting, begun, later = (pool._Task(BlockOrder("harbor", index, False), True, {}) for index in range(3))
     tasks.put(begun)
     assert tasks.take() is begun
     tasks.put(waiting)
@@ -391,7 +391,7 @@ def test_when_no_worker_is_left_all_that_waits_is_told_why():
 
 
 def test_what_waits_when_a_run_ends_is_canceled():
-    tasks, waiting = processes._Tasks(), processes._Task(BlockOrder("harbor", 0, False), True, {})
+    tasks, waiting = pool._Tasks(), pool._Task(BlockOrder("harbor", 0, False), True, {})
     tasks.put(waiting)
     tasks.close()
     assert waiting.made.cancelled()

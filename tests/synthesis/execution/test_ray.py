@@ -1,0 +1,197 @@
+"""A run on a Ray cluster gives the bytes of a run in one process, whatever is killed.
+
+`TERRASYNTH_RAY_KILLS=20` kills the run, its workers and the raylet as often; without it there are a few kills.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+
+from terrasynth.synthesis import run
+from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.events import BlockDone, WorkerLost, WorkerReady
+from terrasynth.synthesis.execution.ray_cluster import worker_resources
+from terrasynth.synthesis.generators.runtime import Runtime
+from terrasynth.synthesis.recipe import Recipe, RuntimeSettings
+from terrasynth.synthesis.verify.verifying import verify
+from tests.synthesis.helpers import fingerprint
+from tests.worker_cells import cells_installed, tree
+
+ray = pytest.importorskip("ray", reason="Ray is not installed")
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked for in /proc")
+KILLS = int(os.environ.get("TERRASYNTH_RAY_KILLS", "3"))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ray")
+    with cells_installed(folder):
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def cluster(place):
+    """One cluster for several runs, as a notebook has it: a run uses the connection that is there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+        ray.init(address="local", num_cpus=4, include_dashboard=False, object_store_memory=100 * 2**20,
+                 log_to_driver=False)
+        yield
+        ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def whole(place):
+    """What one process makes of it."""
+    run(Recipe.parse(tree()), place / "whole")
+    return place / "whole"
+
+
+@pytest.fixture
+def accidents(place):
+    folder = place / "accidents"
+    yield folder
+    for left in folder.iterdir():
+        left.unlink()
+
+
+def on_ray(workers=2, **changes):
+    return Recipe.parse(tree(executor="ray", workers=workers, **changes))
+
+
+def assert_same(one, other):
+    for part in ("data", "blocks", "scores"):
+        assert fingerprint(one / part) == fingerprint(other / part), part
+    assert (one / "decisions.parquet").read_bytes() == (other / "decisions.parquet").read_bytes()
+    assert not list(one.rglob("*.tmp"))
+    assert list(verify(one)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_any_number_of_workers_gives_the_bytes_of_one_process(whole, accidents, tmp_path, workers):
+    (accidents / "slow").write_text("0.3")
+    seen = []
+    run(on_ray(workers), tmp_path / "run", seen.append)
+    assert_same(tmp_path / "run", whole)
+    assert {event.worker for event in seen if isinstance(event, BlockDone)} <= set(range(workers))
+    assert len({event.process for event in seen if isinstance(event, WorkerReady)}) >= 1
+    assert ray.is_initialized(), "a connection that was there before stays"
+
+
+@pytest.mark.usefixtures("cluster")
+def test_workers_that_are_killed_or_hang_cost_their_blocks_alone(whole, accidents, tmp_path):
+    for accident in ("kill-0", "kill-1", "hang-0"):
+        (accidents / accident).touch()
+    seen = []
+    result = run(on_ray(block_timeout=6.0), tmp_path / "run", seen.append)
+    lost = sorted(event.reason for event in seen if isinstance(event, WorkerLost))
+    assert len(lost) == 3
+    assert lost[0].startswith("it took longer than 6 s") or lost[2].startswith("it took longer than 6 s")
+    assert sum(reason.startswith("its actor is lost: ") for reason in lost) == 2
+    assert (result.failed, result.missed) == ((), ())
+    assert_same(tmp_path / "run", whole)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_block_that_fails_three_times_is_named_and_the_other_executor_makes_it(whole, accidents, tmp_path):
+    (accidents / "always").write_text("river")
+    result = run(on_ray(), tmp_path / "run")
+    assert [(failed.label, failed.index, len(failed.reasons)) for failed in result.failed] == [("river", 0, 3)]
+    (accidents / "always").unlink()
+    run(Recipe.parse(tree()), tmp_path / "run")
+    assert_same(tmp_path / "run", whole)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_steps_and_logs_of_an_actor_are_heard_here(whole, accidents, tmp_path, caplog):
+    (accidents / "steps").touch()
+    out, seen = tmp_path / "run", []
+    run(Recipe.parse(tree()), out, should_stop=lambda: True)
+    damaged = out / "ahead" / "blocks" / "forest" / "00000.parquet"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"no parquet")
+    run(on_ray(1), out, seen.append)
+    assert "Drawing" in {type(event).__name__ for event in seen}
+    assert "worker 0: " in caplog.text
+    assert "it was made ahead and is drawn again" in caplog.text
+    assert_same(out, whole)
+
+
+def children_of(pid, name):
+    """Processes of a name below a process."""
+    found, parents = [], {pid}
+    rows = {}
+    for each in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            status = dict(line.split(":\t", 1) for line in (each / "status").read_text().splitlines() if ":\t" in line)
+            rows[int(each.name)] = (int(status["PPid"]), status["Name"])
+    while parents:
+        parents = {child for child, (parent, _) in rows.items() if parent in parents}
+        found += [child for child in parents if name in rows[child][1]]
+    return found
+
+
+@pytest.mark.slow
+def test_the_run_its_workers_and_the_raylet_are_killed_at_random(python, whole, accidents, tmp_path):
+    """Each time in a cluster of its own, which ends with the run."""
+    (accidents / "slow").write_text("0.4")
+    recipe, out, chance = tmp_path / "recipe.yaml", tmp_path / "run", random.Random(KILLS)
+    recipe.write_text(yaml.safe_dump(tree(executor="ray", workers=2)))
+    killed = {"run": 0, "raylet": 0, "ray::": 0}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    for number in range(KILLS):
+        driver = python.start("-m", "terrasynth", "run", recipe, "--out", out, env=environment)
+        kind = list(killed)[number % 3]
+        while driver.poll() is None and not (found := [driver.pid] if kind == "run" and children_of(driver.pid, "ray::")
+                                             else children_of(driver.pid, kind) if kind != "run" else []):
+            time.sleep(0.05)
+        time.sleep(chance.uniform(0, 4))
+        cluster = children_of(driver.pid, "raylet")
+        with suppress(ProcessLookupError):
+            os.kill(chance.choice(found), signal.SIGKILL)
+            killed[kind] += 1
+        if kind == "ray::":  # the run goes on without the worker
+            time.sleep(chance.uniform(0, 4))
+            driver.kill()
+        driver.wait()
+        while any(Path(f"/proc/{pid}").exists() for pid in cluster):
+            time.sleep(0.05)
+    assert min(killed.values()) >= KILLS // 3
+    run(on_ray(), out)
+    assert_same(out, whole)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_another_cluster_than_the_connected_one_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"this process is connected to the Ray cluster at .*, and runtime.address is"):
+        run(on_ray(address="127.0.0.1:9"), tmp_path / "elsewhere")
+
+
+def test_what_a_user_can_mend_is_said(python, monkeypatch, tmp_path, place):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match=r"runtime.executor ray needs Ray: pip install 'terrasynth\[ray\]'"):
+        run(on_ray(), tmp_path / "none")
+    monkeypatch.undo()
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(tree(executor="ray", address="127.0.0.1:9")))
+    said = python.run("-m", "terrasynth", "run", recipe, "--out", tmp_path / "nowhere", env=os.environ | {
+        "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert said.returncode == 1
+    assert "no Ray cluster can be had at 127.0.0.1:9 " in said.stderr
+
+
+@pytest.mark.parametrize(("settings", "device", "wanted"), [
+    ({}, "cpu", (3.0, 0.0)), ({}, "cuda", (1.0, 1.0)), ({"worker_cpus": 2, "worker_gpus": 0.5}, "cuda:0", (2.0, 0.5)),
+])
+def test_what_a_worker_takes(settings, device, wanted):
+    runtime = Runtime(device=device, dtype="float32", micro_batch=1, threads=3)
+    assert worker_resources(RuntimeSettings(**settings), runtime) == wanted
