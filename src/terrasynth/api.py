@@ -16,6 +16,7 @@ from terrasynth.synthesis.cards.licences import Statement
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.events import RunResult
 from terrasynth.synthesis.ledger.directory import RunDirectory
+from terrasynth.words import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,7 +69,7 @@ class Verified:
 
     def _repr_html_(self) -> str:
         looked = ", ".join(f"{count:,} {name}" for name, count in self.counts.items())
-        state = Table.of_settings({str(self.root): "whole" if self.whole else f"{len(self.faults)} faults",
+        state = Table.of_settings({str(self.root): "whole" if self.whole else counted(len(self.faults), "fault"),
                                    "looked at": looked,
                                    **{f"note {number}": note for number, note in enumerate(self.notes, 1)}})
         faults = Table(("file", "what is wrong", "what helps"), tuple(
@@ -342,6 +343,7 @@ def _pictures(
         except (TypeError, ValueError) as error:
             raise InputError(str(error)) from error
         if texts is None or labels is None:
-            raise InputError(f"{len(images)} images without {'texts' if texts is None else 'labels'}; give one of each")
+            lacks = "texts" if texts is None else "labels"
+            raise InputError(f"{counted(len(images), 'image')} without {lacks}; give one of each")
         texts, labels = texts[:limit], labels[:limit]
     return RunPictures(images, (), tuple(texts), tuple(labels), (), ())

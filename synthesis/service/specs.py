@@ -11,6 +11,7 @@ from terrasynth.prompts.settings import mistakes
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.sampling import MOST_GUIDANCE, MOST_STEPS
 from terrasynth.synthesis.recipe import MOST_CLASSES, MOST_LORA_SCALE, MOST_OPTIONS, MOST_TEXT, Option, Pixels
+from terrasynth.words import counted
 
 NAME = r"^[A-Za-z0-9](?:[A-Za-z0-9_. -]*[A-Za-z0-9_.-])?$"
 """One part of a path, hidden nowhere and no option of any command; blanks only within."""
@@ -198,7 +199,8 @@ class DrawSpec(_Spec):
     def _paired(self) -> DrawSpec:
         for name, values in (("seeds", self.seeds), ("labels", self.labels)):
             if values and len(values) != len(self.prompts):
-                raise ValueError(f"{len(values)} {name} for {len(self.prompts)} prompts; give one for each")
+                raise ValueError(f"{counted(len(values), name.removesuffix('s'))} for "
+                                 f"{counted(len(self.prompts), 'prompt')}; give one for each")
         return self
 
 

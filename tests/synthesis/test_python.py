@@ -103,8 +103,8 @@ def test_real_data_of_datasets_adds_distances(finished, judges):
     ("arguments", "message"),
     [
         (("RUN", ["a"], None), "texts and labels go with images; a run has its own"),
-        (([PillowImage.new("RGB", (8, 8))], None, ["beach"]), "1 images without texts"),
-        (([PillowImage.new("RGB", (8, 8))], ["a"], None), "1 images without labels"),
+        (([PillowImage.new("RGB", (8, 8))], None, ["beach"]), "1 image without texts"),
+        (([PillowImage.new("RGB", (8, 8))], ["a"], None), "1 image without labels"),
         (([PillowImage.new("RGB", (8, 8)), PillowImage.new("RGB", (8, 9))], ["a"] * 2, ["beach"] * 2), "2 sizes"),
         ((["beach.png"], ["a"], ["beach"]), "str at place 0, where a PIL image is needed"),
         ((np.zeros((1, 8, 8)), ["a"], ["beach"]), "dtype float64"),

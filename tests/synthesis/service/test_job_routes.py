@@ -94,7 +94,7 @@ def test_images_of_a_job_go_by_number(client, runs):
     ({"kind": "run", "data_set": "nowhere"}, "data set 'nowhere' does not exist"),
     ({"kind": "export", "data_set": "nowhere", "format": "coco", "out": "x"}, "data set 'nowhere' does not exist"),
     ({"kind": "expand", "expander": "gramar"}, "expander 'gramar' is unknown (did you mean 'grammar'?)"),
-    ({"kind": "draw", "prompts": ["a"], "seeds": [1, 2]}, "2 seeds for 1 prompts"),
+    ({"kind": "draw", "prompts": ["a"], "seeds": [1, 2]}, "2 seeds for 1 prompt;"),
 ])
 def test_a_wrong_job_is_told_what_is_wrong_on_one_line(client, body, said):
     answer = client.post("/v1/jobs", json=body)

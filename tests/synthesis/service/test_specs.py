@@ -45,7 +45,7 @@ def test_what_is_stored_is_read_back_as_it_was(tree):
     ({"kind": "run", "data_set": "exports"}, r"'exports' is the folder of exports; call the data set otherwise"),
     ({"kind": "export", "data_set": "a", "format": "coco", "out": "/etc"}, r"out '/etc' is wrong"),
     ({"kind": "push", "data_set": "a", "repo": "me/a", "dry_run": False, "offline": True}, r"set dry_run to true"),
-    ({**DRAW, "seeds": [1]}, r"1 seeds for 2 prompts; give one for each"),
+    ({**DRAW, "seeds": [1]}, r"1 seed for 2 prompts; give one for each"),
     ({**DRAW, "seeds": [1, -2]}, r"seeds\.1 -2 is wrong"),
     ({**DRAW, "steps": "20"}, r"steps '20' is wrong"),
     ({**DRAW, "guidance": float("nan")}, r"guidance nan is wrong"),
