@@ -21,6 +21,7 @@ from terrasynth.synthesis.core.images import contact_sheet, decode, encode
 from terrasynth.synthesis.core.round_robin import round_robin
 from terrasynth.synthesis.execution.unread import Said, Unread, readers_of, unread_by, warnings_of
 from terrasynth.synthesis.filters import AnyFilter
+from terrasynth.synthesis.ledger.blocks import TEXT_AFTER
 from terrasynth.synthesis.ledger.decision_table import files_read
 from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, UNREVIEWED, ClassDecisions, Decision
 from terrasynth.synthesis.ledger.judged_rows import REVIEW
@@ -157,8 +158,10 @@ def drawn_unread(job: Job, classes: Sequence[ClassDecisions]) -> list[Unread]:
 
 def _drawn_texts(job: Job, label: str, blocks: int) -> Iterator[Said]:
     for index in range(blocks):
-        read = job.blocks.read(label, index, ["text", "scene"])
-        yield from zip(read.column("text").to_pylist(), read.column("scene").to_pylist(), strict=True)
+        read = job.blocks.read(label, index, ["scene", "text", *([TEXT_AFTER] if job.blocks.has_pairs else [])])
+        scenes, *texts = (column.to_pylist() for column in read.columns)
+        for each in texts:
+            yield from zip(each, scenes, strict=True)
 
 
 def _class_row(decided: ClassDecisions) -> ClassRow:

@@ -218,7 +218,8 @@ class Job:
         for label in self.classes:
             if not self.blocks.exists(label, 0):
                 count = min(CHECKED_WORDS, self.recipe.target.most_rows(label))
-                said[label] = [(each.text, each.scene) for each in self.prompts(label, 0, count)]
+                said[label] = [(text, each.scene) for each in self.prompts(label, 0, count)
+                               for text in (each.text, each.text_after) if text]
         found = tuple(unread_by(readers_of(self.recipe, self.source), said))
         if self.recipe.unknown == "refuse":
             refuse(found)

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,7 @@ from terrasynth.prompts.layouts.saying import WORDS
 from terrasynth.synthesis import Recipe, run
 from terrasynth.synthesis.cards.label_tiles import WHOLE, legend
 from terrasynth.synthesis.cards.one_file import one_file_report
+from terrasynth.synthesis.cards.run_report import drawn_unread
 from terrasynth.synthesis.cli.prompt_lines import json_line
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.images import decode
@@ -246,6 +248,14 @@ def test_a_run_of_single_images_has_no_column_of_pairs(tree, tmp_path):
     assert "pairs" not in job.identity.parts["prompts"]
     assert job.identity.hash != pairs.identity.hash
     assert pairs.attempt_bytes() == 2 * job.attempt_bytes()
+
+
+def test_words_that_a_model_never_read_are_looked_for_in_both_texts(tree, once, tmp_path):
+    job = Job(Recipe.parse(tree), tmp_path / "run")
+    assert {one.texts for one in job.unread} == {2 * 4}
+    run_again = Job(Recipe.parse(tree), once)
+    classes = [SimpleNamespace(label="mediumresidential", blocks=2)]
+    assert {one.texts for one in drawn_unread(run_again, classes)} == {2 * 4}
 
 
 def test_a_plan_speaks_of_pairs(tree):

@@ -12,9 +12,9 @@ from collections import Counter
 import numpy as np
 
 from terrasynth.prompts.expanders.layout import LayoutExpander
-from terrasynth.prompts.layouts.changes import DOINGS, change, draw_edit
+from terrasynth.prompts.layouts.changes import DOINGS, change, draw_edit, pair_of
 from terrasynth.prompts.layouts.drawing import CLASSES
-from terrasynth.prompts.layouts.labels import Labels, labels_of
+from terrasynth.prompts.layouts.labels import Labels, labels_at, labels_of
 from terrasynth.prompts.layouts.layout import Layout
 from terrasynth.prompts.layouts.questions import questions
 from terrasynth.prompts.layouts.regions import expressions
@@ -118,13 +118,30 @@ def check(expander: LayoutExpander, label: str, seed: int, k: int, tally: Counte
     return [f"{label} {k}: {each}" for each in found]
 
 
+def check_row(expander: LayoutExpander, label: str, seed: int, k: int, tally: Counter) -> list[str]:
+    """What is wrong with an attempt of an expander of pairs; empty where nothing is."""
+    prompt = expander.expand(label, seed, k, 1)[0]
+    pair = pair_of(prompt.layout, prompt.edit)
+    tally[f"row {pair.edit.doing}"] += 1
+    found = check_change(pair, Counter())
+    for text, layout in ((prompt.text, pair.before), (prompt.text_after, pair.after)):
+        labels = labels_of(layout)
+        found += [f"{text!r}: {each}" for each in wrong(text, labels, seen(labels))]
+    for side in (layout.pixels // 3, layout.pixels, layout.pixels * 2):
+        mask, (before, after) = pair.mask_at(side), (labels_at(each, side) for each in (pair.before, pair.after))
+        if bool(mask.any()) is not pair.changed or (before.semantic != after.semantic)[~mask].any():
+            found.append(f"mask of {side} pixels")
+    return [f"pair {label} {k}: {each}" for each in found]
+
+
 def main(count: int) -> None:
     """Check so many scenes, classes in turn, and say what was counted."""
-    expander, tally = LayoutExpander(), Counter[str]()
+    expander, pairs, tally = LayoutExpander(), LayoutExpander(pairs="all"), Counter[str]()
     failures = []
     started = time.process_time()
     for number in range(count):
         failures += check(expander, CLASSES[number % len(CLASSES)], 0, number // len(CLASSES), tally)
+        failures += check_row(pairs, CLASSES[number % len(CLASSES)], 0, number // len(CLASSES), tally)
         if (number + 1) % 500 == 0:
             print(number + 1, len(failures), f"{time.process_time() - started:.0f} s", failures[-3:], flush=True)
     for name, value in sorted(tally.items()):

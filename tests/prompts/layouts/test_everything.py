@@ -10,10 +10,10 @@ from terrasynth.prompts.layouts.labels import labels_of
 from terrasynth.prompts.layouts.layout import Layout, Thing
 from terrasynth.prompts.layouts.questions import questions
 from terrasynth.prompts.scenes.draws import Draws
-from tests.prompts.layouts.everything import check
+from tests.prompts.layouts.everything import check, check_row
 from tests.prompts.layouts.reader import seen, wrong
 
-EXPANDER = LayoutExpander()
+EXPANDER, PAIRS = LayoutExpander(), LayoutExpander(pairs="all")
 
 
 @pytest.mark.parametrize("place", range(len(CLASSES)))
@@ -21,6 +21,11 @@ def test_everything_agrees(place):
     tally = Counter()
     assert check(EXPANDER, CLASSES[place], 7, place, tally) == []
     assert tally["captions"] >= 1
+
+
+@pytest.mark.parametrize("label", CLASSES)
+def test_a_pair_and_its_texts_agree(label):
+    assert check_row(PAIRS, label, 7, 0, Counter()) == []
 
 
 @pytest.mark.parametrize(("caption", "said"), [
