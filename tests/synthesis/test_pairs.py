@@ -90,7 +90,7 @@ def test_all_that_is_said_of_a_change_follows_from_its_edit(once):
     assert len({row["changed"] for row in loaded}) == 2
     assert verify(once).faults == ()
     card = (once / "README.md").read_text()
-    assert "4 pairs of synthetic remote-sensing images, before and after, of 1 classes" in card
+    assert "4 pairs of synthetic remote-sensing images, before and after, of 1 class, " in card
     assert "| `changed`, `change_captions` | whether anything did" in card
 
 
