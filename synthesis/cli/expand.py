@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from terrasynth.words import counted
 if TYPE_CHECKING:
     from terrasynth.eval.prompt_sets.comparison import ReportedSet
     from terrasynth.eval.prompt_sets.tally import Tally
-    from terrasynth.prompts import Expander
+    from terrasynth.prompts import Expander, Prompt
     from terrasynth.synthesis.recipe import Recipe
 
 PER_CLASS = 5
@@ -51,7 +52,7 @@ class _Tokens:
 @click.option("--start", default=0, show_default=True, type=click.IntRange(0), help="First attempt of each class.")
 @click.option("--text-only", is_flag=True, help="Write texts alone, one a line.")
 @click.option("--sheet", type=PATH, metavar="FILE.png",
-              help="Draw the layouts of the first prompts, of an expander that gives any.")
+              help="Draw the layouts of the first prompts, of an expander that gives any; of pairs both.")
 @click.option("--report", type=PATH, help="Folder for a page with figures and plots.")
 @click.option("--against", multiple=True, metavar="DATA", type=PATH,
               help="Prompts or real captions to compare with; may be repeated.")
@@ -102,16 +103,17 @@ def expand(
     tally = _tally(names[0], seed) if report is not None or others else None
     lines = Lines(text_only, tally, all_captions)
     counts = dict.fromkeys(classes, per_class or PER_CLASS) if total is None else quotas(classes, total)
-    layouts: list[str] = []
+    layouts, pairs = list[str](), False
     with standard_output() if out == STANDARD_OUTPUT else replacing(out) as file:
         for prompts in in_rounds(writer, counts, seed, start):
             file.write(lines.of(prompts))
             if sheet is not None and len(layouts) < MOST_DRAWN:
-                layouts += [prompt.layout for prompt in prompts if prompt.layout][: MOST_DRAWN - len(layouts)]
+                layouts += _layouts(prompts)[: MOST_DRAWN - len(layouts)]
+                pairs = pairs or any(prompt.edit for prompt in prompts)
     click.echo(f"{counted(lines.written, 'prompt')} of {counted(len(classes), 'class', 'classes')}, "
                f"{lines.distinct:,} distinct", err=True)
     if sheet is not None:
-        _draw(sheet, layouts, expander)
+        _draw(sheet, layouts, pairs, expander)
     seen, drops, notes = _judged(writer, counts, seed, start)
     for line in _drop_lines(seen, drops, notes):
         click.echo(line, err=True)
@@ -142,7 +144,15 @@ def _check_sheet(sheet: Path | None) -> None:
         raise InputError(f"--sheet {str(sheet)!r} has to end in .png")
 
 
-def _draw(sheet: Path, layouts: Sequence[str], expander: str) -> None:
+def _layouts(prompts: Sequence[Prompt]) -> list[str]:
+    """The layouts of prompts, of pairs those after, too."""
+    from terrasynth.prompts.layouts.changes import layout_after
+
+    return [layout for prompt in prompts if prompt.layout for layout in (
+        prompt.layout, *([layout_after(prompt.layout, prompt.edit)] if prompt.edit else []))]
+
+
+def _draw(sheet: Path, layouts: Sequence[str], pairs: bool, expander: str) -> None:
     from terrasynth.prompts.layouts.layout import Layout
     from terrasynth.prompts.layouts.sheet import sheet as drawn_sheet
     from terrasynth.synthesis.core.errors import InputError
@@ -152,7 +162,8 @@ def _draw(sheet: Path, layouts: Sequence[str], expander: str) -> None:
         raise InputError(f"--sheet {str(sheet)!r} has nothing to draw: prompts of {expander} have no layout; "
                          "take --expander layout")
     with replacing(sheet) as file:
-        drawn_sheet([Layout.from_json(one) for one in layouts]).save(file, format="PNG")
+        columns = 2 * math.ceil(math.sqrt(len(layouts) / 4)) if pairs else None  # a pair stands side by side
+        drawn_sheet([Layout.from_json(one) for one in layouts], columns).save(file, format="PNG")
     click.echo(f"{counted(len(layouts), 'layout')} in {sheet}", err=True)
 
 

@@ -228,9 +228,13 @@ def test_a_reader_that_has_seen_enough_is_no_error():
 
 def test_layouts_are_drawn(terrasynth, tmp_path):
     """Those of any expander whose prompts carry one, here a file; others have nothing to draw."""
+    import numpy as np
     from PIL import Image
 
     from terrasynth.prompts.expanders.layout import LayoutExpander
+    from terrasynth.prompts.layouts.changes import pair_of
+    from terrasynth.prompts.layouts.layout import Layout
+    from terrasynth.prompts.layouts.sheet import drawn as shown
 
     file, again, sheet = tmp_path / "in.jsonl", tmp_path / "out.jsonl", tmp_path / "sheet.png"
     file.write_text("".join(map(json_line, LayoutExpander(size=64).expand("ship", 0, 0, 2))))
@@ -239,6 +243,13 @@ def test_layouts_are_drawn(terrasynth, tmp_path):
     assert (code, said[-1]) == (0, f"2 layouts in {sheet}")
     assert again.read_text() == file.read_text()
     assert Image.open(sheet).size == (2 * 70 + 6, 76)
+    pairs = [shown(one) for pair in LayoutExpander(size=64, pairs="all").expand("river", 0, 0, 2)
+             for one in (Layout.from_json(pair.layout), pair_of(pair.layout, pair.edit).after)]
+    code, _, said = terrasynth("--expander", "layout", "--option", "size=64", "--option", "pairs=all", "--classes",
+                               "river", "--per-class", 2, "--out", again, "--sheet", sheet)
+    assert (code, said[-1]) == (0, f"4 layouts in {sheet}")
+    tiles = [np.asarray(Image.open(sheet))[top : top + 64, left : left + 64] for top in (6, 76) for left in (6, 76)]
+    assert all((tile == one).all() for tile, one in zip(tiles, pairs, strict=True))
     code, _, said = terrasynth(*options, "--sheet", tmp_path / "sheet.jpg")
     assert (code, said) == (2, [f"terrasynth: error: --sheet {str(tmp_path / 'sheet.jpg')!r} has to end in .png"])
     code, _, said = terrasynth("--classes", "beach", "--per-class", 1, "--sheet", sheet)
