@@ -162,7 +162,7 @@ def _ask_for_a_token() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if "RAY_AUTH_MODE" in os.environ:
         return
-    if "ray" in sys.modules:  # which has read its mode
+    if sys.modules.get("ray"):  # which has read its mode
         log.warning("Ray was imported before the run, so that the cluster of the run asks for no token; set "
                     "RAY_AUTH_MODE=token before Python starts")
         return

@@ -185,7 +185,7 @@ def test_what_a_user_can_mend_is_said(python, monkeypatch, tmp_path, place):
     recipe.write_text(yaml.safe_dump(tree(executor="ray", address="127.0.0.1:9")))
     said = python.run("-m", "terrasynth", "run", recipe, "--out", tmp_path / "nowhere", env=os.environ | {
         "PYTHONPATH": os.pathsep.join(sys.path)})
-    assert said.returncode == 1
+    assert said.returncode == 2
     assert "no Ray cluster can be had at 127.0.0.1:9 " in said.stderr
 
 
@@ -193,5 +193,5 @@ def test_what_a_user_can_mend_is_said(python, monkeypatch, tmp_path, place):
     ({}, "cpu", (3.0, 0.0)), ({}, "cuda", (1.0, 1.0)), ({"worker_cpus": 2, "worker_gpus": 0.5}, "cuda:0", (2.0, 0.5)),
 ])
 def test_what_a_worker_takes(settings, device, wanted):
-    runtime = Runtime(device=device, dtype="float32", micro_batch=1, threads=3)
+    runtime = Runtime(device=device, dtype="float32", micro_batch=1, threads=3, torch="2.13.0")
     assert worker_resources(RuntimeSettings(**settings), runtime) == wanted
