@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from terrasynth.prompts.layouts.saying import Said, captions, choose, scene_of
 from terrasynth.prompts.scenes.draws import Draws
 from terrasynth.prompts.scenes.entailment import DrawnPrompt
 from terrasynth.prompts.types import Prompt, check_request
+
+Shows = Callable[[Layout, Layout], bool]
 
 CAPTIONS = 5
 ALL = "all"
@@ -66,6 +68,7 @@ class LayoutExpander:
                              "the masks has it")
         self._size, self._gsd, self._min_pixels = size, gsd, min_pixels
         self._doings = _doings(pairs)
+        self._shows: Shows = lambda before, after: True
         self._masks: Masks | None = None if masks is None else read_masks(masks, size)
         self.classes: tuple[str, ...] = CLASSES if self._masks is None else (self._masks.label,)
 
@@ -92,10 +95,18 @@ class LayoutExpander:
             return mask_layout(self._masks, seed, k, self._size, self._min_pixels)
         return draw_layout(label, seed, k, self._size, self._gsd, self._min_pixels)
 
+    def shown_by(self, shows: Shows) -> None:
+        """Give no pair of which something changed and a generator would not be shown it.
+
+        Args:
+            shows: Whether the generator is shown two layouts differently.
+        """
+        self._shows = shows
+
     def pair(self, label: str, seed: int, k: int) -> Change:
         """The pair of an attempt, of an expander of pairs.
 
-        Where the scene of the attempt allows nothing that is asked for, another one is drawn for it.
+        Where the scene of the attempt allows nothing that is asked for and shown, another one is drawn for it.
 
         Raises:
             InputError: See `expand`.
@@ -106,10 +117,12 @@ class LayoutExpander:
             for doing in draws.shuffled(self._doings):
                 edit = draw_edit(layout, doing, draws)
                 if edit is not None:
-                    return change(layout, edit)
+                    pair = change(layout, edit)
+                    if not pair.changed or self._shows(pair.before, pair.after):
+                        return pair
         raise InputError(f"in {MOST_SCENES} scenes of class {label!r} there is nothing to be "
-                         f"{' or '.join(self._doings)}; add season to the option pairs of the layout expander, or "
-                         "leave the class out")
+                         f"{' or '.join(self._doings)} that the generator would be shown; add season to the option "
+                         "pairs of the layout expander, or leave the class out")
 
     def _prompt(self, label: str, seed: int, k: int) -> Prompt:
         pair = self.pair(label, seed, k) if self._doings else None

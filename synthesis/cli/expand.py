@@ -197,7 +197,9 @@ def _writer(recipe: Recipe) -> Expander:
 
     writer = load_expander_for(recipe.class_names, recipe.prompts.expander, **recipe.prompts.options)
     checks = recipe.prompts.checks
-    return writer if checks is None else checked(writer, checks, find_generator(recipe.generator))
+    if checks is None and not writer.identity().get("pairs"):
+        return writer
+    return checked(writer, checks, find_generator(recipe.generator))
 
 
 def _classes(wanted: Sequence[str] | None, expander: Expander, others: Sequence[str] | None = None) -> tuple[str, ...]:

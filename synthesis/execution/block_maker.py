@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from terrasynth.prompts.layouts.changes import pair_of
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError, RefusedError, RunError, one_line
 from terrasynth.synthesis.core.identity import Identity, canonical
@@ -23,7 +24,7 @@ from terrasynth.synthesis.core.machine import Machine, this_machine
 from terrasynth.synthesis.events import Drawing
 from terrasynth.synthesis.execution.drawn import DrawnBlock
 from terrasynth.synthesis.execution.pace import OnDrawing, Pace
-from terrasynth.synthesis.execution.prompts import checked, prompt_after
+from terrasynth.synthesis.execution.prompts import checked, is_shown, prompt_after
 from terrasynth.synthesis.generators.base import Drawn, Generator, GeneratorSource, LayoutGenerator
 from terrasynth.synthesis.generators.finding import find_generator, open_generator
 from terrasynth.synthesis.generators.runtime import Runtime
@@ -143,6 +144,7 @@ class BlockMaker:
         ks = range(index * size, (index + 1) * size)
         written = self._prompts(label, ks.start, size) if prompts is None else list(prompts)
         self.check_prompts(label, ks.start, written)
+        self._check_pairs(label, ks.start, written)
         named = [self.identity.attempt(label, k) for k in ks]
         if isinstance(self.generator, TellsSteps):
             count = 2 * size if self.identity.has_pairs else size
@@ -292,6 +294,21 @@ class BlockMaker:
                     f"prompt {start + place % len(prompts)} of class {label!r} has {tokens} tokens and "
                     f"{self.source.name!r} reads {limit}: {text[:60]!r}...; shorten it"
                 )
+
+    def _check_pairs(self, label: str, start: int, prompts: Sequence[Prompt]) -> None:
+        """Refuse pairs whose images would be the same although they are said to differ.
+
+        Raises:
+            InputError: The generator is shown nothing of an edit.
+        """
+        for k, prompt in enumerate(prompts, start):
+            if not self.identity.has_pairs:
+                return
+            pair = pair_of(prompt.layout, prompt.edit)
+            if pair.changed and not is_shown(self.source, pair.before, pair.after):
+                raise InputError(f"{self.source.name!r} is shown nothing of the edit {prompt.edit[:60]!r} of prompt "
+                                 f"{k} of class {label!r}, so that its two images would be the same; leave it out, or "
+                                 "give it a color in generator.conditioning.layout")
 
     def begin_drawing(self) -> None:
         """Before the first image of a process: see, and record where this one holds the run, by what it is drawn.

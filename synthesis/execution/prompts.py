@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from terrasynth.prompts.expanders.layout import LayoutExpander
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import RunError, one_line
 from terrasynth.synthesis.core.identity import canonical
@@ -19,6 +20,7 @@ from terrasynth.synthesis.generators.token_limits import prompt_tokens
 if TYPE_CHECKING:
     from terrasynth.prompts import Expander, Prompt
     from terrasynth.prompts.checks.settings import CheckSettings
+    from terrasynth.prompts.layouts.layout import Layout
 
 DROPS = layout.PROMPT_DROPS
 
@@ -38,6 +40,11 @@ class PromptDrops:
     notes: dict[str, int]
 
 
+def is_shown(source: GeneratorSource, before: Layout, after: Layout) -> bool:
+    """Whether a generator is shown two layouts differently; one that reads texts alone is shown none."""
+    return source.layout is not None and source.layout.tells_apart(before, after, source.height or before.pixels)
+
+
 def prompt_after(prompt: Prompt) -> Prompt:
     """What the image after of a pair is drawn from, as a prompt of its own."""
     from terrasynth.prompts.layouts.changes import layout_after
@@ -48,7 +55,7 @@ def prompt_after(prompt: Prompt) -> Prompt:
 
 
 def checked(expander: Expander, settings: CheckSettings | None, source: GeneratorSource) -> Expander:
-    """The expander with a recipe's checks round it.
+    """The expander with a recipe's checks round it; of pairs it gives those whose change the generator is shown.
 
     Args:
         expander: Gives the candidates.
@@ -58,6 +65,8 @@ def checked(expander: Expander, settings: CheckSettings | None, source: Generato
     Raises:
         InputError: The reference cannot be read, or the generator has no tokenizer to count with.
     """
+    if isinstance(expander, LayoutExpander):
+        expander.shown_by(lambda one, other: is_shown(source, one, other))
     if settings is None:
         return expander
     from terrasynth.prompts.checks.checked import CheckedExpander

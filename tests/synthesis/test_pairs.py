@@ -22,7 +22,7 @@ from terrasynth.prompts.layouts.catalog import load_catalog
 from terrasynth.prompts.layouts.changes import Edit, layout_after, pair_of
 from terrasynth.prompts.layouts.labels import labels_at
 from terrasynth.prompts.layouts.layout import Layout
-from terrasynth.prompts.layouts.palettes import palettes
+from terrasynth.prompts.layouts.palettes import color_map, palettes
 from terrasynth.prompts.layouts.saying import WORDS
 from terrasynth.synthesis import Recipe, run
 from terrasynth.synthesis.cards.label_tiles import WHOLE, legend
@@ -32,6 +32,7 @@ from terrasynth.synthesis.cli.prompt_lines import json_line
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.images import decode
 from terrasynth.synthesis.execution.job import Job
+from terrasynth.synthesis.execution.prompts import is_shown
 from terrasynth.synthesis.execution.worker import _prompt
 from terrasynth.synthesis.filters import Measurements
 from terrasynth.synthesis.filters.alignment import AlignmentFilter
@@ -319,8 +320,29 @@ def test_what_may_be_done_is_one_of_five(pairs, said):
 
 
 def test_where_nothing_can_be_done_a_class_is_refused():
-    with pytest.raises(PromptError, match="in 40 scenes of class 'ship' there is nothing to be cut; add season"):
+    with pytest.raises(PromptError, match="in 40 scenes of class 'ship' there is nothing to be cut that the generator"):
         load_expander("layout", pairs=["cut"]).expand("ship", 0, 0, 1)
+
+
+def test_what_changed_is_shown_to_the_model(places, tree, tmp_path):
+    """A map of six classes shows no tree, and bare soil as land: a tree cut down on land would change no image."""
+    cut = {**tree["prompts"], "classes": ["river"], "pairs": ["cut"]}
+    job = Job(Recipe.parse({**tree, "prompts": cut}), tmp_path / "run")
+    told = [pair_of(one.layout, one.edit) for one in job.prompts("river", 0, 12)]
+    assert all((color_map(one.before, "six", 64) != color_map(one.after, "six", 64)).any() for one in told)
+    anyway = load_expander("layout", size=64, pairs=["cut"]).expand("river", 8, 0, 12)
+    unseen = [one for one in anyway if not is_shown(job.source, *both(one))]
+    assert unseen
+    (tmp_path / "pairs.jsonl").write_text(json_line(unseen[0]))
+    by_file = {**tree, "prompts": {"expander": "file", "path": str(tmp_path / "pairs.jsonl")},
+               "target": {"per_class": 2, "max_attempts": 2}}
+    with pytest.raises(InputError, match=r"is shown nothing of the edit '.*cut.* images would be the same; leave it"):
+        run(Recipe.parse(by_file), tmp_path / "by-file")
+
+
+def both(prompt):
+    pair = pair_of(prompt.layout, prompt.edit)
+    return pair.before, pair.after
 
 
 def test_only_season_and_light_differ_where_nothing_changed():

@@ -62,6 +62,12 @@ class LayoutReading:
             return _boxes(one)
         return {"image": [Image.fromarray(_map(text, self.colors, size)) for text in layouts]}
 
+    def tells_apart(self, one: Layout, other: Layout, side: int) -> bool:
+        """Whether a pipeline is shown two layouts differently, in images of so many pixels a side."""
+        if self.colors is None:
+            return _boxes(one.to_json()) != _boxes(other.to_json())
+        return bool((color_map(one, self.colors, side) != color_map(other, self.colors, side)).any())
+
 
 def _map(text: str, colors: Colors, size: tuple[int, int]) -> NDArray[np.uint8]:
     if not text:
