@@ -115,7 +115,8 @@ class PoolExecutor(Executor):
         self.depth = ORDERS_A_WORKER * self._count - 1
         self._tasks = _Tasks()
         self._recording = Lock()
-        self._aborted = self._lost = False
+        self._lost = False
+        self._loading: set[int] = set()
         self._left = self._count
         self._workers: dict[int, Worker] = {}
         self._threads = [Thread(target=self._work, args=(number,), daemon=True) for number in range(self._count)]
@@ -143,9 +144,11 @@ class PoolExecutor(Executor):
         self._tasks.close()
         try:
             if error is None:
+                for number in list(self._loading):  # there is nothing left for it to do
+                    if (loading := self._workers.get(number)) is not None:
+                        loading.kill()
                 self._join()
         finally:  # also where the wait is interrupted
-            self._aborted = True
             for worker in list(self._workers.values()):
                 worker.kill()
             self._join()
@@ -183,21 +186,31 @@ class PoolExecutor(Executor):
             thread.join()
 
     def _work(self, number: int) -> None:
-        """What one thread does: it keeps one worker and gives it one task after another."""
+        """What one thread does: it keeps one worker and gives it one task after another.
+
+        A task is taken when there is a worker for it: one that waits for a place in a cluster holds nothing up.
+        """
         machine: Machine | None = None
-        while (task := self._tasks.take()) is not None:
+        while self._tasks.come():
             try:
                 if number not in self._workers:
                     machine = self._start(number)
-                self._give(number, task, machine)
             except _NoWorkerError as error:
-                self._leave(task, error)
+                self._leave(error)
                 return
+            except BaseException as error:  # whatever it is, the run has to hear of it
+                if (task := self._tasks.take()) is not None:
+                    task.made.set_exception(error)
+                continue
+            if (task := self._tasks.take()) is None:
+                break
+            try:
+                self._give(number, task, machine)
             except LostWorkerError as lost:
                 self._lost = True
                 self._end(number)
                 self._again(number, task, str(lost))
-            except BaseException as error:  # whatever it is, the run has to hear of it
+            except BaseException as error:  # as above
                 task.made.set_exception(error)
         self._end(number)
 
@@ -231,36 +244,36 @@ class PoolExecutor(Executor):
                 raise _NoWorkerError(f"worker {number} cannot be started ({error.strerror}); close other programs, or "
                                      "lower runtime.workers") from error
             self._workers[number] = worker
-            if self._aborted:  # after the others were ended
+            self._loading.add(number)
+            if self._tasks.closed:  # after the others were ended
                 worker.kill()
             try:
                 machine = worker.ready(START_TIMEOUT)
             except LostWorkerError as lost:
-                reasons.append(str(lost))
                 self._end(number)
+                if self._tasks.closed:
+                    raise _NoWorkerError("the run has ended") from lost
+                reasons.append(str(lost))
                 self._lost = True
                 self._setup.tell(WorkerLost(number, reasons[-1], None, len(reasons) == TRIES))
-                if self._tasks.closed:
-                    break
             except (InputError, RunError):
                 self._end(number)
                 raise
             else:
                 self._setup.tell(WorkerReady(number, self._count, worker.id, self._maker.runtime.device))
                 return machine
+            finally:
+                self._loading.discard(number)
         raise _NoWorkerError(f"worker {number} ended {len(reasons)} times while it loaded ({reasons[-1]}); lower "
                              "runtime.workers where memory is short, or set runtime.executor to local, which says more")
 
-    def _leave(self, task: _Task, error: RunError) -> None:
+    def _leave(self, error: RunError) -> None:
         """Go on with one worker less; without any, the run ends."""
         with self._recording:
             self._left -= 1
             last = not self._left
-        if not last and not self._tasks.closed:
-            self._tasks.put_first(task)
-            return
-        task.made.set_exception(error)
-        self._tasks.close(error)
+        if last:
+            self._tasks.close(error)
 
     def _again(self, number: int, task: _Task, reason: str) -> None:
         if self._tasks.closed:
@@ -294,15 +307,22 @@ class _Tasks:
         """Let a task be made after the others."""
         with self._changed:
             self._waiting.append(task)
-            self._changed.notify()
+            self._changed.notify_all()
             self._refuse_all()
 
     def put_first(self, task: _Task) -> None:
         """Let a task be made next."""
         with self._changed:
             self._waiting.appendleft(task)
-            self._changed.notify()
+            self._changed.notify_all()
             self._refuse_all()
+
+    def come(self) -> bool:
+        """Wait until there is something to take, or False where there will be no more."""
+        with self._changed:
+            while not self._waiting and not self.closed:
+                self._changed.wait()
+            return bool(self._waiting)
 
     def take(self) -> _Task | None:
         """The next task that nobody has taken back; None where there will be no more."""

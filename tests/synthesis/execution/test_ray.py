@@ -170,6 +170,32 @@ def test_the_run_its_workers_and_the_raylet_are_killed_at_random(python, whole, 
     assert_same(out, whole)
 
 
+@pytest.mark.slow
+def test_a_machine_that_goes_costs_the_blocks_of_its_workers(python, whole, accidents, tmp_path):
+    """Two nodes of a cluster, of which the one without the run is ended in the middle of its blocks."""
+    from ray.cluster_utils import Cluster
+
+    (accidents / "slow").write_text("1")
+    recipe, out = tmp_path / "recipe.yaml", tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        try:
+            other = nodes.add_node(num_cpus=2)
+            recipe.write_text(yaml.safe_dump(tree(executor="ray", address=nodes.address)))
+            driver = python.start("-m", "terrasynth", "run", recipe, "--out", out, env=dict(os.environ))
+            while not list(out.glob("ahead/blocks/*/*.parquet")) and driver.poll() is None:
+                time.sleep(0.05)
+            nodes.remove_node(other, allow_graceful=False)
+            _, said = driver.communicate()
+        finally:
+            nodes.shutdown()
+    assert driver.returncode == 0, said
+    assert " of 3 is ready: process " in said, "as many as there was room for"
+    assert "its actor is lost: " in said
+    assert_same(out, whole)
+
+
 @pytest.mark.usefixtures("cluster")
 def test_another_cluster_than_the_connected_one_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"this process is connected to the Ray cluster at .*, and runtime.address is"):
