@@ -49,6 +49,7 @@ class BlockWork:
         self._job, self._classes, self._tell, self._thread = job, classes, tell, get_ident()
         self._pending: dict[str, deque[_PendingBlock]] = {each.label: deque() for each in classes}
         self._unneeded: list[_PendingBlock] = []
+        self._unfinished = 0  # orders; a block that is finished waits for those before it, but no worker with it
         # Labels of classes of which a block is finished, and what other threads have to tell.
         self._news: SimpleQueue[str | Event] = SimpleQueue()
 
@@ -72,7 +73,7 @@ class BlockWork:
         schedule, stopped = Schedule(self._classes, self._job.blocks, executor.ahead), False
         while True:
             decided = None
-            if not stopped and sum(schedule.begun.values()) <= executor.depth:
+            if not stopped and self._unfinished <= executor.depth:
                 decided = schedule.next()
                 stopped = decided is not None and stop()
                 if stopped and executor.ahead:
@@ -101,6 +102,7 @@ class BlockWork:
     def _begin(self, executor: Executor, schedule: Schedule, decided: ClassDecisions) -> None:
         label, index = decided.label, decided.blocks + schedule.begun[decided.label]
         made = executor.submit(BlockOrder(label, index, decided.closed))
+        self._unfinished += 1
         schedule.begun[label] += 1
         self._pending[label].append(_PendingBlock(decided, index, made))
         made.add_done_callback(lambda _: self._news.put(label))
@@ -112,6 +114,7 @@ class BlockWork:
             if not isinstance(news, str):
                 self._tell(news)
                 continue
+            self._unfinished -= 1
             pending = self._pending[news]
             while pending and pending[0].made.done():
                 self._decide_on_first(schedule, pending)

@@ -191,6 +191,26 @@ def test_any_order_of_finishing_gives_the_same_bytes(whole, place, tmp_path, exe
     same(tmp_path / "run", place / "larger")
 
 
+def test_workers_go_on_while_the_first_block_of_a_class_takes_long(whole, tmp_path, executor):
+    """As many orders may be unfinished as the executor has room for; blocks that wait for an earlier one are not."""
+    class Slow(Shuffled):
+        orders, first = 0, None
+
+        def submit(self, order):
+            self.orders += 1
+            if self.orders == 1:
+                self.first = (order, Future())
+                return self.first[1]
+            if self.orders == 7:
+                made = super().submit(self.first[0])
+                made.add_done_callback(lambda made: self.first[1].set_result(made.result()))
+            return super().submit(order)
+
+    executor(lambda setup: Slow(setup, depth=1))
+    run(Recipe.parse(tree()), tmp_path / "run")
+    same(tmp_path / "run", whole)
+
+
 @pytest.mark.parametrize("label", ["beach", "river"])
 def test_a_class_whose_block_fails_ends_there_and_the_others_go_on(whole, tmp_path, executor, label):
     class Failing(Shuffled):
