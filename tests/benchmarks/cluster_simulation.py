@@ -98,7 +98,7 @@ class Cluster:
         self.now = max(self.now, end)
         self._free += 1
         if task is not None:
-            order, made = task
+            _, made = task
             self.drawn += 1
             stored = SimpleNamespace(blocks=SimpleNamespace(root=Path("ahead")), measured={}, withheld=())
             made.set_result(MadeBlock(stored, self._options.block, 0.0, 0))  # type: ignore[arg-type]
@@ -174,8 +174,8 @@ def main() -> None:
     for workers in options.workers:
         gc.collect()
         found = simulated(workers, options)
-        print(f"{workers:7d} {found['hours']:10.2f} {found['idle']:6.1%} {found['in vain']:8.2%} {found['driver']:7.2%} "
-              f"{found['ms a row']:9.3f} {found['deaths']:7.0f} {found['MiB']:6.0f}", flush=True)
+        print(f"{workers:7d} {found['hours']:10.2f} {found['idle']:6.1%} {found['in vain']:8.2%} "
+              f"{found['driver']:7.2%} {found['ms a row']:9.3f} {found['deaths']:7.0f} {found['MiB']:6.0f}", flush=True)
 
 
 if __name__ == "__main__":
