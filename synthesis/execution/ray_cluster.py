@@ -11,13 +11,15 @@ import os
 import secrets
 import socket
 import sys
+import time
+from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
 from terrasynth.errors import shortened
-from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.core.errors import InputError, RunError
 from terrasynth.synthesis.core.terminal import on_one_line
 from terrasynth.synthesis.execution.base import ExecutorSetup
 from terrasynth.synthesis.execution.pool import PoolExecutor
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 OBJECTS = 100 * 2**20  # bytes of a cluster of our own for objects: only orders and answers travel
 ANSWER = 10.0  # seconds
+CHECKED = 5.0  # seconds between two looks at the node of this process
 SHOWN = 200  # characters of what Ray says
 log = logging.getLogger("terrasynth")
 
@@ -66,7 +69,7 @@ class RayExecutor(PoolExecutor):
         return RayWorker(number, self._setup.root, {
             "num_cpus": self._cpus, "num_gpus": self._gpus, "scheduling_strategy": "SPREAD",
             "runtime_env": {"env_vars": variables},
-        })
+        }, self._cluster.check)
 
 
 class Cluster:
@@ -95,6 +98,7 @@ class Cluster:
         except ImportError as error:
             raise InputError("runtime.executor ray needs Ray: pip install 'terrasynth[ray]'") from error
         self._ray: Any = ray  # typed in part
+        self._checking, self._next_check = Lock(), 0.0
         self._connected = not ray.is_initialized()
         self.own = self._connected and address == "local"
         if not self._connected:
@@ -132,6 +136,23 @@ class Cluster:
                              f"a worker takes {cpus:g} and {gpus:g} (runtime.worker_cpus, runtime.worker_gpus); set "
                              "runtime.workers where the cluster grows when it is asked to")
         return min(room)
+
+    def check(self) -> None:
+        """See now and then, from any thread, that the cluster still knows the node of this process.
+
+        Where its raylet has died, Ray neither ends this process nor what it waits for.
+
+        Raises:
+            RunError: It does not.
+        """
+        with self._checking:
+            if time.monotonic() < self._next_check:
+                return
+            self._next_check = time.monotonic() + CHECKED
+            own = self._ray.get_runtime_context().get_node_id()
+            if not any(node["NodeID"] == own and node["Alive"] for node in self._ray.nodes()):
+                raise RunError("the node of the Ray cluster that this run is connected to is gone; what is on disk "
+                               "stays, and the same command goes on in a new cluster")
 
     def close(self) -> None:
         """Leave the cluster, unless the connection was there before; one of our own ends."""

@@ -83,18 +83,19 @@ class RayWorker(Worker):
         number: Its number, from 0.
     """
 
-    def __init__(self, number: int, root: Path, options: Mapping[str, Any]) -> None:
+    def __init__(self, number: int, root: Path, options: Mapping[str, Any], check: Callable[[], None]) -> None:
         """Ask the cluster for it.
 
         Args:
             number: Its number, from 0.
             root: The run directory.
             options: Of the actor: CPUs, GPUs, variables of its process.
+            check: Is called while an answer is waited for, and raises where none can come.
         """
         import ray
 
         self.number = number
-        self._ray, self._process = ray, 0
+        self._ray, self._check, self._process = ray, check, 0
         kind: Any = ray.remote(BlockActor)  # whose methods have a method `remote`, as no type says
         self._actor = kind.options(max_concurrency=2, max_restarts=0, max_task_retries=0, **options).remote(
             str(root.absolute()))
@@ -135,6 +136,7 @@ class RayWorker(Worker):
                 if time.monotonic() >= deadline:
                     self.kill()
                     raise LostWorkerError(f"it took longer than {timeout:g} s {doing} and was ended")
+                self._check()
                 self._pass_on(on_drawing)
             message: dict[str, Any] = self._ray.get(reference)
             self._pass_on(on_drawing)
