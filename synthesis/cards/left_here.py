@@ -18,6 +18,7 @@ KEYS = frozenset({"model", "lora", "vae", "control", "path", "masks", "reference
 
 JUDGE, TRAINING, TUNED = "judge.json", (".training/training.json", "training.json"), "terrasynth.json"
 TUNING, CONTROL = "finetune", "control"
+CHANGED = "which has changed since the run drew with it; what is there now is another"
 
 
 @dataclass(frozen=True)
@@ -40,18 +41,25 @@ class LeftHere:
         return f"{self.key} {self.name}" + (f", {self.made}" if self.made else "")
 
 
-def left_here(tree: Mapping[str, Any]) -> list[LeftHere]:
+def left_here(tree: Mapping[str, Any], identity: Mapping[str, Any] | None = None) -> list[LeftHere]:
     """What a recipe names that lies on this machine; an ontology is not among it, since it goes along.
+
+    Of a model that the run recorded with another content than is there now, nothing is said that its files say now.
 
     Args:
         tree: The recipe as plain data.
+        identity: The parts of the run's identity; None where what is there is what the run is made with right now.
     """
     found: dict[str, LeftHere] = {}
+    drawn_with = {} if identity is None else _drawn_with(identity)
     for key, reference in _named(tree, ""):
         path = Path(reference).expanduser()
         if reference and path.exists() and not _embedded(reference):
             name = path.name if PurePath(reference).is_absolute() or reference.startswith("~") else reference
-            found.setdefault(reference, LeftHere(key, name, _made(path)))
+            made = _made(path)
+            if made and key in drawn_with and _content(key, reference) != drawn_with[key]:
+                made = CHANGED
+            found.setdefault(reference, LeftHere(key, name, made))
     return list(found.values())
 
 
@@ -78,6 +86,35 @@ def _embedded(reference: str) -> bool:
     from terrasynth.synthesis.core.embedded import WEIGHTS
 
     return any(reference == folder.name for root in (EMBEDDED_ROOT, WEIGHTS) for folder in root.iterdir())
+
+
+def _drawn_with(identity: Mapping[str, Any]) -> dict[str, str]:
+    """The content that the run recorded of each part of its generator, by setting."""
+    base, *added = str(identity.get("generator", {}).get("revision", "")).split("+")
+    found = {"generator.model": base}
+    for each in added:
+        part, colon, content = each.partition(":")
+        key, value = (part, content) if colon else ("lora", each.rpartition("*")[0])
+        found[f"generator.{key}"] = value
+    return found
+
+
+def _content(key: str, reference: str) -> str:
+    """The content of a part of the generator as it is there now; "" where it can no longer be read."""
+    from terrasynth.eval.models.references import content_hash
+    from terrasynth.synthesis.generators.autoencoders import find_autoencoder
+    from terrasynth.synthesis.generators.control import find_control
+    from terrasynth.synthesis.generators.lora import find_lora
+
+    with suppress(ValueError, OSError):
+        if key == "generator.lora":
+            return find_lora(reference).revision
+        if key == "generator.vae":
+            return find_autoencoder(reference).revision
+        if key == "generator.control":
+            return find_control(reference).revision
+        return content_hash(Path(reference).expanduser())
+    return ""
 
 
 def _made(path: Path) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from terrasynth.hub_ids import is_hub_id, missing_here
 from terrasynth.synthesis.cards.licences import Licence, Source, Statement, inherit
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError, RunError, one_line
@@ -28,56 +30,50 @@ OURS = "apache-2.0"  # of this package, so of the sentences that its grammar kno
 MADE_BY_US = ("grammar",)
 FROM_A_MODEL = ("lm",)
 NOWHERE = Path("no such folder")
+_COMMIT = re.compile("[0-9a-f]{40}")  # of the Hub; the hash of a folder is shorter
 FIELDS = ("license", "license_name", "license_link")
 """What the header of a card says of a licence."""
 
 
-def sources_of(recipe: Recipe, folder: Path | None = None, revision: str = "") -> tuple[Source, ...]:
+def sources_of(recipe: Recipe, folder: Path | None = None, revision: str = "",
+               later: bool = False) -> tuple[Source, ...]:
     """What the data set of a recipe is made with: generator, LoRA, autoencoder, control, and what prompts come from.
 
-    The models of filters only choose among images, and are no source.
+    The models of filters only choose among images, and are no source. The Hub is asked for no card of a model that is a
+    folder here, or was one.
 
     Args:
         folder: Where the generator's files are; None to look for them, and to ask the Hub for the card of a Hub model.
-        revision: Commit of a generator on the Hub, with whatever is added to it; "" for the one that the recipe names.
+        revision: Commit of a generator on the Hub, or hash of a folder, with whatever is added to it; "" for the one
+            that the recipe names.
+        later: The run was made before, perhaps in another folder: what the recipe names and is not here may have been
+            a folder there, unless a commit says otherwise.
     """
-    from terrasynth.eval.models import references as models
-    from terrasynth.synthesis.core.embedded import WEIGHTS
-
-    reference = recipe.generator.model
-    if folder is None:
-        with suppress(ValueError):  # the model is not on this machine: then nothing says what its licence is
-            found = models.resolve(reference, [WEIGHTS])
-            folder = Path(found.location) if found.local else None
-    asked = f"{reference.partition('@')[0]}@{revision.partition('+')[0]}" if revision else reference
-    sources = [read_card(folder or NOWHERE, "generator", _public(reference), asked)]
-    lora = getattr(recipe.generator, "lora", None)
-    if lora:
-        place, name = local_lora(str(lora))
-        sources.append(read_card(place or NOWHERE, "LoRA", name, str(lora)))
-    vae = getattr(recipe.generator, "vae", None)
-    if vae:
-        place, name = local_autoencoder(vae)
-        sources.append(read_card(card_folder(place) if place else NOWHERE, "autoencoder", name, "" if place else vae))
-    control = getattr(recipe.generator, "control", None)
-    if control:
-        place, name = local_control(control)
-        sources.append(read_card(place or NOWHERE, "control", name, "" if place else control))
-    return (*sources, _prompts(recipe.prompts.expander, recipe.prompts.options))
+    place, name, on_hub = _generator(recipe.generator.model, folder, revision.partition("+")[0], later)
+    sources = [read_card(place, "generator", name, on_hub)]
+    parts: tuple[tuple[str, str, Callable[[str], tuple[Path | None, str]]], ...] = (
+        ("lora", "LoRA", local_lora), ("vae", "autoencoder", _autoencoder_card), ("control", "control", local_control))
+    for setting, role, local in parts:
+        if reference := getattr(recipe.generator, setting, None):
+            exists = Path(reference).expanduser().exists()
+            place, name = local(reference)
+            on_hub = "" if place is not None or exists else _hub_id(reference, later)
+            sources.append(read_card(place, role, name, on_hub))
+    return (*sources, _prompts(recipe.prompts.expander, recipe.prompts.options, later))
 
 
-def read_card(folder: Path, role: str, name: str, reference: str = "", kind: str = "model") -> Source:
-    """A source by the YAML header of the card in its folder; what is on the Hub is asked for its card there.
+def read_card(folder: Path | None, role: str, name: str, on_hub: str = "", kind: str = "model") -> Source:
+    """A source by the YAML header of the card in its folder; the Hub is asked for the card of what is there.
 
     Args:
-        folder: Where `README.md` may lie.
+        folder: Where `README.md` may lie; None for nowhere.
         role: What it does for the data set.
-        reference: Its Hub id with optional @revision, where it has one.
+        on_hub: Its id on the Hub with optional @revision; "" for what is not there, such as a folder of this machine.
         kind: "model" or "dataset", what the Hub calls it.
     """
-    card = folder / "README.md"
-    if not card.is_file() and not Path(reference).expanduser().exists() and reference.count("/") == 1:
-        card = hub_card(reference, kind) or card
+    card = (folder or NOWHERE) / "README.md"
+    if on_hub and not card.is_file():
+        card = hub_card(on_hub, kind) or card
     header = _header(card)
     licence = header.get("license") or ""
     if isinstance(licence, list):  # several licences at once: which holds for what, the header does not say
@@ -152,17 +148,54 @@ def whoever() -> str:
 
 
 def _sources_of_run(root: Path) -> tuple[Source, ...]:
-    return sources_of(RunDirectory(root).recipe)
+    run = RunDirectory(root)
+    generator = run.frozen.identity.parts.get("generator")
+    revision = str(generator.get("revision", "")) if isinstance(generator, Mapping) else ""
+    return sources_of(run.recipe, revision=revision, later=True)
 
 
-def _prompts(expander: str, options: Mapping[str, Any]) -> Source:
+def _generator(reference: str, folder: Path | None, revision: str, later: bool) -> tuple[Path | None, str, str]:
+    """Folder of a generator, what it is called, and its id on the Hub with its commit; "" where it is not from there.
+
+    Args:
+        revision: Its commit or the hash of its folder; "" where neither is known.
+    """
+    from terrasynth.eval.models import references as models
+    from terrasynth.synthesis.core.embedded import WEIGHTS
+
+    found = None
+    with suppress(ValueError):  # a plug-in's, or no longer on this machine: then nothing says what its licence is
+        found = models.resolve(reference, [WEIGHTS])
+    if found is not None and found.local:
+        return folder or found.folder, _public(reference), ""
+    was_folder = later and _COMMIT.fullmatch(revision) is None  # which a name of the form a/b does not tell
+    if found is None or was_folder:
+        return folder, _public(reference), ""
+    return folder, _public(reference), f"{found.location}@{revision}" if revision else reference
+
+
+def _autoencoder_card(reference: str) -> tuple[Path | None, str]:
+    place, name = local_autoencoder(reference)
+    return None if place is None else card_folder(place), name
+
+
+def _hub_id(reference: str, later: bool) -> str:
+    """A reference to what is not here, where it leads to the Hub; "" where it is a path, or may have been one."""
+    identifier, revision, _ = reference.partition("@")
+    may_be = is_hub_id(identifier) and missing_here(reference) is None
+    return reference if may_be and (revision or not later) else ""
+
+
+def _prompts(expander: str, options: Mapping[str, Any], later: bool) -> Source:
     if expander in MADE_BY_US and options.get("ontology"):  # whose words are the user's
         return Source("prompts", f"{expander} with {Path(str(options['ontology'])).name}")
     if expander in MADE_BY_US:
         return Source("prompts", expander, OURS, found="this package")
     if expander in FROM_A_MODEL:
         model = str(options.get("model", ""))
-        return read_card(Path(model), "prompts", f"{expander} by {_public(model)}", model)
+        folder = Path(model).expanduser()
+        on_hub = "" if folder.exists() else _hub_id(model, later)
+        return read_card(folder, "prompts", f"{expander} by {_public(model)}", on_hub)
     path = options.get("path")
     return Source("prompts", f"{expander} {Path(str(path)).name}" if path else expander)
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from terrasynth.hub_ids import is_hub_id
 from terrasynth.synthesis.cards.licence_sources import FILE, load_licence, read_card
 from terrasynth.synthesis.cards.licences import UNSTATED, Licence, Source, Statement, inherit
 from terrasynth.synthesis.core.errors import InputError
@@ -82,7 +83,9 @@ def _run(rows: RunRows) -> Source:
 def _real(one: RealSet) -> Source:
     """By its card: `README.md` in its folder, or beside its file, or on the Hub."""
     folder = one.place.parent if one.place.is_file() else one.place
-    return _of_card(read_card(folder, REAL, one.name, str(one.place), "dataset"), one.identity)
+    place = one.place.as_posix()  # it was read a moment ago: what is not here was on the Hub
+    on_hub = "" if one.place.exists() or not is_hub_id(place.partition("@")[0]) else place
+    return _of_card(read_card(folder, REAL, one.name, on_hub, "dataset"), one.identity)
 
 
 def _of_card(found: Source, identity: str) -> Source:

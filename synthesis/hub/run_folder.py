@@ -117,7 +117,8 @@ class RunFolder:
         recipe = _recipe(self.root)
         tree = recipe if isinstance(recipe, Mapping) else {}
         found = [f"recipe.yaml names a folder of this machine: {folder}" for folder in local_folders(self.root)]
-        found += [f"not included, and needed to make it again: {each.text}" for each in left_here(tree)]
+        found += [f"not included, and needed to make it again: {each.text}"
+                  for each in left_here(tree, self._run.frozen.identity.parts)]
         if ontology_option(tree) and not (self.root / layout.ONTOLOGY).is_file():
             found.append(f"the ontology of the recipe is not in the run, so others cannot run it; run it again, which "
                          f"puts it there as {layout.ONTOLOGY}")

@@ -5,10 +5,12 @@ import shutil
 
 import yaml
 
+from terrasynth.eval import content_hash
 from terrasynth.synthesis import Recipe, run
 from terrasynth.synthesis.cards.left_here import left_here
 from terrasynth.synthesis.cards.licence_sources import save_licence
 from terrasynth.synthesis.cards.licences import Source, inherit
+from terrasynth.synthesis.generators.lora import find_lora
 from terrasynth.synthesis.hub.run_folder import RunFolder
 
 ONTOLOGY = """\
@@ -56,6 +58,26 @@ def test_models_are_named_with_how_they_were_made(tmp_path, monkeypatch):
         "filters alignment.encoder own/judge, made by terrasynth train judge of 3 classes, on the network "
         "efficientnet-lite0",
         "filters layout.segmenter own/segmenter, made by terrasynth train segmenter on 40 images of maps in 9 steps"]
+
+
+def test_of_a_model_that_has_changed_since_nothing_is_said_that_its_files_say_now(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("lora", "sd"):
+        (tmp_path / name / ".training").mkdir(parents=True)
+        (tmp_path / name / ".training" / "training.json").write_text(json.dumps({
+            "steps": 103, "preset": {"family": "finetune", "model": {"method": "lora" if name == "lora" else "full"}}}))
+    (tmp_path / "lora" / "pytorch_lora_weights.safetensors").write_bytes(b"of step 26")
+    (tmp_path / "sd" / "config.json").write_text("{}")
+    tree = {"generator": {"model": "sd", "lora": "lora"}}
+    drawn = {"generator": {"revision": f"{content_hash(tmp_path / 'sd')}+{find_lora('lora').revision}*0.5"}}
+    before = ["generator.model sd, made by terrasynth train full in 103 steps",
+              "generator.lora lora, made by terrasynth train lora in 103 steps"]
+    assert [each.text for each in left_here(tree, drawn)] == before
+    (tmp_path / "lora" / "pytorch_lora_weights.safetensors").write_bytes(b"of step 103")
+    changed = "which has changed since the run drew with it; what is there now is another"
+    assert [each.text for each in left_here(tree, drawn)] == [before[0], f"generator.lora lora, {changed}"]
+    (tmp_path / "sd" / "config.json").unlink()
+    assert [each.made for each in left_here(tree, drawn)] == [changed] * 2
 
 
 def test_the_ontology_goes_along_and_the_card_says_what_does_not(tree, tmp_path, terrasynth, monkeypatch):

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from terrasynth.synthesis.cards.licence_sources import load_licence, read_card, save_licence, sources_of
 from terrasynth.synthesis.cards.licences import KNOWN, Source, Statement, inherit
@@ -184,6 +185,50 @@ def test_the_commit_of_a_generator_is_asked_without_what_is_added(monkeypatch):
     tree = {"generator": {"model": "owner/base@main", "lora": "owner/nir", "vae": "owner/small@v1"}}
     sources_of(Recipe.parse(tree), revision="abc+0123*0.5+vae:4567")
     assert asked == ["owner/base@abc", "owner/nir", "owner/small@v1"]
+
+
+@pytest.fixture
+def no_hub(monkeypatch):
+    """Any request for a card fails the test."""
+    def asked(name, *_, **__):
+        raise AssertionError(f"{name} was asked for")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", asked)
+
+
+def test_a_folder_that_is_called_as_a_model_on_the_hub_may_be_is_not_asked_for_there(tmp_path, monkeypatch, no_hub):
+    monkeypatch.chdir(tmp_path)
+    parts = {"lora": "own/lora", "vae": "own/vae", "control": "own/control"}
+    tree = {"generator": {"model": "own/sd", **parts}, "prompts": {"expander": "lm", "model": "own/writer"}}
+    for name in ("sd", "lora", "vae", "control", "writer"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+    (tmp_path / "own" / "sd" / "model_index.json").write_text("{}")
+    revision = "0123456789abcdef+0123456789abcdef*1+vae:0123456789abcdef"
+    here = sources_of(Recipe.parse(tree), tmp_path / "own" / "sd", revision)
+    assert [(each.role, each.found) for each in here] == [
+        (role, "nothing says") for role in ("generator", "LoRA", "autoencoder", "control", "prompts")]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")  # where nothing of that name is
+    there = sources_of(Recipe.parse(tree), revision=revision, later=True)
+    assert [each.found for each in there] == ["nothing says"] * 5
+
+
+def test_a_run_that_is_read_in_another_folder_asks_for_none_of_its_folders(finished, tmp_path, monkeypatch, no_hub):
+    recipe = yaml.safe_load((finished / "recipe.yaml").read_text())
+    recipe["generator"]["model"] = "own/sd"  # as it was called where it was run
+    (finished / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    (finished / "licence.json").unlink()
+    monkeypatch.chdir(tmp_path)
+    assert load_licence(finished).sources[0] == Source("generator", "own/sd")
+
+
+def test_a_run_that_is_read_later_asks_for_the_commit_that_it_was_drawn_with(monkeypatch):
+    asked = []
+    monkeypatch.setattr("terrasynth.synthesis.cards.licence_sources.hub_card",
+                        lambda reference, kind: asked.append(reference))
+    tree = {"generator": {"model": "owner/base", "lora": "owner/nir@v1", "vae": "owner/small"}}
+    sources_of(Recipe.parse(tree), revision=f"{'0a' * 20}+0123*0.5", later=True)
+    assert asked == [f"owner/base@{'0a' * 20}", "owner/nir@v1"]
 
 
 def test_a_card_that_stands_for_more_than_a_header_may_is_refused_at_once(tmp_path):
