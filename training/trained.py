@@ -73,7 +73,10 @@ class TrainedModel:
         if self.budget is None:
             return ""
         minutes, steps = self.budget
-        return f"by --minutes {minutes:g} at step {self.steps} of {steps}; the same command with more minutes goes on"
+        draws = self.is_lora or KINDS[self.family] in ("generator", "tuned generator")
+        grown = ", and a run that was drawn with it cannot be grown afterwards (train into another --out to keep it)"
+        return (f"by --minutes {minutes:g} at step {self.steps} of {steps}; the same command with more minutes goes on"
+                f"{grown if draws else ''}")
 
     @property
     def no_gain(self) -> str:

@@ -15,6 +15,8 @@ from types import MappingProxyType
 from terrasynth.errors import ELLIPSIS, shortened
 
 ID_LENGTH = 16
+OTHER_CONTENT = ", whose content is another now"
+"""How a difference ends that is none of the settings: a file or a model of the same name has another content."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def differences(old: Mapping[str, object], new: Mapping[str, object], called: Ma
         was, now = _apart(before.get(key, "absent"), after.get(key, "absent"))
         if key in names:
             was, now = called.get(key, "another") if key in before else "none", names[key]
-        found.append(f"{key}: {now}, whose content is another now" if was == now else f"{key}: was {was}, now {now}")
+        found.append(f"{key}: {now}{OTHER_CONTENT}" if was == now else f"{key}: was {was}, now {now}")
     return found
 
 

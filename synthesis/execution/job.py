@@ -99,8 +99,8 @@ class Job:
         if block_size == "auto":
             block_size = block_size_of(root) or min(LARGEST_AUTO, recipe.target.most_wanted)
         self._frozen = Frozen(self.identity, block_size, recipe.output.image_format)
+        self._frozen.check(root, recorded_recipe(root), recipe)  # which says in what the two differ
         check_expected(recipe.identity, self.identity)
-        self._frozen.check(root, recorded_recipe(root), recipe)
         self._shrink, self._wanted, self._asked = shrink, recipe, asked
         kept = self._has_beyond()
         self.recipe = recipe.model_copy(update={

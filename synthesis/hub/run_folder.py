@@ -25,10 +25,9 @@ from terrasynth.synthesis.events import ClassCount
 from terrasynth.synthesis.hub.files import CARD, LocalFile, check_shard
 from terrasynth.synthesis.hub.read_back import read_back
 from terrasynth.synthesis.ledger.directory import RunDirectory
-from terrasynth.synthesis.ledger.finished import Finished, noted_hashes
+from terrasynth.synthesis.ledger.finished import Finished, noted_hashes, without_images
 from terrasynth.synthesis.ledger.judged_rows import JudgedRows, unseen_line
 from terrasynth.synthesis.ledger.pending_review import PendingReview
-from terrasynth.words import counted
 
 # Nothing else of a run is published: not blocks/, scores/, locks, caches, what was being written, or evaluation/, whose
 # page shows real images.
@@ -53,13 +52,8 @@ class RunFolder:
     def check(self, card: str, ignore_review: bool) -> int:
         """See `Folder`."""
         shards = layout.shard_files(self.root)
-        if not shards and (waiting := sum(each.waiting for each in self._counts())):
-            raise InputError(f"{str(self.root)!r} has nothing to push yet: {counted(waiting, 'image')} "
-                             f"{'waits' if waiting == 1 else 'wait'} for review; `terrasynth review "
-                             f"{shlex.quote(str(self.root))}` shows them, then run it again")
         if not shards:
-            raise InputError(f"{str(self.root)!r} has no data/train-*.parquet, so there is nothing to push; run it "
-                             "first")
+            raise InputError(f"{str(self.root)!r} has nothing to push: {without_images(self.root)}")
         if has_secrets(_recipe(self.root)):
             raise InputError(f"recipe.yaml of {str(self.root)!r} holds an address with credentials or a query, and a "
                              "push publishes it; run again, which writes it without")

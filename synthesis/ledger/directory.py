@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.ledger.blocks import Blocks
+from terrasynth.synthesis.ledger.finished import without_images
 from terrasynth.synthesis.ledger.frozen import Frozen, frozen_of
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class RunDirectory:
         """
         found = layout.shard_files(self.root)
         if not found:
-            raise InputError(f"{str(self.root)!r} has no {layout.DATA}, so its run has not ended; run it first")
+            raise InputError(f"{str(self.root)!r} has no {layout.DATA}: {without_images(self.root)}")
         return found
 
     def filter_networks(self) -> tuple[Network, ...]:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -33,6 +34,7 @@ from terrasynth.synthesis.events import ClassCount
 from terrasynth.synthesis.ledger.blocks import UNREADABLE
 from terrasynth.synthesis.ledger.decision_table import files_read
 from terrasynth.synthesis.ledger.decisions import ClassDecisions
+from terrasynth.words import counted
 
 if TYPE_CHECKING:
     from terrasynth.synthesis.ledger.open_run import OpenRun
@@ -131,6 +133,21 @@ def note_finished(run: OpenRun, asked: str, counts: Sequence[ClassCount], writte
 def written_hashes(root: Path) -> dict[str, str]:
     """SHA-256 of the decisions and of each shard of the data set, by name."""
     return {name: sha256(root / name) for name in _written(root)}
+
+
+def without_images(root: Path) -> str:
+    """Why a run has no data set, and what helps, on one line that goes on after "so"; for a run that has none."""
+    try:
+        counts = Finished.read(root).counts
+    except (FileNotFoundError, RecordError):  # which `run` and `verify` name, where it is damaged
+        return "its run has not ended; run it first"
+    waiting = sum(each.waiting for each in counts)
+    attempted = counted(sum(each.attempted for each in counts) - waiting, "image")
+    if waiting:
+        return (f"0 images were accepted so far: {counted(waiting, 'image')} {'waits' if waiting == 1 else 'wait'} for "
+                f"review; `terrasynth review {shlex.quote(str(root))}` shows them, then run it again")
+    return (f"its run ended with 0 images accepted of {attempted} that were judged: {root / layout.REPORT_PAGE} says "
+            "why; loosen its filters or change what draws, and run it again")
 
 
 def noted_hashes(root: Path) -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -10,7 +11,14 @@ import pyarrow.parquet as pq
 
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError
-from terrasynth.synthesis.core.identity import ID_LENGTH, Identity, differences, digest, some_differences
+from terrasynth.synthesis.core.identity import (
+    ID_LENGTH,
+    OTHER_CONTENT,
+    Identity,
+    differences,
+    digest,
+    some_differences,
+)
 from terrasynth.synthesis.core.records import RecordError, read_record, run_error, write_record
 from terrasynth.synthesis.ledger.blocks import AGAIN, UNREADABLE, damaged
 from terrasynth.synthesis.recipe import MOST_AT_ONCE, ImageFormat, Recipe
@@ -86,10 +94,8 @@ class Frozen:
             raise run_error(run / layout.IDENTITY, error, advice) from error
         changed = differences(found.identity.parts, self.identity.parts, _called(before), _called(now))
         if changed:
-            raise InputError(
-                f"{str(run)!r} holds images of another identity: {some_differences(changed)}; "
-                f"undo the change ({str(run / 'recipe.yaml')!r} has what was taken before) or choose another --out"
-            )
+            raise InputError(f"{str(run)!r} holds images of another identity: {some_differences(changed)}; "
+                             f"{_what_helps(run, changed, now)}")
         settled = differences(found.settings, self.settings)
         if settled:
             raise InputError(
@@ -103,6 +109,15 @@ class Frozen:
         if drawn is not None and drawn != self.block_size:
             raise InputError(f"runtime.block_size {self.block_size} is not that of the blocks in {str(run)!r}, which "
                              f"hold {drawn} attempts; set it to {drawn}")
+
+
+def _what_helps(run: Path, changed: Sequence[str], now: Recipe | None) -> str:
+    """What to do where a run cannot go on: a setting can be taken back, the content of a file seldom."""
+    if not any(each.endswith(OTHER_CONTENT) for each in changed):
+        return f"undo the change ({str(run / 'recipe.yaml')!r} has what was taken before) or choose another --out"
+    kept = "; train into another --out to keep a LoRA that a run uses" if now and now.generator.lora else ""
+    return ("what is there can be exported and pushed as it is, and goes on only with the files of before; choose "
+            f"another --out to draw with what is there now{kept}")
 
 
 def _called(recipe: Recipe | None) -> dict[str, str]:
@@ -125,7 +140,8 @@ def check_expected(expected: str | None, identity: Identity) -> None:
     if expected is not None and expected != identity.hash:
         raise InputError(
             f"the recipe was written for identity {expected} and resolves to {identity.hash}: its seed, "
-            "prompts or model have changed; remove the line `identity:` to make other images"
+            "prompts or model have changed; take the line `identity:` out (or add --set identity=null) to make other "
+            "images in a folder of their own"
         )
 
 

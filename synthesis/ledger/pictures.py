@@ -16,6 +16,7 @@ from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.images import decode
 from terrasynth.synthesis.ledger.blocks import UNREADABLE, unreadable_file
+from terrasynth.synthesis.ledger.finished import without_images
 
 COLUMNS = ["id", "image", "text", "label", "scene", "prompt_source", "seed"]
 
@@ -72,7 +73,8 @@ def read_rows(run: Path, columns: Sequence[str], limit: int | None = None) -> li
     """
     shards = layout.shard_files(run)
     if not shards:
-        raise InputError(f"{str(run)!r} has no {layout.DATA}; give the folder of a finished run")
+        why = without_images(run) if (run / layout.IDENTITY).is_file() else "give the folder of a finished run"
+        raise InputError(f"{str(run)!r} has no {layout.DATA}: {why}")
     rows = list(islice((row for shard in shards for row in _rows_of(shard, columns)), limit))
     if not rows:
         raise InputError(f"the data set of {str(run)!r} has no rows; loosen its filters and run it again")

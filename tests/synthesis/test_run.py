@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from terrasynth.synthesis import run
 from terrasynth.synthesis.core.errors import InputError, RunError
 from terrasynth.synthesis.core.images import decode
 from terrasynth.synthesis.events import BlockDone, ClassDone, Finished, Planned
+from terrasynth.synthesis.execution.job import Job
 from terrasynth.synthesis.generators.devices import choose_dtype
 from terrasynth.synthesis.ledger.decision_table import ALWAYS
 from terrasynth.synthesis.recipe import Recipe
@@ -183,6 +185,21 @@ def test_changed_identity_is_refused_with_the_difference(tree, finished, tmp_pat
 def test_what_is_fixed_for_life_is_refused_by_name(tree, finished, tmp_path, section, change, message):
     with pytest.raises(InputError, match=message):
         run(changed(tree, **{section: change}), tmp_path / "run")
+
+
+def test_a_model_whose_files_have_changed_is_no_change_that_can_be_undone(tree, finished, models, tmp_path):
+    shutil.copytree(models.generator, tmp_path / "sd")
+    tree["generator"]["model"] = str(tmp_path / "sd")
+    run(Recipe.parse(tree), tmp_path / "run")
+    (tmp_path / "sd" / "more.json").write_text("{}")
+    written = Recipe.load(tmp_path / "run" / "recipe.yaml")
+    for asked in (Recipe.parse(tree), written):  # the second names the identity, too
+        with pytest.raises(InputError, match=r"whose content is another now; what is there can be exported and pushed "
+                                             r"as it is, .* choose another --out to draw with what is there now$"):
+            run(asked, tmp_path / "run")
+    with pytest.raises(InputError, match=r"was written for identity .* \(or add --set identity=null\)"):
+        Job(written, tmp_path / "other")
+    Job(Recipe.load(tmp_path / "run" / "recipe.yaml", ["identity=null"]), tmp_path / "other")
 
 
 def test_recipe_of_a_run_makes_the_same_run_again_and_notices_another_identity(finished, tmp_path):

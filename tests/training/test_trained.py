@@ -132,7 +132,9 @@ def test_figures_stand_beside_those_of_before_and_of_real_images(tmp_path):
     model = TrainedModel("lora", "finetune", tmp_path, 24, 0.1, 24, figures, "owner/base",
                          before={"loss": 0.5, "accuracy": 0.25}, real={"accuracy": 1.0}, budget=(0.1, 800))
     lines = Training(tmp_path, (model,), ("data",)).lines()
-    assert lines[1:4] == ["stopped    by --minutes 0.1 at step 24 of 800; the same command with more minutes goes on",
+    assert lines[1:4] == ["stopped    by --minutes 0.1 at step 24 of 800; the same command with more minutes goes on, "
+                          "and a run that was drawn with it cannot be grown afterwards (train into another --out to "
+                          "keep it)",
                           "on val     loss: 0.5 before, 0.25 after (n = 9)",
                           "on val     scene accuracy: 0.25 before, 0.5 after, 1 of real images (n = 4)"]
 

@@ -1,5 +1,7 @@
 """What a push says before it publishes: images that people rejected, and classes that are short."""
 
+from pathlib import Path
+
 import pytest
 
 from terrasynth.synthesis import Recipe, run
@@ -7,6 +9,7 @@ from terrasynth.synthesis.core.errors import InputError, RunError
 from terrasynth.synthesis.hub.patience import TRIES
 from terrasynth.synthesis.hub.pushing import PushSettings, push
 from terrasynth.synthesis.hub.run_folder import RunFolder
+from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.studies.review.looking import Queue, Review
 from tests.hub_faults import Fault
 
@@ -63,5 +66,21 @@ def test_a_dry_run_that_cannot_reach_the_hub_says_so_at_once_and_goes_on(hub, ma
 
 def test_a_run_whose_images_all_wait_for_review_says_so(models, tmp_path):
     made(models, tmp_path, kind="review", undecided="drop")
-    with pytest.raises(InputError, match="nothing to push yet: 4 images wait for review; `terrasynth review "):
+    with pytest.raises(InputError, match="nothing to push: 0 images were accepted so far: 4 images wait for review; "
+                                         "`terrasynth review "):
         push(tmp_path, PushSettings("user/tiny", dry=True, offline=True))
+
+
+def test_a_run_that_accepted_nothing_is_not_told_to_run(models, tmp_path, terrasynth, monkeypatch):
+    """Whatever is asked of it says how it ended, and where the reason is."""
+    monkeypatch.chdir(tmp_path)
+    found = made(models, Path("run"), kind="alignment", encoder=str(models.encoder), min_score=0.999)
+    assert found.accepted == 0
+    said = "run ended with 0 images accepted of 8 images that were judged: run/report/index.html says why; loosen"
+    for command in (("push", "run", "--repo", "user/tiny", "--dry-run", "--offline"),
+                    ("export", "run", "--format", "imagefolder", "--out", "out"), ("eval", "run")):
+        code, _, err = terrasynth(*command)
+        assert (code != 0, said in " ".join(err)) == (True, True), (command, err)
+    (tmp_path / "run" / "finished.json").unlink()
+    with pytest.raises(InputError, match="its run has not ended; run it first"):
+        RunDirectory(tmp_path / "run").shards()
