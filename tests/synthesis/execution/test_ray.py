@@ -17,7 +17,7 @@ import yaml
 from terrasynth.synthesis import run
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.events import BlockDone, WorkerLost, WorkerReady
-from terrasynth.synthesis.execution.ray_cluster import worker_resources
+from terrasynth.synthesis.execution.ray_cluster import _ask_for_a_token, worker_resources
 from terrasynth.synthesis.generators.runtime import Runtime
 from terrasynth.synthesis.recipe import Recipe, RuntimeSettings
 from terrasynth.synthesis.verify.verifying import verify
@@ -220,6 +220,23 @@ def test_what_a_user_can_mend_is_said(python, monkeypatch, tmp_path, place):
         "PYTHONPATH": os.pathsep.join(sys.path)})
     assert said.returncode == 2
     assert "no Ray cluster can be had at 127.0.0.1:9 " in said.stderr
+
+
+def test_a_mode_is_set_before_ray_reads_it_and_never_after(monkeypatch, caplog):
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    _ask_for_a_token()
+    assert "RAY_AUTH_MODE" not in os.environ
+    assert "Ray was imported before the run" in caplog.text
+    monkeypatch.delitem(sys.modules, "ray")
+    _ask_for_a_token()
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+    given = os.environ["RAY_AUTH_TOKEN"]
+    _ask_for_a_token()
+    assert os.environ["RAY_AUTH_TOKEN"] == given, "what a user has set stays"
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        del os.environ[name]  # what was there before comes back by itself
 
 
 @pytest.mark.parametrize(("settings", "device", "wanted"), [
