@@ -31,12 +31,15 @@ class CheckedExpander:
     """
 
     def __init__(
-        self, inner: Expander, settings: CheckSettings, count_tokens: Callable[[str], int] | None = None
+        self, inner: Expander, settings: CheckSettings, count_tokens: Callable[[str], int] | None = None,
+        read: Callable[[str, str], str] | None = None,
     ) -> None:
         """Load what the checks compare with.
 
         Args:
             count_tokens: Tokens of a text, begin and end marks included; only for `max_tokens`.
+            read: What the model is given for a text and its class, where that is not the text alone: of it the tokens
+                are counted.
 
         Raises:
             InputError: The reference cannot be read, or nothing counts tokens.
@@ -49,7 +52,7 @@ class CheckedExpander:
         self.costly = bool(getattr(inner, "costly", False))
         self.inner = inner
         self._settings = settings
-        self._judge = Judge(settings, inner.classes, count_tokens)
+        self._judge = Judge(settings, inner.classes, count_tokens, read)
         self._streams: dict[tuple[str, int], Candidates] = {}
 
     def identity(self) -> dict[str, object]:

@@ -39,15 +39,16 @@ class Judge:
     """The checks that look at one prompt alone."""
 
     def __init__(
-        self, settings: CheckSettings, classes: Iterable[str], count_tokens: Callable[[str], int] | None
+        self, settings: CheckSettings, classes: Iterable[str], count_tokens: Callable[[str], int] | None,
+        read: Callable[[str, str], str] | None = None,
     ) -> None:
-        """Load what the checks compare with.
+        """Load what the checks compare with; for the arguments see `CheckedExpander`.
 
         Raises:
             InputError: The reference cannot be read.
         """
         self._settings = settings
-        self._count_tokens = count_tokens
+        self._count_tokens, self._read = count_tokens, read
         self._class_words: ClassWords | None = None
         self._labels: dict[str, str | None] = {}  # what the profile calls each class
         if settings.keep_class:
@@ -70,6 +71,8 @@ class Judge:
         parts: dict[str, object] = {}
         if settings.max_tokens is not None:
             parts["max_tokens"] = settings.max_tokens
+            if self._read is not None:
+                parts["max_tokens_of"] = "the text as the model reads it"  # an earlier version left the template out
         if settings.view:
             parts["view"] = wording_hash()
         if self._class_words is not None and any(self._labels.values()):
@@ -82,15 +85,20 @@ class Judge:
 
     def fitted(self, prompt: Prompt) -> Prompt | None:
         """The prompt with the first of its choices that is short enough as its text, or None."""
-        limit, count = self._settings.max_tokens, self._count_tokens
-        if not isinstance(limit, int) or count is None:
+        limit = self._settings.max_tokens
+        if not isinstance(limit, int) or self._count_tokens is None:
             return prompt
-        if prompt.text_after and count(prompt.text_after) > limit:
+        if prompt.text_after and self._tokens(prompt.text_after, prompt.label) > limit:
             return None
-        text = next((one for one in prompt.choices or prompt.captions if count(one) <= limit), None)
+        choices = prompt.choices or prompt.captions
+        text = next((one for one in choices if self._tokens(one, prompt.label) <= limit), None)
         if text is None or text == prompt.text:
             return prompt if text else None
         return redrawn(prompt, text)
+
+    def _tokens(self, text: str, label: str) -> int:
+        assert self._count_tokens is not None
+        return self._count_tokens(text if self._read is None else self._read(text, label))
 
     def goes_outside(self, prompt: Prompt) -> bool:
         """Whether the text has words outside the vocabulary."""

@@ -29,10 +29,11 @@ STANDARD_OUTPUT = Path("-")
 
 @dataclass(frozen=True)
 class _Tokens:
-    """How a generator counts tokens, and how many it reads."""
+    """How a generator counts tokens, how many it reads, and what it reads for a text and its class."""
 
     count: Callable[[str], int] | None = None
     limit: int | None = None
+    read: Callable[[str, str], str] | None = None
 
 
 @click.command(cls=NamingCommand, short_help="Write the prompts that a recipe would use.")
@@ -218,12 +219,14 @@ def _tokens(model: str | None) -> _Tokens:
     """The tokenizer of a generator, without its weights."""
     if model is None:
         return _Tokens()
+    from terrasynth.synthesis.execution.prompts import written
     from terrasynth.synthesis.generators.finding import find_generator
     from terrasynth.synthesis.generators.token_limits import prompt_tokens
     from terrasynth.synthesis.recipe import GeneratorSettings
 
-    found = prompt_tokens(find_generator(GeneratorSettings.of(model)))
-    return _Tokens(found.count, found.limit)
+    source = find_generator(GeneratorSettings.of(model))
+    found = prompt_tokens(source)
+    return _Tokens(found.count, found.limit, written(source))
 
 
 def _checked(expander: Expander, checks: Sequence[str], tokens: _Tokens) -> Expander:
@@ -237,7 +240,7 @@ def _checked(expander: Expander, checks: Sequence[str], tokens: _Tokens) -> Expa
         raise InputError("check max_tokens counts tokens; add --tokenizer MODEL, for instance ldm-ucm")
     if values.get("max_tokens") == "auto":
         values["max_tokens"] = tokens.limit
-    return CheckedExpander(expander, CheckSettings.parse(values), tokens.count)
+    return CheckedExpander(expander, CheckSettings.parse(values), tokens.count, tokens.read)
 
 
 def _tally(name: str, seed: int) -> Tally:

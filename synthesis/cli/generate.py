@@ -46,6 +46,7 @@ def generate(
     from terrasynth.synthesis.core.overrides import parse_overrides
     from terrasynth.synthesis.execution.unread import Unread, generator_reader
     from terrasynth.synthesis.generators.base import LayoutGenerator
+    from terrasynth.synthesis.generators.token_limits import too_long
     from terrasynth.synthesis.generators.tuned_for import tuned_otherwise
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -60,9 +61,7 @@ def generate(
     for text in read.values():
         tokens, limit = generator.count_tokens(text), generator.token_limit
         if limit is not None and tokens > limit:
-            raise InputError(
-                f"the prompt has {tokens} tokens and {model!r} reads {limit}: {text[:60]!r}...; shorten it"
-            )
+            raise InputError(too_long("the prompt", tokens, generator.source, limit, text, name=model))
     said = Unread(generator_reader(model, generator.source))
     said.look(prompts)
     for line in (*tuned_otherwise(generator.source), *said.lines()):

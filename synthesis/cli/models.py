@@ -94,6 +94,7 @@ def inspect(
     """
     from terrasynth.eval.pages.folder import check_report_folder
     from terrasynth.synthesis.core.errors import InputError
+    from terrasynth.synthesis.generators.token_limits import too_long
     from terrasynth.synthesis.studies.prototypes.figures import check_plots
     from terrasynth.synthesis.studies.prototypes.inspection import inspect_prototypes
     from terrasynth.synthesis.studies.prototypes.report import KIND, RECORD, write_prototypes
@@ -108,7 +109,7 @@ def inspect(
     for text, _ in prompts:
         tokens, limit = generator.count_tokens(text), generator.token_limit
         if limit is not None and tokens > limit:
-            raise InputError(f"the prompt has {tokens} tokens and {name!r} reads {limit}: {text[:60]!r}...; shorten it")
+            raise InputError(too_long("the prompt", tokens, generator.source, limit, text, name=name))
     check_report_folder(out, RECORD, KIND)
     click.echo(f"drawing and reading {len(prompts)} images", err=True)
     inspection = inspect_prototypes(

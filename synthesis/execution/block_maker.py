@@ -29,6 +29,7 @@ from terrasynth.synthesis.generators.base import Drawn, Generator, GeneratorSour
 from terrasynth.synthesis.generators.finding import find_generator, open_generator
 from terrasynth.synthesis.generators.runtime import Runtime
 from terrasynth.synthesis.generators.steps import TellsSteps
+from terrasynth.synthesis.generators.token_limits import too_long
 from terrasynth.synthesis.ledger.blocks import Attempt, Blocks, drawn_by
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.ledger.measuring import Encoders
@@ -290,10 +291,9 @@ class BlockMaker:
         for place, text in enumerate(self.read_texts(label, [*prompts, *later])):
             tokens = generator.count_tokens(text)
             if tokens > limit:
-                raise InputError(
-                    f"prompt {start + place % len(prompts)} of class {label!r} has {tokens} tokens and "
-                    f"{self.source.name!r} reads {limit}: {text[:60]!r}...; shorten it"
-                )
+                what = f"prompt {start + place % len(prompts)} of class {label!r}"
+                raise InputError(too_long(what, tokens, self.source, limit, text,
+                                          "shorten it, or set prompts.checks.max_tokens to auto"))
 
     def _check_pairs(self, label: str, start: int, prompts: Sequence[Prompt]) -> None:
         """Refuse pairs whose images would be the same although they are said to differ.

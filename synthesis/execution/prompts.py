@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from terrasynth.synthesis.core.errors import RunError, one_line
 from terrasynth.synthesis.core.identity import canonical
 from terrasynth.synthesis.core.records import RecordError, read_record, write_record
 from terrasynth.synthesis.generators.base import GeneratorSource
+from terrasynth.synthesis.generators.conditions.caption import CAPTION_ALONE
 from terrasynth.synthesis.generators.token_limits import prompt_tokens
 
 if TYPE_CHECKING:
@@ -54,6 +55,11 @@ def prompt_after(prompt: Prompt) -> Prompt:
     return Prompt(text, prompt.label, (text,), prompt.source, layout=layout_after(prompt.layout, prompt.edit))
 
 
+def written(source: GeneratorSource) -> Callable[[str, str], str] | None:
+    """What a generator reads for a text and its class; None where that is the text alone."""
+    return None if source.conditioning.template == CAPTION_ALONE else source.conditioning.render
+
+
 def checked(expander: Expander, settings: CheckSettings | None, source: GeneratorSource) -> Expander:
     """The expander with a recipe's checks round it; of pairs it gives those whose change the generator is shown.
 
@@ -76,7 +82,7 @@ def checked(expander: Expander, settings: CheckSettings | None, source: Generato
     tokens = prompt_tokens(source)
     if settings.max_tokens == "auto":
         settings = settings.model_copy(update={"max_tokens": tokens.limit})
-    return CheckedExpander(expander, settings, tokens.count)
+    return CheckedExpander(expander, settings, tokens.count, written(source))
 
 
 def prompt_drops(

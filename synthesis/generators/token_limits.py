@@ -12,6 +12,7 @@ from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.library_errors import library_errors
 from terrasynth.synthesis.core.quiet import quiet
 from terrasynth.synthesis.generators.base import GeneratorSource
+from terrasynth.synthesis.generators.conditions.caption import CAPTION_ALONE
 
 UNLIMITED = 1_000_000  # transformers gives an absurdly large number where a tokenizer's files name no limit
 SUFFIXES = ("", "_2", "_3", "_4")
@@ -27,6 +28,23 @@ class PromptTokens:
 
     limit: int
     count: Callable[[str], int]
+
+
+def too_long(what: str, tokens: int, source: GeneratorSource, limit: int, text: str, advice: str = "shorten it",
+             name: str = "") -> str:
+    """What is said of a prompt that a generator would cut.
+
+    Args:
+        what: The prompt, as the message begins.
+        tokens: How many the text has, begin and end marks included.
+        limit: How many the generator reads.
+        text: What it reads: the prompt in the template with which the model was tuned.
+        name: What the model is called; the source's own name unless given.
+    """
+    template = source.conditioning.template
+    inside = "" if template == CAPTION_ALONE else f", with the model's own template {template!r} around it,"
+    called = name or source.name
+    return f"{what}{inside} has {tokens} tokens and {called!r} reads {limit}: {text[:60]!r}...; {advice}"
 
 
 def prompt_tokens(source: GeneratorSource) -> PromptTokens:

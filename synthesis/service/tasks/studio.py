@@ -166,12 +166,13 @@ class Studio:
 
 def _read_texts(spec: DrawSpec, generator: Generator) -> list[str]:
     """What the model reads for each prompt."""
+    from terrasynth.synthesis.generators.token_limits import too_long
+
     conditioning = generator.source.conditioning
     labels = spec.labels or [""] * len(spec.prompts)
     found = [conditioning.render(text, label) for text, label in zip(spec.prompts, labels, strict=True)]
     for text in found:
         tokens, limit = generator.count_tokens(text), generator.token_limit
         if limit is not None and tokens > limit:
-            raise InputError(f"the prompt has {tokens} tokens and {spec.model!r} reads {limit}: {text[:60]!r}...; "
-                             "shorten it")
+            raise InputError(too_long("the prompt", tokens, generator.source, limit, text, name=spec.model))
     return found

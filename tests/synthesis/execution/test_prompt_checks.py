@@ -14,6 +14,7 @@ from terrasynth.synthesis.events import BlockDone
 from terrasynth.synthesis.execution.job import Job
 from terrasynth.synthesis.execution.prompts import PromptDrops
 from terrasynth.synthesis.generators.base import GeneratorSource
+from terrasynth.synthesis.generators.conditions.caption import Conditioning
 from terrasynth.synthesis.generators.token_limits import prompt_tokens
 from terrasynth.synthesis.recipe import Recipe
 from tests.synthesis.helpers import fingerprint, rows
@@ -127,6 +128,27 @@ def test_prompts_fit_the_tokenizer_instead_of_being_refused(checked_tree, models
     assert any(prompt.whole in scenes for prompt in unchecked if tokens.count(prompt.text) > 40)
     checked_tree["prompts"].pop("checks")
     with pytest.raises(InputError, match=r"tokens and 'short' reads 40"):
+        Job(Recipe.parse(checked_tree), tmp_path / "run")
+
+
+def test_the_template_of_a_tuned_model_counts(checked_tree, models, tmp_path):
+    folder = short_reader(tmp_path / "short", models, 40)
+    checked_tree["generator"]["model"] = str(folder)
+    checked_tree["target"]["max_attempts"] = 60
+    checked_tree["prompts"]["checks"] = {"profile": "ucm", "max_tokens": "auto"}
+    plain = Job(Recipe.parse(checked_tree), tmp_path / "run")
+    assert plain.identity.parts["prompts"]["checks"].keys() == {"revision", "max_tokens", "view", "keep_class"}
+    Conditioning(template="a large satellite image of {label}: {caption}").save(folder)
+    job = Job(Recipe.parse(checked_tree), tmp_path / "run")
+    assert job.identity.parts["prompts"]["checks"]["max_tokens_of"] == "the text as the model reads it"
+    tokens, label = prompt_tokens(job.source), job.classes[0]
+    before, now = plain.prompts(label, 0, 60), job.prompts(label, 0, 60)
+    assert max(map(tokens.count, job.maker.read_texts(label, before))) > 40
+    assert max(map(tokens.count, job.maker.read_texts(label, now))) <= 40
+    job.maker.check_prompts(label, 0, now)
+    checked_tree["prompts"].pop("checks")
+    with pytest.raises(InputError, match=r"with the model's own template 'a large .*' around it, has .* reads 40: .*; "
+                                         r"shorten it, or set prompts\.checks\.max_tokens to auto"):
         Job(Recipe.parse(checked_tree), tmp_path / "run")
 
 
