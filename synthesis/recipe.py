@@ -308,8 +308,10 @@ class Recipe(_Settings):
         if not path.is_file() and (SHIPPED / f"{source}.yaml").is_file():
             path = SHIPPED / f"{source}.yaml"
         if not path.is_file():
-            known = ", ".join(sorted(shipped.stem for shipped in SHIPPED.glob("*.yaml")))
-            raise InputError(f"recipe {str(source)!r} is no file and no shipped recipe; shipped: {known}")
+            known = sorted(shipped.stem for shipped in SHIPPED.glob("*.yaml"))
+            beside = [near.name for ending in ("*.yaml", "*.yml") for near in sorted(path.parent.glob(ending))]
+            raise InputError(f"recipe {str(source)!r} is no file and no shipped recipe"
+                             f"{nearest(path.name, [*beside, *known])}; shipped: {', '.join(known)}")
         try:
             tree = read_yaml(path)
         except RefusedError as error:

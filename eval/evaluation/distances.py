@@ -34,8 +34,8 @@ HALVES = 20
 INTERVAL_LEAST = 4
 INFINITY_LEAST = 8
 KID_LEAST = 4
-NO_REFERENCE = "no reference images; give real ones"
-ONLY_STATISTICS = "only statistics of the reference were given; give the real images"
+NO_REFERENCE = "no reference images; give real ones (--real DATA)"
+ONLY_STATISTICS = "only statistics of the reference were given; give the real images (--real DATA)"
 
 METRICS = ("Frechet distance", "KID", "precision, recall, density, coverage")
 

@@ -208,8 +208,8 @@ def tell_apart(images: NDArray[np.uint8] | Textures, real: NDArray[np.uint8] | T
 
     images, real = _pair(images, real)
     if len(images) < LEAST or len(real) < 2 * LEAST:
-        raise InputError(f"{len(images)} images against {len(real)} real ones: telling them apart needs {LEAST} and "
-                         f"{2 * LEAST} at the least")
+        raise InputError(f"{len(images)} images against {len(real)} real ones: telling them apart needs {LEAST} "
+                         f"images and {2 * LEAST} real ones at the least")
     own, others = images.features(fine), real.features(fine)
     random = np.random.default_rng([seed, 1])
     n = min(len(own), len(others))  # of unequal numbers, a classifier that sees nothing names the larger

@@ -15,7 +15,7 @@ from terrasynth.synthesis.cli.downstream import downstream
 from terrasynth.synthesis.cli.evaluate_layouts import layouts
 from terrasynth.synthesis.cli.options import PATH, cache_option, judge_options, run_argument, seed_option, split_option
 from terrasynth.synthesis.cli.protocols import protocol
-from terrasynth.synthesis.cli.real_data import real_images
+from terrasynth.synthesis.cli.real_data import RealData
 
 if TYPE_CHECKING:
     from terrasynth.eval.evaluation.record import Evaluation
@@ -113,7 +113,8 @@ def judge(
     records = [] if report is None else [RunDirectory.open(run) for run in (run_directory, *sweep)]
     check_sweep(records)
     pictures = RunPictures.read(run_directory, limit)
-    others = None if real is None else real_images(real, split, limit, pictures.size)
+    data = None if real is None else RealData(real)
+    others = None if data is None else data.images(split, limit, pictures.size)
     judges = Judges.load(encoder, classifier, features, cache_folder(cache))
     found = judge_run(pictures, judges, seed, None if others is None else judges.of_real(others),
                       None if others is None else realism_of(pictures, others, run_directory, seed))
@@ -135,7 +136,7 @@ def judge(
     if out is not None:
         write_evaluation(out, found.evaluation)
     if report is not None:
-        trained, absent = _training(real, split, train, pictures.size)
+        trained, absent = _training(data, split, train, pictures.size)
         copies = None
         if trained is not None and others is not None:
             copies = find_copies(found, trained, others, encoder, seed, cache_folder(cache))
@@ -157,7 +158,7 @@ def _lines(evaluation: Evaluation, full: bool, table: bool) -> list[str]:
 
 
 def _training(
-    real: Path | None, split: str, train: Path | None, size: tuple[int, int]
+    real: RealData | None, split: str, train: Path | None, size: tuple[int, int]
 ) -> tuple[RealPictures | None, dict[str, str]]:
     """Training images for the report, or why there are none."""
     from terrasynth.synthesis.core.errors import InputError
@@ -171,11 +172,11 @@ def _training(
     if train is None and split == TRAIN:
         return None, {"Copies of training images": "the real images are those of split train; give another --split"}
     try:
-        return real_images(train or real, TRAIN, None, size), {}
+        return (real if train is None else RealData(train)).images(TRAIN, None, size), {}
     except InputError:
         if train is not None:
             raise
-        return None, {"Copies of training images": f"{real.resolve().stem} has no split train; give --train"}
+        return None, {"Copies of training images": f"{real.source.resolve().stem} has no split train; give --train"}
 
 
 eval_group = EvalGroup(

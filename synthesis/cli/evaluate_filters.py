@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import click
 
 from terrasynth.synthesis.cli.names import EVALUATORS, NameType
 from terrasynth.synthesis.cli.options import PATH, cache_option, judge_options, run_argument, seed_option, split_option
-from terrasynth.synthesis.cli.real_data import real_images, real_pairs
+from terrasynth.synthesis.cli.real_data import RealData, real_images, real_pairs
 
 
 @click.command()
@@ -75,8 +77,9 @@ def features(
         raise InputError(f"--out {str(out)!r} has to end in .safetensors, which is what it will be")
     with quiet():
         model = load_measurer(Source("embeddings", encoder), "cpu").model
-    pictures = real_images(data, split, None, (size, size)).images
-    others = None if held_out is None else real_images(data, held_out, None, (size, size)).images
+    real = RealData(data)
+    pictures = real.images(split, None, (size, size)).images
+    others = None if held_out is None else real.images(held_out, None, (size, size)).images
     about = {"data": data.resolve().stem, "split": split, "size": size}
     found = TrainingFeatures.of(model, pictures, turned, about, others, held_out or "")
     found.save(out)
@@ -85,6 +88,28 @@ def features(
         for share in (0.5, 0.95, 0.99, 1.0):
             click.echo(f"{share:.0%} of {len(others)} held-out images have a similarity of "
                        f"{found.threshold(share):.3f} or less to the nearest training image")
+
+
+def most_of_real(images: int) -> str:
+    """Up to which `pass_real` a number of images reaches, in words: at the next step not one of them is left out."""
+    most = math.floor(100 * (1 - 1 / images)) / 100
+    return f"up to {most:g}, which {images} images can tell" if most > 0 else f"{images} image tells none"
+
+
+def _goes_to(file: Path, model: str) -> str:
+    """What to do with a calibration, so that filters find it beside the weights."""
+    from terrasynth.eval.models.references import EMBEDDED_ROOT, resolve
+
+    found = resolve(model, [EMBEDDED_ROOT])
+    if not found.local:
+        return (f"{model} is named by its Hub id, and filters take a calibration from a model's folder alone: "
+                f"hf download {shlex.quote(model.partition('@')[0])} --local-dir FOLDER, run this again with FOLDER in "
+                "its place and as --out, and name FOLDER in the recipe")
+    if found.embedded:
+        return f"{model} is embedded and has a calibration of its own; this one belongs into a copy of its folder"
+    if file.parent.resolve() == found.folder.resolve():
+        return f"a filter with {model} takes pass_real now"
+    return f"cp {shlex.quote(str(file))} {shlex.quote(str(found.folder))}/   # beside the weights, where filters look"
 
 
 @click.command()
@@ -135,6 +160,8 @@ def calibrate(
     name = SCENE_CALIBRATION_FILE if classifier is not None and judge_folder(classifier) else "calibration.json"
     found.save(out / name)
     click.echo(f"{out / name}   {found.overall.n} pairs of {found.pictures} images at {sizes[0]} px")
+    click.echo(f"pass_real  {most_of_real(found.pictures)}")
+    click.echo(f"next       {_goes_to(out / name, classifier or encoder or '')}")
     bare = [pair for pair in pairs if not pair.described]
     if bare and encoder is not None:
         click.echo(f"note       {len(bare)} of {len(pairs)} images have no caption of their own, so the scores are "

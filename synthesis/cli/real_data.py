@@ -16,6 +16,35 @@ ALL = "all"
 """Stands for every split."""
 
 
+class RealData:
+    """Real data of which several splits are asked for: read once, so that how it was read is said once.
+
+    Args:
+        source: Folder, file, Hub id or data YAML.
+
+    Raises:
+        InputError: The data cannot be read.
+    """
+
+    def __init__(self, source: Path) -> None:
+        from terrasynth.training.data import read_pairs
+
+        self.source, self._found = source, read_pairs(source)
+
+    def images(self, split: str, limit: int | None, size: tuple[int, int]) -> RealPictures:
+        """See `real_images`.
+
+        Raises:
+            InputError: There is no such split.
+        """
+        from terrasynth.synthesis.core.real_pictures import real_pictures
+        from terrasynth.training.data import report_skipped
+
+        pairs = _of_split(self._found, self.source, split)
+        report_skipped(self._found)
+        return real_pictures(pairs[:limit], size)
+
+
 def real_pairs(source: Path, split: str, captionless: bool = False) -> Sequence[Pair]:
     """The pairs of a split, at least one; what was left out goes to standard error.
 
@@ -35,9 +64,7 @@ def real_pairs(source: Path, split: str, captionless: bool = False) -> Sequence[
 
 def real_images(source: Path, split: str, limit: int | None, size: tuple[int, int]) -> RealPictures:
     """The first images of a split, at one (width, height), with a caption and, where all have one, the class."""
-    from terrasynth.synthesis.core.real_pictures import real_pictures
-
-    return real_pictures(real_pairs(source, split)[:limit], size)
+    return RealData(source).images(split, limit, size)
 
 
 def real_captions(source: Path, split: str) -> list[tuple[str, str]]:

@@ -80,8 +80,9 @@ def run(recipe: str, out: Path, repair: bool, shrink: bool, overrides: Sequence[
             result = run_recipe(loaded, out, on_event=progress, should_stop=should_stop, shrink=shrink)
         finally:
             progress.clear()
+    filled = sum(each.accepted > 0 for each in result.counts)
     click.echo(f"data set   {result.root}   ({counted(result.accepted, 'image')} of "
-               f"{counted(len(result.counts), 'class', 'classes')})")
+               f"{counted(filled, 'class', 'classes')})")
     click.echo(f"card       {result.root / 'README.md'}")
     click.echo(f"report     {result.root / 'report' / 'index.html'}")
     if unseen := unseen_line(result.unseen, result.accepted, shlex.quote(str(out))):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,24 @@ def knows_class(knowledge: Knowledge, label: str) -> bool:
     if any(find_label(label, knowledge.classes, load_ontology(profile)) for profile in PROFILES):
         return True
     return knowledge.words is not None and any(not knowledge.unread(name) for name in names_of(label))
+
+
+def not_among(labels: Sequence[str], met: Sequence[str]) -> list[str]:
+    """Which classes are none of those that were met, by label or synonym, without regard to blanks and capitals.
+
+    Example:
+        >>> from terrasynth.synthesis.core.knowledge import not_among
+        >>> not_among(["railwaystation", "forest"], ["railway station", "stadium"])
+        ['forest']
+    """
+    from terrasynth.eval.models.knowledge import Knowledge
+
+    known, plain = Knowledge(None, tuple(met)), {_plain(label) for label in met}
+    return [label for label in labels if _plain(label) not in plain and not knows_class(known, label)]
+
+
+def _plain(label: str) -> str:
+    return "".join(filter(str.isalnum, label)).lower()
 
 
 def unknown_classes(reference: str, labels: Iterable[str]) -> list[str]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from terrasynth.synthesis.core.errors import InputError
-from terrasynth.synthesis.core.knowledge import judge_figures_of, known_by, knows_class, unread_name
+from terrasynth.synthesis.core.knowledge import judge_figures_of, known_by, knows_class, not_among, unread_name
+from terrasynth.words import counted
 
 if TYPE_CHECKING:
     from terrasynth.eval.evaluation.judge_figures import JudgeFigures
@@ -74,6 +75,7 @@ class Unread:
         classes: Classes that it does not know.
         blind: What is to be said of classes that it knows, and cannot be shown to tell from others.
         nameless: What texts call their class in words of which it never read one, with the number of these texts.
+        asked: The classes that were looked at.
     """
 
     reader: Reader
@@ -82,6 +84,7 @@ class Unread:
     classes: list[str] = field(default_factory=list)
     blind: list[str] = field(default_factory=list)
     nameless: Counter[str] = field(default_factory=Counter)
+    asked: list[str] = field(default_factory=list)
 
     def look(self, texts: Iterable[str]) -> None:
         """Take in further texts."""
@@ -90,6 +93,7 @@ class Unread:
 
     def look_at(self, label: str, said: Iterable[Said]) -> None:
         """Take in further texts of a class."""
+        self.asked.append(label)
         for text, scene in said:
             if self._take(text) and self.reader.role == "encoder" and self.reader.knowledge is not None and (
                     name := unread_name(self.reader.knowledge, label, text, scene)):
@@ -118,11 +122,13 @@ class Unread:
         if self.words:
             named, more = self._words()
             chance = "what it makes of them is chance" if self.reader.figures is None else "it leaves them out"
-            lines.append(f"{role} {name} never read: {named}{more}, in so many of {self.texts} texts; {chance}")
+            lines.append(f"{role} {name} never read: {named}{more}, in so many of {counted(self.texts, 'text')}; "
+                         f"{chance}")
         if self.nameless:
             named = ", ".join(f"{name} ({count})" for name, count in self.nameless.most_common(SHOWN))
-            lines.append(f"{role} {name} reads no word for the class in {self.nameless.total()} of {self.texts} texts: "
-                         f"{named}; what it scores there is not the class{self._reads_more()}")
+            lines.append(f"{role} {name} reads no word for the class in {self.nameless.total()} of "
+                         f"{counted(self.texts, 'text')}: {named}; what it scores there is not the class"
+                         f"{self._reads_more()}")
         if self.classes:
             named = ", ".join(self.classes[:SHOWN])
             more = f" and {len(self.classes) - SHOWN} more" if len(self.classes) > SHOWN else ""
@@ -140,13 +146,21 @@ class Unread:
         if self.reader.lora is None:
             return ""
         name, known = self.reader.lora
-        classes = f" of the classes {', '.join(known.classes[:SHOWN])}" if known.classes else ""
-        more = f" and {len(known.classes) - SHOWN} more" if len(known.classes) > SHOWN else ""
-        met = f"; its LoRA {name} met {len(known.words or ())} words{classes}{more}"
+        met = f"; its LoRA {name} met {self._classes_of_lora(known.classes)}{len(known.words or ())} words"
         if not self.words:
-            return f"{met}, and so every word of {self.texts} texts" if self.texts else met
+            return f"{met}, and so every word of {counted(self.texts, 'text')}" if self.texts else met
         named, further = self._words()
-        return f"{met}, and never read: {named}{further}, in so many of {self.texts} texts"
+        return f"{met}, and never read: {named}{further}, in so many of {counted(self.texts, 'text')}"
+
+    def _classes_of_lora(self, met: Sequence[str]) -> str:
+        """Which classes a LoRA met, and how many of those that are asked for it did not."""
+        if not met:
+            return ""
+        named = ", ".join(met[:SHOWN]) + (f" and {len(met) - SHOWN} more" if len(met) > SHOWN else "")
+        other, asked = len(not_among(self.asked, met)), len(self.asked)
+        of = f"{other} of the {asked} asked for are" if asked > 1 else "that asked for is"
+        missing = f" ({of} not among them)" if other else ""
+        return f"{len(met)} class{'es' * (len(met) != 1)}, {named}{missing}, and "
 
     def _reads_more(self) -> str:
         return "" if self.reader.figures is None else (

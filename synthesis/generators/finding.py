@@ -245,5 +245,6 @@ def _fetch(identifier: str, revision: str | None) -> Path:
     except (OSError, ValueError) as error:
         raise InputError(
             f"model {identifier!r} is not embedded, not a folder{meant(identifier)}, and cannot be fetched from the "
-            f"Hub ({one_line(error, 160)}); run `terrasynth models` for the embedded ones"
+            f"Hub ({one_line(error, 160)}); name a folder that holds it (of a recipe by --set generator.model=FOLDER), "
+            "or run `terrasynth models` for the embedded ones"
         ) from error

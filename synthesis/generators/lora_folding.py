@@ -32,7 +32,8 @@ def fold_in(pipeline: Any, lora: Lora, model: str) -> None:  # noqa: ANN401 - a 
     Raises:
         InputError: It does not fit this pipeline, in part or wholly.
     """
-    wanted = f"it was trained on {lora.base!r}" if lora.base else "take the model that it was trained on"
+    wanted = f"it was trained on {lora.base!r}: name that one" if lora.base else "name the model that it was trained on"
+    wanted += " by --model, in a recipe by generator.model"
 
     def explain(reason: str) -> str:
         return f"LoRA {lora.name!r} does not fit the {type(pipeline).__name__} {model!r}: {reason}; {wanted}"

@@ -117,6 +117,9 @@ def install_problems(
     def answer(request: Request, error: Exception) -> Response:
         known = next((each for kind, each in further.items() if isinstance(error, kind)), None)
         problem = problem_of(error) if known is None else Problem(*known, one_line(error))
+        if isinstance(error, RequestValidationError) and _is_json_untold(request, error):
+            problem.detail = ("the header Content-Type does not say that the body is JSON; send Content-Type: "
+                              "application/json")
         if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:  # Starlette names those of the first route at the address
             found = [route.methods or () for route in routes if route.path_regex.match(request.url.path)]
             methods = {method for each in found for method in each}
@@ -129,6 +132,13 @@ def install_problems(
 
     for kind in (Problem, RequestValidationError, HTTPException, UserError, RunError, Exception, *further):
         app.add_exception_handler(kind, answer)
+
+
+def _is_json_untold(request: Request, error: RequestValidationError) -> bool:
+    """Whether a body was not read as JSON because no header says that it is."""
+    told = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    read = told.startswith("application/") and (told.endswith(("/json", "+json")))
+    return not read and any(each["loc"] == ("body",) and each.get("input") is not None for each in error.errors())
 
 
 def _mistakes(error: RequestValidationError) -> str:

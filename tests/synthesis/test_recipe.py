@@ -95,7 +95,10 @@ def test_unreadable_files_are_named(tmp_path):
     empty.write_text("")
     with pytest.raises(InputError, match="holds no settings"):
         Recipe.load(empty)
-    with pytest.raises(InputError, match=r"no shipped recipe; shipped: .*demo"):
+    (tmp_path / "recipe.yaml").write_text("{}")
+    with pytest.raises(InputError, match=r"no shipped recipe \(did you mean 'recipe\.yaml'\?\); shipped: "):
+        Recipe.load(tmp_path / "recipie.yaml")
+    with pytest.raises(InputError, match=r"no shipped recipe \(did you mean 'demo'\?\); shipped: .*demo"):
         Recipe.load("dmeo")
 
 

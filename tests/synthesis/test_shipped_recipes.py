@@ -1,8 +1,11 @@
 """Every shipped recipe is planned, with tiny stand-ins for models of the Hub; the small ones are run."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
+import yaml
 
 from terrasynth.prompts.expanders.endpoint import OpenAIExpander
 from terrasynth.prompts.scenes.draft_text import ClassData, drafted_file
@@ -70,6 +73,19 @@ def server(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "*")
     with chat_server.serving() as running:
         yield running
+
+
+def test_the_training_of_the_lora_is_that_of_its_page():
+    header = (SHIPPED / "sd15-lora.yaml").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "fine-tuning.md").read_text("utf-8").replace("\\\n", " ")
+    [command] = re.findall("^#   (terrasynth train lora .*)$", header, re.M)
+    assert command in re.sub(" +", " ", page)
+
+
+def test_the_lines_for_own_classes_are_settings_of_the_recipe():
+    text = (SHIPPED / "sd15-lora.yaml").read_text("utf-8")
+    [line] = re.findall("^# (prompts: .*)$", text, re.M)
+    assert Recipe.parse(yaml.safe_load(text) | yaml.safe_load(line)).prompts.options == {"ontology": "own/classes.yaml"}
 
 
 def test_names_say_what_they_are_for():

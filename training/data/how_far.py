@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from terrasynth.synthesis.core.progress import ERASED
+from terrasynth.synthesis.core.progress import ERASED, duration
 from terrasynth.synthesis.core.terminal import control
 
 
@@ -26,11 +26,12 @@ class HowFar:
         self.what, self.past, self.unit, self.every = what, past, unit, every
         self.enabled, self.began = enabled, at_once
         self.done = self.total = 0
-        self.shown = 0.0
+        self.shown = self.start = 0.0
 
     def begin(self, total: int) -> None:
         """Say what is being made; nothing where there is nothing to make."""
-        self.done, self.total, self.shown = 0, total, time.monotonic()
+        self.done, self.total = 0, total
+        self.shown = self.start = time.monotonic()
         if total and self.began:
             self._say(self.what.format(total))
 
@@ -40,7 +41,19 @@ class HowFar:
         now = time.monotonic()
         if (self.done == self.total and self.began) or now - self.shown >= self.every:
             self.shown, self.began = now, True
-            self._say(f"{self.past} {self.done} of {self.total}{self.unit}")
+            self._say(f"{self.past} {self.done} of {self.total}{self.unit}{self._left(self.done, now)}")
+
+    def within(self, share: float, count: int) -> None:
+        """Of the next so many a share, 0 to 1, is done: what takes long is told before the first of them is whole."""
+        now = time.monotonic()
+        if share < 1 and now - self.shown >= self.every:
+            self.shown, self.began = now, True
+            self._say(f"{self.past} {self.done} of {self.total}{self.unit}{self._left(self.done + share * count, now)}")
+
+    def _left(self, done: float, now: float) -> str:
+        """How long the rest will take, at the pace so far."""
+        seconds = (now - self.start) / done * (self.total - done) if done else 0.0
+        return f", about {duration(seconds)} to go" if seconds >= 1 else ""
 
     def _say(self, line: str) -> None:
         if self.enabled:

@@ -155,6 +155,11 @@ class TextCache:
         whole = {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}
         return without_padding(whole)
 
+    @property
+    def folder(self) -> Path:
+        """Where the encoded texts are."""
+        return self._cache.folder
+
     def read(self, texts: Sequence[str]) -> Rows:
         """Tensors for N texts, padded to the longest of them, float32 but for masks."""
         return stack([self._cache.read(self._index[text]) for text in texts])
@@ -194,6 +199,11 @@ class LatentCache:
             made.append({name: torch.cat([part[name].half().cpu() for part in parts]) for name in parts[0]})
             self._far.add(1)
         return {name: torch.stack([row[name] for row in made]) for name in made[0]}
+
+    @property
+    def folder(self) -> Path:
+        """Where the latents are."""
+        return self._cache.folder
 
     def read(self, rows: Sequence[int], views: Sequence[int]) -> Rows:
         """`mean` and `std` of one view an image, float32 (N, C, h, w)."""

@@ -126,6 +126,10 @@ class TrainedJudge:
         return [f"{train}   # a second judge, to report: what this one chose looks better to it", report]
 
 
+SECOND = EMBEDDED[-1]
+"""What a second judge is made on, that reports, where nobody knows yet which network the first one takes."""
+
+
 def filters_of(out: Path, scale: int) -> list[str]:
     """The filters of a recipe that this judge serves."""
     folder, share = str(out), pass_real(scale)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from terrasynth.errors import how_to_install
+from terrasynth.training.judges.card import SECOND
 from terrasynth.training.own_classes.look import Look, some
 from terrasynth.training.own_classes.start import CAPTION, SOME_STEPS, Start
 
@@ -46,7 +47,7 @@ def next_lines(start: Start) -> list[str]:
         bare = start.look is not None and start.look.bare
         first = " before you train, since trainings read texts of it" if bare else ""
         steps.append((f"edit {start.ontology.name}{first}, and look at the texts that come of it",
-                      f"terrasynth expand --option {start.ontology_option} --text-only"))
+                      f"terrasynth expand --recipe {recipe} --text-only"))
     if start.judged:
         steps.append(("make a judge of your classes, whose filters go into the recipe",
                       f"terrasynth train judge --data {data} --out {start.beside('judge')} --recipe {recipe}"))
@@ -58,6 +59,7 @@ def next_lines(start: Start) -> list[str]:
                       f"{start.beside('lora')} --recipe {recipe}{start.lora_settings(start.wishes.model)}"))
     steps += [(f"see what would be made, and how long it takes: {start.images_made}", f"terrasynth plan {recipe}"),
               ("make it", f"terrasynth run {recipe} --out {shlex.quote(start.run)}"),
+              *_judging(start, data),
               (f"look through it, on a page that the extra service brings ({how_to_install('service')})",
                f"terrasynth review {shlex.quote(start.run)}"),
               ("let that decide: take the # from `kind: review` in the recipe, and run it again",
@@ -66,6 +68,20 @@ def next_lines(start: Start) -> list[str]:
                f"{shlex.quote(start.licence or 'LICENCE')} --dry-run")]
     return ["next", *(line for number, (why, command) in enumerate(steps, 1)
                       for line in (f"  # {number}. {why}", f"  {command}"))]
+
+
+def _judging(start: Start, data: str) -> Iterator[tuple[str, str]]:
+    """What judges a run: real images, and a judge that had no part in choosing the images."""
+    if start.look is None:
+        return
+    report = f"terrasynth eval {shlex.quote(start.run)} --real {data}"
+    if not start.judged:
+        yield "judge it by your images", report
+        return
+    second = start.beside("judge-2")
+    yield ("make a second judge, to report what the first one chose, on an encoder that the first does not use: its "
+           "training says which", f"terrasynth train judge --data {data} --encoder {SECOND} --out {second}")
+    yield "judge it by that one, and by your images", f"{report} --encoder {second} --classifier {second}"
 
 
 def _of_images(start: Start, look: Look) -> Iterator[tuple[str, str]]:

@@ -93,8 +93,11 @@ def project_of_data(source: str, out: Path | None, wishes: Wishes) -> Project:
     given = _given(source)
     look = look_at(source)
     if not look.counts:
-        raise InputError(f"the data {source!r} name no class; put each class into a folder of its own, say which "
-                         "column holds it (columns: {label: NAME}) in a data YAML, or begin from names with --classes")
+        above = (f" (if {Path(source).name!r} is the folder of one class, name the one above it: "
+                 f"{str(Path(source).resolve().parent)!r})" if Path(source).is_dir() else "")
+        raise InputError(f"the data {source!r} name no class; put each class into a folder of its own{above}, "
+                         "say which column holds it (columns: {label: NAME}) in a data YAML, or begin from names with "
+                         "--classes")
     for label in look.counts:
         _check_label(label)
     groups = near_groups(look.hashes, look.digests)

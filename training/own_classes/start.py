@@ -10,6 +10,7 @@ from pathlib import Path
 
 from terrasynth.prompts.scenes.ontology import load_ontology
 from terrasynth.prompts.scenes.wording import find_label
+from terrasynth.synthesis.core.knowledge import unknown_classes
 from terrasynth.synthesis.core.overrides import override_of
 from terrasynth.training.own_classes.look import Look
 
@@ -75,11 +76,6 @@ class Start:
         return self.recipe.with_name("classes.yaml")
 
     @property
-    def ontology_option(self) -> str:
-        """The option of the expander `grammar` that names it, as a shell reads it."""
-        return shlex.quote(override_of("ontology", str(self.ontology)))
-
-    @property
     def split_list(self) -> Path:
         """Where the list of splits will lie."""
         return self.recipe.with_name("splits.csv")
@@ -92,13 +88,13 @@ class Start:
     @property
     def embedded_knows(self) -> bool:
         """Whether the embedded generator and judges met every class."""
-        return not self.strangers
+        known = load_ontology(PROFILE).classes
+        return all(find_label(label, known, load_ontology("open")) for label in self.labels)
 
     @property
     def strangers(self) -> list[str]:
-        """The classes that the embedded models never met."""
-        known = load_ontology(PROFILE).classes
-        return [label for label in self.labels if not find_label(label, known, load_ontology("open"))]
+        """The classes that the embedded generator does not know, as `plan` says it."""
+        return unknown_classes(EMBEDDED, self.labels)
 
     @property
     def embedded_suffices(self) -> bool:

@@ -83,13 +83,15 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
         validation = Validation(settings.validation, splits["val"], device, loop.seed)
         torch.manual_seed(loop.seed)  # adapters draw their first weights from the global generator
         task = task_kind(base, splits["train"], splits["val"], settings, place, validation)
-    drawing = f" and drawing {validation.count} images for it" if validation.count else ""
-    _say(processes.is_main_process, f"before the first step: measuring the loss on val{drawing}")
+    _say(processes.is_main_process, f"before the first step: measuring the loss on val{_drawing(task, validation)}")
+    if processes.is_main_process and settings.cache is None:
+        _say(*_not_read(task))
     began = time.monotonic()
     before = {"before": task.validate(), "real": validation.ceiling(task.size)}
     _say(processes.is_main_process, f"that took {time.monotonic() - began:.0f} s, and is done again "
                                     f"{_how_often(loop)}; {loop.max_steps} steps of "
-                                    f"{loop.batch_size * loop.accumulate * processes.num_processes} images")
+                                    f"{loop.batch_size * loop.accumulate * processes.num_processes} images"
+                                    f"{'; --minutes counts from here' if math.isfinite(loop.minutes) else ''}")
     outcome = train(task, loop, out, resume, work)
     if processes.is_main_process:
         record = {
@@ -129,6 +131,26 @@ def _record_of_all(out: Path, work: Path, done: Outcome) -> dict[str, Any] | Non
 def _say(whether: bool, line: str) -> None:
     if whether:
         print(line, file=sys.stderr, flush=True)
+
+
+def _drawing(task: FinetuneTask, validation: Validation) -> str:
+    """What is drawn for `val`, at which size, and how to leave it out."""
+    if not validation.count:
+        return ""
+    own = task.native_size() if task.settings.size else task.size
+    other = f", where {task.base.name} draws {own} x {own} px by itself" if own != task.size else ""
+    return (f" and drawing {validation.count} images for it, {task.size} x {task.size} px{other}; --set "
+            "model.validation.pictures=0 leaves the drawing out")
+
+
+def _not_read(task: FinetuneTask) -> tuple[bool, str]:
+    """Whether there are caches of other settings in the folder of this training, and that they may go."""
+    read = set(task.cached)
+    others = [path for path in sorted(task.place.cache.glob("*-*")) if path.is_dir() and path not in read]
+    size = sum(file.stat().st_size for path in others for file in path.iterdir() if file.is_file())
+    return bool(others), (f"{task.place.cache} holds {size / 2**20:.0f} MiB encoded with other settings, which this "
+                          f"training does not read; delete {', '.join(path.name for path in others)} if you do not go "
+                          "back to them")
 
 
 def _how_often(loop: LoopSettings) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from torch import nn
 from typing_extensions import override
 
 from terrasynth.synthesis.generators.conditions.caption import Tuned
+from terrasynth.synthesis.generators.steps import Bar
 from terrasynth.training.data.how_far import HowFar
 from terrasynth.training.data.latent_cache import LatentCache, TextCache, stack, without_padding
 from terrasynth.training.data.pictures import random_dihedral
@@ -65,7 +66,7 @@ class FinetuneTask(Task):
         self.pipeline.to(place.device)
         self._prepare()
         self.loss = DiffusionLoss(self.pipeline.scheduler, settings.snr_gamma)
-        self.size = settings.size or self._native_size()
+        self.size = settings.size or self.native_size()
         self._check_size()
         self.adapters: dict[str, Adapter] = {}
         self._networks = {name: self._trained(name) for name in components}
@@ -87,7 +88,17 @@ class FinetuneTask(Task):
         """A nearer view has smaller pixels on the ground."""
         return None if self.settings.conditioning.gsd is None else self.settings.conditioning.gsd * scale
 
-    def _native_size(self) -> int:
+    @property
+    def cached(self) -> list[Path]:
+        """The folders of what is cached and read."""
+        return [one.folder for one in (self.latents, self.val_latents, self.texts) if one is not None]
+
+    def native_size(self) -> int:
+        """Side in pixels of the images that the base draws by itself.
+
+        Raises:
+            InputError: It does not say.
+        """
         network = getattr(self.pipeline, self.family.denoiser)
         side = network.config.sample_size
         if not isinstance(side, int):
@@ -273,7 +284,9 @@ class FinetuneTask(Task):
             found |= {f"negative_{name}": value[n:] for name, value in both.items()}
             noise = [torch.Generator().manual_seed(seed) for seed in seeds[part]]
             with self.place.autocast():
-                drawn = self._drawer(part)(
+                drawer = self._drawer(part)
+                drawer.progress_bar = _tells(far, n)
+                drawn = drawer(
                     generator=noise, num_inference_steps=settings.steps, height=self.size, width=self.size,
                     guidance_scale=settings.guidance, output_type="np", **found, **self.family.call).images
             parts.append(np.rint(np.clip(np.asarray(drawn, np.float32), 0, 1) * 255).astype(np.uint8))
@@ -314,6 +327,17 @@ class FinetuneTask(Task):
         from terrasynth.eval.models.references import content_hash
 
         return content_hash(self.base.folder / self.family.denoiser)
+
+
+def _tells(far: HowFar, count: int) -> Callable[..., Bar]:
+    """What a pipeline takes for its bar of progress while it draws so many images."""
+    def told(step: int, steps: int) -> None:
+        far.within(step / steps, count)
+
+    def bar(iterable: Sequence[Any] | None = None, total: int | None = None) -> Bar:
+        return Bar(told, iterable, total)
+
+    return bar
 
 
 def _upright(settings: FinetuneSettings) -> FinetuneSettings:

@@ -203,7 +203,7 @@ def test_what_cannot_be_measured_is_named_with_the_reason(models, reference):
     few = {name: values[:5] for name, values in reference.items()}
     small = evaluate(tiny_pictures(3), TEXT[:3], LABEL[:3], **models, **few)
     assert {each.metric: each.reason for each in small.missing} == {
-        "told apart": "3 images against 5 real ones: telling them apart needs 10 and 20 at the least",
+        "told apart": "3 images against 5 real ones: telling them apart needs 10 images and 20 real ones at the least",
         "KID": "3 images and 5 real ones: it needs 4 of each",
         "precision, recall, density, coverage": "3 images and 5 real ones: 5 neighbours need 6 of each",
     }

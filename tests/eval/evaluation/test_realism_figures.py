@@ -83,7 +83,7 @@ def test_images_like_real_ones_are_no_finding(evaluation):
 
 
 @pytest.mark.parametrize(("images", "real", "reason"), [
-    (natural(4, 0), natural(30, 1), "telling them apart needs 10 and 20"),
+    (natural(4, 0), natural(30, 1), "telling them apart needs 10 images and 20 real ones"),
     (natural(12, 0)[:, :24, :24], natural(30, 1)[:, :24, :24], "too small for a spectrum"),
     (natural(12, 0)[:, :40, :40], natural(30, 1), "bring both to one size"),
     (natural(12, 0), None, "no reference images"),

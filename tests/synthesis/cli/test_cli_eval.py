@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import pytest
 import yaml
@@ -67,8 +68,11 @@ def test_from_real_data_to_filters_to_their_control(terrasynth, real, tree, mode
     code, out, _ = terrasynth("eval", "features", real, "--held-out", "val", "--size", 32, "--out", features)
     assert code == 0
     assert out.startswith(f"{features}   160 features of 20 images")
-    code, _, _ = terrasynth("eval", "calibrate", real, "--size", 32, "--classifier", models.classifier, "--out", made)
+    code, out, _ = terrasynth("eval", "calibrate", real, "--size", 32, "--classifier", models.classifier, "--out", made)
     assert code == 0
+    assert f"cp {made / 'calibration.json'} {models.classifier}/" in out
+    n = int(re.search(r"^pass_real  up to (0\.\d+), which (\d+) images can tell$", out, re.M)[2])
+    assert f"up to {(100 * (n - 1) // n) / 100:g}, which {n} images" in out
     assert sorted(path.name for path in made.iterdir()) == ["calibration.json", "quality.json"]
     quality = {"kind": "quality", "measure": "sharpness", "pass_real": 0.9, "calibration": str(made / "quality.json")}
     copies = {"kind": "near_copy", "reference": str(features), "max_similarity": 0.99}

@@ -40,7 +40,7 @@ def prompts(folder, *rows):
 
 
 @pytest.mark.parametrize(("prompt", "said"), [
-    ("a solar farm", "note: generator ldm-ucm never read: solar (1), farm (1), in so many of 1 texts; what it makes of "
+    ("a solar farm", "note: generator ldm-ucm never read: solar (1), farm (1), in so many of 1 text; what it makes of "
                      "them is chance"),
     ("Many boats docked neatly at the harbor.", ""),
 ])
@@ -69,12 +69,15 @@ def test_what_a_lora_met_is_said_where_nothing_says_it_of_its_base(models, tmp_p
     said.look(["a solar farm", "a dam beside a solar farm"])
     (line,) = said.lines()
     assert line == ("generator sd: which words and classes it met in training is not known (no knowledge.json); its "
-                    "LoRA own met 3 words of the classes solar farm, and never read: dam (1), beside (1), in so many "
+                    "LoRA own met 1 class, solar farm, and 3 words, and never read: dam (1), beside (1), in so many "
                     "of 2 texts")
     assert not said.found  # nobody knows whether the base read it, so nothing is refused for it
     known = Unread(Reader("sd", "generator", None, lora=("own", lora)))
     known.look(["a solar farm"])
-    assert known.lines()[0].endswith("its LoRA own met 3 words of the classes solar farm, and so every word of 1 texts")
+    assert known.lines()[0].endswith("its LoRA own met 1 class, solar farm, and 3 words, and so every word of 1 text")
+    for label in ("solarfarm", "dam", "Forest"):
+        known.look_at(label, [])
+    assert "met 1 class, solar farm (2 of the 3 asked for are not among them), and 3 words" in known.lines()[0]
 
 
 def test_plan_run_report_and_card_say_it(knowing, tmp_path):

@@ -89,6 +89,17 @@ def test_wrong_verdicts_are_refused(client, data_set, request_, status, detail):
     assert not (data_set / "review").exists()
 
 
+def test_a_body_that_no_header_calls_json_is_refused_by_that_header(client, data_set):
+    body = b'{"row_id": "0f1e2d3c4b5a6978", "verdict": "accept", "reviewer": "ada"}'
+    for path in (REVIEWS, f"{REVIEWS}/captions", f"{REVIEWS}/undo", "/v1/jobs"):
+        for headers in ({}, {"Content-Type": "application/x-www-form-urlencoded"}):
+            answer = client.post(path, content=body, headers=headers)
+            assert answer.status_code == 422, path
+            assert "send Content-Type: application/json" in answer.json()["detail"], path
+    wrong = client.post(REVIEWS, content=b"[]", headers={"Content-Type": "application/json"})
+    assert "Content-Type" not in wrong.json()["detail"]
+
+
 def test_names_and_words_that_are_not_plain_are_refused(client, data_set):
     row = ask(client)["rows"][0]["id"]
     for more in ({"reviewer": "\x1b[31m"}, {"reviewer": " "}, {"reason": "a\u202eb", "verdict": "reject"}):

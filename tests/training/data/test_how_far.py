@@ -36,6 +36,17 @@ def test_what_is_done_often_is_told_only_where_it_takes_long(capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_how_long_the_rest_takes_is_told_before_the_first_is_whole(capsys, monkeypatch):
+    now = iter([100.0, 102.0, 110.0, 140.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    far = HowFar("", "drawn", " images", at_once=False)
+    far.begin(4)
+    far.within(0.1, 2)  # after two seconds nothing is said
+    far.within(0.5, 2)
+    far.add(2)
+    assert capsys.readouterr().err == "drawn 0 of 4 images, about 30 s to go\ndrawn 2 of 4 images, about 40 s to go\n"
+
+
 def test_only_what_is_missing_in_a_cache_is_told(tmp_path, capsys):
     def make():
         cache, far = TensorCache(tmp_path / "c", 10, 4), encoding(8)

@@ -88,7 +88,7 @@ def test_commands_that_follow_are_those_of_this_data(begin, tmp_path, terrasynth
     _, lines, _ = begin("my images")
     commands = [line.strip() for line in lines[lines.index("next") + 1:] if not line.strip().startswith("#")]
     assert commands == [
-        "terrasynth expand --option ontology=my-images-recipe/classes.yaml --text-only",
+        "terrasynth expand --recipe my-images-recipe/recipe.yaml --text-only",
         "terrasynth train judge --data my-images-recipe/data.yaml --out my-images-recipe/judge "
         "--recipe my-images-recipe/recipe.yaml",
         "terrasynth train lora --base ldm-ucm --data my-images-recipe/data.yaml --out my-images-recipe/lora "
@@ -96,6 +96,9 @@ def test_commands_that_follow_are_those_of_this_data(begin, tmp_path, terrasynth
         "--set model.validation.encoder=my-images-recipe/judge",
         "terrasynth plan my-images-recipe/recipe.yaml",
         "terrasynth run my-images-recipe/recipe.yaml --out runs/my-images",
+        "terrasynth train judge --data my-images-recipe/data.yaml --encoder clip-ucm --out my-images-recipe/judge-2",
+        "terrasynth eval runs/my-images --real my-images-recipe/data.yaml --encoder my-images-recipe/judge-2 "
+        "--classifier my-images-recipe/judge-2",
         "terrasynth review runs/my-images",
         "terrasynth run my-images-recipe/recipe.yaml --out runs/my-images",
         "terrasynth push runs/my-images --repo USER/NAME --licence LICENCE --dry-run",
@@ -103,6 +106,23 @@ def test_commands_that_follow_are_those_of_this_data(begin, tmp_path, terrasynth
     code, out, _ = terrasynth(*commands[0].split()[1:])
     assert code == 0
     assert len(out.splitlines()) == 10
+
+
+def test_recipe_and_plan_name_the_same_classes_as_unknown(begin, tmp_path, terrasynth):
+    folders(tmp_path / "d", **{"desert": 4, "railway station": 4, "stadium": 4})
+    begin("d", "--out", "own")
+    comment = (tmp_path / "own" / "recipe.yaml").read_text().replace("\n# ", " ")
+    named = re.search("It does not know (.*?): what it makes", comment)[1]
+    code, out, _ = terrasynth("plan", "own/recipe.yaml")
+    assert code == 0
+    assert f"does not know the classes {named}" in out
+
+
+def test_the_folder_of_one_class_names_the_one_above(begin, tmp_path):
+    folders(tmp_path / "d", desert=4, stadium=4)
+    code, _, errors = begin("d/desert", "--out", "own")
+    assert code == 2
+    assert f"name the one above it: '{tmp_path / 'd'}'" in errors[-1]
 
 
 def test_names_with_blanks_and_signs_of_yaml_are_quoted_for_shell_and_yaml(begin, tmp_path, terrasynth):
@@ -116,7 +136,7 @@ def test_names_with_blanks_and_signs_of_yaml_are_quoted_for_shell_and_yaml(begin
     assert chosen["model.validation.encoder"] == "no #1: o/judge"
     code, out, errors = terrasynth(*commands[3][1:])
     assert code == 0, errors
-    assert "6 to 24 images of 2 classes" in out
+    assert "6 images of 2 classes if the filters keep them all, 24 at most" in out
     assert "6 images, 3 of each of 2 classes" in (tmp_path / "no #1: o" / "recipe.yaml").read_text()
     assert any(line.endswith("how long it takes: 6 images, 3 of each of 2 classes") for line in lines)
     assert any("pip install -c constraints.txt '.[service]'" in line for line in lines)

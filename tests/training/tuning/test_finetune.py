@@ -179,7 +179,8 @@ def test_the_command_writes_a_lora_its_card_and_no_path_of_this_machine(bases, d
     assert re.search(r"^out: step 4 .* left, loss [\d.e-]+$", said, re.M)
     for line in ("encoding 12 images, 8 views each", "encoded 12 of 12", "encoding 4 images, 1 view each",
                  f"finding {bases['sd']}, and reading the images", f"loading {clip} and sd",
-                 "before the first step: measuring the loss on val and drawing 3 images for it"):
+                 f"before the first step: measuring the loss on val and drawing 3 images for it, {SIZE} x {SIZE} px; "
+                 "--set model.validation.pictures=0 leaves the drawing out"):
         assert f"{line}\n" in said
     assert re.search(r"^that took \d+ s, and is done again 2 times, every 2 steps; 4 steps of 4 images$", said, re.M)
     assert "Loading" not in said  # the bar of a library
