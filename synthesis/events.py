@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,6 +56,8 @@ class RunResult:
         rejected: Images of classes that are short of their targets, by the filter that rejected them.
         nearest: Of each class that nothing was accepted of: filter -> the score of the image that came nearest to being
             let pass, and the score that decides; without what was not known when this call found the run finished.
+        looser: By the name of a filter, the settings that let more images pass, as "filters.0.min_score lower".
+        far: Of these classes, those of which no score came near: more attempts will hardly help.
     """
 
     root: Path
@@ -68,6 +70,8 @@ class RunResult:
     unseen: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)
     nearest: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+    looser: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    far: tuple[str, ...] = ()
 
     @property
     def missed(self) -> tuple[ClassCount, ...]:
@@ -130,10 +134,29 @@ class RunResult:
         by = ", ".join(f"{name} ({count})" for name, count in sorted(self.rejected.items(), key=lambda each: -each[1]))
         said = f", rejected by {by}" if by else ""
         if self.accepted or not by or any(count.waiting for count in self.counts):
-            return f"{said}; raise target.max_attempts or loosen a filter, and run again"
+            more = "" if self._all_far else "raise target.max_attempts or "
+            return f"{said}; {more}loosen a filter{self._options(' (', ')')}, and run again{self._hopeless()}"
         return (f"{said}. Nothing was accepted: look at what was rejected in the report; where it does not show its "
-                "class, teach the generator (`terrasynth train lora`), where it does, lower that filter's threshold, "
-                "and run again")
+                "class, teach the generator (`terrasynth train lora`), where it does, loosen that filter"
+                f"{self._options(' (', ')')}, and run again{self._hopeless()}")
+
+    @property
+    def _all_far(self) -> bool:
+        """Whether more attempts will hardly help any class that is short."""
+        return all(count.label in self.far for count in self.missed if count.short)
+
+    def _options(self, before: str, after: str) -> str:
+        """The settings of the filters that rejected images of classes that are short, with directions."""
+        names = sorted(self.rejected, key=lambda name: -self.rejected[name])
+        found = " or ".join(option for name in names for option in self.looser.get(name, ()))
+        return found and before + found + after
+
+    def _hopeless(self) -> str:
+        """Which classes more attempts will hardly help."""
+        if not self.far:
+            return ""
+        return (f"; more attempts will hardly help {', '.join(self.far)}: the scores lie further from the threshold "
+                "than from one another")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from terrasynth.synthesis.execution.base import ExecutorSetup
 from terrasynth.synthesis.execution.deciding import BlockWork
 from terrasynth.synthesis.execution.executors import open_executor
 from terrasynth.synthesis.execution.job import Job
+from terrasynth.synthesis.filters.base import looser_options
 from terrasynth.synthesis.ledger.decision_table import write_decisions
 from terrasynth.synthesis.ledger.decisions import ClassDecisions
 from terrasynth.synthesis.ledger.finished import (
@@ -83,8 +84,12 @@ def run(
         rejected = JudgedRows.read(job.root).rejected(short) if short else {}
         nearest = {each.label: JudgedRows.read(job.root).nearest(each.label, each.thresholds)
                    for each, count in zip(classes, counts, strict=True) if count.short and not count.accepted}
+        far = tuple(each.label for each in classes
+                    if each.label in nearest and JudgedRows.read(job.root).far(each.label, each.thresholds))
+        looser = {name: [f"filters.{place}.{option}" for option in looser_options(each)]
+                  for place, (name, each) in enumerate(zip(recipe.filter_names, recipe.filters, strict=True))}
     result = RunResult(job.root, job.identity.hash, counts, work.drawn, stopped, work.ahead, tuple(work.failed), unseen,
-                       rejected, nearest)
+                       rejected, nearest, looser, far)
     tell(Finished(result))
     return result
 

@@ -255,7 +255,8 @@ def _sections(report: RunReport, images: RunImages | None) -> Iterator[Section]:
     yield Section("Acceptance by class", _classes(report, linked=images is not None))
     if images is not None:
         beyond = images.total + images.left_out - report.totals.attempted
-        more = [f"{beyond:,} images that nothing judged are among these: they were drawn beyond the target."]
+        more = [f"{beyond:,} images beyond the target are among these: blocks are drawn whole, and the data set needs "
+                "no more."]
         yield Section("Images", (*(more if beyond > 0 else []), images))
     if report.prompt_drops or report.prompt_notes:
         notes = {f"not dropped: {note}": count for note, count in report.prompt_notes.items()}

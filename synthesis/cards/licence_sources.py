@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -31,6 +29,8 @@ MADE_BY_US = ("grammar",)
 FROM_A_MODEL = ("lm",)
 NOWHERE = Path("no such folder")
 _COMMIT = re.compile("[0-9a-f]{40}")  # of the Hub; the hash of a folder is shorter
+WHOEVER = "whoever made it"
+"""Who states the licence of an export: no name of a user of this machine goes out with it."""
 FIELDS = ("license", "license_name", "license_link")
 """What the header of a card says of a licence."""
 
@@ -137,14 +137,6 @@ def save_licence(root: Path, licence: Licence) -> None:
     sources = [{key: value for key, value in asdict(each).items() if value or key != "identity"}
                for each in licence.sources]
     write_record(root / FILE, {"sources": sources, "stated": stated})
-
-
-def whoever() -> str:
-    """The user of this machine, as the one who states a licence."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"
 
 
 def _sources_of_run(root: Path) -> tuple[Source, ...]:

@@ -58,6 +58,7 @@ OTHER, UNSTATED = "other", "not-stated-yet"
 _NAME = re.compile(r"[a-z0-9][a-z0-9.+_-]*")
 _FOR_RESEARCH = re.compile(r"research|academic|non-?commercial|(?:^|[-_.])nc(?:[-_.]|$)")
 LONGEST_REASON = 500
+PROMPTS = "prompts"
 TERMS = {"research-captions": "LICENSE-weights.md of TerraSynth"}
 """Where the terms of licences can be read that are of no list, by their names: that of the embedded weights."""
 
@@ -177,8 +178,10 @@ class Licence:
         silent = ", ".join(f"{each.role} {each.name!r}" for each in self.sources if not each.licence)
         if not self.stated_by or not silent:
             return ""
+        own = "; what you wrote yourself needs no answer" if any(
+            each.role == PROMPTS and not each.licence for each in self.sources) else ""
         return (f"nothing says under which licence these are: {silent}; whoever stated {self.licence!r} answers for "
-                "their terms")
+                f"their terms{own}")
 
     def header(self) -> dict[str, str]:
         """Its keys of a card's YAML header; the Hub takes name and link with "other" alone."""

@@ -45,7 +45,7 @@ def export(
     --merge no row is taken that repeats a caption of the real test split or is nearly one of its images, and the
     licence of the whole follows from those of the run and of the real data.
     """
-    from terrasynth.synthesis.cards.licence_sources import whoever
+    from terrasynth.synthesis.cards.licence_sources import WHOEVER
     from terrasynth.synthesis.core.overrides import parse_overrides
     from terrasynth.synthesis.export.exporting import export as export_run
     from terrasynth.synthesis.export.merging import parse_ratio
@@ -53,7 +53,7 @@ def export(
     from terrasynth.synthesis.export.registry import load_exporter
     from terrasynth.synthesis.export.splits import parse_splits
 
-    stated = statement(licence, licence_name, licence_link, licence_reason, by=whoever())
+    stated = statement(licence, licence_name, licence_link, licence_reason, by=WHOEVER)
     exporter = load_exporter(name, parse_overrides(options))
     shares, share = None if splits is None else parse_splits(splits), parse_ratio(ratio)
     sets = [RealSet.of(source, real_pairs(source, ALL)) for source in merge]

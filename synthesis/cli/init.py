@@ -42,6 +42,9 @@ def init(data: str | None, classes: str | None, out: Path | None, model: str, gs
         click.echo(f"looking at every image of {data}", err=True)
         project = project_of_data(data, out, wishes)
     else:
+        if ";" in (classes or "") and "," not in (classes or ""):
+            raise InputError(f"--classes {classes!r:.80}: names are separated by commas, as in "
+                             f"--classes {', '.join(part.strip() for part in (classes or '').split(';'))!r:.80}")
         names = [name.strip() for name in (classes or "").split(",")]
         project = project_of_names([name for name in names if name], out, wishes)
     for line in (*project.found, *project.write(overwrite), "", *project.next_steps):

@@ -291,6 +291,26 @@ class FilterSettings(BaseModel, ABC):
         return ", ".join(f"{key} {value}" for key, value in values.items())
 
 
+LOOSER: Mapping[str, str] = {"min": "lower", "max": "higher", "pass_real": "higher", "quantile": "lower",
+                             "top": "higher"}
+"""Options of filters, or the first word of their names -> in which direction a filter lets more images pass."""
+
+
+def looser_options(settings: FilterSettings) -> list[str]:
+    """What of a filter's settings lets more images pass, each with its direction; none where it has no such number.
+
+    Example:
+        >>> from terrasynth.synthesis.filters.base import looser_options
+        >>> from terrasynth.synthesis.filters.quality import QualityFilter
+        >>> looser_options(QualityFilter(max_score=4.5))
+        ['max_score higher']
+    """
+    given = settings.model_dump(exclude_none=True, exclude={"kind"})
+    found = ((name, LOOSER.get(name) or LOOSER.get(name.partition("_")[0])) for name, value in given.items()
+             if isinstance(value, int | float))
+    return [f"{name} {direction}" for name, direction in found if direction]
+
+
 def one_of(**choices: object) -> None:
     """Check that exactly one of the named values is given.
 
@@ -300,7 +320,8 @@ def one_of(**choices: object) -> None:
     given = [name for name, value in choices.items() if value is not None]
     if len(given) != 1:
         *others, last = choices
-        raise ValueError(f"give exactly one of {', '.join(others)} and {last}")
+        several = f"; take one out of {' and '.join(given)}, as with --set filters.N.{given[-1]}=null" if given else ""
+        raise ValueError(f"give exactly one of {', '.join(others)} and {last}{several}")
 
 
 @dataclass(frozen=True)

@@ -190,6 +190,11 @@ class ClassDecisions:
             scores[place] = np.nan if score is None else score
             if code in (_ACCEPTED, _UNREVIEWED) and not each.judge.passes(score):
                 code = _UNREVIEWED if each.judge.waits(score) else place + 1
+        if code == _UNREVIEWED and self._accepted + self._unreviewed >= self._most_rows:
+            # Enough of those before it wait for somebody; where one is rejected, this takes its place.
+            self._judged -= 1
+            scores[:] = np.nan
+            return _BEYOND_TARGET
         if code == _UNREVIEWED:
             self._unreviewed += 1
         if code == _ACCEPTED:

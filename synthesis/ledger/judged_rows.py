@@ -19,6 +19,7 @@ from terrasynth.synthesis.ledger.blocks import UNREADABLE, unreadable_file
 from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, UNREVIEWED, WITHHELD, nearest_score
 
 REVIEW = "review"
+FEWEST_FAR = 4  # scores of a filter, from which is said that more of them will hardly reach its threshold
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,23 @@ class JudgedRows:
             own = nearest_score(self.scores[name][by], limit) if name in self.scores else None
             if own is not None:
                 found[name] = (own, float(limit))
+        return found
+
+    def far(self, label: str, thresholds: Mapping[str, float]) -> list[str]:
+        """The filters of which nothing that they rejected of a class came near: more attempts will hardly help.
+
+        The scores lie further from the threshold than the best of them from the worst.
+
+        Args:
+            thresholds: As of `nearest`.
+        """
+        of_class = np.array([each == label for each in self.labels], np.bool_)
+        found = []
+        for name, (best, limit) in self.nearest(label, thresholds).items():
+            scores = self.scores[name][of_class & np.array([reason == name for reason in self.reasons], np.bool_)]
+            known = scores[~np.isnan(scores)]
+            if len(known) >= FEWEST_FAR and abs(limit - best) > float(known.max() - known.min()):
+                found.append(name)
         return found
 
     def filter_says(self, name: str, names: Sequence[str]) -> NDArray[np.int64]:

@@ -55,7 +55,7 @@ class MadeFrom:
         made = {**settings, "data": data_digest({"train": train, "val": held_out}),
                 "encoder": text_hash(json.dumps(identities, sort_keys=True, default=str))}
         return cls(made, {"data": f"{', '.join(sources)} ({len(train)} images to fit to, {len(held_out)} held out)",
-                          "encoder": " or ".join(networks)})
+                          "encoder": ("the best of " if len(networks) > 1 else "") + " and ".join(networks)})
 
     def note_begun(self, out: Path) -> None:
         """Note what is being made, before anything of it is there."""

@@ -18,13 +18,13 @@ def export(spec: ExportSpec, work: Work) -> Outcome:
         InputError: No such data set or format, or what goes against its licence.
         RunError: The disk is full, or the run is damaged.
     """
-    from terrasynth.synthesis.cards.licence_sources import whoever
+    from terrasynth.synthesis.cards.licence_sources import WHOEVER
     from terrasynth.synthesis.export.exporting import export as export_run
     from terrasynth.synthesis.export.registry import load_exporter
 
     exporter = load_exporter(spec.format, dict(spec.options))
     done = export_run(work.folder(spec.data_set), exporter, export_folder(work.order.runs, spec.out),
-                      shares=spec.splits, seed=spec.seed, stated=statement(spec.licence, whoever()))
+                      shares=spec.splits, seed=spec.seed, stated=statement(spec.licence, WHOEVER))
     return Outcome(State.SUCCEEDED, {
         "folder": spec.out, "rows": plain(done.rows), "left_out": plain(done.left_out), "changed": done.changed,
         "notes": list(done.notes), "licence": licence_result(done.licence),

@@ -76,7 +76,7 @@ def test_it_begins_with_what_makes_it_worth_less_and_its_sums_agree(made):
     said = "No filter looked at what the images show: accepted does not mean that an image shows its class."
     assert f"\n---\n\n# tiny\n\n> **Warning:** {said}\n\n6 synthetic" in text
     assert f'<p class="warning"><b>Warning:</b> {said}</p>' in (made / "report" / "index.html").read_text()
-    assert ("12 attempts were drawn, 6 of them judged, and 6 accepted. The other 6 were not judged: blocks are drawn "
+    assert ("12 attempts were drawn, 6 of them judged, and 6 accepted. The other 6 decide nothing: blocks are drawn "
             "whole, beyond what a class needs.\n") in text
     assert "| accepted | 6 |\n| beyond_target | 6 |\n" in text
 

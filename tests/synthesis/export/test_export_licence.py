@@ -140,7 +140,7 @@ def test_the_command_states_it(terrasynth, tmp_path, run):
     command = ("export", run, "--format", "imagefolder", "--out", tmp_path / "out", "--merge", real(tmp_path / "r", ""))
     code, out, _ = terrasynth(*command, "--licence", "CC-BY-SA-4.0")
     assert code == 0
-    assert "licence      cc-by-sa-4.0   (stated by " in out
+    assert "licence      cc-by-sa-4.0   (stated by whoever made it)\n" in out
     assert json.loads((tmp_path / "out" / "licence.json").read_text())["stated"]["licence"] == "cc-by-sa-4.0"
     for arguments, words in ((("--licence", "apache2"), "licence 'apache2' is unknown"),
                              (("--licence-name", "mine"), "go with --licence other"),

@@ -74,7 +74,7 @@ def test_sources_that_state_no_licence_are_named_though_one_is_stated(hub, tmp_p
     with pytest.raises(InputError, match=r"has to be stated: .*LoRA 'mine': not stated; prompts 'file a': not stated"):
         push(run, PushSettings("user/tiny"))
     said = ("note: nothing says under which licence these are: LoRA 'mine', prompts 'file a'; whoever stated 'mit' "
-            "answers for their terms")
+            "answers for their terms; what you wrote yourself needs no answer")
     for more in (("--dry-run",), (), ()):  # the last one has nothing to send
         code, out, lines = terrasynth("push", run, "--repo", "user/tiny", "--licence", "mit", *more)
         assert code == 0, lines

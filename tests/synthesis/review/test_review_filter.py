@@ -53,7 +53,7 @@ def test_a_rejected_image_leaves_and_one_more_is_drawn(out, again, review):
 
 
 def test_without_undecided_images_only_what_was_accepted_stays(out, again, review):
-    """Images that wait for a person are as many as could be needed, and none is drawn in their place."""
+    """As many images wait for a person as are needed, and none is drawn in their place."""
     beaches, rivers = ids(out, "beach"), ids(out, "river")
     for row in beaches:
         review.judge(row, "accept", "ada")
@@ -62,20 +62,26 @@ def test_without_undecided_images_only_what_was_accepted_stays(out, again, revie
     result = again(undecided="drop")
     assert result.drawn == N // 2  # in place of the rejected river
     assert [count.accepted for count in result.counts] == [N, 3]
-    assert reasons(out, "river") == ["review", None, None, None, *["unreviewed"] * 5]
+    assert reasons(out, "river") == ["review", None, None, None, *["unreviewed"] * 3, *["beyond_target"] * 2]
     waits = again(undecided="drop")
     assert waits.drawn == 0
-    assert [[count.waiting for count in each.counts] for each in (result, waits)] == [[0, 5], [0, 5]]
+    assert [[count.waiting for count in each.counts] for each in (result, waits)] == [[0, 3], [0, 3]]
     assert waits.shortfall(4) == ""
-    assert waits.review_line("a page", "a run").startswith("5 images wait for review (river 5): a page shows them")
+    assert waits.review_line("a page", "a run").startswith("3 images wait for review (river 3): a page shows them")
     card = (out / "README.md").read_text()
-    assert "**Waiting for review: river (5).**" in card
-    judged = sum(count.attempted for count in result.counts) - 5
-    assert f" of them judged, and {N + 3} accepted. 5 wait for a review, which decides on them." in card
+    assert "**Waiting for review: river (3).**" in card
+    judged = sum(count.attempted for count in result.counts) - 3
+    assert f" of them judged, and {N + 3} accepted. 3 wait for a review, which decides on them." in card
     assert f" attempts were drawn, {judged} of them judged" in card
     assert f"| river | 3 | {N} | 4 | 75 % |" in card  # of those that somebody decided on
     assert "Short of their target" not in (out / "README.md").read_text()
-    for row in ids(out, "river")[4:]:
+    assert "The other 2 decide nothing" in card
+    waiting = ids(out, "river")[4:7]
+    review.judge(waiting[0], "reject", "ada")
+    result = again(undecided="drop")  # the next one waits in its place, and none is drawn
+    assert (result.drawn, reasons(out, "river")[4:]) == (0, ["review", *["unreviewed"] * 3, "beyond_target"])
+    review.undo("ada")
+    for row in waiting:
         review.judge(row, "accept", "ada")
     result = again(undecided="drop")
     assert result.drawn == 0
@@ -274,7 +280,7 @@ def test_images_that_nobody_looked_at_are_told(models, out, again, review):
     assert line in told(wanted, out)  # a finished run that is only opened again
     assert again().unseen == 1
     wanted.write_text(yaml.safe_dump(recipe_of(models, filters=[{"kind": "review", "undecided": "drop"}]).tree()))
-    assert (f"review     3 images wait for review (beach 3): `terrasynth review {out}` shows them, then the same "
+    assert (f"review     1 image waits for review (beach 1): `terrasynth review {out}` shows them, then the same "
             "`terrasynth run` takes the verdicts in\n") in told(wanted, out)
     assert again(undecided="drop").unseen == 0
     for row in ids(out):

@@ -303,6 +303,7 @@ def test_names_alone(begin, tmp_path, terrasynth):
 @pytest.mark.parametrize(("arguments", "message"), [
     ([], "name either DIR, the data to begin with, or --classes"),
     (["d", "--classes", "a"], "name either DIR, the data to begin with, or --classes"),
+    (["--classes", "a b; c"], "names are separated by commas, as in --classes 'a b, c'"),
     (["--classes", "a,a"], "name at least one class, and each only once"),
     (["--classes", "a/b"], "class 'a/b' must be text without slashes"),
     (["nothing/../there"], "data 'nothing/../there' does not exist"),
