@@ -46,7 +46,7 @@ NOT_RUN = {
     r"terrasynth serve": "serves until it is interrupted; tests/synthesis/service/test_service_page.py runs it",
     r"pip install": "needs the network",
     r"hf download": "needs the network",
-    r"--encoder models/clip": "reads what the line before it downloads; tests/synthesis/cli/test_cli_eval.py calibrates",
+    r"--encoder models/clip": "reads what that line downloads; tests/synthesis/cli/test_cli_eval.py calibrates",
     r"curl .*/reviews": "asks a service; tests/synthesis/service/test_review_routes.py sends such verdicts",
     r"ray start": "starts a cluster that stays; the run that the page shows next is made with one of its own",
     r"eval layouts": "needs a run with layouts; tests/training/families/test_segmenter.py gives it one",

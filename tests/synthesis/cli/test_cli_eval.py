@@ -8,8 +8,10 @@ import pytest
 import yaml
 from PIL import Image
 
+from terrasynth.synthesis.cli.real_data import RealData
 from tests.synthesis.conftest import CLASSES
 from tests.tiny import tiny_pictures
+from tests.training.data.builders import class_folders
 
 
 @pytest.fixture
@@ -61,6 +63,15 @@ def test_a_folder_named_like_a_command_is_reached_by_its_path(terrasynth, tmp_pa
     code, _, lines = terrasynth("eval", "filtres")
     assert (code, len(lines)) == (2, 1)
     assert "no data/train-*.parquet" in lines[0]
+
+
+def test_how_real_data_are_read_is_said_once_for_all_splits(tmp_path, capsys):
+    class_folders(tmp_path / "photos", captions=False)
+    (tmp_path / "data.yaml").write_text('{data: photos, caption: "an image of {label}"}')
+    real = RealData(tmp_path / "data.yaml")
+    for split in ("train", "val"):
+        assert len(real.images(split, None, (32, 32)).images) > 0
+    assert capsys.readouterr().err.count("images without a caption") == 1
 
 
 def test_from_real_data_to_filters_to_their_control(terrasynth, real, tree, models, tmp_path):
