@@ -301,9 +301,9 @@ def looser_options(settings: FilterSettings) -> list[str]:
 
     Example:
         >>> from terrasynth.synthesis.filters.base import looser_options
-        >>> from terrasynth.synthesis.filters.quality import QualityFilter
-        >>> looser_options(QualityFilter(max_score=4.5))
-        ['max_score higher']
+        >>> from terrasynth.synthesis.filters.duplicate import DuplicateFilter
+        >>> looser_options(DuplicateFilter(encoder="clip-ucm", max_similarity=0.9))
+        ['max_similarity higher']
     """
     given = settings.model_dump(exclude_none=True, exclude={"kind"})
     found = ((name, LOOSER.get(name) or LOOSER.get(name.partition("_")[0])) for name, value in given.items()
