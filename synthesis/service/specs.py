@@ -107,6 +107,7 @@ class ExportSpec(_OfDataSet):
         seed: Decides which rows are in which split.
         options: Settings of the format.
         licence: What is stated; None for what follows from the parts.
+        ignore_review: Export although reviewers said what the run has not taken in.
     """
 
     kind: Literal["export"]
@@ -116,6 +117,7 @@ class ExportSpec(_OfDataSet):
     seed: Seed = 0
     options: Options = Field(default_factory=dict)
     licence: StatedLicence | None = None
+    ignore_review: bool = False
 
 
 class PushSpec(_OfDataSet):
@@ -131,6 +133,7 @@ class PushSpec(_OfDataSet):
         revision: The branch.
         replace: Overwrite what others put there.
         licence: What is stated; None for what is inherited.
+        ignore_review: Publish although reviewers said what the run has not taken in.
     """
 
     kind: Literal["push"]
@@ -142,6 +145,7 @@ class PushSpec(_OfDataSet):
     revision: Text = "main"
     replace: bool = False
     licence: StatedLicence | None = None
+    ignore_review: bool = False
 
     @model_validator(mode="after")
     def _looks_somewhere(self) -> PushSpec:

@@ -158,7 +158,7 @@ def test_what_a_notebook_shows_of_a_run(recipe, tmp_path):
     words, _ = _shown(recipe)
     assert "per_class: 5" in words
     words, _ = _shown(plan(recipe))
-    assert "24 to 72 images of 3 classes" in words
+    assert "24 images of 3 classes if the filters keep them all, 72 at most" in words
     made = run(recipe, tmp_path / "run")
     words, tags = _shown(made)
     assert "15 of 3 classes" in words
@@ -177,7 +177,7 @@ def test_what_a_notebook_shows_of_a_run(recipe, tmp_path):
     assert "me/demo" in words
     (made.root / "README.md").write_text("changed")
     words, _ = _shown(verify(made))
-    assert "1 faults" in words
+    assert "1 fault" in words
     assert "README.md" in words
 
 

@@ -104,7 +104,8 @@ def _exports(service: Service, name: str) -> list[str]:
 
 def _export(name: str, given: Mapping[str, str]) -> dict[str, Any]:
     spec: dict[str, Any] = {"kind": "export", "data_set": name, "format": given.get("format", ""),
-                            "out": given.get("out") or f"{name}-{given.get('format', '')}"}
+                            "out": given.get("out") or f"{name}-{given.get('format', '')}",
+                            "ignore_review": "ignore-review" in given}
     if given.get("splits"):
         spec["splits"] = parse_splits(given["splits"])
     if given.get("seed"):
@@ -126,7 +127,8 @@ def _evaluate(name: str, given: Mapping[str, str]) -> dict[str, Any]:
 def _push(name: str, given: Mapping[str, str]) -> dict[str, Any]:
     act = given["act"]
     spec: dict[str, Any] = {"kind": "push", "data_set": name, "repo": given.get("repo", ""),
-                            "dry_run": act == "dry-run", "private": "private" in given, "replace": "replace" in given}
+                            "dry_run": act == "dry-run", "private": "private" in given, "replace": "replace" in given,
+                            "ignore_review": "ignore-review" in given}
     spec["offline"] = act == "dry-run" and "offline" in given
     spec |= {key: given[key] for key in ("export", "revision") if given.get(key)}
     return spec | _licence(given)

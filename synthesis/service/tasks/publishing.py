@@ -24,7 +24,8 @@ def export(spec: ExportSpec, work: Work) -> Outcome:
 
     exporter = load_exporter(spec.format, dict(spec.options))
     done = export_run(work.folder(spec.data_set), exporter, export_folder(work.order.runs, spec.out),
-                      shares=spec.splits, seed=spec.seed, stated=statement(spec.licence, WHOEVER))
+                      shares=spec.splits, seed=spec.seed, stated=statement(spec.licence, WHOEVER),
+                      ignore_review=spec.ignore_review)
     return Outcome(State.SUCCEEDED, {
         "folder": spec.out, "rows": plain(done.rows), "left_out": plain(done.left_out), "changed": done.changed,
         "notes": list(done.notes), "licence": licence_result(done.licence),
@@ -47,7 +48,7 @@ def push(spec: PushSpec, work: Work) -> Outcome:
         if not folder.is_dir():
             raise InputError(f"there is no export {spec.export!r}; make it first")
     settings = PushSettings(spec.repo, spec.private, spec.revision, statement(spec.licence, "you"), spec.replace,
-                            spec.dry_run, spec.offline)
+                            spec.dry_run, spec.offline, spec.ignore_review)
     done = push_folder(folder, settings, lambda line: print(line, flush=True))
     plan = done.plan
     return Outcome(State.SUCCEEDED, {

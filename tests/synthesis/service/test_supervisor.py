@@ -233,7 +233,7 @@ def test_a_run_that_waits_for_people_has_a_state_of_its_own(job_store, work, run
     with supervised(work, job_store):
         found = wait_for(job_store, job)
     assert found.state is State.WAITS_FOR_REVIEW
-    assert found.error == ("6 images wait for review (beach 2, forest 2, river 2): its review page shows them, then "
+    assert found.error == ("3 images wait for review (beach 1, forest 1, river 1): its review page shows them, then "
                            "another run of it takes the verdicts in")
     with closing(DataSets(runs, job_store)) as data_sets:
         assert data_sets.one("coast").state == "waits_for_review"
