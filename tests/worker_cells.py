@@ -20,6 +20,8 @@ import pytest
 from terrasynth.synthesis.execution import pace
 from terrasynth.synthesis.generators.base import Drawn, GeneratorSource
 from terrasynth.synthesis.generators.steps import Steps
+from terrasynth.synthesis.verify.verifying import verify
+from tests.synthesis.helpers import fingerprint
 
 SIZE = 32
 PLACE = "TERRASYNTH_ACCIDENTS"
@@ -144,3 +146,12 @@ def workers_of(run):
         if "terrasynth.synthesis.execution.worker" in words and str(run) in words:
             found.append(int(place.parent.name))
     return found
+
+
+def assert_same(one, other):
+    """Two runs hold the same bytes, nothing is left over, and the first is whole."""
+    for part in ("data", "blocks", "scores"):
+        assert fingerprint(one / part) == fingerprint(other / part), part
+    assert (one / "decisions.parquet").read_bytes() == (other / "decisions.parquet").read_bytes()
+    assert not list(one.rglob("*.tmp"))
+    assert list(verify(one)) == []

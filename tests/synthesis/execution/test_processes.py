@@ -26,11 +26,9 @@ from terrasynth.synthesis.generators.runtime import Runtime
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.recipe import Recipe, RuntimeSettings
 from terrasynth.synthesis.verify.verifying import verify
-from tests.synthesis.helpers import fingerprint
-from tests.worker_cells import CLASSES, cells_installed, tree, workers_of
+from tests.worker_cells import CLASSES, assert_same, cells_installed, tree, workers_of
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="workers are looked for in /proc")
-PARTS = ("data", "blocks", "scores")
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +62,6 @@ def at_once(started_at_once):
 
 def in_processes(workers=2, **changes):
     return Recipe.parse(tree(executor="processes", workers=workers, **changes))
-
-
-def assert_same(one, other):
-    for part in PARTS:
-        assert fingerprint(one / part) == fingerprint(other / part), part
-    assert (one / "decisions.parquet").read_bytes() == (other / "decisions.parquet").read_bytes()
-    assert not list(one.rglob("*.tmp"))
-    assert list(verify(one)) == []
 
 
 @pytest.mark.usefixtures("at_once")

@@ -20,9 +20,7 @@ from terrasynth.synthesis.events import BlockDone, WorkerLost, WorkerReady
 from terrasynth.synthesis.execution.ray_cluster import _ask_for_a_token, worker_resources
 from terrasynth.synthesis.generators.runtime import Runtime
 from terrasynth.synthesis.recipe import Recipe, RuntimeSettings
-from terrasynth.synthesis.verify.verifying import verify
-from tests.synthesis.helpers import fingerprint
-from tests.worker_cells import cells_installed, tree
+from tests.worker_cells import assert_same, cells_installed, tree
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked for in /proc")
@@ -64,14 +62,6 @@ def accidents(place):
 
 def on_ray(workers=2, **changes):
     return Recipe.parse(tree(executor="ray", workers=workers, **changes))
-
-
-def assert_same(one, other):
-    for part in ("data", "blocks", "scores"):
-        assert fingerprint(one / part) == fingerprint(other / part), part
-    assert (one / "decisions.parquet").read_bytes() == (other / "decisions.parquet").read_bytes()
-    assert not list(one.rglob("*.tmp"))
-    assert list(verify(one)) == []
 
 
 @pytest.mark.slow
