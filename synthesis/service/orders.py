@@ -24,6 +24,7 @@ class Order:
         most_deaths: Deaths in a row after which a job is set aside.
         runs: The folder of data sets.
         places: What requests may name.
+        last: Whether its process ends when it is done, without waiting for its supervisor to see that it is.
     """
 
     job: str
@@ -33,6 +34,7 @@ class Order:
     most_deaths: int
     runs: Path
     places: Places
+    last: bool
 
     def store(self) -> JobStore:
         """The store, opened."""

@@ -153,7 +153,7 @@ class Supervisor:
         place.lease, place.renewed, place.looked = lease, time.monotonic(), time.monotonic()
         place.child.send(Order(
             lease.job.id, lease.token, self._store.address, settings.lease_seconds, settings.most_deaths,
-            settings.runs.absolute(), settings.places,
+            settings.runs.absolute(), settings.places, last=not place.stays,
         ))
         return True
 

@@ -52,7 +52,7 @@ def by_service(out: Path, overrides: list[str]) -> None:
     recipe = Recipe.load("demo", overrides).tree()
     job, _ = store.create(parse_spec({"kind": "run", "data_set": out.name, "recipe": recipe}))
     while store.get(job.id).state not in ENDED:
-        time.sleep(0.5)
+        time.sleep(0.1)
     stop.set()
     thread.join()
     found = store.get(job.id)

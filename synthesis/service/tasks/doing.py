@@ -36,7 +36,7 @@ IN_USE_SECONDS = 5.0
 
 
 def take_orders(tools: Tools) -> int:
-    """Do the orders on standard input until it ends, or a stop is asked for; gives the exit code.
+    """Do the orders on standard input until it ends, one is the last, or a stop is asked for; gives the exit code.
 
     Whatever is left then was not begun, or was given back: no order is to blame.
     """
@@ -50,6 +50,8 @@ def take_orders(tools: Tools) -> int:
             break
         except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError) as error:
             print(f"the database cannot be reached: {error}", file=sys.stderr, flush=True)
+            break
+        if order.last:
             break
     return NOT_ITS_FAULT
 
