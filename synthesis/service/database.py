@@ -57,9 +57,6 @@ jobs = sa.Table(
     sa.Column("waits", sa.Text),  # why it was put back before it began
     sa.Index("terrasynth_jobs_order", "state", "priority", "id"),
     sa.Index("terrasynth_jobs_data_set", "data_set", "id"),
-    # Whatever a lease overlooks, two jobs are never at work on one data set.
-    sa.Index("terrasynth_jobs_held", "holds", unique=True, sqlite_where=sa.text("state = 'running'"),
-             postgresql_where=sa.text("state = 'running'")),
 )
 events = sa.Table(
     "terrasynth_events", _META,
@@ -69,6 +66,12 @@ events = sa.Table(
     sa.Column("data", _JSON, nullable=False),
     sa.Column("time", sa.Double, nullable=False),
 )
+
+# Whatever a lease overlooks, two jobs are never at work on one data set. Said in SQL, which both databases read:
+# SQLAlchemy loads the dialect of PostgreSQL to check the condition of an index, in every process that does a job.
+sa.event.listen(jobs, "after_create", sa.DDL(
+    "CREATE UNIQUE INDEX terrasynth_jobs_held ON terrasynth_jobs (holds) WHERE state = 'running'"
+))
 
 
 class Database:

@@ -20,7 +20,7 @@ from terrasynth.synthesis.service.states import State
 Told = tuple[str, dict[str, Any]]  # type and data of an event
 
 _OTHER = jobs.alias()
-# Built once: a supervisor looks five times a second, and building them costs thrice what asking them does.
+# Built once: a supervisor looks ten times a second, and building them costs thrice what asking them does.
 _DUE = sa.select(jobs.c.id).where(
     jobs.c.state == State.QUEUED, jobs.c.kind.in_(sa.bindparam("kinds", expanding=True)),
     ~sa.exists().where(_OTHER.c.state == State.RUNNING, _OTHER.c.holds == jobs.c.holds),

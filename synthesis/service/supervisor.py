@@ -27,7 +27,7 @@ from terrasynth.synthesis.service.shortage import MIB, shortage
 from terrasynth.synthesis.service.specs import LONG, SHORT
 from terrasynth.synthesis.service.store import MOST_DEATHS, JobStore
 
-TICK_SECONDS, WAIT_SECONDS, LOOK_SECONDS = 0.2, 5.0, 0.5
+TICK_SECONDS, WAIT_SECONDS, LOOK_SECONDS = 0.1, 5.0, 0.5
 PAUSE_SECONDS = 2.0
 
 
