@@ -77,7 +77,7 @@ class Preset(BaseModel):
 
     description: str
     family: Literal["scene", "clip", "autoencoder", "decoder", "diffusion", "vq", "hopfield", "ablations", "finetune",
-                    "distil", "control", "autoencoder-distil", "latent-vq", "segmenter", "judge", "chain"]
+                    "distil", "control", "autoencoder-distil", "latent-vq", "segmenter", "captioner", "judge", "chain"]
     load_size: int = Field(default=128, gt=0)
     needs: dict[str, str] = {}
     model: dict[str, Any] = {}

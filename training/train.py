@@ -34,17 +34,19 @@ if TYPE_CHECKING:
 BASE = "base"
 FROM_A_BASE = ("finetune", "distil", "control")
 SEGMENTER = "segmenter"
+CAPTIONER = "captioner"
 FROM_MASKS = ("control", SEGMENTER)
 FROM_A_TEACHER = "autoencoder-distil"
 TEACHER = "teacher"
 CACHE = ".cache"  # hidden, so that it is no part of the model
 ON_LATENTS = ("diffusion", "latent-vq")  # families that see views of images through an autoencoder
+ON_VIEWS = (*ON_LATENTS, SEGMENTER, CAPTIONER)  # families that open an image when they see it
 ROLES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # family -> what it needs, and what it may have
     "scene": ((), ()), "clip": ((), ()), "autoencoder": (("classifier",), ("initial",)),
     "decoder": (("initial",), ("classifier",)), "vq": (("classifier",), ("initial",)),
     "hopfield": (("tokenizer", "classifier"), ("autoencoder",)),
     "ablations": (("tokenizer", "classifier"), ("autoencoder",)), "latent-vq": (("autoencoder",), ()),
-    SEGMENTER: ((), ()),
+    SEGMENTER: ((), ()), CAPTIONER: ((), ()),
     "diffusion": (("autoencoder",), ("encoder", "initial")), FROM_A_TEACHER: (("teacher",), ("initial",)),
 }
 READING = ("clip", "diffusion", "hopfield")  # families of models that read captions
@@ -89,7 +91,8 @@ def run_preset(preset: str, data: DataSource | Sequence[DataSource], out: Path, 
         return train_judge(chosen, data, out, encoder, resume)
     if encoder is not None:
         raise InputError(f"--encoder {encoder!r}: preset {preset!r} makes no judge; leave --encoder out")
-    pairs = read_pairs(data, drafts=True, captionless=chosen.family == SEGMENTER)
+    # What a data YAML says of a class is true of no image by itself, and a captioner says what it saw said of images.
+    pairs = read_pairs(data, drafts=chosen.family != CAPTIONER, captionless=chosen.family == SEGMENTER)
     report_skipped(pairs)
     check_classes(preset, chosen.family, pairs)
     caption = caption_of(text for pair in pairs.split("train") for text in pair.captions)
@@ -220,7 +223,7 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
     needs = {role: _needed(reference, made, role) for role, reference in preset.needs.items()}
     if preset.family == "scene":
         pairs = pairs.with_class()
-    lazy = preset.family in (*ON_LATENTS, SEGMENTER)
+    lazy = preset.family in ON_VIEWS
     splits: dict[str, Any] = read_views(preset, pairs) if lazy else load_splits(pairs, preset.load_size)
     masks = read_masks(preset, splits)
     settings.check_batch(len(splits["train"]))
@@ -235,8 +238,8 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
             resume = resume and not _needs_changed(out / "checkpoint", more, made)
             names = {"data": data_name(pairs.sources, splits),
                      **{f"needs.{role}": reference for role, reference in preset.needs.items()}}
-            outcome = train(make_task(preset, splits, device, needs, out, masks), settings, out, resume, more=more,
-                            names=names)
+            task = make_task(preset, splits, device, needs, out, masks, pairs.sources)
+            outcome = train(task, settings, out, resume, more=more, names=names)
     record = {
         "preset": _shown(preset), **outcome.record(),
         "hardware": hardware(device),
@@ -303,7 +306,7 @@ def _decides(preset: Preset, splits: Mapping[str, Any], needs: Mapping[str, Path
     model = preset.model | ({"masks": [found.digest for found in masks.values()]} if masks else {})
     found: dict[str, object] = {"family": preset.family, "model": model,
                                 "needs": {role: model_digest(folder) for role, folder in needs.items()}}
-    if preset.family in (*ON_LATENTS, SEGMENTER):
+    if preset.family in ON_VIEWS:
         return found | {"data": pairs_digest(splits)}
     return found | {"load_size": preset.load_size, "classes": list(splits["train"].label_names),
                     "data": data_digest(splits)}
@@ -338,7 +341,7 @@ def _check_roles(preset: Preset) -> None:
 
 
 def make_task(preset: Preset, splits: dict[str, Any], device: torch.device, needs: Mapping[str, Path],
-              out: Path, masks: dict[str, MaskFiles] | None = None) -> Task:
+              out: Path, masks: dict[str, MaskFiles] | None = None, sources: Sequence[str] = ()) -> Task:
     """The task of a preset's family, its settings checked."""
     if preset.family == "scene":
         from terrasynth.training.families.scene import SceneSettings, SceneTask
@@ -348,6 +351,10 @@ def make_task(preset: Preset, splits: dict[str, Any], device: torch.device, need
         from terrasynth.training.families.segmenter import SegmenterSettings, SegmenterTask
 
         return SegmenterTask(splits, masks or {}, checked(SegmenterSettings, preset.model, "model"), device)
+    if preset.family == CAPTIONER:
+        from terrasynth.training.families.captioner import CaptionerSettings, CaptionerTask
+
+        return CaptionerTask(splits, checked(CaptionerSettings, preset.model, "model"), device, sources, out / CACHE)
     if preset.family == "clip":
         from terrasynth.training.families.clip import ClipSettings, ClipTask
 

@@ -20,7 +20,7 @@ _PLAIN = re.compile(r"[\w/.][\w/.@-]*")
 KINDS: Mapping[str, str] = {
     "scene": "scene classifier", "clip": "dual encoder", "autoencoder": "autoencoder", "decoder": "decoder",
     "vq": "tokenizer of images", "latent-vq": "tokenizer of latents", "diffusion": "generator",
-    "segmenter": "segmenter", "hopfield": "generator", "ablations": "figures of ablations",
+    "segmenter": "segmenter", "captioner": "captioner", "hopfield": "generator", "ablations": "figures of ablations",
     "finetune": "tuned generator", "distil": "generator of few steps", "control": "network for layouts",
     "autoencoder-distil": "autoencoder",
 }
@@ -174,6 +174,9 @@ class Training:
             yield from self._draw(model.folder, model.base if model.is_lora else "")
         elif model.family == "segmenter":
             yield "recipe", f"filters: [{{kind: layout, segmenter: {_yaml(folder)}, pass_real: 0.95}}]"
+        elif model.family == "captioner":
+            yield _next("eval", "captions", self.data[0], "--captioner", folder)
+            yield _next("recaption", "DIR", "--captioner", folder, "--out", str(_beside(model.folder, "captions")))
         elif model.family == "control":
             yield from _with_control(model)
         elif model.family in ("autoencoder", "vq", "latent-vq"):

@@ -12,6 +12,7 @@ from reference.markdown import block, code, page, table
 from reference.settings import HEAD, keys
 from terrasynth.training.families.autoencoder import AutoencoderSettings
 from terrasynth.training.families.autoencoder_distil import AutoencoderDistilSettings
+from terrasynth.training.families.captioner import CaptionerSettings
 from terrasynth.training.families.clip import ClipSettings
 from terrasynth.training.families.decoder import DecoderSettings
 from terrasynth.training.families.diffusion import DiffusionSettings
@@ -29,7 +30,7 @@ from terrasynth.training.tuning.settings import FinetuneSettings
 
 FAMILIES: Mapping[str, type[BaseModel]] = {
     "finetune": FinetuneSettings, "distil": DistilSettings, "control": ControlSettings,
-    "scene": SceneSettings, "segmenter": SegmenterSettings, "clip": ClipSettings,
+    "scene": SceneSettings, "segmenter": SegmenterSettings, "captioner": CaptionerSettings, "clip": ClipSettings,
     "autoencoder": AutoencoderSettings, "autoencoder-distil": AutoencoderDistilSettings, "decoder": DecoderSettings,
     "diffusion": DiffusionSettings, "vq": VQSettings, "latent-vq": LatentVQSettings, "hopfield": HopfieldSettings,
     "ablations": HopfieldSettings, "judge": JudgeSettings,

@@ -1,7 +1,7 @@
 """Metrics as functions of arrays, each against its published definition."""
 
 __all__ = [
-    "agreement", "coverage", "diversity", "figure", "floors", "frechet", "inception_score", "intervals",
+    "agreement", "captions", "coverage", "diversity", "figure", "floors", "frechet", "inception_score", "intervals",
     "kernel_distances", "moments", "picture_quality", "quality_calibration", "random_keep", "realism", "retrieval",
     "segmentation",
 ]

@@ -24,6 +24,7 @@ def load_config(resolved: ResolvedModel) -> PreTrainedConfig:
     """
     from transformers import AutoConfig
 
+    import terrasynth.eval.models.caption_network
     import terrasynth.eval.models.efficientnet_lite
     import terrasynth.eval.models.inception
     import terrasynth.eval.models.residual_tower  # noqa: F401 - all register their configurations with AutoConfig

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from terrasynth.errors import how_to_install
 from terrasynth.eval.errors import InputError
+from terrasynth.eval.images import check_some_images
 from terrasynth.eval.models.calibration import Calibration
 from terrasynth.eval.models.dual_encoders import DUAL_ENCODERS, PictureEncoder, load_dual_encoder
 from terrasynth.eval.models.inference import (
@@ -112,6 +113,31 @@ class PictureNetwork:
             InputError: Always.
         """
         return self.encode_texts(texts)
+
+    def grid(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
+        """Features of the places of images, before they are pooled.
+
+        Args:
+            images: `uint8` (N, H, W, 3).
+            batch_size: Images in memory at a time.
+
+        Returns:
+            `float32` (N, P, D), P places row by row.
+
+        Raises:
+            TypeError: Not `uint8`.
+            ValueError: Not (N, H, W, 3), or N is 0.
+        """
+        check_some_images(images)
+        parts = []
+        for start in range(0, len(images), batch_size):
+            pixels = self._preprocessor(images[start : start + batch_size])["pixel_values"].to(self._model.device)
+            with inference(self._model, self._dtype):
+                for part in pixels.split(portion(pixels[0, 0].numel(), pixels.device)):
+                    seen = self._model(pixel_values=part).last_hidden_state
+                    flat = seen.flatten(2).transpose(1, 2) if seen.ndim == 4 else seen[:, int(self._class_token) :]
+                    parts.append(flat.float().cpu().numpy())
+        return np.concatenate(parts)
 
     def _forward(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         pixels = self._preprocessor(images)["pixel_values"].to(self._model.device)

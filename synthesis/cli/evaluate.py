@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from terrasynth.errors import nearest
 from terrasynth.synthesis.cli import evaluate_copies, evaluate_filters
+from terrasynth.synthesis.cli.captions import captions
 from terrasynth.synthesis.cli.downstream import downstream
 from terrasynth.synthesis.cli.evaluate_layouts import layouts
 from terrasynth.synthesis.cli.options import PATH, cache_option, judge_options, run_argument, seed_option, split_option
@@ -184,5 +185,5 @@ eval_group = EvalGroup(
     "eval",
     "Judge the data set in RUN with models that did not choose its rows, or run one of the commands below.\n\n"
     "A run folder of a command's name is given as ./NAME.",
-    (*evaluate_filters.COMMANDS, *evaluate_copies.COMMANDS, layouts, protocol, downstream),
+    (*evaluate_filters.COMMANDS, *evaluate_copies.COMMANDS, layouts, captions, protocol, downstream),
 )

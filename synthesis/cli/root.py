@@ -21,6 +21,7 @@ from terrasynth.synthesis.cli.init import init
 from terrasynth.synthesis.cli.jobs import jobs
 from terrasynth.synthesis.cli.models import models
 from terrasynth.synthesis.cli.push import push
+from terrasynth.synthesis.cli.recaption import recaption
 from terrasynth.synthesis.cli.recipes import plan, run
 from terrasynth.synthesis.cli.report import report
 from terrasynth.synthesis.cli.review import review
@@ -42,8 +43,8 @@ def cli() -> None:
     Try `terrasynth run demo --out RUN`.
     """
 
-for command in (init, models, expand, generate, plan, run, export, push, verify, train, eval_group, report, review,
-                serve, worker, jobs, cache, work):
+for command in (init, models, expand, generate, plan, run, export, push, verify, train, eval_group, recaption, report,
+                review, serve, worker, jobs, cache, work):
     cli.add_command(command)
 
 

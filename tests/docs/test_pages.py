@@ -89,6 +89,8 @@ SMALLER = {
                          "--set model.heads=2 --set model.head_width=8 --set model.prototypes=12 "
                          "--set model.val_pictures=2"),
     r"train segmenter": Small(f"{LOOP} --set model.size=32 --set model.widths=[8,8,8,8] --set model.decoder=8"),
+    r"train captioner": Small(f"{LOOP} --set model.encoder=runs/scene --set model.views.size=32 --set model.width=16 "
+                              "--set model.heads=2 --set model.hidden=16 --set model.min_count=1"),
     r"train scene-": Small(f"{LOOP} --set load_size=40 --set model.size=32"),
     r"train judge": Small("--encoder MODEL --set load_size=32 --set model.steps=5"),
     r"eval downstream": Small("--task scene --fractions 100 --seeds 1 --steps 1 --size 32 --batch-size 4"),
