@@ -2,6 +2,6 @@
 
 __all__ = [
     "agreement", "captions", "coverage", "diversity", "figure", "floors", "frechet", "inception_score", "intervals",
-    "kernel_distances", "moments", "picture_quality", "quality_calibration", "random_keep", "realism", "retrieval",
-    "segmentation",
+    "kernel_distances", "moments", "neighbors", "picture_quality", "probes", "quality_calibration", "random_keep",
+    "realism", "retrieval", "segmentation",
 ]

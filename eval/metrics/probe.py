@@ -111,21 +111,11 @@ def _lbfgs(rows: Floats, target: NDArray[np.intp], share: Floats, penalty: float
            classes: int) -> tuple[Floats, Floats]:
     import torch
 
-    inputs, wanted, shares = torch.from_numpy(rows), torch.from_numpy(target), torch.from_numpy(share)
-    weight = torch.zeros(rows.shape[1], classes, dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=STEPS, tolerance_grad=TOLERANCE, tolerance_change=1e-10,
-                                  history_size=20, line_search_fn="strong_wolfe")
+    from terrasynth.eval.metrics.probes import solve
 
-    def loss() -> torch.Tensor:
-        optimizer.zero_grad()
-        entropy = torch.nn.functional.cross_entropy(inputs @ weight + bias, wanted, reduction="none")
-        value = (shares * entropy).sum() + penalty / 2 * weight.square().sum()
-        value.backward()
-        return value
-
-    optimizer.step(loss)
-    return weight.detach().numpy(), bias.detach().numpy()
+    inputs, wanted, shares = (torch.from_numpy(each)[None] for each in (rows, target, share))
+    weight, bias = solve(inputs, wanted, shares, classes, penalty)
+    return weight[0].numpy(), bias[0].numpy()
 
 
 def cross_validated(features: NDArray[np.floating], labels: Sequence[str], folds: int = 5, seed: int = 0,

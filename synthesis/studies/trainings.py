@@ -27,6 +27,52 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Probing:
+    """How a probe on frozen features is chosen.
+
+    Attributes:
+        method: "linear probe" or "k-NN".
+        setting: What is chosen on `val` for `real only` at each amount, and holds for all arms.
+        settings: What it is chosen from.
+        weights: What the weight of a synthetic image is chosen from, a real one having 1.
+        seeds: How many seeds choose, the first ones.
+    """
+
+    method: str
+    setting: str
+    settings: tuple[float, ...]
+    weights: tuple[float, ...]
+    seeds: int
+
+    def __str__(self) -> str:
+        settings, weights = (", ".join(f"{each:g}" for each in some) for some in (self.settings, self.weights))
+        return (f"{self.method}; {self.setting} of {settings} and weight of a synthetic image of {weights}, chosen on "
+                f"`val` over {self.seeds} draws")
+
+
+@dataclass(frozen=True)
+class Swept:
+    """One choice of settings that was tried.
+
+    Attributes:
+        amount: Of real training images.
+        setting: The penalty, or the number of neighbors.
+        weight: Of a synthetic image, a real one having 1; 0 for `real only`.
+        val: Accuracy on `val`, over the seeds that choose.
+        test: Accuracy on `test`, which chose nothing.
+        chosen: Whether `val` chose it for its arm.
+    """
+
+    arm: str
+    amount: float
+    setting: float
+    weight: float
+    val: float
+    test: float
+    chosen: bool
+
+
+@dataclass(frozen=True)
 class Trained:
     """What one training came to.
 

@@ -93,7 +93,9 @@ SMALLER = {
                               "--set model.heads=2 --set model.hidden=16 --set model.min_count=1"),
     r"train scene-": Small(f"{LOOP} --set load_size=40 --set model.size=32"),
     r"train judge": Small("--encoder MODEL --set load_size=32 --set model.steps=5"),
-    r"eval downstream": Small("--task scene --fractions 100 --seeds 1 --steps 1 --size 32 --batch-size 4"),
+    r"eval downstream .*--features": Small("--per-class 1 --seeds 2"),
+    r"eval downstream(?!.*--features)": Small("--task scene --fractions 100 --seeds 1 --steps 1 --size 32 "
+                                              "--batch-size 4"),
     r"eval protocol mhn": Small("--limit 3 --per-text 1 --steps 0 --set steps=1"),
     r"eval protocol strict GENERATOR": Small("--limit 4 --steps 0 --set steps=1"),
     r"eval protocol strict RUN": Small("--limit 4 --steps 0"),

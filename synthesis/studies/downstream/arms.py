@@ -21,33 +21,65 @@ Rows = tuple[int, ...]
 
 
 @dataclass(frozen=True)
+class Scale:
+    """How amounts of real images are counted.
+
+    Attributes:
+        name: "share" in percent of the training images, or "count" of images a class.
+        title: Of an axis or a column.
+        unit: Behind a number.
+    """
+
+    name: str
+    title: str
+    unit: str
+
+    def words(self, amount: float) -> str:
+        """An amount for people."""
+        return f"{amount:g} {self.unit}"
+
+    def file(self, amount: float, seed: int) -> str:
+        """The name of the file that lists a subset."""
+        return f"{amount:g}-{'percent' if self.name == 'share' else 'a-class'}-seed-{seed}.txt"
+
+    def size(self, of: int, amount: float) -> int:
+        """How many of the images of a class an amount is; one at the least, and no more than there are."""
+        return max(1, round(of * amount / 100)) if self.name == "share" else min(of, int(amount))
+
+
+SHARES = Scale("share", "share of the real training images", "%")
+COUNTS = Scale("count", "real training images a class", "a class")
+
+@dataclass(frozen=True)
 class Cell:
     """One training.
 
     Attributes:
         task: "scene" or "retrieval".
         arm: One of `ARMS`.
-        percent: Of the real training images; 0 for `synthetic only`, which sees none.
+        amount: Of real training images, on the scale of the design; 0 for `synthetic only`, which sees none.
         seed: Of subset, weights, order, views.
         real: Rows of the real training images, repeated where the arm repeats them.
         attempts: Rows of the run's attempts.
         val_real: Rows of the real `val` images that choose the checkpoint.
         val_attempts: Rows of the attempts that choose it in their place.
+        scale: How the amount is counted.
     """
 
     task: str
     arm: str
-    percent: float
+    amount: float
     seed: int
     real: Rows
     attempts: Rows
     val_real: Rows
     val_attempts: Rows
+    scale: Scale = SHARES
 
     @property
     def name(self) -> str:
         """For people."""
-        share = f", {self.percent:g} %" if self.percent else ""
+        share = f", {self.scale.words(self.amount)}" if self.amount else ""
         return f"{self.task}, {self.arm}{share}, seed {self.seed}"
 
 
@@ -56,28 +88,36 @@ class Design:
     """What is compared.
 
     Attributes:
-        percents: Task -> shares of the real training images in percent, ascending.
+        amounts: Task -> amounts of real training images on the scale, ascending.
         seeds: How many trainings of each arm, with seeds 0, 1, ...
         subset_seed: The same real subsets for all seeds, of this one; None for others at each seed.
+        scale: How amounts are counted.
+        whole_val: All of `val` chooses, not a share of it as large as that of the training images.
     """
 
-    percents: dict[str, tuple[float, ...]]
+    amounts: dict[str, tuple[float, ...]]
     seeds: int
     subset_seed: int | None = None
+    scale: Scale = SHARES
+    whole_val: bool = False
 
     def seed_of_subset(self, seed: int) -> int:
         """What decides the real subset of a seed."""
         return seed if self.subset_seed is None else self.subset_seed
 
+    def subset(self, labels: Sequence[str], amount: float, seed: int) -> Rows:
+        """Rows of the real images of a seed, of images with these classes."""
+        return subset(labels, amount, self.seed_of_subset(seed), self.scale)
 
-def subset(labels: Sequence[str], percent: float, seed: int) -> Rows:
-    """Rows of a stratified share of labeled images, ascending.
 
-    The share of each class is rounded and one image at the least. For the same seed a smaller share lies within a
+def subset(labels: Sequence[str], amount: float, seed: int, scale: Scale = SHARES) -> Rows:
+    """Rows of an amount of labeled images drawn class by class, ascending.
+
+    A share of each class is rounded and one image at the least. For the same seed a smaller amount lies within a
     larger one.
     """
     return tuple(sorted(
-        row for order in _shuffled(labels, seed, "subset") for row in order[:max(1, round(len(order) * percent / 100))]
+        row for order in _shuffled(labels, seed, "subset") for row in order[:scale.size(len(order), amount)]
     ))
 
 
@@ -124,19 +164,18 @@ def cells(
     for seed in range(design.seeds):
         drawn = random_keep(attempt_labels, accepted, seed)
         learned, apart = held_out(attempt_labels, kept, seed)
-        for task, percents in design.percents.items():
-            for percent in percents:
-                of_subset = design.seed_of_subset(seed)
-                real = subset(train_labels, percent, of_subset)
-                val = subset(val_labels, percent, of_subset)
+        for task, amounts in design.amounts.items():
+            for amount in amounts:
+                real = design.subset(train_labels, amount, seed)
+                val = tuple(range(len(val_labels))) if design.whole_val else design.subset(val_labels, amount, seed)
                 twice = duplicated(train_labels, real, len(real) + len(kept), seed)
                 parts: dict[str, tuple[Rows, Rows]] = {
                     REAL: (real, ()), BOTH: (real, kept), DUPLICATED: (twice, ()), UNFILTERED: (real, first),
                     RANDOM: (real, drawn),
                 }
                 for arm, (own, attempts) in parts.items():
-                    yield Cell(task, arm, percent, seed, own, attempts, val, ())
-            yield Cell(task, SYNTHETIC, 0, seed, (), learned, (), apart)
+                    yield Cell(task, arm, amount, seed, own, attempts, val, (), design.scale)
+            yield Cell(task, SYNTHETIC, 0, seed, (), learned, (), apart, design.scale)
 
 
 def _shuffled(labels: Sequence[str], seed: int, purpose: str) -> list[list[int]]:

@@ -18,7 +18,7 @@ import numpy as np
 from terrasynth.synthesis.core.errors import RunError, one_line
 from terrasynth.synthesis.core.files import locked, write_file
 from terrasynth.synthesis.core.identity import digest
-from terrasynth.synthesis.studies.downstream.arms import REAL, SYNTHETIC, Cell, Design, cells
+from terrasynth.synthesis.studies.downstream.arms import REAL, SHARES, SYNTHETIC, Cell, Design, Scale, cells
 from terrasynth.synthesis.studies.downstream.figures import (
     ArmFigure,
     ClassDifference,
@@ -30,7 +30,7 @@ from terrasynth.synthesis.studies.downstream.figures import (
     stacked,
 )
 from terrasynth.synthesis.studies.downstream.pools import Pool, RunAttempts
-from terrasynth.synthesis.studies.trainings import Budget, Trained
+from terrasynth.synthesis.studies.trainings import Budget, Probing, Swept, Trained
 
 REVISION = 1  # raised when a training would give other scores for the same images and budget
 
@@ -44,25 +44,29 @@ class TaskFindings:
     """What was found for one task.
 
     Attributes:
-        task: "scene" or "retrieval".
+        task: "scene" or "retrieval", or which probe on which features.
         metrics: Their names, the first being the one that is judged.
         chance: What guessing reaches.
-        percents: Shares of the real training images.
+        amounts: Of real training images.
         classes: `real + synthetic` against `real only`, by class.
-        more_real: `real only` at the largest share minus at the smallest: whether the trainings are long enough to
-            show what more images do; None with one share.
+        more_real: `real only` at the largest amount minus at the smallest: whether the trainings are long enough to
+            show what more images do; None with one amount.
+        scale: How amounts are counted.
+        swept: What was tried to choose how a synthetic image is weighted; empty for trainings.
     """
 
     task: str
-    budget: Budget
+    budget: Budget | Probing
     network: str
     metrics: tuple[str, ...]
     chance: Mapping[str, float]
-    percents: tuple[float, ...]
+    amounts: tuple[float, ...]
     arms: tuple[ArmFigure, ...]
     differences: tuple[Difference, ...]
     classes: tuple[ClassDifference, ...]
     more_real: Interval | None
+    scale: Scale = SHARES
+    swept: tuple[Swept, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ def measure_downstream(
             rate = f", {(time.monotonic() - began) / made / 60:.1f} minutes each" if made else ""
             say(f"{number} of {len(planned)}: {cell.name}: {metric} {np.mean(scores):.3f}"
                 f"{' (done before)' if done else rate}")
-    return [_findings(task, found, real.test.labels, design, budgets[task], seed) for task in design.percents]
+    return [findings_of(task, found, real.test.labels, design, budgets[task], seed) for task in design.amounts]
 
 
 def _pool(real: Pool, rows: Sequence[int], drawn: Pool, places: Sequence[int]) -> Pool:
@@ -143,32 +147,42 @@ def _read(path: Path, key: str, n_test: int) -> Trained:
     return trained
 
 
-def _findings(
-    task: str, found: Mapping[Cell, Trained], labels: Sequence[str], design: Design, budget: Budget, seed: int
+def findings_of(
+    task: str, found: Mapping[Cell, Trained], labels: Sequence[str], design: Design, budget: Budget | Probing,
+    seed: int, called: str = "", swept: Sequence[Swept] = (),
 ) -> TaskFindings:
+    """What the trainings of a task show.
+
+    Args:
+        found: All trainings of the design.
+        labels: The class of each test image.
+        called: In place of the task's name.
+        swept: What was tried to choose weights.
+    """
     own = {cell: trained for cell, trained in found.items() if cell.task == task}
     one = next(iter(own.values()))
-    metrics, percents = tuple(one.scores), design.percents[task]
+    metrics, amounts = tuple(one.scores), design.amounts[task]
     scores = {
-        metric: stacked({(cell.arm, cell.percent, cell.seed): trained.scores[metric] for cell, trained in own.items()},
-                        percents, design.seeds)
+        metric: stacked({(cell.arm, cell.amount, cell.seed): trained.scores[metric] for cell, trained in own.items()},
+                        amounts, design.seeds)
         for metric in metrics
     }
     arms = tuple(
         ArmFigure(
-            cell.arm, cell.percent, len(cell.real), len(cell.attempts), len(cell.val_real) + len(cell.val_attempts),
-            {metric: crossed_mean(scores[metric][cell.arm, cell.percent], seed) for metric in metrics},
+            cell.arm, cell.amount, len(cell.real), len(cell.attempts), len(cell.val_real) + len(cell.val_attempts),
+            {metric: crossed_mean(scores[metric][cell.arm, cell.amount], seed) for metric in metrics},
         )
         for cell in _in_order(cell for cell in own if cell.seed == 0)
     )
     judged = scores[metrics[0]]
     return TaskFindings(
-        task, budget, one.network, metrics, dict(one.chance), percents, arms,
-        tuple(differences(judged, percents, seed)), tuple(class_differences(judged, percents, labels, seed)),
-        crossed_mean(judged[REAL, percents[-1]] - judged[REAL, percents[0]], seed) if len(percents) > 1 else None,
+        called or task, budget, one.network, metrics, dict(one.chance), amounts, arms,
+        tuple(differences(judged, amounts, seed)), tuple(class_differences(judged, amounts, labels, seed)),
+        crossed_mean(judged[REAL, amounts[-1]] - judged[REAL, amounts[0]], seed) if len(amounts) > 1 else None,
+        design.scale, tuple(swept),
     )
 
 
 def _in_order(some: Iterable[Cell]) -> list[Cell]:
-    """By share, `synthetic only` last."""
-    return sorted(some, key=lambda cell: (cell.arm == SYNTHETIC, cell.percent))
+    """By amount, `synthetic only` last."""
+    return sorted(some, key=lambda cell: (cell.arm == SYNTHETIC, cell.amount))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from terrasynth.synthesis.core.errors import InputError, one_line
 from terrasynth.synthesis.core.files import write_file
-from terrasynth.synthesis.studies.downstream.arms import Design, subset
+from terrasynth.synthesis.studies.downstream.arms import Design
 
 UNKNOWN, ALL, NONE = "unknown", "all", "none"
 WARNING = (
@@ -75,7 +75,7 @@ class ExposureByShare:
     """What the generator saw, for each share of the real images.
 
     Attributes:
-        words: Share in percent -> what the table says.
+        words: Share in amount -> what the table says.
     """
 
     words: dict[float, str]
@@ -84,9 +84,9 @@ class ExposureByShare:
     def of(cls, saw: GeneratorExposure, design: Design, names: Sequence[str], labels: Sequence[str]) -> ExposureByShare:
         """Compare with the real subsets of a design, given the real training images by name and class."""
         return cls({
-            percent: saw.words([[names[row] for row in subset(labels, percent, design.seed_of_subset(seed))]
+            amount: saw.words([[names[row] for row in design.subset(labels, amount, seed)]
                                 for seed in range(design.seeds)], names)
-            for percents in design.percents.values() for percent in percents
+            for amounts in design.amounts.values() for amount in amounts
         })
 
     @property
@@ -100,7 +100,8 @@ class ExposureByShare:
 
 def write_subsets(out: Path, design: Design, names: Sequence[str], labels: Sequence[str]) -> None:
     """Write the names of the real images of each share and seed, to train a generator on the same ones."""
-    for percent in sorted({percent for percents in design.percents.values() for percent in percents}):
-        for seed in dict.fromkeys(design.seed_of_subset(seed) for seed in range(design.seeds)):
-            chosen = [names[row] for row in subset(labels, percent, seed)]
-            write_file(out / "subsets" / f"{percent:g}-percent-seed-{seed}.txt", "\n".join(chosen) + "\n")
+    for amount in sorted({amount for amounts in design.amounts.values() for amount in amounts}):
+        for seed in range(design.seeds if design.subset_seed is None else 1):
+            chosen = [names[row] for row in design.subset(labels, amount, seed)]
+            name = design.scale.file(amount, design.seed_of_subset(seed))
+            write_file(out / "subsets" / name, "\n".join(chosen) + "\n")

@@ -11,9 +11,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from terrasynth.synthesis.studies.downstream.arms import ARMS, BOTH, DUPLICATED, RANDOM, REAL, SYNTHETIC, UNFILTERED
+from terrasynth.eval.metrics.figure import FEW, STUDENT_95
+from terrasynth.eval.metrics.intervals import NORMAL_95
+from terrasynth.synthesis.studies.downstream.arms import (
+    ARMS,
+    BOTH,
+    DUPLICATED,
+    RANDOM,
+    REAL,
+    SHARES,
+    SYNTHETIC,
+    UNFILTERED,
+    Scale,
+)
 
 RESAMPLES = 2000
+ADDED = 1 / 3
+"""Of two images that are added to fewer than `FEW`, one so much above the mean and one as much below: where a few
+images agree, which they do in most classes of ten, their own spread is far too small (0.80 to 0.94 of such intervals
+held in simulations of binary scores; with these two 0.96 and more)."""
+
 HELPS, HURTS, SAME, UNJUDGED = "helps", "hurts", "no difference shown", "not judged"
 BETTER, WORSE = "better", "worse"
 COMPARED = (
@@ -21,6 +38,7 @@ COMPARED = (
     (RANDOM, REAL), (SYNTHETIC, REAL),
 )
 
+Floats = NDArray[np.float64]
 Scores = NDArray[np.float64]
 """float64 (K, N): of each seed, of each test image; 0 to 1."""
 
@@ -57,7 +75,7 @@ class ArmFigure:
     """How one arm does.
 
     Attributes:
-        percent: Of the real training images; 0 for `synthetic only`.
+        amount: Of real training images, in percent or a class; 0 for `synthetic only`.
         n_real: Real images that it learned from, repetitions included.
         n_synthetic: Synthetic images that it learned from.
         n_val: Images that chose its checkpoint.
@@ -65,7 +83,7 @@ class ArmFigure:
     """
 
     arm: str
-    percent: float
+    amount: float
     n_real: int
     n_synthetic: int
     n_val: int
@@ -77,11 +95,11 @@ class Difference:
     """One arm minus another, on the metric that is judged.
 
     Attributes:
-        percent: Of the real training images.
+        amount: Of real training images.
         verdict: By `verdict_of`.
     """
 
-    percent: float
+    amount: float
     arm: str
     against: str
     difference: Interval
@@ -93,11 +111,11 @@ class ClassDifference:
     """`real + synthetic` minus `real only` on the test images of one class.
 
     Attributes:
-        percent: Of the real training images.
+        amount: Of real training images.
         real: The score of `real only`.
     """
 
-    percent: float
+    amount: float
     label: str
     n: int
     real: float
@@ -112,6 +130,10 @@ def crossed_mean(scores: Scores, seed: int) -> Interval:
     an image and a seed do together is in the spread of both; it is taken out of that of the images (the interaction
     of a two-way analysis of variance, one score a cell).
 
+    Of fewer than `FEW` images resamples are too much alike. There the two variances are added, the images' with two
+    more images (`ADDED`), and the interval is Student's with Satterthwaite's degrees of freedom (Biometrics 1946),
+    rounded down; it rather is too wide.
+
     Args:
         scores: Of each seed and image, or differences of such.
     """
@@ -122,6 +144,9 @@ def crossed_mean(scores: Scores, seed: int) -> Interval:
         return Interval(value, None, None, seeds)
     k, n = scores.shape
     together = scores - by_seed[:, None] - by_picture + value
+    if n < FEW:
+        half = _half_width_of_few(by_seed, by_picture, float(np.square(together).sum()))
+        return Interval(value, value - half, value + half, seeds)
     own = max(0.0, by_picture.var() - np.square(together).sum() / ((k - 1) * k * n))
     pictures = (by_picture - value) * (own / by_picture.var()) ** 0.5 if own else np.zeros(n)
     generator = np.random.default_rng(seed)
@@ -129,6 +154,18 @@ def crossed_mean(scores: Scores, seed: int) -> Interval:
     error = float(by_seed.std(ddof=1)) / k**0.5
     low, high = np.quantile(means + error * generator.standard_t(k - 1, RESAMPLES), [0.025, 0.975])
     return Interval(value, float(low), float(high), seeds)
+
+
+def _half_width_of_few(by_seed: Floats, by_picture: Floats, together: float) -> float:
+    """Half of the interval's width, from the means by seed and by image and the sum of squares of the interaction."""
+    k, n = len(by_seed), len(by_picture)
+    spread = (np.square(by_picture - by_picture.mean()).sum() + 2 * ADDED**2) / (n + 1)
+    pictures = max(0.0, spread - together / ((k - 1) * max(1, n - 1)) / k) / (n + 2)
+    draws = float(by_seed.var(ddof=1)) / k
+    if not pictures + draws:
+        return 0.0
+    freedom = int((pictures + draws) ** 2 / (pictures**2 / (n + 1) + draws**2 / (k - 1)))
+    return float((STUDENT_95[freedom - 1] if freedom <= len(STUDENT_95) else NORMAL_95) * (pictures + draws) ** 0.5)
 
 
 def verdict_of(difference: Interval, words: tuple[str, str] = (BETTER, WORSE)) -> str:
@@ -142,59 +179,59 @@ def verdict_of(difference: Interval, words: tuple[str, str] = (BETTER, WORSE)) -
     return words[0] if difference.low > 0 else words[1] if difference.high < 0 else SAME
 
 
-def differences(scores: Mapping[tuple[str, float], Scores], percents: Sequence[float], seed: int) -> list[Difference]:
-    """All pairs of `COMPARED` at each share.
+def differences(scores: Mapping[tuple[str, float], Scores], amounts: Sequence[float], seed: int) -> list[Difference]:
+    """All pairs of `COMPARED` at each amount.
 
     Args:
-        scores: (arm, percent) -> scores on the metric that is judged.
-        percents: Shares of the real training images.
+        scores: (arm, amount) -> scores on the metric that is judged.
+        amounts: Of real training images.
     """
     found = []
-    for percent in percents:
+    for amount in amounts:
         for arm, against in COMPARED:
-            difference = crossed_mean(_of(scores, arm, percent) - _of(scores, against, percent), seed)
+            difference = crossed_mean(_of(scores, arm, amount) - _of(scores, against, amount), seed)
             words = (HELPS, HURTS) if (arm, against) == (BOTH, REAL) else (BETTER, WORSE)
-            found.append(Difference(percent, arm, against, difference, verdict_of(difference, words)))
+            found.append(Difference(amount, arm, against, difference, verdict_of(difference, words)))
     return found
 
 
 def class_differences(
-    scores: Mapping[tuple[str, float], Scores], percents: Sequence[float], labels: Sequence[str], seed: int
+    scores: Mapping[tuple[str, float], Scores], amounts: Sequence[float], labels: Sequence[str], seed: int
 ) -> list[ClassDifference]:
-    """Which classes gain and which lose, at each share.
+    """Which classes gain and which lose, at each amount.
 
     Args:
-        scores: (arm, percent) -> scores on the metric that is judged.
-        percents: Shares of the real training images.
+        scores: (arm, amount) -> scores on the metric that is judged.
+        amounts: Of real training images.
         labels: The class of each test image.
     """
     names = np.array(labels, dtype=np.str_)
     found = []
-    for percent in percents:
-        real, both = _of(scores, REAL, percent), _of(scores, BOTH, percent)
+    for amount in amounts:
+        real, both = _of(scores, REAL, amount), _of(scores, BOTH, amount)
         for name in np.unique(names):
             own = names == name
-            found.append(ClassDifference(percent, str(name), int(own.sum()), float(real[:, own].mean()),
+            found.append(ClassDifference(amount, str(name), int(own.sum()), float(real[:, own].mean()),
                                          crossed_mean((both - real)[:, own], seed)))
     return found
 
 
-def sentence(found: Sequence[Difference], percent: float) -> str:
-    """The verdicts of one share in words."""
-    own = {(each.arm, each.against): each for each in found if each.percent == percent}
+def sentence(found: Sequence[Difference], amount: float, scale: Scale = SHARES) -> str:
+    """The verdicts at one amount in words."""
+    own = {(each.arm, each.against): each for each in found if each.amount == amount}
     first = own[BOTH, REAL]
     if first.verdict == UNJUDGED:
-        return f"{percent:g} %: not judged, since there is one seed ({first.difference.value:+.3f})"
+        return f"{scale.words(amount)}: not judged, since there is one seed ({first.difference.value:+.3f})"
     controls = ", ".join(f"{against} {own[BOTH, against].verdict}" for against in (DUPLICATED, UNFILTERED, RANDOM))
-    return f"{percent:g} %: {first.verdict} ({first.difference.words(signed=True)}); against {controls}"
+    return f"{scale.words(amount)}: {first.verdict} ({first.difference.words(signed=True)}); against {controls}"
 
 
-def stacked(scores: Mapping[tuple[str, float, int], Sequence[float]], percents: Sequence[float],
+def stacked(scores: Mapping[tuple[str, float, int], Sequence[float]], amounts: Sequence[float],
             seeds: int) -> dict[tuple[str, float], Scores]:
-    """Scores by (arm, percent, seed) as one array (K, N) for each arm and share."""
-    places = [(arm, percent) for arm in ARMS if arm != SYNTHETIC for percent in percents] + [(SYNTHETIC, 0.0)]
+    """Scores by (arm, amount, seed) as one array (K, N) for each arm and amount."""
+    places = [(arm, amount) for arm in ARMS if arm != SYNTHETIC for amount in amounts] + [(SYNTHETIC, 0.0)]
     return {place: np.array([scores[*place, seed] for seed in range(seeds)], np.float64) for place in places}
 
 
-def _of(scores: Mapping[tuple[str, float], Scores], arm: str, percent: float) -> Scores:
-    return scores[arm, 0.0 if arm == SYNTHETIC else percent]
+def _of(scores: Mapping[tuple[str, float], Scores], arm: str, amount: float) -> Scores:
+    return scores[arm, 0.0 if arm == SYNTHETIC else amount]

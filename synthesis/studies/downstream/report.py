@@ -14,13 +14,22 @@ from terrasynth.eval.pages.charts import Axis, Chart, Plot
 from terrasynth.eval.pages.page import Notes, Page, Section, settings_section
 from terrasynth.eval.table import Table
 from terrasynth.synthesis.core.files import write_file
-from terrasynth.synthesis.studies.downstream.arms import ARMS, BOTH, DUPLICATED, HELD_OUT, REAL, SYNTHETIC, UNFILTERED
+from terrasynth.synthesis.studies.downstream.arms import (
+    ARMS,
+    BOTH,
+    DUPLICATED,
+    HELD_OUT,
+    REAL,
+    SYNTHETIC,
+    UNFILTERED,
+)
 from terrasynth.synthesis.studies.downstream.arms import RANDOM as RANDOM_KEEP
 from terrasynth.synthesis.studies.downstream.cells import TaskFindings
 from terrasynth.synthesis.studies.downstream.exposure import ExposureByShare
 from terrasynth.synthesis.studies.downstream.figures import COMPARED, ClassDifference, Difference, sentence
+from terrasynth.synthesis.studies.trainings import Probing, Swept
 
-TITLES = {"scene": "Scene classification", "retrieval": "Image-text retrieval"}
+TITLES: Mapping[str, str] = {"scene": "Scene classification", "retrieval": "Image-text retrieval"}
 METRICS = {
     "scene": "Accuracy is the share of the test images whose class is named.",
     "retrieval": "R@k is the mean of two shares: images that find one of their captions among the first k, and "
@@ -29,12 +38,14 @@ METRICS = {
 SHOWN = "more real images help, as they should"
 NOT_SHOWN = ("not even more real images are shown to help: these trainings are too short or too few to say what any "
              "images bring")
+NOT_SHOWN_BY_PROBES = ("not even more real images are shown to help: with these features, or so few test images, it "
+                       "cannot be said what any images bring")
 MARK = "`*`: the 95 % interval of this class leaves out 0; with so many classes some do by chance."
 COLORS = ("ink", "blue", "gray", "orange", "purple", "green")
 """Of the arms."""
 
 APART = 0.075
-"""Between the marks of two arms at one share, of the way to the next share, so that no interval hides another."""
+"""Between the marks of two arms at one amount, of the way to the next, so that no interval hides another."""
 
 NOTES = (
     f"`{REAL}`: a share of the real training images, drawn class by class; smaller shares lie within larger ones.",
@@ -54,6 +65,22 @@ NOTES = (
 )
 
 
+PROBE_NOTES = (
+    f"`{REAL}`: so many images of each class, drawn anew for each seed; fewer lie within more.",
+    *NOTES[1:6],
+    "The features are frozen, so a probe sees every image as it is: no turns, flips or crops.",
+    "The linear probe is a multinomial logistic regression on features that are standardized by the images it learns "
+    "from. It minimizes the mean cross-entropy, weighted, plus half the penalty times the squared weights. k-NN takes "
+    "the nearest by cosine, whose votes are weighted by exp(cosine / 0.07).",
+    "The penalty, or k, is chosen for `real only` at each amount and holds for all arms. The weight of a synthetic "
+    "image, a real one having 1, is chosen for each arm that has both. Both are chosen by the accuracy on all of the "
+    f"real `val` split; `{SYNTHETIC}` chooses its own on the images that it holds out. `test` chooses nothing.",
+    NOTES[-1],
+    "The same data set in all draws: the intervals say nothing of another run of the same recipe.",
+)
+SWEPT = "`*`: what `val` chose. Accuracy on `val`, and behind it on `test`, over the draws that choose."
+
+
 @dataclass(frozen=True)
 class Report:
     """All that was found.
@@ -69,20 +96,22 @@ class Report:
 
     def lines(self) -> list[str]:
         """Verdicts for a terminal."""
-        found = [f"{TITLES[each.task]}: {line}" for each in self.tasks for line in verdicts(each)]
+        found = [f"{title(each)}: {line}" for each in self.tasks for line in verdicts(each)]
         return [*([self.exposure.warning.replace("**", "")] if self.exposure.warning else []), *found]
 
     def page(self) -> Page:
         """Verdicts, charts and tables of each task, and what they rest on."""
-        tasks = (Section(TITLES[each.task], (
+        tasks = (Section(title(each), (
             Notes(tuple(verdicts(each))), chance_note(each), chart(each), arm_table(each, self.exposure),
-            METRICS[each.task], pair_table(each), by_chance(each), class_table(each), MARK,
+            METRICS.get(each.task, METRICS["scene"]), pair_table(each), by_chance(each),
+            *((sweep_table(each), SWEPT) if each.swept else ()), class_table(each), MARK,
         )) for each in self.tasks)
         run = self.settings["run"]
+        notes = PROBE_NOTES if any(each.swept for each in self.tasks) else NOTES
         return Page(
             f"{run}: does it help a model that is trained on it?",
             "Does the data set help a model that is trained on it?", str(run),
-            (*tasks, Section("How", (Notes(NOTES),)), settings_section(self.settings)),
+            (*tasks, Section("How", (Notes(notes),)), settings_section(self.settings)),
             identity=str(self.settings["identity"]), warning=self.exposure.warning,
         )
 
@@ -105,23 +134,28 @@ class Report:
         return out / "index.html"
 
 
+def title(findings: TaskFindings) -> str:
+    """Of a section."""
+    return TITLES.get(findings.task, findings.task)
+
+
 def verdicts(findings: TaskFindings) -> list[str]:
-    """One sentence a share, and whether the trainings could have shown anything."""
-    found = [sentence(findings.differences, percent) for percent in findings.percents]
+    """One sentence an amount, and whether the trainings could have shown anything."""
+    found = [sentence(findings.differences, amount, findings.scale) for amount in findings.amounts]
     more = findings.more_real
     if more is not None:
-        first, last = findings.percents[0], findings.percents[-1]
-        words = f"{REAL} at {last:g} % minus at {first:g} %: {more.words(signed=True)}"
+        first, last, words = findings.amounts[0], findings.amounts[-1], findings.scale.words
+        said = f"{REAL} at {words(last)} minus at {words(first)}: {more.words(signed=True)}"
         if more.low is not None:
-            words += f" - {SHOWN if more.low > 0 else NOT_SHOWN}"
-        found.append(words)
+            said += f" - {SHOWN if more.low > 0 else NOT_SHOWN_BY_PROBES if findings.swept else NOT_SHOWN}"
+        found.append(said)
     return found
 
 
 def chance_note(findings: TaskFindings) -> str:
     """What the figures rest on."""
     seeds = len(findings.arms[0].metrics[findings.metrics[0]].by_seed)
-    n = sum(each.n for each in findings.classes if each.percent == findings.percents[0])
+    n = sum(each.n for each in findings.classes if each.amount == findings.amounts[0])
     chance = ", ".join(f"{name} {value:.3f}" for name, value in findings.chance.items()) or "not measured"
     return (f"{findings.network}, {findings.budget}; {seeds} seed{'s' if seeds > 1 else ''}; n = {n} real test "
             f"images. Chance: {chance}.")
@@ -138,30 +172,46 @@ def by_chance(findings: TaskFindings) -> str:
 
 def arm_table(findings: TaskFindings, exposure: ExposureByShare) -> Table:
     """How each arm does."""
+    words = findings.scale.words
     first, *others = findings.metrics
-    against = {(each.percent, each.arm): each for each in findings.differences if each.against == REAL}
+    against = {(each.amount, each.arm): each for each in findings.differences if each.against == REAL}
     rows = []
     for each in findings.arms:
         figure = each.metrics[first]
-        difference = against.get((each.percent, each.arm))
+        difference = against.get((each.amount, each.arm))
         rows.append((
-            f"{each.percent:g} %" if each.percent else "none", each.arm, f"{each.n_real:,} + {each.n_synthetic:,}",
+            words(each.amount) if each.amount else "none", each.arm, f"{each.n_real:,} + {each.n_synthetic:,}",
             f"{each.n_val:,}", figure.words(), "" if figure.spread is None else f"{figure.spread:.3f}",
             *(f"{each.metrics[name].value:.3f}" for name in others),
             "" if difference is None else difference.difference.words(signed=True),
-            exposure.words[each.percent] if each.n_synthetic and each.percent else "",
+            exposure.words[each.amount] if each.n_synthetic and each.amount else "",
         ))
     return Table(("real images", "arm", "real + synthetic", "val", first, "sd over seeds", *others, "minus real only",
                   "generator saw"), tuple(rows))
 
 
 def pair_table(findings: TaskFindings) -> Table:
-    """Every pair of arms at every share."""
-    found = {(each.arm, each.against, each.percent): each for each in findings.differences}
-    return Table(_by_share("compared", findings), tuple(
-        (f"{arm} minus {against}", *(_pair_words(found[arm, against, percent]) for percent in findings.percents))
+    """Every pair of arms at every amount."""
+    found = {(each.arm, each.against, each.amount): each for each in findings.differences}
+    return Table(_by_amount("compared", findings), tuple(
+        (f"{arm} minus {against}", *(_pair_words(found[arm, against, amount]) for amount in findings.amounts))
         for arm, against in COMPARED
     ), "Arm against arm")
+
+
+def sweep_table(findings: TaskFindings) -> Table:
+    """What was tried to weight a synthetic image in `real + synthetic`; the first row is `real only`."""
+    chosen = {each.amount: each for each in findings.swept if each.arm == REAL and each.chosen}
+    tried = {(each.weight, each.amount): each for each in findings.swept if each.arm == BOTH}
+    weights = sorted({weight for weight, _ in tried})
+    setting = findings.budget.setting if isinstance(findings.budget, Probing) else ""
+    rows = [
+        (f"chosen {setting}", *(f"{chosen[amount].setting:g}" for amount in findings.amounts)),
+        (f"{REAL}", *(_swept_words(chosen[amount]) for amount in findings.amounts)),
+        *((f"weight {weight:g}", *(_swept_words(tried[weight, amount]) + " *" * tried[weight, amount].chosen
+                                   for amount in findings.amounts)) for weight in weights),
+    ]
+    return Table(_by_amount("synthetic image", findings), tuple(rows), f"{BOTH}, by the weight of a synthetic image")
 
 
 def class_table(findings: TaskFindings) -> Table:
@@ -169,43 +219,43 @@ def class_table(findings: TaskFindings) -> Table:
     by_class: dict[str, list[ClassDifference]] = {}
     for each in findings.classes:
         by_class.setdefault(each.label, []).append(each)
-    return Table(_by_share("class (test images)", findings), tuple(
+    return Table(_by_amount("class (test images)", findings), tuple(
         (f"{label} ({own[0].n})", *(_class_words(each) for each in own)) for label, own in by_class.items()
     ), "real + synthetic minus real only, by class")
 
 
 def chart(findings: TaskFindings) -> Chart:
-    """The metric that is judged against the share of the real images: a line an arm, with its intervals.
+    """The metric that is judged against the amount of real images: a line an arm, with its intervals.
 
-    `synthetic only` has no share and is a level line, as is chance. The marks of two arms at one share stand apart.
+    `synthetic only` has no amount and is a level line, as is chance. The marks of two arms at one amount stand apart.
     """
-    metric, percents = findings.metrics[0], findings.percents
-    figures = {(each.arm, each.percent): each.metrics[metric] for each in findings.arms}
+    metric, amounts, words = findings.metrics[0], findings.amounts, findings.scale.words
+    figures = {(each.arm, each.amount): each.metrics[metric] for each in findings.arms}
     ends = [end for each in figures.values() for end in (each.low, each.high, each.value) if end is not None]
     chance = findings.chance.get(metric)
     ends += [] if chance is None else [chance]
     plot = Plot(
-        Axis("share of the real training images", -0.5, len(percents) - 0.5,
-             marks={float(place): f"{percent:g} %" for place, percent in enumerate(percents)}),
+        Axis(findings.scale.title, -0.5, len(amounts) - 0.5,
+             marks={float(place): words(amount) for place, amount in enumerate(amounts)}),
         Axis(metric, max(0.0, min(ends) - 0.02), max(ends) + 0.02),
-        f"{metric} by share of the real training images; the table has the same figures", (760, 340))
+        f"{metric} by {findings.scale.title}; the table has the same figures", (760, 340))
     if chance is not None:
         plot.level(chance, "mean", "chance")
     for number, (arm, color) in enumerate(zip(ARMS, COLORS, strict=True)):
         if arm == SYNTHETIC:
             plot.level(figures[arm, 0.0].value, color, arm)
             continue
-        places = [place + (number - (len(ARMS) - 2) / 2) * APART for place in range(len(percents))]
-        own = [figures[arm, percent] for percent in percents]
+        places = [place + (number - (len(ARMS) - 2) / 2) * APART for place in range(len(amounts))]
+        own = [figures[arm, amount] for amount in amounts]
         plot.curve(((place, each.value) for place, each in zip(places, own, strict=True)),
                    color if arm in (REAL, BOTH) else f"{color} thin")
-        for place, each, percent in zip(places, own, percents, strict=True):
-            plot.dot(place, each.value, each.low, each.high, color, f"{arm}, {percent:g} %: {each.words()}")
+        for place, each, amount in zip(places, own, amounts, strict=True):
+            plot.dot(place, each.value, each.low, each.high, color, f"{arm}, {words(amount)}: {each.words()}")
     return Chart(plot.svg(), "", dict(zip(COLORS, ARMS, strict=True)))
 
 
-def _by_share(first: str, findings: TaskFindings) -> tuple[str, ...]:
-    return first, *(f"{percent:g} %" for percent in findings.percents)
+def _by_amount(first: str, findings: TaskFindings) -> tuple[str, ...]:
+    return first, *map(findings.scale.words, findings.amounts)
 
 
 def _pair_words(found: Difference) -> str:
@@ -216,3 +266,7 @@ def _class_words(found: ClassDifference) -> str:
     low, high = found.difference.low, found.difference.high
     apart = low is not None and high is not None and not low <= 0 <= high
     return f"{found.difference.value:+.2f}{' *' if apart else ''} (real only {found.real:.2f})"
+
+
+def _swept_words(tried: Swept) -> str:
+    return f"{tried.val:.3f} / {tried.test:.3f}"

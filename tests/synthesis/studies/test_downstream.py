@@ -150,7 +150,7 @@ def test_every_arm_has_the_same_budget_validation_and_real_pictures(real, tmp_pa
     found = _measure(real, _useful(), learner, tmp_path, (5, 25), 2)
     assert {budget for *_, budget in learner.cells} == {BUDGET["scene"]}
     assert len(learner.cells) == 2 * (2 * 5 + 1)
-    sizes = {(arm.arm, arm.percent): (arm.n_real, arm.n_synthetic, arm.n_val) for arm in found.arms}
+    sizes = {(arm.arm, arm.amount): (arm.n_real, arm.n_synthetic, arm.n_val) for arm in found.arms}
     assert sizes[REAL, 5] == (8, 0, 4)
     assert sizes[BOTH, 5] == sizes[UNFILTERED, 5] == sizes[RANDOM, 5] == (8, 240, 4)
     assert sizes[DUPLICATED, 5] == (248, 0, 4)

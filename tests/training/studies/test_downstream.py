@@ -159,7 +159,36 @@ def test_the_command_trains_compares_and_goes_on(data, run_folder, tmp_path, cap
     assert {path: os.stat(path).st_mtime_ns for path in (tmp_path / "cells").iterdir()} == before
 
 
+def test_the_command_probes_frozen_features(data, run_folder, tmp_path, capsys):
+    arguments = [run_folder, "--data", data, "--features", "scene-ucm", "--features", "thumbnail", "--per-class",
+                 "1,all", "--seeds", "2", "--generator-saw", "none", "--cache", tmp_path / "cache", "--out",
+                 tmp_path / "out"]
+    code, out, err = _call(capsys, *arguments)
+    assert code == 0, err
+    lines = [line for line in out.splitlines() if line.startswith(("scene-ucm", "thumbnail"))]
+    assert [line.split(": ")[0] for line in lines] == [
+        f"{name}, {method}" for name in ("scene-ucm", "thumbnail") for method in ("linear probe", "k-NN")
+        for _ in range(3)]
+    assert sum(": 4 a class: " in line for line in lines) == 4  # "all" of four
+    found = json.loads((tmp_path / "out" / "downstream.json").read_text())
+    assert [each["task"] for each in found["tasks"]] == [
+        "scene-ucm, linear probe", "scene-ucm, k-NN", "thumbnail, linear probe", "thumbnail, k-NN"]
+    assert {each["amount"] for each in found["tasks"][0]["arms"]} == {0, 1, 4}
+    assert not (tmp_path / "out" / "cells").exists()
+    assert (tmp_path / "out" / "subsets" / "1-a-class-seed-1.txt").is_file()
+    kept = {path: path.read_bytes() for path in (tmp_path / "out").glob("downstream.*")}
+    code, again, _ = _call(capsys, *arguments)
+    assert (code, again) == (0, out)
+    assert {path: path.read_bytes() for path in kept} == kept
+
+
 @pytest.mark.parametrize(("changes", "message"), [
+    (["--features", "scene-ucm", "--steps", "9"], "--steps is of trainings from random weights; leave it out with"),
+    (["--per-class", "5"], "--per-class is of probes on frozen features; add --features MODEL, or leave it out"),
+    (["--features", "scene-ucm", "--per-class", "0,2"], "--per-class '0,2': give numbers of images from 1 to 4, the"),
+    (["--features", "scene-ucm", "--per-class", "1,9"], "--per-class '1,9': give numbers of images from 1 to 4"),
+    (["--features", "scene-ucm", "--per-class", "few"], "--per-class 'few': give numbers of images from 1 to 4"),
+    (["--features", "nowhere"], "model 'nowhere': unknown name"),
     (["--fractions", "5,200"], "--fractions '5,200': give shares in percent above 0 up to 100"),
     (["--fractions", "few"], "--fractions 'few': give shares in percent"),
     (["--generator-saw", "some"], "--generator-saw 'some' is none of unknown, all, none"),
