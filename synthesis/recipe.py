@@ -309,9 +309,11 @@ class Recipe(_Settings):
             path = SHIPPED / f"{source}.yaml"
         if not path.is_file():
             known = sorted(shipped.stem for shipped in SHIPPED.glob("*.yaml"))
-            beside = [near.name for ending in ("*.yaml", "*.yml") for near in sorted(path.parent.glob(ending))]
-            raise InputError(f"recipe {str(source)!r} is no file and no shipped recipe"
-                             f"{nearest(path.name, [*beside, *known])}; shipped: {', '.join(known)}")
+            beside = [near for ending in ("*.yaml", "*.yml") for near in sorted(path.parent.glob(ending))]
+            files = {near.name: str(near) for near in beside}
+            meant = nearest(path.name, [*files, *known], written=files)
+            raise InputError(f"recipe {str(source)!r} is no file and no shipped recipe{meant}; "
+                             f"shipped: {', '.join(known)}")
         try:
             tree = read_yaml(path)
         except RefusedError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 ELLIPSIS = "..."
@@ -19,16 +19,18 @@ class UserError(ValueError):
     exit_code: ClassVar[int] = 2
 
 
-def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
+def nearest(name: str, known: Iterable[str], likeness: float = 0.6,
+            written: Mapping[str, str] | None = None) -> str:
     """The words " (did you mean 'x'?)" for the known name closest to `name`, or nothing when none is close.
 
     Args:
         name: What was written.
         known: What could have been meant.
         likeness: The least ratio of `difflib` that counts as close, 0 to 1.
+        written: How a known name is written, where that is otherwise: a file with its folder.
     """
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=likeness)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    return f" (did you mean {(written or {}).get(close[0], close[0])!r}?)" if close else ""
 
 
 def how_to_install(extra: str) -> str:

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import yaml
 
@@ -96,7 +98,8 @@ def test_unreadable_files_are_named(tmp_path):
     with pytest.raises(InputError, match="holds no settings"):
         Recipe.load(empty)
     (tmp_path / "recipe.yaml").write_text("{}")
-    with pytest.raises(InputError, match=r"no shipped recipe \(did you mean 'recipe\.yaml'\?\); shipped: "):
+    meant = re.escape(f"no shipped recipe (did you mean '{tmp_path / 'recipe.yaml'}'?); shipped: ")
+    with pytest.raises(InputError, match=meant):
         Recipe.load(tmp_path / "recipie.yaml")
     with pytest.raises(InputError, match=r"no shipped recipe \(did you mean 'demo'\?\); shipped: .*demo"):
         Recipe.load("dmeo")

@@ -18,6 +18,7 @@ from terrasynth.training.data.rows import Row, captions_of, gsd_of, label_of, sp
 from terrasynth.training.data.settings import LABEL, Source, sources_of
 from terrasynth.training.data.split_list import with_listed_splits
 from terrasynth.training.errors import InputError
+from terrasynth.words import counted
 
 if TYPE_CHECKING:
     from terrasynth.training.data.settings import Table
@@ -77,8 +78,8 @@ def _read(source: Source, captionless: bool, drafts: bool) -> PairSet:
     if not pairs:
         first = f" (first: {skipped[0].name}: {skipped[0].reason})" if skipped else ""
         nameless = NAMELESS if skipped and all(row.reason == EMPTY for row in skipped) else ""
-        raise InputError(f"the data has no usable image-caption pair; {len(skipped)} rows were left out{first}"
-                         f"{nameless}")
+        gone = f"{counted(len(skipped), 'row')} {'was' if len(skipped) == 1 else 'were'} left out"
+        raise InputError(f"the data has no usable image-caption pair; {gone}{first}{nameless}")
     if source.split_list is not None:
         pairs = with_listed_splits(pairs, source.split_list, skipped, notes)
     return PairSet(pairs, merged(skipped, ()), notes, (name,), (layout,))

@@ -114,16 +114,21 @@ class TrainedJudge:
         return overall.html() + Table(COLUMNS, rows).html()
 
     def _next(self) -> list[str]:
+        real = ["--real", *self.data] if len(self.data) == 1 else []  # `eval` takes one source
         first = self.out.with_name(self.out.name.removesuffix("-2"))
         if first != self.out and (first / JUDGE_FILE).is_file():  # this one is the second
-            return [shlex.join(["terrasynth", "eval", "RUN", "--encoder", str(self.out), "--classifier", str(self.out)])
-                    + f"   # reports on what {first} chose"]
+            return [_report(self.out, real) + f"   # reports on what {first} chose"]
         second = self.out.with_name(f"{self.out.name}-2")
         other = next(name for name in EMBEDDED if name != self.network)
         data = [part for each in self.data for part in ("--data", each)]
         train = shlex.join(["terrasynth", "train", "judge", *data, "--encoder", other, "--out", str(second)])
-        report = shlex.join(["terrasynth", "eval", "RUN", "--encoder", str(second), "--classifier", str(second)])
-        return [f"{train}   # a second judge, to report: what this one chose looks better to it", report]
+        return [f"{train}   # a second judge, to report: what this one chose looks better to it", _report(second, real)]
+
+
+def _report(judge: Path, real: Sequence[str]) -> str:
+    """The command that looks at a run with a judge that did not choose its images."""
+    named = ["--encoder", str(judge), "--classifier", str(judge)]
+    return shlex.join(["terrasynth", "eval", "RUN", *real, *named])
 
 
 SECOND = EMBEDDED[-1]

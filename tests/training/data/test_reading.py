@@ -102,7 +102,7 @@ def test_broken_pictures_missing_files_and_empty_captions_are_named_and_counted(
         ('{"file": "a.png"\n', r"pairs\.jsonl:1: not JSON"),
         ('[1]\n', r"pairs\.jsonl:1: \[1\] is not a JSON object"),
         ('{"captions": ["a"]}\n', r"pairs\.jsonl:1: the key 'file' is missing"),
-        ('{"file": "a.png", "captions": ["a"]}\n', r"no usable image-caption pair; 1 rows were left out"),
+        ('{"file": "a.png", "captions": ["a"]}\n', r"no usable image-caption pair; 1 row was left out"),
     ],
 )
 def test_wrong_rows_are_named_by_line(tmp_path, content, message):

@@ -64,7 +64,7 @@ def test_its_folder_holds_what_filters_ask_for(judge):
     assert none in card
     assert [line for line in lines if line.startswith(f"limit      {none}")]
     assert "accuracy   1.000" in "\n".join(lines)
-    assert any(line.startswith("next       terrasynth eval RUN --encoder") for line in lines)
+    assert any(line.startswith(f"next       terrasynth eval RUN --real {judge.data[0]} --encoder") for line in lines)
 
 
 def test_a_second_judge_asks_for_no_third(judge, tmp_path):
@@ -72,8 +72,9 @@ def test_a_second_judge_asks_for_no_third(judge, tmp_path):
     alone, second = replace(judge, out=tmp_path / "K-2"), replace(judge, out=tmp_path / "J-2")
     assert any(f"--out {tmp_path}/K-2-2   # a second judge" in line for line in alone.lines())
     found = [line for line in second.lines() if line.startswith("next ")]
-    assert found == [f"next       terrasynth eval RUN --encoder {tmp_path}/J-2 --classifier {tmp_path}/J-2   # reports "
-                     f"on what {tmp_path}/J chose"]
+    real = "".join(f"--real {each} " for each in judge.data)
+    assert found == [f"next       terrasynth eval RUN {real}--encoder {tmp_path}/J-2 --classifier {tmp_path}/J-2"
+                     f"   # reports on what {tmp_path}/J chose"]
 
 
 def test_figures_call_it_by_its_folder(judge):
