@@ -17,6 +17,7 @@ from terrasynth.synthesis.core.caches import find_caches, said
 from terrasynth.synthesis.core.files import free_bytes
 from terrasynth.synthesis.core.images import encode_all
 from terrasynth.synthesis.core.progress import duration
+from terrasynth.synthesis.core.storage.object_path import place
 from terrasynth.synthesis.execution.job import Job
 from terrasynth.synthesis.execution.prompts import prompt_after
 from terrasynth.synthesis.generators.runtime import Runtime
@@ -42,7 +43,7 @@ class Plan:
         at_most: Images still to be drawn if every class needs `max_attempts`.
         seconds_per_picture: Measured: drawing, encoding and measuring one image.
         bytes_per_picture: Measured: one stored image.
-        free_bytes: Free on the disk of the run directory.
+        free_bytes: Free on the disk of the run directory; None in object storage.
         notes: What a user should know before the first image, a sentence each.
         api: What prompts of an endpoint will cost, in words; "" where the expander asks none.
         caches: How large the user's caches are, in words.
@@ -57,7 +58,7 @@ class Plan:
     at_most: int
     seconds_per_picture: float
     bytes_per_picture: int
-    free_bytes: int
+    free_bytes: int | None
     runtime: Runtime
     notes: tuple[str, ...] = ()
     api: str = ""
@@ -82,6 +83,7 @@ class Plan:
     def said(self) -> dict[str, str]:
         """The plan in words, without notes and prompts."""
         least, most = (size / 2**20 for size in self.bytes)
+        free = "in object storage" if self.free_bytes is None else f"{self.free_bytes / 2**20:.0f} MiB are free"
         one = "pair" if self.pairs else "image"
         lost = f"; of the first ones {self.rejected} are rejected whatever they show, by a `quantile`" \
             if self.rejected else ""
@@ -93,8 +95,7 @@ class Plan:
                            f"the filters keep them all, {self.at_most} at most (target.max_attempts){lost}",
             "time": f"{fast} if they keep them all, {slow} at most: {self.seconds_per_picture:.2f} s "
                     f"{'a' if self.pairs else 'an'} {one}, as measured now",
-            "disk": f"{least:.1f} MiB if they keep them all, {most:.1f} MiB at most; {self.free_bytes / 2**20:.0f} MiB "
-                    "are free",
+            "disk": f"{least:.1f} MiB if they keep them all, {most:.1f} MiB at most; {free}",
             "computed on": f"{self.runtime.device}, in {self.runtime.dtype}, {at_once} at once",
             **({"API prompts": self.api} if self.api else {}),
             "caches": f"{self.caches}; `terrasynth cache` clears them",
@@ -129,7 +130,7 @@ def plan(recipe: Recipe, out: str | Path | None = None, on_step: Callable[[str],
         (1, ['forest'], True)
     """
     with tempfile.TemporaryDirectory() as nowhere:
-        job = Job(recipe, Path(out) if out is not None else Path(nowhere))
+        job = Job(recipe, place(out) if out is not None else Path(nowhere))
         if on_note is not None:
             for note in job.notes:
                 on_note(note)

@@ -19,6 +19,7 @@ from terrasynth.synthesis.core.errors import InputError, RefusedError, one_line
 from terrasynth.synthesis.core.overrides import parse_override, put
 from terrasynth.synthesis.core.plain_yaml import YamlError, read_yaml
 from terrasynth.synthesis.core.sampling import MOST_GUIDANCE, MOST_STEPS
+from terrasynth.synthesis.core.storage.object_path import place
 from terrasynth.synthesis.filters import FILTERS, AnyFilter, why_not
 
 SHIPPED = Path(__file__).parent / "recipes"
@@ -304,7 +305,7 @@ class Recipe(_Settings):
             InputError: No such recipe, YAML that is broken or without bounds, a key that is unknown or stands twice,
                 or a value out of range.
         """
-        path = Path(source)
+        path = place(source)
         if not path.is_file() and (SHIPPED / f"{source}.yaml").is_file():
             path = SHIPPED / f"{source}.yaml"
         if not path.is_file():

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from terrasynth.eval.table import Table
 from terrasynth.synthesis.cards.licences import Statement
 from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.core.storage.object_path import place
 from terrasynth.synthesis.events import RunResult
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.words import counted
@@ -178,9 +179,9 @@ def export(
     sets = []
     for source in merge:
         pairs = _pairs(source)
-        place = Path(source) if isinstance(source, str | Path) else Path(pairs.sources[0])
-        sets.append(RealSet.of(place, pairs.pairs))
-    return export_run(root_of(run), found, Path(folder), shares=shares, seed=seed, merge=sets, ratio=ratio,
+        named = place(source if isinstance(source, str | Path) else pairs.sources[0])
+        sets.append(RealSet.of(named, pairs.pairs))
+    return export_run(root_of(run), found, place(folder), shares=shares, seed=seed, merge=sets, ratio=ratio,
                       stated=_statement(licence), ignore_review=ignore_review)
 
 
@@ -296,7 +297,7 @@ def verify(run: Run, fast: bool = False) -> Verified:
 
 def root_of(run: Run) -> Path:
     """The folder of a run, however it is given."""
-    return Path(run) if isinstance(run, str | Path) else run.root
+    return place(run) if isinstance(run, str | Path) else run.root
 
 
 def _statement(licence: str | Statement | None) -> Statement | None:

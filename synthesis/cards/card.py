@@ -23,7 +23,7 @@ from terrasynth.synthesis.cards.licences import Licence
 from terrasynth.synthesis.cards.run_report import CONTACT_SHEET, describe_files, describe_filter, prompt_drops
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.drawn_texts import LeftOut
-from terrasynth.synthesis.core.files import sha256, write_file
+from terrasynth.synthesis.core.files import readable, sha256, write_file
 from terrasynth.synthesis.core.identity import canonical
 from terrasynth.synthesis.execution.unread import Unread, warnings_of
 from terrasynth.synthesis.ledger.decisions import ClassDecisions
@@ -211,7 +211,7 @@ def _dataset_info(shards: Sequence[Path], rows: int, content: str) -> dict[str, 
     size = sum(shard.stat().st_size for shard in shards)
     splits = SplitDict()
     splits.add(SplitInfo("train", num_bytes=size, num_examples=rows))
-    info = DatasetInfo(features=Features.from_arrow_schema(pq.read_schema(shards[0])), download_size=size,
+    info = DatasetInfo(features=Features.from_arrow_schema(pq.read_schema(readable(shards[0]))), download_size=size,
                        dataset_size=size, splits=splits)
     card = DatasetCardData()
     DatasetInfosDict({"default": info}).to_dataset_card_data(card)

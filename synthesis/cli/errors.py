@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import click
 
 from terrasynth.errors import UserError, shortened
-from terrasynth.synthesis.core.errors import FULL_DISK, RunError, one_line
+from terrasynth.synthesis.core.errors import FULL_DISK, RunError, StoreError, one_line
 from terrasynth.synthesis.core.library_errors import is_shortage
 
 FAILED, WRONG_INPUT = 1, 2
@@ -63,6 +63,8 @@ def foreseen(error: BaseException) -> Ending | None:
         return Ending(error.format_message(), WRONG_INPUT)
     if isinstance(error, UserError | RunError):
         return Ending(one_line(error), error.exit_code)
+    if isinstance(error, StoreError):
+        return Ending(one_line(error), WRONG_INPUT if error.wrong_input else FAILED)
     if isinstance(error, OSError) and error.errno in FULL_DISK:
         return Ending(f"disk full: {one_line(error)}; free some space and run the same command again", FAILED)
     if isinstance(error, OSError) and error.errno in _NO_HANDLES:

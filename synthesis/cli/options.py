@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from typing_extensions import override
 
 from terrasynth.synthesis.cli.names import EVALUATORS, NameType
 
@@ -15,7 +16,20 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-PATH = click.Path(path_type=Path)
+
+
+class PlaceType(click.Path):
+    """A path of this machine, or an address of object storage."""
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path, or a path of objects."""
+        from terrasynth.synthesis.core.storage.object_path import place
+
+        return place(value)
+
+
+PATH = PlaceType(path_type=Path)
 
 run_argument = click.argument("run_directory", metavar="RUN", type=PATH)
 cache_option = click.option(

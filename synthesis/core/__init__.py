@@ -3,5 +3,5 @@
 __all__ = [
     "caches", "collector", "drawn_texts", "embedded", "errors", "files", "identity", "images", "knowledge", "layout",
     "library_errors", "machine", "overrides", "plain_yaml", "progress", "quiet", "real_pictures", "records",
-    "round_robin", "sampling", "terminal",
+    "round_robin", "sampling", "storage", "terminal",
 ]

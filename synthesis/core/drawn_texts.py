@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from terrasynth.prompts.scenes.entailment import REVISION, cut
+from terrasynth.synthesis.core.files import readable
 
 NEEDED = ("text", "label", "captions", "scene")
 """Columns that the rule reads."""
@@ -38,7 +39,7 @@ def says_more(shard: Path) -> bool:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(shard) as file:
+        with pq.ParquetFile(readable(shard)) as file:
             for batch in file.iter_batches(1000, columns=list(NEEDED)):
                 for row in batch.to_pylist():
                     held = what_holds(row)

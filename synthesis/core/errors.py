@@ -32,6 +32,18 @@ class RefusedError(RunError):
     """The system did not let a file be read, which may well be whole: nothing of it is damage."""
 
 
+class StoreError(OSError):
+    """An object store that cannot be reached, refuses, or lacks a bucket: nothing of it is damage to a file.
+
+    Attributes:
+        wrong_input: Whether the user has to correct an address or credentials; what failed may be tried again if not.
+    """
+
+    def __init__(self, message: str, wrong_input: bool = False) -> None:
+        super().__init__(shown(message))
+        self.wrong_input = wrong_input
+
+
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # What the system may answer for a file that is whole, and what helps. Nothing of it is damage.
 REFUSALS = {
@@ -64,6 +76,8 @@ def refusal(error: BaseException, size: int = 0) -> str:
         except MemoryError:
             return REFUSALS[errno.ENOMEM]
         return ""
+    if isinstance(error, StoreError):
+        return str(error)
     return REFUSALS.get(error.errno or 0, "") if isinstance(error, OSError) else ""
 
 
@@ -80,6 +94,8 @@ def disk_errors(what: str) -> Iterator[None]:
     """
     try:
         yield
+    except StoreError as error:
+        raise (InputError if error.wrong_input else RunError)(str(error)) from error
     except OSError as error:
         if error.errno in FULL_DISK:
             raise RunError(

@@ -1,6 +1,7 @@
 """Files that are either whole or absent: written beside their place, flushed to the disk, then moved into it.
 
-No link is followed on the way: a file is opened as new, or as the regular file that it has to be.
+No link is followed on the way: a file is opened as new, or as the regular file that it has to be. In object storage
+(`ObjectPath`) a file is put by one request, which is as whole, and a run is held by a lease.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from terrasynth.synthesis.core import layout
-from terrasynth.synthesis.core.errors import InputError, disk_errors
+from terrasynth.synthesis.core.errors import InputError, RunError, disk_errors
+from terrasynth.synthesis.core.storage.lease import FOLDER, LeasedError, leased, unleased
+from terrasynth.synthesis.core.storage.object_path import MOST_AT_ONCE, Buffer, ObjectPath, RangeReader, stat_of
 
-TEMPORARY, LOCK = ".tmp", ".lock"
+TEMPORARY, LOCK, LEASES = ".tmp", ".lock", FOLDER
+UNCOMPARED = 2**16  # bytes up to which an object is put without asking whether it is there already
 
 
 class InUseError(InputError):
@@ -28,16 +32,22 @@ class InUseError(InputError):
 
 
 @contextmanager
-def replacing(path: Path, writer: str = "") -> Iterator[BinaryIO]:
+def replacing(path: Path, writer: str = "", once: bool = False) -> Iterator[BinaryIO]:
     """Open a file that takes the place of `path` when the block ends well, and vanishes when it does not.
 
     Args:
         writer: Part of the name until then, where several processes may write the same file at once.
+        once: Nothing lies there, which an object store is asked to check.
 
     Raises:
-        RunError: The disk is full.
+        RunError: The disk is full, or something lies there although it is `once`.
         InputError: The folder cannot be written to.
     """
+    if isinstance(path, ObjectPath):
+        with disk_errors(str(path)), closing(Buffer()) as buffer:
+            yield buffer.file
+            _put(path, buffer, once)
+        return
     temporary = path.with_name(path.name + writer + TEMPORARY)
     with disk_errors(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,6 +91,10 @@ def move(source: Path, target: Path) -> None:
         InputError: The folder cannot be written to.
     """
     with disk_errors(str(target)):
+        if isinstance(source, ObjectPath) and isinstance(target, ObjectPath):
+            target.store.copy(source.key, target.key)
+            source.store.delete([source.key])
+            return
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(source, target)
         _sync_folder(target.parent)
@@ -88,6 +102,8 @@ def move(source: Path, target: Path) -> None:
 
 def remove_empty_folders(folder: Path) -> None:
     """Remove a folder with the folders in it, unless there is a file; one that holds a file stays."""
+    if isinstance(folder, ObjectPath):  # where a folder is what lies in it
+        return
     for each in sorted([folder, *folder.rglob("*")], reverse=True):
         if each.is_dir() and not each.is_symlink():
             with suppress(OSError):
@@ -96,19 +112,31 @@ def remove_empty_folders(folder: Path) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what a killed process was still writing."""
+    if isinstance(folder, ObjectPath):  # where what is not whole is not there
+        return
     for leftover in sorted(folder.rglob(f"*{TEMPORARY}")):
         if leftover.is_symlink() or not leftover.is_dir():
             leftover.unlink()
 
 
 @contextmanager
-def locked(run: Path) -> Iterator[None]:
+def locked(run: Path, alone: bool = True) -> Iterator[None]:
     """Hold a run directory for this process; the system lets go of it when the process ends, however it ends.
+
+    In object storage a lease does, which runs out (`core/storage/lease.py`).
+
+    Args:
+        alone: No workers write there meanwhile.
 
     Raises:
         InUseError: Another process holds it.
         InputError: It cannot be made.
+        RunError: A lease was lost meanwhile.
     """
+    if isinstance(run, ObjectPath):
+        with disk_errors(str(run)), _said_in_use(), leased(run, () if alone else layout.SHARED):
+            yield
+        return
     with disk_errors(str(run)), _lock_file(run) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -126,6 +154,10 @@ def reading(run: Path) -> Iterator[None]:
     Raises:
         InUseError: A process is writing there.
     """
+    if isinstance(run, ObjectPath):
+        with disk_errors(str(run)), _said_in_use(), unleased(run):
+            yield
+        return
     try:
         lock = _open_lock(run, os.O_RDONLY)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
@@ -145,10 +177,15 @@ def check_writable(run: Path) -> None:
     Raises:
         InputError: It is a file, it holds something that is no run, or it cannot be written to.
     """
+    if isinstance(run, ObjectPath):
+        with disk_errors(str(run)):
+            run.store.check_bucket(run.key)
     if run.exists() and not run.is_dir():
         raise InputError(f"{str(run)!r} is a file; choose a folder for the run")
     if run.is_dir() and not (run / layout.RECIPE).is_file() and _holds_something(run):
         raise InputError(f"{str(run)!r} holds files and no {layout.RECIPE}, so it is no run; choose an empty folder")
+    if isinstance(run, ObjectPath):
+        return
     existing = _existing(run)
     with disk_errors(str(run)):
         try:
@@ -161,8 +198,10 @@ def check_writable(run: Path) -> None:
             ) from error
 
 
-def free_bytes(place: Path) -> int:
-    """Bytes free for this user on the disk that holds, or would hold, `place`."""
+def free_bytes(place: Path) -> int | None:
+    """Bytes free for this user on the disk that holds, or would hold, `place`; None where there is no end of them."""
+    if isinstance(place, ObjectPath):
+        return None
     return shutil.disk_usage(_existing(place)).free
 
 
@@ -191,8 +230,8 @@ def _open_lock(run: Path, flags: int) -> BinaryIO:
 
 
 def _holds_something(run: Path) -> bool:
-    # A process that was killed before it had written its recipe leaves these two behind.
-    return any(entry.name != LOCK and entry.suffix != TEMPORARY for entry in run.iterdir())
+    # A process that was killed before it had written its recipe leaves these behind.
+    return any(entry.name not in (LOCK, LEASES) and entry.suffix != TEMPORARY for entry in run.iterdir())
 
 
 def _existing(place: Path) -> Path:
@@ -220,7 +259,71 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def readable(path: Path) -> Path | RangeReader:
+    """What libraries read a file from that take a path or an open file: of an object, they ask for ranges.
+
+    Raises:
+        FileNotFoundError: The object is not there.
+    """
+    return RangeReader(path) if isinstance(path, ObjectPath) else path
+
+
+def local_folder(folder: Path) -> Path | None:
+    """A folder for files without a name, as `tempfile` takes it: the system's own beside objects."""
+    return None if isinstance(folder, ObjectPath) else folder
+
+
+def stats_below(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """All files below a folder, at any depth, each with its size and times; of objects by listing them."""
+    if isinstance(folder, ObjectPath):
+        for name, entry in folder.store.below(folder.key):
+            yield folder / name, stat_of(*entry)
+        return
+    folders = [folder]
+    while folders:
+        each = folders.pop()
+        if not each.is_dir():
+            continue
+        with os.scandir(each) as there:
+            for found in there:
+                if found.is_dir():
+                    folders.append(Path(found.path))
+                else:
+                    yield Path(found.path), Path(found.path).stat()
+
+
+def _put(path: ObjectPath, buffer: Buffer, once: bool) -> None:
+    size = buffer.size
+    if once:
+        if not path.store.create(path.key, buffer.file, size):
+            raise RunError(f"{path} was written by another process meanwhile; run the same command again")
+    elif size <= UNCOMPARED or not path.store.has_content(path.key, buffer.file, size):
+        path.store.put(path.key, buffer.file, size)
+
+
+@contextmanager
+def _said_in_use() -> Iterator[None]:
+    try:
+        yield
+    except LeasedError as error:
+        raise InUseError(str(error)) from error
+
+
+def renew_time(path: Path) -> None:
+    """Set a file's times to now: an equal one stays where it is, and its time tells what was written after it.
+
+    Of an object, its tag tells that.
+    """
+    if not isinstance(path, ObjectPath):
+        os.utime(path)
+
+
 def sha256(path: Path) -> str:
     """The hash of a file's bytes, in hexadecimal digits."""
+    if isinstance(path, ObjectPath):
+        found, reader = hashlib.sha256(), RangeReader(path)
+        while part := reader.read(MOST_AT_ONCE):
+            found.update(part)
+        return found.hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,6 +14,8 @@ EVALUATIONS = ("evaluation.json", "evaluation/report.json")
 _BLOCKS = "blocks"
 _SCORES = "scores"
 _AHEAD = "ahead"
+SHARED = (_SCORES, _AHEAD)
+"""Folders to which workers write, beside the process that holds the run."""
 
 
 def block_folder(run: Path, label: str) -> Path:

@@ -155,7 +155,7 @@ class Job:
         Raises:
             InputError: Another process holds it, or it belongs to another identity.
         """
-        with locked(self.root), self.runtime.threads_set():
+        with locked(self.root, alone=self.recipe.runtime.executor == "local"), self.runtime.threads_set():
             self._frozen.check(self.root)
             remove_leftovers(self.root)
             if self._record.changed or self._has_beyond() != self.recipe.target.kept:
@@ -233,7 +233,7 @@ class Job:
         # Every accepted picture is stored twice: in its block and in its shard.
         wanted = int((max(0, rows - drawn) + rows) * self.attempt_bytes())
         free = free_bytes(self.root)
-        if wanted > free:
+        if free is not None and wanted > free:
             raise RunError(
                 f"disk full: {rows} images in {str(self.root)!r} need at least {wanted / 2**20:.0f} MiB and "
                 f"{free / 2**20:.0f} MiB are free; free some space or lower target.per_class"

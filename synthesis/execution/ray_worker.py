@@ -15,6 +15,7 @@ from typing_extensions import override
 from terrasynth.errors import UserError, shortened
 from terrasynth.synthesis.core.errors import RunError
 from terrasynth.synthesis.core.machine import Machine, this_machine
+from terrasynth.synthesis.core.storage.object_path import place
 from terrasynth.synthesis.core.terminal import on_one_line
 from terrasynth.synthesis.events import Drawing
 from terrasynth.synthesis.execution.pool import SHOWN, LostWorkerError, Worker, error_of
@@ -46,7 +47,7 @@ class BlockActor:
 
     def __init__(self, root: str) -> None:
         """Args: the run directory, which has to be there on this machine, too."""
-        self._root = Path(root)
+        self._root = place(root)
         self._said: SimpleQueue[dict[str, Any]] = SimpleQueue()
         self._maker: BlockMaker | None = None
         log.addHandler(_Notes(self._said))

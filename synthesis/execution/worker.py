@@ -29,6 +29,7 @@ from typing_extensions import override
 from terrasynth.errors import UserError, one_line
 from terrasynth.synthesis.core.collector import look_seldom
 from terrasynth.synthesis.core.errors import RefusedError, RunError
+from terrasynth.synthesis.core.storage.object_path import place
 
 if TYPE_CHECKING:
     from terrasynth.prompts import Prompt
@@ -60,7 +61,7 @@ class _Channel(logging.Handler):
 def main() -> None:
     """Make blocks until the other end is closed."""
     look_seldom()
-    handle, root = int(sys.argv[1]), Path(sys.argv[2])
+    handle, root = int(sys.argv[1]), place(sys.argv[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whether an interrupt ends a block is decided by who gave the order
     _end_with_parent()
     connection = Connection(handle)

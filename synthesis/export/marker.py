@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from terrasynth.synthesis.core.errors import InputError, one_line
-from terrasynth.synthesis.core.files import TEMPORARY
+from terrasynth.synthesis.core.files import LEASES, LOCK, TEMPORARY
 from terrasynth.synthesis.core.identity import differences, digest, some_differences
 from terrasynth.synthesis.core.records import RecordError, read_record, write_record
 
@@ -105,6 +105,6 @@ def _check_empty(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--out {str(folder)!r} is a file; choose a folder")
     # What a process that was killed before it had written the marker leaves behind.
-    ours = {".lock", MARKER + TEMPORARY}
+    ours = {LOCK, LEASES, MARKER + TEMPORARY}
     if folder.is_dir() and any(entry.name not in ours for entry in folder.iterdir()):
         raise InputError(f"{str(folder)!r} holds files and no {MARKER}, so no export wrote it; choose an empty folder")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,8 @@ from typing import BinaryIO
 
 from terrasynth.synthesis.core.errors import disk_errors
 from terrasynth.synthesis.core.files import TEMPORARY, open_new, replacing, sha256
+from terrasynth.synthesis.core.storage.object_path import ObjectPath
+from terrasynth.synthesis.core.storage.store import hash_of
 from terrasynth.synthesis.export.rows import as_json
 
 README = "README.md"
@@ -50,9 +53,12 @@ class Output:
             InputError: The folder cannot be written to.
         """
         self._check(name)
+        hashed = ""
         with replacing(self.folder / name) as file:
             yield file
-        self._written[name] = sha256(self.folder / name)
+            if isinstance(self.folder, ObjectPath):  # from where it would have to be fetched
+                hashed = hash_of(file, hashlib.sha256())
+        self._written[name] = hashed or sha256(self.folder / name)
 
     def picture(self, name: str, data: bytes) -> None:
         """Write a small file of many: moved into place whole, but flushed to the disk with all others by `finish`.
@@ -65,6 +71,11 @@ class Output:
         self._written[name] = hashlib.sha256(data).hexdigest()
         path = self.folder / name
         with disk_errors(str(path)):
+            if isinstance(path, ObjectPath):
+                content = io.BytesIO(data)
+                if not path.store.has_content(path.key, content, len(data)):
+                    path.store.put(path.key, content, len(data))
+                return
             if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
                 return
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,12 +98,14 @@ class Output:
             for name in self._present():
                 if name not in self._written:
                     (self.folder / name).unlink()
-            os.sync()
+            if not isinstance(self.folder, ObjectPath):
+                os.sync()
         return self.extent()
 
     def size_of(self, pattern: str) -> int:
         """Bytes of the files that were written under names that match, where `*` stands for anything."""
-        return sum((self.folder / name).stat().st_size for name in self._written if fnmatchcase(name, pattern))
+        sizes = self._sizes()
+        return sum(sizes[name] for name in self._written if fnmatchcase(name, pattern))
 
     def hashes_of(self, pattern: str = "*") -> dict[str, str]:
         """SHA-256 of the files that were written under names that match, by name; see `size_of`."""
@@ -104,15 +117,25 @@ class Output:
 
     def extent(self) -> dict[str, int]:
         """How many `files` of the export there are, their `bytes`, and of these those of the `card`."""
-        sizes = {name: (self.folder / name).stat().st_size for name in self._present()}
+        sizes = self._sizes()
         return {"files": len(sizes), "bytes": sum(sizes.values()), "card": sizes.get(README, 0)}
 
     def _check(self, name: str) -> None:
         if not self._own.fullmatch(name):
             raise ValueError(f"{name!r} is none of the names that this export declares as its own")
 
+    def _sizes(self) -> dict[str, int]:
+        """Bytes of the own files that are there."""
+        if isinstance(self.folder, ObjectPath):
+            return {name: entry.size for name, entry in self.folder.store.below(self.folder.key)
+                    if self._own.fullmatch(name)}
+        return {name: (self.folder / name).stat().st_size for name in self._present()}
+
     def _present(self, ending: str = "") -> Iterator[str]:
         """Names of own files that are there; those with `ending` behind them, without it."""
+        if isinstance(self.folder, ObjectPath):
+            yield from () if ending else self._sizes()
+            return
         for place, _, names in os.walk(self.folder):
             inside = Path(place).relative_to(self.folder).as_posix()
             for name in names:

@@ -18,7 +18,7 @@ from PIL import Image
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.drawn_texts import NEEDED, what_holds
 from terrasynth.synthesis.core.errors import RunError
-from terrasynth.synthesis.core.files import sha256
+from terrasynth.synthesis.core.files import readable, sha256
 from terrasynth.synthesis.export.reviewed import BASIS, CAPTION, DRAWN_TEXT, PROMPT, as_drawn, as_reviewed
 from terrasynth.synthesis.ledger.blocks import EDIT, LAYOUT, TEXT_AFTER, UNREADABLE, unreadable_file
 from terrasynth.synthesis.ledger.directory import RunDirectory
@@ -126,7 +126,7 @@ class RunRows:
     @property
     def schema(self) -> pa.Schema:
         """Of the columns, with the metadata of `datasets`."""
-        return pq.read_schema(self._shards[0])
+        return pq.read_schema(readable(self._shards[0]))
 
     @property
     def captions(self) -> str:
@@ -151,7 +151,7 @@ class RunRows:
         return as_drawn(row) if said is None else as_reviewed(row, said)
 
     def __len__(self) -> int:
-        return sum(pq.read_metadata(shard).num_rows for shard in self._shards)
+        return sum(pq.read_metadata(readable(shard)).num_rows for shard in self._shards)
 
     def content(self) -> str:
         """SHA-256 over the shards, 64 hexadecimal digits: equal for equal rows that were written in equal parts.
@@ -188,7 +188,7 @@ class RunRows:
         for shard in self._shards:
             self.check_unchanged()
             try:
-                with pq.ParquetFile(shard, page_checksum_verification=True) as file:
+                with pq.ParquetFile(readable(shard), page_checksum_verification=True) as file:
                     for group in range(file.num_row_groups):
                         rows = file.metadata.row_group(group).num_rows
                         if wanted is None or any(wanted[start : start + rows]):

@@ -10,6 +10,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from terrasynth.synthesis.core.errors import disk_errors
+from terrasynth.synthesis.core.files import local_folder
 
 
 class ScratchFile:
@@ -17,7 +18,7 @@ class ScratchFile:
 
     def __init__(self, folder: Path) -> None:
         with disk_errors(f"a temporary file in {str(folder)!r}"):
-            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as those who share it
+            self._file = tempfile.TemporaryFile(dir=local_folder(folder))  # noqa: SIM115 - lives as long as those who share it
         self._folder = folder
         self._size = 0
 

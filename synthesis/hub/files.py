@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from terrasynth.synthesis.core.errors import RefusedError, RunError, one_line, refusal
+from terrasynth.synthesis.core.files import readable
 from terrasynth.synthesis.ledger.shards import GROUP_BYTES, GROUP_ROWS
 
 CARD, DATA = "README.md", "data"
@@ -124,7 +125,7 @@ def check_shard(root: Path, shard: Path) -> int:
     """
     name = shard.relative_to(root)
     try:
-        metadata = pq.read_metadata(shard)
+        metadata = pq.read_metadata(readable(shard))
     except (OSError, pa.ArrowException, MemoryError) as error:
         if why := refusal(error):
             raise RefusedError(f"{shard} cannot be read: {why}") from error

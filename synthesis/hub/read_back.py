@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import RunError
+from terrasynth.synthesis.core.files import readable
 from terrasynth.synthesis.hub.files import LocalFile
 
 ROWS = 3
@@ -132,7 +133,7 @@ def _uncounted() -> Iterator[None]:
 
 
 def _local(shard: Path, rows: int) -> list[dict[str, Any]]:
-    first = next(pq.ParquetFile(shard).iter_batches(batch_size=rows, columns=list(COMPARED)))
+    first = next(pq.ParquetFile(readable(shard)).iter_batches(batch_size=rows, columns=list(COMPARED)))
     return [row | {"image": row["image"]["bytes"]} for row in first.to_pylist()]
 
 

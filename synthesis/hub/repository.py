@@ -8,9 +8,10 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from terrasynth.synthesis.core.errors import RunError
+from terrasynth.synthesis.core.storage.object_path import ObjectPath
 from terrasynth.synthesis.hub.files import MANIFEST, LocalFile, Manifest, ManifestEntry
 from terrasynth.synthesis.hub.patience import (
     AGAIN,
@@ -262,6 +263,8 @@ def in_parts(files: Sequence[LocalFile]) -> Iterator[list[LocalFile]]:
 def _addition(file: LocalFile) -> CommitOperationAdd:
     from huggingface_hub import CommitOperationAdd
 
+    if isinstance(file.source, ObjectPath):
+        return CommitOperationAdd(file.path, cast("BinaryIO", file.source.open("rb")))
     source = file.source if isinstance(file.source, bytes) else str(file.source)
     return CommitOperationAdd(file.path, source)
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import RefusedError, RunError, one_line, refusal
-from terrasynth.synthesis.core.files import move, replacing
+from terrasynth.synthesis.core.files import move, readable, replacing
 from terrasynth.synthesis.core.identity import Identity, canonical, digest
 from terrasynth.synthesis.filters import Measurements
 
@@ -110,14 +110,17 @@ class Blocks:
     """The blocks of one run directory."""
 
     def __init__(
-        self, root: Path, block_size: int, image_format: str, identity: Identity | None = None, writer: str = ""
+        self, root: Path, block_size: int, image_format: str, identity: Identity | None = None, writer: str = "",
+        is_ahead: bool = False,
     ) -> None:
         """Open the ledger of a run.
 
         Args:
             identity: Of the run, which says what ids belong where; None to take files as they lie.
             writer: Tells this process from others that may write the same file at once; "" where there are none.
+            is_ahead: Others may write the same block, too, and one that is damaged is written anew.
         """
+        self._is_ahead = is_ahead
         self.root = root
         self.block_size = block_size
         self.image_format = image_format
@@ -191,7 +194,7 @@ class Blocks:
             said = {"encoder": encoder or "", **({"withheld": metadata[WITHHELD]} if withheld else {}), **drawn}
             metadata[DRAWN] = canonical({**said, SEAL: digest(said)})
         schema = self.schema.with_metadata(metadata)
-        self._write(path, pa.table(columns, schema=schema))
+        self._write(path, pa.table(columns, schema=schema), once=not self._is_ahead)
 
     def read(self, label: str, index: int, columns: Sequence[str]) -> pa.Table:
         """Columns of a block.
@@ -260,7 +263,8 @@ class Blocks:
 
     def ahead(self) -> Blocks:
         """The blocks that were made before it was known that they are needed."""
-        return Blocks(layout.ahead(self.root), self.block_size, self.image_format, self._identity, self.writer)
+        return Blocks(layout.ahead(self.root), self.block_size, self.image_format, self._identity, self.writer,
+                      is_ahead=True)
 
     def take(self, label: str, index: int) -> bool:
         """Move a block that was made ahead to its place, with what was measured of it; whether there was one.
@@ -283,8 +287,8 @@ class Blocks:
             found |= {name + AFTER: values for name, values in after.items()}
         return found
 
-    def _write(self, path: Path, table: pa.Table) -> None:
-        with replacing(path, self.writer) as file:
+    def _write(self, path: Path, table: pa.Table, once: bool = False) -> None:
+        with replacing(path, self.writer, once) as file:
             pq.write_table(table, file, **WRITTEN)
 
     def _check_ids(self, path: Path, label: str, index: int, table: pa.Table, help_: str) -> None:
@@ -332,7 +336,8 @@ def read_file(path: Path, columns: Sequence[str] | None, help_: str) -> pa.Table
         RefusedError: It may be whole and cannot be read.
     """
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:  # read_table takes three times as long
+        # read_table takes three times as long
+        with pq.ParquetFile(readable(path), page_checksum_verification=True) as file:
             return file.read(columns=None if columns is None else list(columns))
     except UNREADABLE as error:
         raise damaged(path, error, help_) from error
@@ -341,7 +346,7 @@ def read_file(path: Path, columns: Sequence[str] | None, help_: str) -> pa.Table
 def metadata_of(path: Path, help_: str) -> Mapping[bytes, bytes]:
     """What a Parquet file says beside its columns; raises as `read_file` does."""
     try:
-        return dict(pq.read_schema(path).metadata or {})
+        return dict(pq.read_schema(readable(path)).metadata or {})
     except UNREADABLE as error:
         raise damaged(path, error, help_) from error
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from math import isnan
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +27,7 @@ from terrasynth.prompts.settings import first_mistake
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.drawn_texts import RULE
 from terrasynth.synthesis.core.errors import RunError, one_line
-from terrasynth.synthesis.core.files import sha256
+from terrasynth.synthesis.core.files import readable, renew_time, sha256, stats_below
 from terrasynth.synthesis.core.identity import canonical, digest
 from terrasynth.synthesis.core.records import RecordError, read_record, run_error, write_record
 from terrasynth.synthesis.events import ClassCount
@@ -126,8 +126,7 @@ def note_finished(run: OpenRun, asked: str, counts: Sequence[ClassCount], writte
     content = {"asked": note.asked, "ledger": note.ledger, "counts": [asdict(count) for count in note.counts],
                "written": dict(note.written)}
     write_record(run.root / layout.FINISHED, content, indent=1)
-    # An equal note stays where it is, and its time tells what was written in the same moment.
-    os.utime(run.root / layout.FINISHED)
+    renew_time(run.root / layout.FINISHED)
 
 
 def written_hashes(root: Path) -> dict[str, str]:
@@ -175,7 +174,7 @@ def _fits(run: OpenRun, counts: Sequence[ClassCount]) -> bool:
     if [(count.label, count.target) for count in counts] != wanted:
         return False
     try:
-        rows = sum(int(pq.read_metadata(path).num_rows) for path in layout.shard_files(run.root))
+        rows = sum(int(pq.read_metadata(readable(path)).num_rows) for path in layout.shard_files(run.root))
     except UNREADABLE:
         return False
     return rows == sum(count.accepted for count in counts)
@@ -195,28 +194,15 @@ def _ledger(root: Path, noted_at: int | None = None) -> str:
         (root / name).stat()  # written anew by `push`, too
     places = [root / name for name in layout.EVALUATIONS if (root / name).is_file()]
     found = hashlib.sha256()
-    for path in sorted([*_files(root), *(root / name for name in _written(root)), *places]):
-        stat = path.stat()
+    files = [each for folder in layout.ledger_folders(root) for each in stats_below(folder)]
+    files += [(path, path.stat()) for path in [*(root / name for name in _written(root)), *places]]
+    for path, stat in sorted(files, key=itemgetter(0)):
         stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
         fresh = " fresh" if stat.st_ctime_ns == noted_at else ""
         found.update(f"{path.relative_to(root)}\0{stamp}{fresh}\0".encode("utf-8", "surrogateescape"))
     for path in [*layout.report_pictures(root), *layout.report_sheets(root)]:  # that none of them is gone
         found.update(f"{path.name}\0".encode("utf-8", "surrogateescape"))
     return found.hexdigest()[:16]
-
-
-def _files(root: Path) -> Iterator[Path]:
-    folders = layout.ledger_folders(root)
-    while folders:
-        folder = folders.pop()
-        if not folder.is_dir():
-            continue
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir():
-                    folders.append(Path(entry.path))
-                else:
-                    yield Path(entry.path)
 
 
 def _written(root: Path) -> list[str]:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.core.files import readable
 from terrasynth.synthesis.core.identity import (
     ID_LENGTH,
     OTHER_CONTENT,
@@ -163,7 +164,7 @@ def _rows_of_a_block(run: Path) -> int | None:
     if path is None:
         return None
     try:
-        return int(pq.read_metadata(path).num_rows) or None
+        return int(pq.read_metadata(readable(path)).num_rows) or None
     except UNREADABLE as error:
         raise damaged(path, error, AGAIN) from error
 

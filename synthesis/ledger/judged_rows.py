@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.core.files import readable
 from terrasynth.synthesis.ledger.blocks import UNREADABLE, unreadable_file
 from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, UNREVIEWED, WITHHELD, nearest_score
 
@@ -153,7 +154,7 @@ def unseen_line(unseen: int, accepted: int, run: str = "RUN") -> str:
 @lru_cache(maxsize=2)
 def _read(path: Path, stamp: tuple[int, ...]) -> JudgedRows:
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(readable(path), page_checksum_verification=True) as file:
             table = file.read(columns=["id", "label", "k", "reason", "scores"], use_threads=False)
         scores = table.column("scores").combine_chunks()
         named = {field.name: scores.field(field.name).to_numpy(zero_copy_only=False).astype(np.float32)

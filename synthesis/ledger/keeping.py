@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.core.files import readable
 from terrasynth.synthesis.core.plain_yaml import YamlError, read_yaml
 from terrasynth.synthesis.ledger.blocks import UNREADABLE, unreadable_file
 from terrasynth.synthesis.recipe import KeptRows, Recipe, TargetSettings
@@ -70,7 +71,7 @@ def _decided(root: Path) -> dict[str, KeptRows] | None:
     """Accepted attempts by class as `decisions.parquet` has them; None where it is not there."""
     path = root / layout.DECISIONS
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(readable(path), page_checksum_verification=True) as file:
             table = file.read(columns=["label", "k", "accepted"])
     except FileNotFoundError:
         return None
@@ -86,7 +87,7 @@ def _in_data(root: Path, attempt_id: Callable[[str, int], str]) -> dict[str, Kep
     ids: dict[str, set[str]] = {}
     for path in sorted(root.glob(layout.DATA)):
         try:
-            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            with pq.ParquetFile(readable(path), page_checksum_verification=True) as file:
                 table = file.read(columns=["id", "label"])
         except UNREADABLE as error:
             raise unreadable_file(path, error, _LESS) from error

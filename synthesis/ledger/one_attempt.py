@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from terrasynth.synthesis.core.errors import RunError
+from terrasynth.synthesis.core.files import readable
 from terrasynth.synthesis.core.identity import Identity
 from terrasynth.synthesis.ledger.blocks import AGAIN, UNREADABLE, Blocks, damaged
 
@@ -30,7 +31,8 @@ def read_attempt(blocks: Blocks, identity: Identity, label: str, k: int, columns
     path = blocks.path(label, index)
     wanted = list(dict.fromkeys(["id", *columns]))
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False, buffer_size=BUFFER) as file:
+        with pq.ParquetFile(readable(path), page_checksum_verification=True, pre_buffer=False,
+                            buffer_size=BUFFER) as file:
             for batch in file.iter_batches(min(ROWS, blocks.block_size), columns=wanted, use_threads=False):
                 if row < len(batch):
                     found: dict[str, Any] = batch.slice(row, 1).to_pylist()[0]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.core.files import readable
 from terrasynth.synthesis.core.images import decode
 from terrasynth.synthesis.ledger.blocks import UNREADABLE, unreadable_file
 from terrasynth.synthesis.ledger.finished import without_images
@@ -83,7 +84,7 @@ def read_rows(run: Path, columns: Sequence[str], limit: int | None = None) -> li
 
 def _rows_of(shard: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     try:
-        with pq.ParquetFile(shard, page_checksum_verification=True) as file:
+        with pq.ParquetFile(readable(shard), page_checksum_verification=True) as file:
             there = [name for name in columns if name in file.schema_arrow.names]
             for batch in file.iter_batches(batch_size=100, columns=there):
                 yield from batch.to_pylist()

@@ -23,8 +23,17 @@ from pydantic import ValidationError
 
 from terrasynth.errors import shortened
 from terrasynth.synthesis.core import layout
-from terrasynth.synthesis.core.errors import InputError, RefusedError, RunError, disk_errors, one_line, refusal
+from terrasynth.synthesis.core.errors import (
+    InputError,
+    RefusedError,
+    RunError,
+    StoreError,
+    disk_errors,
+    one_line,
+    refusal,
+)
 from terrasynth.synthesis.core.identity import ID_LENGTH, Identity, canonical
+from terrasynth.synthesis.core.storage.object_path import ObjectPath
 from terrasynth.synthesis.review.entries import ENTRY, CaptionReview, Undo, Verdict, plain
 
 FORMAT = "terrasynth review 1"
@@ -80,10 +89,14 @@ class ReviewFile:
             RefusedError: It may be whole and cannot be read.
         """
         try:
+            if isinstance(self.path, ObjectPath):
+                return self._parsed(self.path.read_bytes()).entries
             with self._opened(os.O_RDONLY) as file:
                 return self._read(file).entries
         except FileNotFoundError:
             return ()
+        except StoreError as error:
+            raise RefusedError(f"{self.path} cannot be read: {error}") from error
 
     def append(self, make: Callable[[Sequence[AnyEntry], int], AnyEntry | None]) -> AnyEntry | None:
         """Write one entry; it is on the disk when this returns.
@@ -214,6 +227,9 @@ class ReviewFile:
     @contextmanager
     def _opened(self, flags: int) -> Iterator[int]:
         """The file, as a regular one of its own: a link could name a file elsewhere."""
+        if isinstance(self.path, ObjectPath):
+            raise InputError(f"{str(self.path)!r} lies in object storage, where no line is added to a file; copy the "
+                             "run to a folder, review it there, and copy the file back")
         if self.path.parent.is_symlink():
             raise InputError(f"{str(self.path.parent)!r} is a link, and a review lies in the run itself; remove it")
         try:

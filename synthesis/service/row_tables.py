@@ -13,6 +13,7 @@ from typing import Annotated, Literal, cast, get_args
 import pyarrow.parquet as pq
 from pydantic import PlainSerializer, WithJsonSchema
 
+from terrasynth.synthesis.core.files import readable
 from terrasynth.synthesis.ledger.blocks import UNREADABLE, unreadable_file
 from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, UNREVIEWED
 
@@ -151,7 +152,7 @@ def decision_batches(path: Path) -> Iterator[DecisionBatch]:
         RefusedError: It may be whole and cannot be read.
     """
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
+        with pq.ParquetFile(readable(path), page_checksum_verification=True, pre_buffer=False) as file:
             for batch in file.iter_batches(BATCH, columns=["label", "k", "reason", "scores"], use_threads=False):
                 scores = batch.column("scores")
                 named = {field.name: scores.field(field.name) for field in scores.type}

@@ -20,7 +20,7 @@ def shortage(runs: Path, spare_disk: int, spare_memory: int) -> str:
         spare_memory: Bytes of memory that have to be available.
     """
     disk = free_bytes(runs)
-    if disk < spare_disk:
+    if disk is not None and disk < spare_disk:
         return f"{disk // MIB} MiB are free on the disk of the data sets, fewer than {spare_disk // MIB}; free some"
     memory = available_memory()
     if memory is not None and memory < spare_memory:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.drawn_texts import what_holds
 from terrasynth.synthesis.core.errors import RefusedError, one_line
+from terrasynth.synthesis.core.files import readable
 from terrasynth.synthesis.core.records import RecordError
 from terrasynth.synthesis.core.round_robin import round_robin
 from terrasynth.synthesis.ledger.blocks import LAYOUT, UNREADABLE
@@ -113,7 +114,7 @@ def read_decisions(run: CheckedRun) -> tuple[Decisions | None, list[Fault]]:
         return None, [Fault(layout.DECISIONS, "missing", Remedy.WRITE)]
     classes: dict[str, RecordedDecisions] = {}
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(readable(path), page_checksum_verification=True) as file:
             names = tuple(each.name for each in file.schema_arrow.field("scores").type)
             if run.recipe is not None and sorted(names) != sorted(score_names(run.recipe.filter_names)):
                 return None, [Fault(layout.DECISIONS, "has scores of other filters than the recipe", Remedy.WRITE)]
@@ -205,7 +206,7 @@ def _wrong_with_shard(
         RefusedError: It may be whole and cannot be read.
     """
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(readable(path), page_checksum_verification=True) as file:
             if file.metadata.num_rows != count:
                 return f"holds {file.metadata.num_rows} rows, not {count}"
             if b"huggingface" not in (file.schema_arrow.metadata or {}):
@@ -267,7 +268,7 @@ def _stored(run: CheckedRun, label: str, index: int) -> list[dict[str, Any]] | N
     path = layout.block_file(run.root, label, index)
     columns = [name for name in columns_read(run.identity) if name != "k"]
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(readable(path)) as file:
             rows = file.read(columns=columns).to_pylist()
         return [with_labels(what_holds(row), row.get(LAYOUT)) for row in rows]
     except UNREADABLE as error:

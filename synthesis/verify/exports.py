@@ -15,7 +15,7 @@ from PIL import Image
 from terrasynth.synthesis.cards.licence_sources import FILE as LICENCE
 from terrasynth.synthesis.core.drawn_texts import RULE
 from terrasynth.synthesis.core.errors import InputError, RefusedError, one_line, refusal
-from terrasynth.synthesis.core.files import TEMPORARY, sha256
+from terrasynth.synthesis.core.files import TEMPORARY, readable, sha256
 from terrasynth.synthesis.export.marker import MARKER, TEXTS, Marker, digest_of
 from terrasynth.synthesis.export.output import README
 from terrasynth.synthesis.ledger.label_columns import IMAGES
@@ -117,7 +117,7 @@ def _lines(path: Path) -> None:
 
 
 def _parquet(path: Path) -> None:
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+    with pq.ParquetFile(readable(path), page_checksum_verification=True) as file:
         for batch in file.iter_batches(100):
             for row in batch.to_pylist():
                 more = [row[name] for name in IMAGES if row.get(name)]

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from terrasynth.synthesis.core.errors import RefusedError, one_line, refusal
+from terrasynth.synthesis.core.files import readable
 from terrasynth.synthesis.ledger.blocks import UNREADABLE
 
 DAMAGED = "damaged"
@@ -70,7 +71,7 @@ def parquet(path: Path) -> pa.Table:
         RefusedError: It may be whole and cannot be read.
     """
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(readable(path), page_checksum_verification=True) as file:
             return file.read()
     except UNREADABLE as error:
         raise unreadable(path, error) from error

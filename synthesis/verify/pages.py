@@ -83,7 +83,7 @@ def report_faults(run: CheckedRun, decisions: Decisions, fast: bool) -> Iterator
             yield Fault(name, "missing", Remedy.WRITE)
             continue
         try:
-            with Image.open(path) as image:
+            with path.open("rb") as file, Image.open(file) as image:
                 if not (fast and path in sheets):
                     image.load()
         except NO_PICTURE as error:

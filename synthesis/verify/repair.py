@@ -5,12 +5,11 @@ Nothing is thrown away: what was damaged lies under `RUN/damaged/` until the use
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from terrasynth.synthesis.core.errors import disk_errors
-from terrasynth.synthesis.core.files import locked
+from terrasynth.synthesis.core.files import locked, move
 from terrasynth.synthesis.verify.faults import DAMAGED, Fault, Remedy
 
 MOVED = (Remedy.DRAW, Remedy.MEASURE, Remedy.WRITE, Remedy.MOVE)
@@ -39,8 +38,7 @@ def _moved(root: Path, faults: Iterable[Fault]) -> Iterator[Path]:
         if fault.remedy not in MOVED or not path.is_file():
             continue
         target = _free(root / DAMAGED / fault.file)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(path, target)
+        move(path, target)
         yield target
 
 

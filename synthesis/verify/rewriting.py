@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from typing_extensions import Buffer, override
 
+from terrasynth.synthesis.core.files import readable
 from terrasynth.synthesis.ledger.blocks import DRAWN, ENCODER, WITHHELD, WRITTEN
 
 METADATA, OPTIONAL = {ENCODER, b"ARROW:schema"}, {DRAWN, WITHHELD}
@@ -61,7 +62,7 @@ def wrong_with_bytes(path: Path, table: pa.Table, schema: pa.Schema) -> str | No
     Args:
         schema: As such files are written; reading renames the items of lists.
     """
-    metadata = pq.read_metadata(path)
+    metadata = pq.read_metadata(readable(path))
     try:
         writer, keys = metadata.created_by, set(metadata.metadata or {})
     except UnicodeDecodeError:

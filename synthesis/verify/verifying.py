@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from terrasynth.synthesis.core.files import reading
+from terrasynth.synthesis.core.storage.object_path import place
 from terrasynth.synthesis.export.marker import MARKER
 from terrasynth.synthesis.verify.blocks import block_faults, layout_faults, score_faults
 from terrasynth.synthesis.verify.data import data_faults, hash_faults, read_decisions
@@ -70,7 +71,7 @@ def verify(root: str | Path, fast: bool = False, into: Verification | None = Non
         []
         ['data/train-00000.parquet']
     """
-    root = Path(root)
+    root = place(root)
     with reading(root):
         if (root / MARKER).is_file():
             looked = into if into is not None else Verification()

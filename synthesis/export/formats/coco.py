@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, ClassVar
 
+from terrasynth.synthesis.core.files import local_folder
 from terrasynth.synthesis.export.formats.imagefolder import PICTURES
 from terrasynth.synthesis.export.output import JsonList, Output
 from terrasynth.synthesis.export.plan import Plan
@@ -90,7 +91,7 @@ def coco_files(plan: Plan, out: Output, kind: str, head: Mapping[str, object] | 
         files = {}
         for split in plan.splits:
             file = stack.enter_context(out.file(f"annotations/{kind}_{split}.json"))
-            spool = stack.enter_context(tempfile.TemporaryFile(dir=out.folder))
+            spool = stack.enter_context(tempfile.TemporaryFile(dir=local_folder(out.folder)))
             files[split] = CocoFile(file, spool, plan, split, head)
         yield files
         for each in files.values():

@@ -15,6 +15,7 @@ from terrasynth.prompts.scenes.wording import place_of
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.drawn_texts import NEEDED, what_holds
 from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.core.files import readable
 from terrasynth.synthesis.core.identity import ID_LENGTH, canonical
 from terrasynth.synthesis.core.images import decode
 from terrasynth.synthesis.core.real_pictures import RealPair, real_images
@@ -101,7 +102,8 @@ class RunAttempts:
         decided = run / layout.DECISIONS
         if not decided.is_file():
             raise InputError(f"{str(run)!r} has no {layout.DECISIONS}; run its recipe to the end first")
-        accepted = set(pq.read_table(decided, columns=["id"], filters=[("accepted", "=", True)])["id"].to_pylist())
+        kept = pq.read_table(readable(decided), columns=["id"], filters=[("accepted", "=", True)])
+        accepted = set(kept["id"].to_pylist())
         every = opened.attempts()
         ids = [one for table in every.read(["id"]) for one in table.column("id").to_pylist()]
         mask = np.array([one in accepted for one in ids], np.bool_)
