@@ -34,6 +34,7 @@ class ObjectStore:
         faults: Decides what goes wrong, one of `KINDS`, or "refused".
         asked: "METHOD path?query" of every request, in order.
         failed: How many of them were made to fail, by kind.
+        sent: Bytes of answers, of those that were not made to fail.
         before: Called with method and path before a request is seen, for what another process may do then.
     """
 
@@ -41,6 +42,7 @@ class ObjectStore:
         from moto.server import DomainDispatcherApplication, create_backend_app
 
         self.url, self.faults, self.asked = "", None, list[str]()
+        self.sent = 0
         self.failed = dict.fromkeys(KINDS, 0)
         self.before: Callable[[str, str], None] | None = None
         self._app, self._lock = DomainDispatcherApplication(create_backend_app), threading.Lock()
@@ -55,7 +57,10 @@ class ObjectStore:
             if kind is not None:
                 self.failed[kind] = self.failed.get(kind, 0) + 1
         if kind is None:
-            return self._app(environ, start_response)
+            answer = b"".join(self._app(environ, start_response))
+            with self._lock:
+                self.sent += len(answer)
+            return [answer]
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         if kind in _ERRORS:
             status, code = _ERRORS[kind]
@@ -123,6 +128,8 @@ def serving() -> Iterator[ObjectStore]:
     """Serve from threads of this process, with an empty bucket; drivers find it by the usual variables."""
     from werkzeug.serving import WSGIRequestHandler, make_server
 
+    from terrasynth.synthesis.core.storage.store import STORES as stores
+
     class Quiet(WSGIRequestHandler):
         def log(self, *_):
             """Nothing: what was asked is in `asked`."""
@@ -140,7 +147,7 @@ def serving() -> Iterator[ObjectStore]:
     thread.start()
     variables = {"AWS_ENDPOINT_URL": store.url, "AWS_ACCESS_KEY_ID": "a-key", "AWS_SECRET_ACCESS_KEY": "a-secret",
                  "AWS_DEFAULT_REGION": "us-east-1"}
-    with patch.dict(os.environ, variables):
+    with patch.dict(os.environ, variables), patch.dict(stores, clear=True):
         try:
             empty(store)
             yield store

@@ -7,6 +7,7 @@ import json
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -100,9 +101,14 @@ def _wrong_with(path: Path) -> str:
         return f"is damaged ({one_line(error, 120)})"
 
 
-def _picture(source: Path | io.BytesIO) -> None:
+def _picture(source: BinaryIO) -> None:
     with Image.open(source) as picture:
         picture.load()
+
+
+def _picture_file(path: Path) -> None:
+    with path.open("rb") as file:
+        _picture(file)
 
 
 def _json(path: Path) -> None:
@@ -126,7 +132,7 @@ def _parquet(path: Path) -> None:
 
 
 def _tar(path: Path) -> None:
-    with tarfile.open(path) as archive:
+    with path.open("rb") as file, tarfile.open(fileobj=file) as archive:
         for member in archive:
             stored = archive.extractfile(member)
             if stored is None:
@@ -146,6 +152,6 @@ def _wrong_with_hash(path: Path) -> str:
 
 
 KINDS: Mapping[str, Callable[[Path], None]] = {
-    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"), _picture),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"), _picture_file),
     ".json": _json, ".jsonl": _lines, ".parquet": _parquet, ".tar": _tar,
 }

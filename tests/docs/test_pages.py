@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.places import write_places
+from tests.object_store import serving
 from tests.synthesis.hub.conftest import hub  # noqa: F401 - a fixture
 from tests.test_documented_commands import commands_of, whole_lines
 
@@ -150,10 +151,18 @@ def here(places, tmp_path, monkeypatch):
     return folder
 
 
+@pytest.fixture
+def bucket():
+    with serving():
+        yield
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if left(page)])
 def test_a_page_does_what_it_says(page, here, terrasynth, request):
     if page in ASK_THE_HUB:
         request.getfixturevalue("hub")
+    if page == "docs/object-storage.md":
+        request.getfixturevalue("bucket")
     if page == "docs/own-classes.md":  # made by blocks that the other test runs
         run_line("terrasynth train judge --data DATA --out own/judge-2", terrasynth)
     found = left(page)

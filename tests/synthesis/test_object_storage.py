@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from terrasynth.synthesis import run
-from terrasynth.synthesis.core.errors import InputError, RunError
+from terrasynth.synthesis.core.errors import InputError, RunError, StoreError
 from terrasynth.synthesis.core.files import InUseError, locked
 from terrasynth.synthesis.core.storage import lease, store
 from terrasynth.synthesis.core.storage.object_path import place
@@ -284,7 +284,7 @@ def test_what_is_wrong_is_said_on_one_line(s3, terrasynth, tmp_path, address, sa
 
 @pytest.mark.parametrize("given", [None, "refused"])
 def test_credentials_that_are_missing_or_refused(s3, monkeypatch, terrasynth, given):
-    monkeypatch.setattr(store, "_STORES", {})
+    monkeypatch.setattr(store, "STORES", {})
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     if given is None:
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
@@ -342,7 +342,7 @@ def test_paths_of_objects_read_as_paths_do(s3):
     assert list(folder.glob("*/*.txt")) == list(folder.rglob("*.txt")) == [file]
     assert [path.name for path in folder.iterdir()] == ["one"]
     assert place(Path(str(file))) == file
-    with pytest.raises(InputError, match="this takes a file on a disk"):
+    with pytest.raises(StoreError, match="this takes a file on a disk"):
         os.stat(file)
     with pytest.raises(FileNotFoundError):
         (folder / "two").read_bytes()

@@ -1,3 +1,3 @@
 """Object storage: addresses, one store behind them, paths of objects that read as paths do, and leases."""
 
-__all__ = ["addresses", "lease", "object_path", "store"]
+__all__ = ["object_path", "store"]

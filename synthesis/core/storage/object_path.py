@@ -19,7 +19,7 @@ from typing import IO, Any, BinaryIO, Self, cast
 
 from typing_extensions import override
 
-from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.core.errors import StoreError
 from terrasynth.synthesis.core.storage.addresses import Address, address_of, is_address
 from terrasynth.synthesis.core.storage.store import IN_MEMORY, Store, store_of
 
@@ -78,8 +78,8 @@ class ObjectPath(PosixPath):
 
     @override
     def __fspath__(self) -> str:
-        raise InputError(f"{str(self)!r} lies in object storage, and this takes a file on a disk; copy it to a folder "
-                         "and give that")
+        raise StoreError(f"{str(self)!r} lies in object storage, and this takes a file on a disk; copy it to a folder "
+                         "and give that", wrong_input=True)
 
     @override
     def as_posix(self) -> str:
@@ -160,7 +160,8 @@ class ObjectPath(PosixPath):
         if mode in ("wb", "xb"):
             return _Writer(self)
         if mode not in ("r", "rt", "rb"):
-            raise InputError(f"{str(self)!r} lies in object storage, where a file is not opened with mode {mode!r}")
+            raise StoreError(f"{str(self)!r} lies in object storage, where no file is opened with mode {mode!r}",
+                             wrong_input=True)
         binary = io.BufferedReader(RangeReader(self), READ_AT_ONCE)
         return binary if mode == "rb" else io.TextIOWrapper(binary, encoding or "utf-8", errors, newline)
 

@@ -411,7 +411,7 @@ def _entry(found: Mapping[str, Any]) -> Entry:
     return Entry(int(found["size"] or 0), tag, when.timestamp() if isinstance(when, datetime) else float(when))
 
 
-_STORES: dict[str, Store] = {}
+STORES: dict[str, Store] = {}
 
 
 def store_of(scheme: str) -> Store:
@@ -420,6 +420,6 @@ def store_of(scheme: str) -> Store:
     Raises:
         InputError: The package that speaks it is not installed.
     """
-    if scheme not in _STORES:
-        _STORES[scheme] = Store(scheme)
-    return _STORES[scheme]
+    if scheme not in STORES:
+        STORES[scheme] = Store(scheme)
+    return STORES[scheme]

@@ -1,0 +1,96 @@
+"""Exports from and to object storage hold the bytes of those between folders, and are pushed and checked there."""
+
+import pytest
+
+from terrasynth.synthesis.core.storage.object_path import place
+from terrasynth.synthesis.export.exporting import export
+from terrasynth.synthesis.export.registry import load_exporter
+from terrasynth.synthesis.verify.verifying import verify
+from tests.object_store import BUCKET, empty, random_faults, serving
+from tests.synthesis.helpers import fingerprint
+
+RUN, OUT = f"s3://{BUCKET}/run", f"s3://{BUCKET}/out"
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture
+def s3(server, run_once):
+    """The server, with a finished run alone."""
+    server.faults = None
+    empty(server)
+    for path in run_once.rglob("*"):
+        if path.is_file() and path.name != ".lock":
+            server.overwrite(f"run/{path.relative_to(run_once).as_posix()}", path.read_bytes())
+    return server
+
+
+def content(s3):
+    import hashlib
+
+    return {name: hashlib.sha256(data).hexdigest() for name, data in s3.objects("out/").items()}
+
+
+@pytest.mark.parametrize("name", ["parquet", "webdataset", "imagefolder", "coco"])
+def test_an_export_has_the_bytes_of_one_in_a_folder(s3, run_once, tmp_path, name):
+    export(run_once, load_exporter(name), tmp_path / "out")
+    wanted = {key: value for key, value in fingerprint(tmp_path / "out").items() if key != ".lock"}
+    assert export(place(RUN), load_exporter(name), place(OUT)).changed
+    assert content(s3) == wanted
+    assert list(verify(OUT)) == []
+    assert not export(place(RUN), load_exporter(name), place(OUT)).changed
+    export(place(RUN), load_exporter(name), tmp_path / "local")
+    assert {key: value for key, value in fingerprint(tmp_path / "local").items() if key != ".lock"} == wanted
+
+
+def test_faults_change_nothing_of_an_export(s3, run_once, tmp_path):
+    export(run_once, load_exporter("imagefolder"), tmp_path / "out")
+    s3.faults = random_faults(0, 0.2)
+    export(place(RUN), load_exporter("imagefolder"), place(OUT))
+    s3.faults = None
+    assert content(s3) == {key: value for key, value in fingerprint(tmp_path / "out").items() if key != ".lock"}
+    assert sum(s3.failed.values()) > 5
+
+
+def test_a_shard_is_read_in_ranges(s3):
+    """Who asks for the ids of a data set does not fetch its images."""
+    import pyarrow.parquet as pq
+
+    from terrasynth.synthesis.core.files import readable
+
+    shard = f"{RUN}/data/train-00000.parquet"
+    large = place(f"s3://{BUCKET}/large.parquet")
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    table = pa.table({"id": [str(k) for k in range(64)], "image": [bytes([k]) * 100_003 for k in range(64)]})
+    pq.write_table(table, sink, compression="none", use_dictionary=False, row_group_size=8)
+    large.write_bytes(sink.getvalue().to_pybytes())
+    s3.asked.clear()
+    s3.sent = 0
+    with pq.ParquetFile(readable(large)) as file:
+        assert file.read(columns=["id"]).column("id").to_pylist() == table.column("id").to_pylist()
+    assert s3.sent < 64 * 100_003 / 4
+    assert place(shard).is_file()
+
+
+@pytest.mark.parametrize("folder", ["RUN", "OUT"])
+def test_a_push_knows_what_it_would_send(s3, terrasynth, run_once, tmp_path, folder):
+    export(place(RUN), load_exporter("webdataset"), place(OUT))
+    export(run_once, load_exporter("webdataset"), tmp_path / "out")
+    there, here = {"RUN": (RUN, run_once), "OUT": (OUT, tmp_path / "out")}[folder]
+    options = ["--repo", "user/name", "--dry-run", "--offline", "--licence", "cc-by-nc-4.0"]
+    code, out, lines = terrasynth("push", there, *options)
+    assert code == 0, lines
+    assert out == terrasynth("push", here, *options)[1]
+
+
+def test_a_run_is_judged_where_it_lies(s3, terrasynth, models, run_once):
+    options = ["--encoder", models.calibrated_encoder, "--classifier", models.classifier, "--cache", "none"]
+    code, out, lines = terrasynth("eval", RUN, *options)
+    assert code == 0, lines
+    assert out.replace(RUN, "") == terrasynth("eval", run_once, *options)[1].replace(str(run_once), "")
