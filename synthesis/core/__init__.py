@@ -1,7 +1,7 @@
 """What every room of `synthesis` stands on: errors, files that are whole or absent, ids, real images, plain YAML."""
 
 __all__ = [
-    "caches", "collector", "drawn_texts", "embedded", "errors", "files", "identity", "images", "knowledge", "layout",
-    "library_errors", "machine", "overrides", "plain_yaml", "progress", "quiet", "real_pictures", "records",
+    "caches", "collector", "drawn_texts", "embedded", "errors", "fetched", "files", "identity", "images", "knowledge",
+    "layout", "library_errors", "machine", "overrides", "plain_yaml", "progress", "quiet", "real_pictures", "records",
     "round_robin", "sampling", "storage", "terminal",
 ]

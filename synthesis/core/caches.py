@@ -14,6 +14,7 @@ from pathlib import Path
 from terrasynth.errors import nearest
 from terrasynth.prompts.language_models import answer_cache
 from terrasynth.synthesis.core.errors import InputError
+from terrasynth.synthesis.core.fetched import fetched_folder
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ KINDS = (
          re.compile(r"(chat|lm)-[0-9a-f]{32}\.(json|sent)|locks/[\w-]+")),
     Kind("features", "what networks see in images; computed again",
          re.compile(r"[0-9a-f]{24}/([0-9a-f]+\.safetensors|network\.json)")),
+    Kind("fetched", "real data from addresses of object storage; fetched again",
+         re.compile(r"[0-9a-f]{24}/.+")),
     Kind("latents", "images and texts as a training reads them; encoded again",
          re.compile(r"((views|texts|latents|decoded)-[0-9a-f]+)/(\d+\.safetensors|[\w.-]+\.json)"),
          r"\.cache|\.training/cache"),
@@ -75,7 +78,8 @@ def find_caches(folders: Sequence[Path] = ()) -> list[Cache]:
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{str(folder)!r} is no folder; name folders of trainings or runs")
-    homes = {"answers": answer_cache.default_folder(), "features": feature_cache.default_folder()}
+    homes = {"answers": answer_cache.default_folder(), "features": feature_cache.default_folder(),
+             "fetched": fetched_folder()}
     found = [_cache(kind, homes[kind.name]) for kind in KINDS if not kind.below]
     for kind in KINDS:
         if kind.below:
@@ -106,7 +110,8 @@ def clear(cache: Cache) -> None:
     """Delete the files of a cache, and folders that are empty then."""
     for path in cache.files:
         path.unlink(missing_ok=True)
-    for folder in sorted({path.parent for path in cache.files} | {cache.folder}, reverse=True):
+    above = {folder for path in cache.files for folder in path.parents if folder.is_relative_to(cache.folder)}
+    for folder in sorted(above | {cache.folder}, reverse=True):
         with suppress(OSError):  # something else lies there
             folder.rmdir()
 

@@ -152,8 +152,11 @@ def here(places, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def bucket():
-    with serving():
+def bucket(here):
+    with serving() as store:
+        for path in (here / "DATA").rglob("*"):
+            if path.is_file():
+                store.overwrite(f"data/{path.relative_to(here / 'DATA').as_posix()}", path.read_bytes())
         yield
 
 

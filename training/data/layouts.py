@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from terrasynth.hub_ids import no_data_here
+from terrasynth.synthesis.core.fetched import on_this_machine
 from terrasynth.training.data import class_folders, coco, hub, imagefolder, karpathy, parquet, webdataset
 from terrasynth.training.data.parquet import NAMES, split_of_words
 from terrasynth.training.data.places import Root
@@ -38,7 +39,7 @@ def rows_of(source: Source, notes: list[str]) -> tuple[str, str, Iterator[Row]]:
     """
     if source.table is not None:
         return source.place, "a data set of datasets", hub.read_table(source)
-    path = Path(source.place)
+    path = on_this_machine(source.place)
     try:
         if path.is_dir():
             root = Root(path, source.folders)

@@ -26,6 +26,8 @@ def _fill(home, tmp_path):
     answers.write({"a": 1}, {"content": "x"})
     with answers.locked({"a": 1}):
         pass
+    (home / "fetched" / ("0" * 24) / "data" / "images").mkdir(parents=True)
+    (home / "fetched" / ("0" * 24) / "data" / "images" / "x.png").write_bytes(b"1")
     FeatureStore(home / "features", {"n": 1}).put([b"0" * 16], np.zeros((1, 4), np.float32))
     for folder in ("own/.cache", "tuned/.training/cache"):
         TensorCache(tmp_path / "runs" / folder / "views-00ff", 1, 1).make(lambda rows: {"x": torch.zeros(len(rows), 2)})
@@ -37,7 +39,7 @@ def test_every_kind_is_found_and_cleared_alone(terrasynth, home, tmp_path):
     code, out, _ = terrasynth("cache", tmp_path / "runs")
     assert code == 0
     shown = [line.split() for line in out.splitlines()]
-    assert [words[0] for words in shown] == ["answers", "features", "latents", "latents"]
+    assert [words[0] for words in shown] == ["answers", "features", "fetched", "latents", "latents"]
     assert all(int(words[3]) > 0 for words in shown)
     code, out, _ = terrasynth("cache", "--clear", "answers", "--dry-run")
     assert code == 0
@@ -46,19 +48,23 @@ def test_every_kind_is_found_and_cleared_alone(terrasynth, home, tmp_path):
     code, out, _ = terrasynth("cache", tmp_path / "runs", "--clear", "answers", "--clear", "latents")
     assert code == 0
     assert len(out.splitlines()) == 3
-    assert [path.name for path in home.rglob("*") if path.is_file() and "features" not in str(path)] == ["mine.txt"]
+    left = [path for path in home.rglob("*") if path.is_file() and not {"features", "fetched"} & {*path.parts}]
+    assert [path.name for path in left] == ["mine.txt"]
     assert not (tmp_path / "runs" / "own" / ".cache").exists()
     assert find_caches()[1].files  # features stay
     code, out, _ = terrasynth("cache", "--clear", "features")
     assert code == 0
     assert not (home / "features").exists()
+    assert terrasynth("cache", "--clear", "fetched")[0] == 0
+    assert not (home / "fetched").exists()
 
 
 def test_no_cache_is_no_error(terrasynth, home):
     code, out, _ = terrasynth("cache")
     assert code == 0
     assert [re.sub(" +", " ", line) for line in out.splitlines()] == [
-        f"answers 0.0 MiB 0 files {home / 'answers'}", f"features 0.0 MiB 0 files {home / 'features'}"]
+        f"answers 0.0 MiB 0 files {home / 'answers'}", f"features 0.0 MiB 0 files {home / 'features'}",
+        f"fetched 0.0 MiB 0 files {home / 'fetched'}"]
 
 
 @pytest.mark.parametrize(
