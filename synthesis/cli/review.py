@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import click
 
+from terrasynth.synthesis.cli.options import PATH
 from terrasynth.words import counted
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Look at the images of a run, and say which may stay.")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="Port of the page; 0 for any free one.")
 @click.option("--summary", is_flag=True, help="Only print what was said so far.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1),
@@ -27,6 +28,9 @@ def review(run: Path, port: int, summary: bool, seed: int) -> None:
     Verdicts are kept in RUN/review/. The filter `{kind: review}` in the recipe lets them decide.
     """
     from terrasynth.synthesis.cli.serve import check_service_extra
+    from terrasynth.synthesis.core.errors import InputError
+    from terrasynth.synthesis.core.layout import VERDICTS
+    from terrasynth.synthesis.core.storage.object_path import ObjectPath
     from terrasynth.synthesis.studies.review.looking import Review
     from terrasynth.synthesis.studies.review.summary import summarize
 
@@ -35,6 +39,9 @@ def review(run: Path, port: int, summary: bool, seed: int) -> None:
             click.echo(line)
         return
     check_service_extra()
+    if isinstance(run, ObjectPath):
+        raise InputError(f"{str(run)!r} lies in object storage, and a review takes a folder; copy the run to one, and "
+                         f"copy its {VERDICTS} back")
     looked = Review(run)
     _ = looked.rows, looked.standing  # what is wrong with them is said here, not on the page
     _serve(run.resolve(), port)

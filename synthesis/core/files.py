@@ -20,10 +20,10 @@ from typing import BinaryIO
 
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError, RunError, disk_errors
-from terrasynth.synthesis.core.storage.lease import FOLDER, LeasedError, leased, unleased
-from terrasynth.synthesis.core.storage.object_path import MOST_AT_ONCE, Buffer, ObjectPath, RangeReader, stat_of
+from terrasynth.synthesis.core.storage.lease import LeasedError, leased, unleased
+from terrasynth.synthesis.core.storage.object_path import LEASES, MOST_AT_ONCE, Buffer, ObjectPath, RangeReader, stat_of
 
-TEMPORARY, LOCK, LEASES = ".tmp", ".lock", FOLDER
+TEMPORARY, LOCK = ".tmp", ".lock"
 UNCOMPARED = 2**16  # bytes up to which an object is put without asking whether it is there already
 
 
@@ -111,8 +111,15 @@ def remove_empty_folders(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process was still writing."""
-    if isinstance(folder, ObjectPath):  # where what is not whole is not there
+    """Remove what a killed process was still writing.
+
+    An object is never half there. Of one that was moved, which takes a copy, what was not yet taken away goes.
+    """
+    if isinstance(folder, ObjectPath):
+        ahead, store = layout.ahead(folder).relative_to(folder), folder.store
+        for name in [name for name, _ in store.below((folder / ahead).key)]:
+            if (folder / name).is_file():
+                store.delete([(folder / ahead / name).key])
         return
     for leftover in sorted(folder.rglob(f"*{TEMPORARY}")):
         if leftover.is_symlink() or not leftover.is_dir():

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from terrasynth.synthesis.core.errors import InputError, one_line
-from terrasynth.synthesis.core.files import LEASES, LOCK, TEMPORARY
+from terrasynth.synthesis.core.files import LOCK, TEMPORARY
 from terrasynth.synthesis.core.identity import differences, digest, some_differences
 from terrasynth.synthesis.core.records import RecordError, read_record, write_record
+from terrasynth.synthesis.core.storage.object_path import LEASES
 
 MARKER = "terrasynth-export.json"
 FORMAT = "terrasynth export 2"

@@ -16,6 +16,7 @@ from terrasynth.synthesis.cards.licences import Licence, Statement
 from terrasynth.synthesis.core.errors import InputError, RunError
 from terrasynth.synthesis.core.files import TEMPORARY, write_file
 from terrasynth.synthesis.core.identity import digest
+from terrasynth.synthesis.core.storage.object_path import ObjectPath
 from terrasynth.synthesis.export.licence import HEADING, combined, licence_digest, licence_text
 from terrasynth.synthesis.export.marker import Marker
 from terrasynth.synthesis.hub.files import CARD, DATA, LocalFile, check_shard
@@ -52,7 +53,7 @@ class ExportFolder:
     @property
     def compared(self) -> str:
         """See `Folder`."""
-        return f"{'rows' if self.rows_at else 'files'} read back are those of the export"
+        return f"{'rows' if self.rows_at and self._streams else 'files'} read back are those of the export"
 
     def check(self, card: str, ignore_review: bool) -> int:
         """See `Folder`."""
@@ -117,10 +118,15 @@ class ExportFolder:
         self._marker = replace(self._marker, content=content, extent=extent)
         self._marker.save(self.root)
 
+    @property
+    def _streams(self) -> bool:
+        """Whether `load_dataset` reads the folder itself; it takes no address of object storage."""
+        return not isinstance(self.root, ObjectPath)
+
     def read_back(self, repository: str, commit: str, token: str | None) -> int:
         """See `Folder`."""
         splits = [str(one["split"]) for one in self._data_files()]
-        if splits:
+        if splits and self._streams:
             return read_back_splits(self.root, splits, repository, commit, token)
         return read_back_files(self.files(), repository, commit, token)
 

@@ -1,6 +1,7 @@
 """A run that lives in object storage: the bytes of one on disk, whatever the store and the processes do."""
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -13,7 +14,7 @@ from terrasynth.synthesis import run
 from terrasynth.synthesis.core.errors import InputError, RunError, StoreError
 from terrasynth.synthesis.core.files import InUseError, locked
 from terrasynth.synthesis.core.storage import lease, store
-from terrasynth.synthesis.core.storage.object_path import place
+from terrasynth.synthesis.core.storage.object_path import LEASES, place
 from terrasynth.synthesis.recipe import Recipe
 from terrasynth.synthesis.verify.verifying import verify
 from tests.object_store import BUCKET, KINDS, empty, random_faults, serving
@@ -74,7 +75,7 @@ def made(s3, name="runs/one"):
 
 def as_if_its_time_were_over(s3):
     """Take away the leases of dead processes."""
-    s3.remove(lambda key: f"/{lease.FOLDER}/" in key)
+    s3.remove(lambda key: f"/{LEASES}/" in key)
 
 
 def test_run_has_the_bytes_of_one_on_disk_and_is_finished(s3, whole):
@@ -178,6 +179,29 @@ def test_workers_make_the_same_there(s3, whole, started_at_once):
     assert {key for key in there if key.startswith("blocks/")} == {key for key in whole if key.startswith("blocks/")}
 
 
+def test_what_was_moved_by_a_copy_is_taken_away_later(s3, whole):
+    """A process that is killed between the copy of a block to its place and the end of the move leaves both."""
+    run(recipe(), RUN)
+    name = next(key for key in made(s3) if key.startswith("blocks/"))
+    s3.overwrite(f"runs/one/ahead/{name}", made(s3)[name])
+    run(recipe(), RUN)
+    assert made(s3) == whole
+
+
+def test_a_plan_counts_what_is_there(s3, terrasynth, tmp_path):
+    import yaml
+
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(plain()))
+    run(recipe(), RUN)
+    before = s3.objects()
+    code, out, _ = terrasynth("plan", tmp_path / "recipe.yaml", "--out", RUN)
+    there = 2 * sum(key.startswith("runs/one/blocks/") for key in before)
+    assert code == 0
+    assert re.search(rf"^there already +{there} images$", out, re.M)
+    assert re.search(r"^disk .*; in object storage$", out, re.M)
+    assert s3.objects() == before
+
+
 def test_a_second_process_is_refused_and_the_first_goes_on(s3, whole):
     refused = []
 
@@ -211,7 +235,7 @@ def test_of_many_that_ask_at_once_one_gets_the_lease(s3):
     for each in threads:
         each.join()
     assert (len(got), len(refused)) == (1, 7)
-    assert not [key for key in s3.objects() if lease.FOLDER in key]
+    assert not [key for key in s3.objects() if LEASES in key]
 
 
 def test_the_lease_of_a_dead_process_can_be_taken_after_its_time(s3, monkeypatch):
@@ -228,7 +252,7 @@ def test_the_lease_of_a_dead_process_can_be_taken_after_its_time(s3, monkeypatch
         except InUseError:
             assert time.monotonic() < deadline
             time.sleep(0.25)
-    assert not [key for key in s3.objects() if lease.FOLDER in key]
+    assert not [key for key in s3.objects() if LEASES in key]
 
 
 def test_who_lost_the_lease_writes_nothing_more(s3, monkeypatch):
@@ -238,14 +262,14 @@ def test_who_lost_the_lease_writes_nothing_more(s3, monkeypatch):
     def loses():
         with locked(run_):
             (run_ / "before").write_bytes(b"1")
-            (run_ / lease.FOLDER / "00000009.json").store.create(
-                (run_ / lease.FOLDER / "00000009.json").key, *_content(b'{"holder": "another", "seconds": 3}'))
+            (run_ / LEASES / "00000009.json").store.create(
+                (run_ / LEASES / "00000009.json").key, *_content(b'{"holder": "another", "seconds": 3}'))
             time.sleep(1.5)
             (run_ / "after").write_bytes(b"1")
 
     with pytest.raises(RunError, match=r"lease on .* was lost \(another process took it: another\)"):
         loses()
-    assert set(s3.objects("runs/one/")) == {"before", f"{lease.FOLDER}/00000009.json", f"{lease.FOLDER}/00000001.json"}
+    assert set(s3.objects("runs/one/")) == {"before", f"{LEASES}/00000009.json", f"{LEASES}/00000001.json"}
 
 
 def _content(data):

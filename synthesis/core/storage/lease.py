@@ -19,12 +19,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from terrasynth.synthesis.core.errors import InputError, RunError, StoreError
-from terrasynth.synthesis.core.storage.object_path import ObjectPath
+from terrasynth.synthesis.core.storage.object_path import LEASES, ObjectPath
 from terrasynth.synthesis.core.storage.store import Entry, Held
 
 SECONDS = "TERRASYNTH_LEASE_SECONDS"
 USUAL_SECONDS, LEAST_SECONDS = 60, 3
-FOLDER = ".lease"
 _SLACK = 2.0  # seconds: times of objects are whole ones
 
 
@@ -172,12 +171,12 @@ class _Holding:
 
 
 def _object(folder: ObjectPath, number: int) -> ObjectPath:
-    return folder / FOLDER / f"{number:08d}.json"
+    return folder / LEASES / f"{number:08d}.json"
 
 
 def _newest(folder: ObjectPath) -> _Lease | None:
     """The lease of the highest number; None where there is none."""
-    store, key = folder.store, (folder / FOLDER).key
+    store, key = folder.store, (folder / LEASES).key
     found = {name: entry for name, entry in store.below(key) if name[:8].isdecimal()}
     if not found:
         return None
@@ -203,7 +202,7 @@ def _age(folder: ObjectPath, lease: _Lease | None, probe: bool = True) -> float:
     """
     now = time.time()
     if probe:
-        asked = folder / FOLDER / f"clock-{secrets.token_hex(8)}"
+        asked = folder / LEASES / f"clock-{secrets.token_hex(8)}"
         store, first, second = folder.store, io.BytesIO(b"1"), io.BytesIO(b"2")
         try:
             store.create(asked.key, first, 1)

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Generator
 from fnmatch import translate
 from pathlib import Path, PosixPath
-from typing import IO, Any, BinaryIO, Self, cast
+from typing import IO, Any, BinaryIO, NoReturn, Self, cast
 
 from typing_extensions import override
 
@@ -23,6 +23,8 @@ from terrasynth.synthesis.core.errors import StoreError
 from terrasynth.synthesis.core.storage.addresses import Address, address_of, is_address
 from terrasynth.synthesis.core.storage.store import IN_MEMORY, Store, store_of
 
+LEASES = ".lease"
+"""The folder of objects that say who holds the folder in which it lies; they are no files of anybody's."""
 READ_AT_ONCE, MOST_AT_ONCE = 64 * 2**10, 8 * 2**20
 """Bytes of a request, which costs as much as some thousands of them; more of one that goes on where the last ended."""
 
@@ -140,16 +142,22 @@ class ObjectPath(PosixPath):
         fits = re.compile(translate(first)).match
         folder = self.store.folder(self.key)
         if rest:
-            for name in sorted(filter(fits, folder.folders)):
+            for name in sorted(filter(fits, [*folder.folders])):
                 yield from (self / name).glob(rest)
         else:
             yield from (self / name for name in sorted(filter(fits, [*folder.files, *folder.folders])))
 
     @override
     def rglob(self, pattern: str, **_: Any) -> Generator[Self, None, None]:
-        """Objects at any depth whose name fits; folders, which are none, are left out."""
+        """Objects at any depth whose name fits; folders, which are none, are left out, and leases."""
         fits = re.compile(translate(str(pattern))).match
-        yield from (self / name for name, _entry in self.store.below(self.key) if fits(name.rpartition("/")[2]))
+        yield from (self / name for name, _entry in self.store.below(self.key)
+                    if fits(name.rpartition("/")[2]) and LEASES not in name.split("/"))
+
+    def walk(self, *_: object, **__: object) -> NoReturn:  # type: ignore[override,unused-ignore]
+        """Refused: what `Path` has since Python 3.12 passes errors over, and would find nothing here."""
+        os.fspath(self)
+        raise AssertionError("os.fspath raises")
 
     # What it holds.
 

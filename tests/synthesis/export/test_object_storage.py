@@ -1,13 +1,17 @@
 """Exports from and to object storage hold the bytes of those between folders, and are pushed and checked there."""
 
+import shutil
+
 import pytest
 
 from terrasynth.synthesis.core.storage.object_path import place
 from terrasynth.synthesis.export.exporting import export
 from terrasynth.synthesis.export.registry import load_exporter
 from terrasynth.synthesis.verify.verifying import verify
+from tests.hub_server import published
 from tests.object_store import BUCKET, empty, random_faults, serving
 from tests.synthesis.helpers import fingerprint
+from tests.synthesis.hub.conftest import hub
 
 RUN, OUT = f"s3://{BUCKET}/run", f"s3://{BUCKET}/out"
 
@@ -27,6 +31,9 @@ def s3(server, run_once):
         if path.is_file() and path.name != ".lock":
             server.overwrite(f"run/{path.relative_to(run_once).as_posix()}", path.read_bytes())
     return server
+
+
+a_hub = hub
 
 
 def content(s3):
@@ -87,6 +94,28 @@ def test_a_push_knows_what_it_would_send(s3, terrasynth, run_once, tmp_path, fol
     code, out, lines = terrasynth("push", there, *options)
     assert code == 0, lines
     assert out == terrasynth("push", here, *options)[1]
+
+
+@pytest.mark.parametrize("folder", ["RUN", "OUT"])
+def test_a_push_sends_what_one_from_a_folder_sends(s3, terrasynth, run_once, tmp_path, a_hub, folder):
+    export(place(RUN), load_exporter("parquet"), place(OUT))
+    export(run_once, load_exporter("parquet"), tmp_path / "out")
+    shutil.copytree(run_once, tmp_path / "run")  # a push writes the licence into its card
+    options = ["--licence", "cc-by-nc-4.0"]
+    there, here = {"RUN": (RUN, tmp_path / "run"), "OUT": (OUT, tmp_path / "out")}[folder]
+    for name, pushed in (("user/there", there), ("user/here", here)):
+        code, _, lines = terrasynth("push", pushed, "--repo", name, *options)
+        assert code == 0, lines
+    one, other = published(a_hub, "user/there"), published(a_hub, "user/here")
+    assert one.keys() == other.keys()
+    assert [name for name in one if one[name].replace(b"user/there", b"user/here") != other[name]
+            and name != "terrasynth.json"] == []  # which holds the hash of the card
+
+
+def test_what_takes_a_folder_says_so(s3, terrasynth):
+    code, _, lines = terrasynth("review", RUN)
+    assert (code, len(lines)) == (2, 1)
+    assert f"'{RUN}' lies in object storage, and a review takes a folder; copy the run to one" in lines[0]
 
 
 def test_a_run_is_judged_where_it_lies(s3, terrasynth, models, run_once):
