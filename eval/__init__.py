@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from terrasynth.eval.metrics.retrieval import measure_retrieval
     from terrasynth.eval.models.calibrating import calibrate
     from terrasynth.eval.models.calibration import Calibration
+    from terrasynth.eval.models.captioners import Captioner, load_captioner
     from terrasynth.eval.models.classifiers import SceneClassifier
     from terrasynth.eval.models.dual_encoders import ClipEncoder, Encoder, PictureEncoder
     from terrasynth.eval.models.feature_cache import CachedClassifier, CachedEncoder
@@ -40,16 +41,17 @@ if TYPE_CHECKING:
     from terrasynth.eval.pages.run_report import RunReport, write_report
 
 __all__ = [
-    "CachedClassifier", "CachedEncoder", "Calibration", "ClipEncoder", "Encoder", "Evaluation", "FeatureMeasure",
-    "FeatureStatistics", "HashMeasure", "InputError", "Memorisation", "PictureEncoder", "Reference", "Repetition",
-    "ResolvedModel", "RunReport", "SceneClassifier", "Segmenter", "ThumbnailEncoder", "calibrate", "cmmd",
+    "CachedClassifier", "CachedEncoder", "Calibration", "Captioner", "ClipEncoder", "Encoder", "Evaluation",
+    "FeatureMeasure", "FeatureStatistics", "HashMeasure", "InputError", "Memorisation", "PictureEncoder", "Reference",
+    "Repetition", "ResolvedModel", "RunReport", "SceneClassifier", "Segmenter", "ThumbnailEncoder", "calibrate", "cmmd",
     "content_hash", "evaluate", "frechet_distance", "frechet_floor", "frechet_infinity", "inception_score", "kid",
-    "load_classifier", "load_encoder", "load_picture_encoder", "load_segmenter", "make_reference",
+    "load_captioner", "load_classifier", "load_encoder", "load_picture_encoder", "load_segmenter", "make_reference",
     "max_similarity_before", "measure_coverage", "measure_retrieval", "resolve", "vendi_score", "write_report",
 ]
 
 _HOMES = {
     "Calibration": "models.calibration", "calibrate": "models.calibrating",
+    "Captioner": "models.captioners", "load_captioner": "models.captioners",
     "ClipEncoder": "models.dual_encoders", "Encoder": "models.dual_encoders", "PictureEncoder": "models.dual_encoders",
     "load_classifier": "models.loaders", "load_encoder": "models.loaders", "load_picture_encoder": "models.loaders",
     "Segmenter": "models.segmenters", "load_segmenter": "models.segmenters",

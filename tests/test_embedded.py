@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from terrasynth.eval import load_classifier, load_encoder
+from terrasynth.eval import load_captioner, load_classifier, load_encoder
 from terrasynth.eval.metrics.realism import compare_spectra
 from terrasynth.eval.models.references import EMBEDDED_ROOT
 from terrasynth.prompts import load_expander
@@ -22,7 +22,7 @@ GENERATORS = ("ldm-ucm", "mhn-ucm")
 
 def test_what_is_embedded_stays_within_its_limits():
     files = [file for folder in FOLDERS.values() for file in folder.rglob("*") if file.is_file()]
-    assert set(FOLDERS) == {"clip-ucm", "clip-ucm-b", "ldm-ucm", "mhn-ucm", "scene-ucm", "vae-rs"}
+    assert set(FOLDERS) == {"cap-rs", "clip-ucm", "clip-ucm-b", "ldm-ucm", "mhn-ucm", "scene-ucm", "vae-rs"}
     assert sum(file.stat().st_size for file in files) < 80 * MIB
     assert max(file.stat().st_size for file in files) < 25 * MIB
     texts = [file.read_text(encoding="utf-8") for file in files if file.suffix in {".json", ".md"}]
@@ -55,6 +55,21 @@ def drawn(request):
     prompts = [prompt for label in expander.classes[::2] for prompt in expander.expand(label, 1, 0, 1)]
     images = load_generator(request.param, device="cpu").generate([p.text for p in prompts], range(len(prompts)))
     return images, prompts
+
+
+def test_the_captioner_finds_a_prompt_likelier_of_its_own_image_than_of_others(drawn):
+    images, prompts = drawn
+    captioner, texts = load_captioner("cap-rs"), [prompt.text for prompt in prompts]
+    own = captioner.log_likelihood(images, texts, "ucm")
+    others = np.stack([captioner.log_likelihood(np.roll(images, by, 0), texts, "ucm")
+                       for by in range(1, len(texts))])
+    assert (own > others).mean() > 0.75  # chance is 0.5
+
+
+def test_the_captioner_and_its_words_stay_within_their_limit():
+    folder = FOLDERS["cap-rs"]
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 4 * MIB
+    assert {file.name for file in folder.iterdir()} == {"README.md", "config.json", "model.safetensors"}
 
 
 def test_the_generator_draws_what_is_asked_more_often_than_not(drawn):

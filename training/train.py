@@ -251,6 +251,10 @@ def train_one(preset: Preset, pairs: PairSet, out: Path, made: Mapping[str, Path
         captions = (text for own in splits["train"].captions for text in own)
         write_knowledge(out, captions if preset.family in READING else None, splits["train"].class_names(),
                         needs.get("initial"))
+    if preset.family == CAPTIONER:
+        from terrasynth.training.families.captioner_card import write_card
+
+        write_card(out, splits, outcome, settings.seed, hardware(device))
     if preset.family == SEGMENTER:
         from terrasynth.training.families.segmenter import SegmenterSettings, calibrate
 

@@ -19,7 +19,7 @@ from terrasynth.eval.models.inference import inference, read_precision
 from terrasynth.eval.models.loading import commit_of, load_config, load_weights, unusable
 from terrasynth.eval.models.picture_encoders import PACKAGED, PictureNetwork, load_network
 from terrasynth.eval.models.preprocess import Preprocessor
-from terrasynth.eval.models.references import EMBEDDED_ROOT, ResolvedModel, deciding_files, resolve
+from terrasynth.eval.models.references import CAPTIONER, EMBEDDED_ROOT, ResolvedModel, deciding_files, resolve
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from terrasynth.eval.models.caption_network import CaptionerConfig, CaptionerModel
 
-GRID = "grid-captioner"
 ENCODER = "encoder"
 """Folder in a captioner's own, with a copy of the image encoder below it; and what its configuration calls it."""
 HUB_KINDS: Mapping[str, str] = {
@@ -45,6 +44,12 @@ class Captioner(Protocol):
     Attributes:
         styles: Whose captions it can write like; the first unless another is asked for. Empty where there is no choice.
         called: Name of the user's folder that it was loaded from; "" for any other.
+
+    Example:
+        >>> from terrasynth.eval import Captioner, load_captioner
+        >>> captioner: Captioner = load_captioner("cap-rs")
+        >>> captioner.identity()["model"]
+        'cap-rs'
     """
 
     styles: tuple[str, ...]
@@ -228,15 +233,24 @@ def load_captioner(
     Raises:
         InputError: Unknown reference, another kind of model, weights that are missing, pickled or incomplete; or the
             image encoder below it is not installed, or not the one that it was trained with; or no such device.
+
+    Example:
+        >>> import numpy as np
+        >>> from terrasynth.eval import load_captioner
+        >>> captioner = load_captioner("cap-rs")   # needs the extra imagenet
+        >>> captioner.styles
+        ('rsicd', 'ucm')
+        >>> len(captioner.caption(np.zeros((2, 64, 64, 3), np.uint8)))
+        2
     """
     resolved, device = resolve(reference, roots), _device(device)
     config = load_config(resolved)
     read_precision(dtype)
-    if config.model_type == GRID:
+    if config.model_type == CAPTIONER:
         return _grid_captioner(resolved, config, device, dtype, roots)
     if config.model_type not in HUB_KINDS:
         raise InputError(f"model {resolved.reference!r}: a {config.model_type!r} model is no captioner that is known "
-                         f"here; use one of type {', '.join((GRID, *HUB_KINDS))}")
+                         f"here; use one of type {', '.join((CAPTIONER, *HUB_KINDS))}")
     return _hub_captioner(resolved, config, device)
 
 
@@ -263,7 +277,7 @@ def _grid_captioner(resolved: ResolvedModel, config: PreTrainedConfig, device: s
     if trained != now:
         raise InputError(f"captioner {resolved.reference!r} was trained on {named} {trained}, and that is {now} now; "
                          "train it again with `terrasynth train captioner`")
-    identity = {"kind": GRID, **resolved.identity(commit_of(config))}
+    identity = {"kind": CAPTIONER, **resolved.identity(commit_of(config))}
     return GridCaptioner(model.to(device), encoder, identity, resolved.called)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ EMBEDDED_ROOT = Path(__file__).parents[1] / "weights"
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 JUDGE_FILE = "judge.json"
+CAPTIONER = "grid-captioner"
+"""`model_type` of what `terrasynth train captioner` makes."""
 
 MODEL_FILES = ("config.json", "model_index.json", OPEN_CLIP_CONFIG, JUDGE_FILE)
 """What makes a folder a model: a configuration of `transformers` or OpenCLIP, the index of a `diffusers` pipeline, or
@@ -97,6 +100,15 @@ def embedded_models(roots: Sequence[Path]) -> dict[str, Path]:
 def is_model(folder: Path) -> bool:
     """Whether a folder holds a `transformers` or OpenCLIP model, or a `diffusers` pipeline."""
     return any((folder / name).is_file() for name in MODEL_FILES)
+
+
+def is_captioner(folder: Path) -> bool:
+    """Whether a folder holds what `terrasynth train captioner` makes."""
+    try:
+        content = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("model_type") == CAPTIONER
 
 
 def is_unfinished(folder: Path) -> bool:

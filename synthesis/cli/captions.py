@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from terrasynth.synthesis.cli.names import CAPTIONERS, NameType, NamingCommand
 from terrasynth.synthesis.cli.options import PATH, device_option, seed_option, split_option
 from terrasynth.synthesis.cli.real_data import real_pairs
 
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
     from terrasynth.synthesis.studies.captions import Described
 
 
-@click.command()
+@click.command(cls=NamingCommand)
 @click.argument("data", metavar="RUN|DATA", type=PATH)
-@click.option("--captioner", required=True,
-              help="Says what images show: a folder of `train captioner`, or a folder or Hub id of BLIP, GIT or an "
-                   "encoder-decoder.")
+@click.option("--captioner", default="cap-rs", show_default=True, type=NameType(CAPTIONERS),
+              help="Says what images show: embedded name, folder of `train captioner`; or a folder or Hub id of BLIP, "
+                   "GIT or an encoder-decoder.")
 @click.option("--style", help="Data set whose captions a captioner of ours writes like.  [default: its first]")
 @click.option("--beams", type=click.IntRange(1), help="Captions that are followed at once.  [default: the captioner's]")
 @split_option("test", "Split of real data.")
@@ -59,7 +60,7 @@ def _described(data: Path, split: str, limit: int | None) -> Described:
 
     if (data / layout.RECIPE).is_file() and layout.shard_files(data):
         run = RunPictures.read(data, limit)
-        return Described(run.images, [(text,) for text in run.texts], run.labels)
+        return Described(lambda row: run.images[row], [(text,) for text in run.texts], run.labels)
     pairs = real_pairs(data, split)[:limit]
-    return Described((np.asarray(opened(pair)) for pair in pairs), [pair.captions for pair in pairs],
+    return Described(lambda row: np.asarray(opened(pairs[row])), [pair.captions for pair in pairs],
                      [pair.label for pair in pairs])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def models(context: click.Context) -> None:
     """List the models inside the package; inspect one, or convert a published evaluator."""
-    from terrasynth.eval.models.references import EMBEDDED_ROOT, embedded_models
+    from terrasynth.eval.models.references import EMBEDDED_ROOT, embedded_models, is_captioner
     from terrasynth.synthesis.core.embedded import WEIGHTS
 
     if context.invoked_subcommand is not None:
@@ -34,7 +34,8 @@ def models(context: click.Context) -> None:
         for name, folder in embedded_models([root]).items():
             size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
             alone = kind == "generator" and not (folder / "model_index.json").is_file()
-            click.echo(f"{name:12}{'autoencoder' if alone else kind:12}{size / 2**20:6.1f} MiB")
+            shown = "autoencoder" if alone else "captioner" if is_captioner(folder) else kind
+            click.echo(f"{name:12}{shown:12}{size / 2**20:6.1f} MiB")
 
 
 models.add_command(convert_openclip)

@@ -89,6 +89,17 @@ def _models(*folders: str) -> Callable[[], Sequence[str]]:
     return find
 
 
+def _evaluators() -> Sequence[str]:
+    return [name for name in _models("eval/weights")() if name not in _captioners()]
+
+
+def _captioners() -> Sequence[str]:
+    from terrasynth.eval.models.references import is_captioner
+
+    root = _PACKAGE / "eval" / "weights"
+    return [name for name in _models("eval/weights")() if is_captioner(root / name)]
+
+
 def _generators() -> Sequence[str]:
     return [name for name in _models("synthesis/weights")()
             if (_PACKAGE / "synthesis" / "weights" / name / "model_index.json").is_file()]
@@ -119,5 +130,6 @@ EXPANDERS = Names("Expanders", Plugins("terrasynth.expanders", "expander", Input
 FORMATS = Names("Formats", Plugins("terrasynth.exporters", "exporter", InputError).names)
 FILTERS = Names("Filters", _filters)
 GENERATORS = Names("Embedded generators", _generators, or_file=True)
-EVALUATORS = Names("Embedded evaluators", _models("eval/weights"), or_file=True)
+EVALUATORS = Names("Embedded evaluators", _evaluators, or_file=True)
+CAPTIONERS = Names("Embedded captioners", _captioners, or_file=True)
 MODELS = Names("Embedded models", _models("eval/weights", "synthesis/weights"), or_file=True)

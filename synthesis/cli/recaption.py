@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from terrasynth.synthesis.cli.names import CAPTIONERS, NameType, NamingCommand
 from terrasynth.synthesis.cli.options import PATH, device_option
 from terrasynth.synthesis.cli.real_data import ALL, real_pairs
 
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
     from terrasynth.training.data import Pair
 
 
-@click.command(short_help="Caption images, so that they are data to train on.")
+@click.command(cls=NamingCommand, short_help="Caption images, so that they are data to train on.")
 @click.argument("data", metavar="RUN|DIR", type=PATH)
-@click.option("--captioner", required=True,
-              help="Says what images show: a folder of `train captioner`, or a folder or Hub id of BLIP, GIT or an "
-                   "encoder-decoder.")
+@click.option("--captioner", default="cap-rs", show_default=True, type=NameType(CAPTIONERS),
+              help="Says what images show: embedded name, folder of `train captioner`; or a folder or Hub id of BLIP, "
+                   "GIT or an encoder-decoder.")
 @click.option("--style", help="Data set whose captions a captioner of ours writes like.  [default: its first]")
 @click.option("--beams", type=click.IntRange(1), help="Captions that are followed at once.  [default: the captioner's]")
 @click.option("--keep", is_flag=True, help="Keep the texts that images have, before the new one.")

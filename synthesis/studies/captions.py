@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -24,12 +24,12 @@ class Described:
     """Images with what is said of them.
 
     Attributes:
-        images: Each `uint8` (H, W, 3), of whatever size; gone through once.
+        open: From the number of an image to its pixels, `uint8` (H, W, 3), of whatever size.
         texts: Of each at least one.
         labels: Class of each; "" where none is named.
     """
 
-    images: Iterable[Image]
+    open: Callable[[int], Image]
     texts: Sequence[Sequence[str]]
     labels: Sequence[str]
 
@@ -47,10 +47,11 @@ class CaptionFigures:
         cider: Mean of CIDEr-D.
         other: CIDEr-D of the captions of other images: what is agreed by chance.
         people: CIDEr-D of one text of each image against its other ones; None where there are none.
-        told: Share of images whose own text is more likely than one of another class; None without classes, or for a
-            captioner that gives no likelihoods.
+        told: Share of images of which a text of theirs is likelier than of an image of another class, so that how
+            likely a text is of anything does not count; None without classes, or for a captioner that gives no
+            likelihoods.
         texts: Mean number of texts of an image, and of distinct ones.
-        seed: Of resamples, of which other image, and of which text of people.
+        seed: Of resamples, of which other image and text, and of which text of people.
     """
 
     captioner: Mapping[str, object]
@@ -71,8 +72,8 @@ class CaptionFigures:
         lines = [f"CIDEr-D   {self.cider}; captions of other images {self.other}{people}",
                  "BLEU-1-4  " + " ".join(f"{value:.3f}" for value in self.bleu), f"ROUGE-L   {self.rouge_l}"]
         if self.told:
-            lines.append(f"told      {self.told} of images' own texts are likelier than one of another class; chance "
-                         "0.500")
+            lines.append(f"told      {self.told} of texts are likelier of their own image than of one of another "
+                         "class; chance 0.500")
         return [*lines, f"captions  {len(set(self.said))} distinct of {len(self.said)}; texts of an image "
                         f"{self.texts[0]:.1f}, of them distinct {self.texts[1]:.1f}",
                 f"captioner {self.captioner.get('model')}{f', style {self.style}' if self.style else ''}, seed "
@@ -112,26 +113,22 @@ def measure_captions(described: Described, captioner: GridCaptioner | Captioner,
     texts, random = [tuple(own) for own in described.texts], np.random.default_rng(seed)
     if len(texts) < 2:
         raise InputError("a caption is compared with that of another image; give two images at least")
-    said: list[str] = []
-    likelier: list[bool] = []
-    against = _of_other_classes(texts, described.labels, random) if isinstance(captioner, GridCaptioner) else None
-    for part in _parts(described.images):
-        for alike in _alike(part):
-            own = slice(len(said), len(said) + len(alike))
-            if against is not None and isinstance(captioner, GridCaptioner):
-                mine = captioner.log_likelihood(alike, [first for first, _ in against[own]], style)
-                theirs = captioner.log_likelihood(alike, [second for _, second in against[own]], style)
-                likelier += (mine > theirs).tolist()
-            said += captioner.caption(alike, style, beams)
+    said = list(captions_of(captioner, map(described.open, range(len(texts))), style, beams))
+    likelier = None
+    if isinstance(captioner, GridCaptioner) and len(set(described.labels)) > 1:
+        chosen = [str(random.choice(own)) for own in texts]
+        other = _of_other_classes(described.labels, random)
+        likelier = (_likelihoods(captioner, described, range(len(texts)), chosen, style)
+                    > _likelihoods(captioner, described, other, chosen, style))
     scores = score_captions(said, texts)
     order = random.permutation(len(said))
     swapped = np.empty_like(order)
     swapped[order] = np.roll(order, 1)
-    other = score_captions([said[row] for row in swapped], texts)
+    chance = score_captions([said[row] for row in swapped], texts)
     return CaptionFigures(
         captioner.identity(), style or (captioner.styles[0] if captioner.styles else ""), tuple(said), scores.bleu,
-        bootstrap_mean(scores.rouge_l, seed), bootstrap_mean(scores.cider, seed), bootstrap_mean(other.cider, seed),
-        _people(texts, random, seed), bootstrap_mean(np.array(likelier), seed) if likelier else None,
+        bootstrap_mean(scores.rouge_l, seed), bootstrap_mean(scores.cider, seed), bootstrap_mean(chance.cider, seed),
+        _people(texts, random, seed), None if likelier is None else bootstrap_mean(likelier, seed),
         (float(np.mean([len(own) for own in texts])), float(np.mean([len(set(own)) for own in texts]))), seed)
 
 
@@ -158,17 +155,22 @@ def _middle(image: Image) -> Image:
     return image[top : top + side, left : left + side]
 
 
-def _of_other_classes(texts: Sequence[Sequence[str]], labels: Sequence[str], random: np.random.Generator
-                      ) -> list[tuple[str, str]] | None:
-    """A text of each image, and one of an image of another class; None where fewer than two classes are named."""
+def _of_other_classes(labels: Sequence[str], random: np.random.Generator) -> list[int]:
+    """For each image the number of one of another class."""
     known = np.array(labels)
-    if len(set(labels)) < 2:
-        return None
-    found = []
-    for own, label in zip(texts, labels, strict=True):
-        row = int(random.choice(np.flatnonzero(known != label)))
-        found.append((str(random.choice(own)), str(random.choice(texts[row]))))
-    return found
+    return [int(random.choice(np.flatnonzero(known != label))) for label in labels]
+
+
+def _likelihoods(captioner: GridCaptioner, described: Described, rows: Iterable[int], texts: Sequence[str],
+                 style: str | None) -> NDArray[np.float32]:
+    """Log-likelihood of each text of the image of its row, (N,)."""
+    found: list[NDArray[np.float32]] = []
+    done = 0
+    for part in _parts(map(described.open, rows)):
+        for alike in _alike(part):
+            found.append(captioner.log_likelihood(alike, texts[done : done + len(alike)], style))
+            done += len(alike)
+    return np.concatenate(found)
 
 
 def _people(texts: Sequence[Sequence[str]], random: np.random.Generator, seed: int) -> Figure | None:

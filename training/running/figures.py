@@ -26,6 +26,7 @@ WORDS: Mapping[str, str] = {
     "told_apart": "share told apart from real images",
     "perplexity": "perplexity of the codes",
     "codes_used": "codes used",
+    "cider": "CIDEr-D of one beam",
     "mse": "mean squared error of the latents",
     "unexplained": "unexplained share of the latents' variance",
     "roughness": "roughness of the latents against real ones",

@@ -11,14 +11,14 @@ from fastapi import Path as InPath
 from pydantic import BaseModel, Field
 
 from terrasynth.errors import nearest
-from terrasynth.eval.models.references import EMBEDDED_ROOT, embedded_models
+from terrasynth.eval.models.references import EMBEDDED_ROOT, embedded_models, is_captioner
 from terrasynth.synthesis.core.embedded import WEIGHTS
 from terrasynth.synthesis.service.context import Service, ServiceOf
 from terrasynth.synthesis.service.problems import Problem
 from terrasynth.synthesis.service.references import model_names
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
-Kind = Literal["generator", "autoencoder", "evaluator", "lora", "other"]
+Kind = Literal["generator", "autoencoder", "evaluator", "captioner", "lora", "other"]
 _LORA = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
 
 
@@ -75,7 +75,8 @@ def models_of(service: Service) -> Iterator[Model]:
     for root, kind in ((WEIGHTS, "generator"), (EMBEDDED_ROOT, "evaluator")):
         for name, folder in embedded_models([root]).items():
             alone = kind == "generator" and not (folder / "model_index.json").is_file()
-            yield _model(name, folder, "terrasynth", "autoencoder" if alone else kind)  # type: ignore[arg-type]
+            shown = "autoencoder" if alone else "captioner" if is_captioner(folder) else kind
+            yield _model(name, folder, "terrasynth", shown)  # type: ignore[arg-type]
     models = service.places.models
     for name in model_names(models):
         if models is not None:
@@ -87,6 +88,8 @@ def _kind(folder: Path) -> Kind:
         return "generator"
     if folder.suffix == ".safetensors" or any((folder / name).is_file() for name in _LORA):
         return "lora"
+    if is_captioner(folder):
+        return "captioner"
     return "evaluator" if (folder / "config.json").is_file() else "other"
 
 

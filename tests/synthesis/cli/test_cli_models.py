@@ -18,6 +18,7 @@ def test_models_lists_what_is_embedded(terrasynth):
     assert code == 0
     assert ["ldm-ucm", "generator"] in names
     assert ["clip-ucm", "evaluator"] in names
+    assert ["cap-rs", "captioner"] in names
 
 
 def test_inspect_writes_a_report_and_replaces_its_own(terrasynth, model, tmp_path):

@@ -150,6 +150,7 @@ def test_models_are_listed_as_openai_does_and_recipes_as_they_are_shipped(client
     models = {model["id"]: model for model in client.get("/v1/models").json()["data"]}
     assert models["ldm-ucm"]["kind"] == "generator"
     assert models["clip-ucm"]["kind"] == "evaluator"
+    assert models["cap-rs"]["kind"] == "captioner"
     assert models["vae-rs"]["kind"] == "autoencoder"
     assert client.get("/v1/models/ldm-ucm").json() == models["ldm-ucm"]
     assert client.get("/v1/models/owner/name").status_code == 404

@@ -124,6 +124,16 @@ def test_what_cannot_be_trained_is_said(data, tmp_path, encoder):
         run_preset("captioner", data[0], tmp_path / "out", overrides=SMALL | {"load_size": 64})
 
 
+def test_its_card_says_what_it_learned_from_and_what_it_reaches(trained):
+    card = (trained.out / "README.md").read_text()
+    found = trained.models[0].figures
+    assert "| data | first: 32 train, 8 val; second: 32 train, 8 val; only `train` was trained on |" in card
+    assert f"| first val | {found['cider_first']:.3f} | {found['bleu4_first']:.3f} | 8 |" in card
+    assert "| decoder | 1 layers of width 32, 11 words |" in card
+    assert "| seed | 0 |" in card
+    assert f"card       {trained.out / 'README.md'}" in trained.lines()
+
+
 def test_its_encoder_goes_with_it(data, trained, encoder, tmp_path):
     """A folder of the user's, and an embedded one, may be gone or another one when the captioner is asked."""
     assert (trained.out / "encoder" / "model.safetensors").read_bytes() == \
