@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -112,13 +112,22 @@ class GridCaptioner:
             ValueError: Not (N, H, W, 3), or N is 0.
         """
         check_some_images(images)
-        number = self._style(style)
-        first = len(self.config.styles) + 3
-        said = []
-        for grid in self._grids(images):
-            rows = self._model.write(grid, number, beams)
-            said += [as_sentence([self.config.words[token - first] for token in row]) for row in rows]
-        return said
+        return [text for start in range(0, len(images), BATCH)
+                for text in self.say(self.look(images[start : start + BATCH]), style, beams)]
+
+    def look(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the image encoder gives of images `uint8` (N, H, W, 3): features of places, `float32` (N, P, F)."""
+        return self._encoder.grid(images, BATCH)
+
+    def say(self, grids: NDArray[np.floating], style: str | None = None, beams: int | None = None) -> list[str]:
+        """The captions that `caption` gives, of what `look` gave.
+
+        Raises:
+            InputError: It knows no such style.
+        """
+        number, first = self._style(style), len(self.config.styles) + 3
+        rows = self._model.write(self._tensor(grids), number, beams)
+        return [as_sentence([self.config.words[token - first] for token in row]) for row in rows]
 
     def log_likelihood(self, images: NDArray[np.uint8], texts: Sequence[str], style: str | None = None
                        ) -> NDArray[np.float32]:
@@ -138,28 +147,31 @@ class GridCaptioner:
             InputError: It knows no such style.
             ValueError: The numbers of images and texts differ.
         """
-        import torch
-
         check_some_images(images)
         check_texts(texts)
         if len(texts) != len(images):
             raise ValueError(f"{len(texts)} texts for {len(images)} images; give one for each")
-        tokens = [torch.tensor(encode_words(caption_words(text), self._places, self._style(style), self.config.length))
-                  for text in texts]
-        rows = torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True)
-        found, start = [], 0
-        for grid in self._grids(images):
-            found.append(self._model.log_likelihood(grid, rows[start : start + len(grid)].to(grid.device)).cpu())
-            start += len(grid)
-        values: NDArray[np.float32] = torch.cat(found).numpy().astype(np.float32)
-        return values
+        return np.concatenate([self.weigh(self.look(images[start : start + BATCH]), texts[start : start + BATCH], style)
+                               for start in range(0, len(images), BATCH)])
 
-    def _grids(self, images: NDArray[np.uint8]) -> Iterator[torch.Tensor]:
+    def weigh(self, grids: NDArray[np.floating], texts: Sequence[str], style: str | None = None) -> NDArray[np.float32]:
+        """The likelihoods that `log_likelihood` gives, of what `look` gave.
+
+        Raises:
+            InputError: It knows no such style.
+        """
         import torch
 
-        for start in range(0, len(images), BATCH):
-            grid = self._encoder.grid(images[start : start + BATCH])
-            yield torch.from_numpy(grid).to(self._model.device)
+        tokens = [torch.tensor(encode_words(caption_words(text), self._places, self._style(style), self.config.length))
+                  for text in texts]
+        rows = torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True).to(self._model.device)
+        values: NDArray[np.float32] = self._model.log_likelihood(self._tensor(grids), rows).float().cpu().numpy()
+        return values
+
+    def _tensor(self, grids: NDArray[np.floating]) -> torch.Tensor:
+        import torch
+
+        return torch.from_numpy(grids.astype(np.float32)).to(self._model.device)
 
     def _style(self, style: str | None) -> int:
         if style is None:
