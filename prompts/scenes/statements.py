@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from terrasynth.prompts.scenes.lexicon import Kind, Lexicon, Tokens, tokens
+from terrasynth.prompts.scenes.lexicon import Entry, Kind, Lexicon, Tokens, tokens
 
 Claim = tuple[str, ...]
 _METRES = re.compile(r"\d+(?:\.\d+)?")
@@ -30,12 +30,10 @@ class NounPhrase(NamedTuple):
     absent: bool
 
 
-class _Item(NamedTuple):
-    """A phrase of a sentence; `thing` only where it is a noun phrase."""
+_Item = tuple[Kind, str, NounPhrase | None]
+"""A phrase of a sentence: kind, value, and where it is one the noun phrase. A named tuple takes ten times as long."""
 
-    kind: Kind
-    value: str
-    thing: NounPhrase | None = None
+_END: _Item = ("pause", "", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,35 +70,39 @@ def _items(said: Tokens, lexicon: Lexicon) -> list[_Item]:
     items: list[_Item] = []
     before: list[_Item] = []
     begin = place = 0
-    absent = False
+    absent, measured, at = False, "m" in said, lexicon.at
     while place < len(said):
-        kind, value, length = _phrase(said, place, lexicon)
+        # This and what follows is done for each phrase of each caption of a data set.
+        entry = (_resolution(said, place) if measured else None) or at(said, place)
+        kind, value, length = entry or ("word", said[place], 1)
         if kind == "thing":
-            thing = NounPhrase(value, tuple([each.value for each in before]), said[begin : place + length], absent)
-            items.append(_Item(kind, value, thing))
+            looks = tuple([each[1] for each in before]) if before else ()
+            items.append((kind, value, NounPhrase(value, looks, said[begin : place + length], absent)))
             before, begin = [], place + length
         elif kind in _LOOSE:
-            before.append(_Item(kind, value))
+            before.append((kind, value, None))
         else:
-            items += before
+            if before:
+                items += before
+                before = []
             # An article begins a noun phrase; anything else ends what may have begun.
-            before, begin = [], place if value in ("a", "the") else place + length
+            begin = place if value in ("a", "the") else place + length
             if absent and value == "or":  # "no trucks or buses" is "no trucks and no buses"
                 kind = "pause"
             absent = kind == "none" or (absent and (kind == "frame" or value in _JOINS))
             if kind != "frame":
-                items.append(_Item(kind, value))
+                items.append((kind, value, None))
         place += length
     return items + before
 
 
-def _phrase(said: Tokens, place: int, lexicon: Lexicon) -> tuple[Kind, str, int]:
-    """Kind, value and length of what stands at a place."""
+def _resolution(said: Tokens, place: int) -> Entry | None:
+    """A resolution ("at 0.5 m a pixel") that stands at a place, or None."""
     first = place + (said[place] == "at")
     if said[first + 1 : first + 2] == ("m",) and _METRES.fullmatch(said[first]):
         length = first - place + (4 if said[first + 2 : first + 4] == ("a", "pixel") else 2)
-        return "condition", f"{said[first]} m", length
-    return lexicon.at(said, place) or ("word", said[place], 1)
+        return Entry("condition", f"{said[first]} m", length)
+    return None
 
 
 class _PhraseReader:
@@ -108,58 +110,66 @@ class _PhraseReader:
 
     def __init__(self, items: list[_Item], lexicon: Lexicon) -> None:
         self._items, self._lexicon = items, lexicon
-        self._sure = not any(item.kind == "doubt" for item in items)
-        self._things = tuple(item.thing for item in items if item.thing is not None)
-        nouns = [thing.noun for thing in self._things]
+        self._things = tuple([thing for _, _, thing in items if thing is not None])
         # What "it" and "them" stand for: what the class is about, where that is named, else the first thing.
-        self._subject = next((noun for noun in nouns if noun in lexicon.subjects), nouns[0] if nouns else "")
-        self._before: list[str] = []
-        noun = ""
-        for item in items:
-            self._before.append(noun)
-            noun = item.value if item.thing is not None else noun
+        self._subject = self._things[0].noun if self._things else ""
+        for noun, _, _, _ in self._things:
+            if noun in lexicon.subjects:
+                self._subject = noun
+                break
 
     def statement(self) -> Statement:
         """The claims of all phrases."""
         claims: set[Claim] = set()
+        noun, sure = "", True  # the noun before
         for place, (kind, value, thing) in enumerate(self._items):
             if thing is not None:
                 sign = "no " if thing.absent else ""
                 claims.add((f"{sign}thing", value))
-                claims.update([(f"{sign}look", value, look) for look in thing.looks])
+                for look in thing.looks:
+                    claims.add((f"{sign}look", value, look))
+                noun = value
             elif kind in ("condition", "view"):
                 claims.add((kind, value))
             elif kind == "relation":
-                claims.update(self._relation(place, value))
+                if (relation := self._relation(place, value, noun)) is not None:
+                    claims.add(relation)
             elif kind == "state":
-                claims.add(("state", self._beside(place), value))
+                claims.add(("state", noun or self._noun_from(place), value))
             elif kind in _LOOSE:  # "the roofs are grey", or what is not understood
-                predicate = kind == "look" and place > 0 and self._items[place - 1].kind == "verb"
-                claims.add(("look" if predicate else "word", self._beside(place), value))
-        return Statement(self._things, frozenset(claims), self._sure)
+                predicate = kind == "look" and place > 0 and self._items[place - 1][0] == "verb"
+                claims.add(("look" if predicate else "word", noun or self._noun_from(place), value))
+            elif kind == "doubt":
+                sure = False
+        return Statement(self._things, frozenset(claims), sure)
 
-    def _relation(self, place: int, how: str) -> tuple[Claim, ...]:
-        """What lies how to what; "in an aerial image" and "in the golf course" say nothing of that kind."""
+    def _relation(self, place: int, how: str, noun: str) -> Claim | None:
+        """What lies how to what; "in an aerial image" and "in the golf course" say nothing of that kind.
+
+        Args:
+            noun: The one before, or "".
+        """
         items, after = self._items, place + 1
-        kind, target, _ = items[after] if after < len(items) else _Item("pause", "")
+        kind, target, _ = items[after] if after < len(items) else _END
         if kind == "view" or (how in _INSIDE and target in self._lexicon.scenes):
-            return ()
+            return None
         if kind == "pronoun":
             target = self._subject
         elif kind == "pause":
             target = ""
-        return (("relation", self._related(place), how, target),)
+        return ("relation", self._related(place, noun), how, target)
 
-    def _related(self, place: int) -> str:
+    def _related(self, place: int, noun: str) -> str:
         """The noun that lies somewhere: the one before, but in "beside the harbor are two piers" the one after."""
         items = self._items
-        rest = [item for item in items[place + 2 :] if item.kind not in ("state", "condition", "word")]
-        fronted = place == 0 or items[place - 1].kind == "pause"
-        if fronted and len(rest) > 1 and rest[0].kind == "verb" and rest[1].thing is not None:
-            return rest[1].value
-        return self._before[place] or next((item.value for item in rest if item.thing is not None), "")
+        if noun and place and items[place - 1][0] != "pause":
+            return noun
+        rest = [item for item in items[place + 2 :] if item[0] not in ("state", "condition", "word")]
+        fronted = place == 0 or items[place - 1][0] == "pause"
+        if fronted and len(rest) > 1 and rest[0][0] == "verb" and rest[1][2] is not None:
+            return rest[1][1]
+        return noun or next((value for _, value, thing in rest if thing is not None), "")
 
-    def _beside(self, place: int) -> str:
-        """The noun that a phrase belongs to: the one before it, else the one after."""
-        return self._before[place] or next(
-            (item.value for item in self._items[place:] if item.thing is not None), "")
+    def _noun_from(self, place: int) -> str:
+        """The first noun from a place on, or ""; what has none before it belongs to that."""
+        return next((value for _, value, thing in self._items[place:] if thing is not None), "")

@@ -60,7 +60,9 @@ def card(job: Job, classes: Sequence[ClassDecisions], licence: Licence, written:
 
     counts, tree = [each.count for each in classes], job.recipe.tree()
     files = describe_files(classes)
-    outcomes = Counter(decision.reason or "accepted" for each in classes for decision in each)
+    outcomes = Counter[str]()
+    for each in classes:
+        outcomes.update({reason or "accepted": count for reason, count in each.reasons.items()})
     total = sum(count.accepted for count in counts)
     unseen = sum(decision.accepted and decision.scores[REVIEW] is None for each in classes for decision in each
                  ) if REVIEW in job.recipe.filter_names else 0

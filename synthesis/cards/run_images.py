@@ -243,9 +243,9 @@ class Sheets:
                 for label in [label for label, images in self._open.items() if images]:
                     self._close(label)
                 self._wait(0)
-                for path in layout.report_sheets(self._run):
-                    if path.name not in self._kept:
-                        path.unlink()
+                for name in layout.report_sheets(self._run):
+                    if name not in self._kept:
+                        (layout.report_folder(self._run) / name).unlink()
         finally:
             self._pool.shutdown(cancel_futures=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from math import isnan
@@ -168,8 +167,8 @@ def _class_row(decided: ClassDecisions) -> ClassRow:
     from terrasynth.eval.pages.run_report import ClassRow
 
     count = decided.count
-    reasons = Counter(each.reason for each in decided if each.reason not in (None, *NOT_JUDGED))
-    named = {reason: amount for reason, amount in sorted(reasons.items(), key=str) if reason is not None}
+    named = {reason: amount for reason, amount in sorted(decided.reasons.items(), key=str)
+             if reason is not None and reason not in NOT_JUDGED}
     waiting = named.pop(UNREVIEWED, 0)
     nearest = {name: each for name, each in decided.nearest.items() if name != REVIEW and not count.accepted}
     return ClassRow(count.label, count.accepted, count.attempted, count.target, named, waiting, nearest)

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 
 from terrasynth.errors import ELLIPSIS, shortened
@@ -61,8 +62,14 @@ class Identity:
 
     def attempt(self, label: str, k: int) -> tuple[str, int]:
         """The id (16 hexadecimal digits) and the seed (0 .. 2**63 - 1) of attempt `k` (from 0) of class `label`."""
-        hashed = hashlib.sha256(canonical([self.hash, label, k]).encode()).digest()
+        hashed = hashlib.sha256(f"{_before_k(self.hash, label)}{k}]".encode()).digest()
         return hashed.hex()[:ID_LENGTH], int.from_bytes(hashed[-8:], "big") >> 1
+
+
+@lru_cache(maxsize=4096)
+def _before_k(identity: str, label: str) -> str:
+    """The canonical JSON of [identity, label, k], as far as it is the same for all k."""
+    return canonical([identity, label, 0]).removesuffix("0]")
 
 
 def canonical(value: object) -> str:

@@ -11,11 +11,13 @@ LICENCE, PROMPT_DROPS, VERDICTS = "licence.json", "prompt_drops.json", "review/v
 ONTOLOGY = "classes.yaml"
 CARD, REPORT_PAGE, REPORT = "README.md", "report/index.html", "report/report.json"
 EVALUATIONS = ("evaluation.json", "evaluation/report.json")
-_BLOCKS = "blocks"
+_BLOCKS, _BLOCK = "blocks", ".parquet"
 _SCORES = "scores"
 _AHEAD = "ahead"
 SHARED = (_SCORES, _AHEAD)
 """Folders to which workers write, beside the process that holds the run."""
+LEDGER = (_BLOCKS, _SCORES)
+"""Names of the folders of what decides: drawn blocks and measurements."""
 
 
 def block_folder(run: Path, label: str) -> Path:
@@ -36,6 +38,20 @@ def block_folders(run: Path) -> list[Path]:
 def block_files(run: Path) -> list[Path]:
     """All blocks, by class and number."""
     return sorted((run / _BLOCKS).glob("*/*.parquet"))
+
+
+def first_block(run: Path) -> Path | None:
+    """The first of all blocks, by class and number, without a list of all; None where there is none."""
+    for folder in block_folders(run):
+        names = [path.name for path in folder.iterdir() if path.name.endswith(_BLOCK)]
+        if names:
+            return folder / min(names)
+    return None
+
+
+def count_blocks(run: Path) -> int:
+    """How many blocks there are, without a list of them."""
+    return sum(path.name.endswith(_BLOCK) for folder in block_folders(run) for path in folder.iterdir())
 
 
 def some_block(run: Path) -> Path | None:
@@ -68,11 +84,6 @@ def ahead(run: Path) -> Path:
     return run / _AHEAD
 
 
-def ledger_folders(run: Path) -> list[Path]:
-    """The folders of what decides: drawn blocks and measurements."""
-    return [run / _BLOCKS, run / _SCORES]
-
-
 def data_folder(run: Path) -> Path:
     """The folder of the data set."""
     return (run / DATA).parent
@@ -93,9 +104,12 @@ def report_folder(run: Path) -> Path:
     return (run / REPORT).parent
 
 
-def report_sheets(run: Path) -> list[Path]:
-    """The sheets of all images beside the report, and of what lies over them, by name."""
-    return sorted(path for ending in ("jpg", "png") for path in report_folder(run).glob(f"images-*.{ending}"))
+def report_sheets(run: Path) -> list[str]:
+    """Names of the sheets of all images beside the report, and of what lies over them; some thousands, so no paths."""
+    if not report_folder(run).is_dir():
+        return []
+    return sorted(path.name for path in report_folder(run).iterdir()
+                  if path.name.startswith("images-") and path.name.endswith((".jpg", ".png")))
 
 
 def report_pictures(run: Path) -> list[Path]:

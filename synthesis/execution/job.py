@@ -228,8 +228,8 @@ class Job:
     def _check_disk(self) -> None:
         targets = [self.target_of(label) for label in self.classes]
         rows = sum(max(wanted, kept.rows if kept else 0) for wanted, _, kept in targets)
-        there = [*layout.block_files(self.root), *layout.block_files(layout.ahead(self.root))]
-        drawn = len(there) * self.blocks.block_size
+        there = layout.count_blocks(self.root) + layout.count_blocks(layout.ahead(self.root))
+        drawn = there * self.blocks.block_size
         # Every accepted picture is stored twice: in its block and in its shard.
         wanted = int((max(0, rows - drawn) + rows) * self.attempt_bytes())
         free = free_bytes(self.root)

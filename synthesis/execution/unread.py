@@ -91,13 +91,11 @@ class Unread:
         for text in texts:
             self._take(text)
 
-    def look_at(self, label: str, said: Iterable[Said]) -> None:
-        """Take in further texts of a class."""
-        self.asked.append(label)
-        for text, scene in said:
-            if self._take(text) and self.reader.role == "encoder" and self.reader.knowledge is not None and (
-                    name := unread_name(self.reader.knowledge, label, text, scene)):
-                self.nameless[name] += 1
+    def look_at(self, label: str, text: str, scene: str) -> None:
+        """Take in a further text of a class."""
+        if self._take(text) and self.reader.role == "encoder" and self.reader.knowledge is not None and (
+                name := unread_name(self.reader.knowledge, label, text, scene)):
+            self.nameless[name] += 1
 
     def _take(self, text: str) -> bool:
         """Take in a text; whether there is a word in it that the model never read."""
@@ -210,10 +208,13 @@ def unread_by(readers: Sequence[Reader], said: Mapping[str, Iterable[Said]]) -> 
     """
     found = [Unread(reader) for reader in readers]
     for label, own in said.items():
-        every = list(own)
+        reading = [one for one in found if one.reader.role != "classifier"]
+        for one in reading:
+            one.asked.append(label)
+        for text, scene in own:
+            for one in reading:
+                one.look_at(label, text, scene)
         for one in found:
-            if one.reader.role != "classifier":
-                one.look_at(label, every)
             if one.reader.knowledge is not None and not knows_class(one.reader.knowledge, label):
                 one.classes.append(label)
             elif blind := one.reader.blind(label):

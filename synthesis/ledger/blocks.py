@@ -156,7 +156,7 @@ class Blocks:
 
     def first(self) -> Path | None:
         """The file of one block, always the same of the same blocks; None where nothing was drawn."""
-        return next(iter(layout.block_files(self.root)), None)
+        return layout.first_block(self.root)
 
     def write(
         self, label: str, index: int, attempts: Sequence[Attempt], encoder: str | None, measured: Measurements | None,
@@ -338,7 +338,7 @@ def read_file(path: Path, columns: Sequence[str] | None, help_: str) -> pa.Table
     try:
         # read_table takes three times as long
         with pq.ParquetFile(readable(path), page_checksum_verification=True) as file:
-            return file.read(columns=None if columns is None else list(columns))
+            return file.read(columns=None if columns is None else list(columns), use_threads=False)
     except UNREADABLE as error:
         raise damaged(path, error, help_) from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -58,15 +59,12 @@ def write_decisions(
         pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer,
     ):
         for decided in classes:
-            rows = [
-                {
-                    "id": attempt_id(decided.label, each.k),
-                    "label": decided.label,
-                    "k": each.k,
-                    "accepted": each.accepted,
-                    "reason": each.reason,
-                    "scores": {name: each.scores.get(name) for name in names},
-                }
-                for each in decided
-            ]
-            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+            accepted, reasons, scores = decided.columns(names)
+            count = len(accepted)
+            kept = pa.StructArray.from_arrays([pa.array(each, pa.float32(), mask=np.isnan(each))
+                                               for each in scores.values()], fields=list(schema.field("scores").type))
+            columns = [[attempt_id(decided.label, k) for k in range(count)], [decided.label] * count, range(count),
+                       accepted, reasons, kept]
+            table = pa.table([each if each is kept else pa.array(each, field.type)
+                              for each, field in zip(columns, schema, strict=True)], schema=schema)
+            writer.write_table(table)

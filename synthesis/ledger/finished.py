@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from math import isnan
@@ -30,6 +31,7 @@ from terrasynth.synthesis.core.errors import RunError, one_line
 from terrasynth.synthesis.core.files import readable, renew_time, sha256, stats_below
 from terrasynth.synthesis.core.identity import canonical, digest
 from terrasynth.synthesis.core.records import RecordError, read_record, run_error, write_record
+from terrasynth.synthesis.core.storage.object_path import ObjectPath
 from terrasynth.synthesis.events import ClassCount
 from terrasynth.synthesis.ledger.blocks import UNREADABLE
 from terrasynth.synthesis.ledger.decision_table import files_read
@@ -192,17 +194,41 @@ def _ledger(root: Path, noted_at: int | None = None) -> str:
     """
     for name in PAGES:
         (root / name).stat()  # written anew by `push`, too
-    places = [root / name for name in layout.EVALUATIONS if (root / name).is_file()]
     found = hashlib.sha256()
-    files = [each for folder in layout.ledger_folders(root) for each in stats_below(folder)]
-    files += [(path, path.stat()) for path in [*(root / name for name in _written(root)), *places]]
-    for path, stat in sorted(files, key=itemgetter(0)):
+    for name, stat in _in_order(root, [*layout.LEDGER, *_written(root), *layout.EVALUATIONS]):
         stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
         fresh = " fresh" if stat.st_ctime_ns == noted_at else ""
-        found.update(f"{path.relative_to(root)}\0{stamp}{fresh}\0".encode("utf-8", "surrogateescape"))
-    for path in [*layout.report_pictures(root), *layout.report_sheets(root)]:  # that none of them is gone
-        found.update(f"{path.name}\0".encode("utf-8", "surrogateescape"))
+        found.update(f"{name}\0{stamp}{fresh}\0".encode("utf-8", "surrogateescape"))
+    for name in [*(path.name for path in layout.report_pictures(root)), *layout.report_sheets(root)]:
+        found.update(f"{name}\0".encode("utf-8", "surrogateescape"))  # that none of them is gone
     return found.hexdigest()[:16]
+
+
+def _in_order(root: Path, names: Sequence[str]) -> Iterator[tuple[str, os.stat_result]]:
+    """Files by name, and those of the ledger folder by folder: a million rows need no more memory than one class.
+
+    Args:
+        names: Files, and folders of the ledger; a folder or an evaluation may not be there.
+    """
+    for name in sorted(names, key=lambda name: name.split("/")):
+        if name in layout.LEDGER:
+            yield from _in_folder(root / name, name) if (root / name).is_dir() else ()
+        elif name not in layout.EVALUATIONS or (root / name).is_file():
+            yield name, (root / name).stat()
+
+
+def _in_folder(folder: Path, name: str) -> Iterator[tuple[str, os.stat_result]]:
+    if isinstance(folder, ObjectPath):
+        for path, stat in sorted(stats_below(folder), key=itemgetter(0)):
+            yield f"{name}/{path.relative_to(folder)}", stat
+        return
+    with os.scandir(folder) as entries:
+        inside = sorted((entry.name, entry) for entry in entries)
+    for own, entry in inside:
+        if entry.is_dir():
+            yield from _in_folder(folder / own, f"{name}/{own}")
+        else:
+            yield f"{name}/{own}", entry.stat()
 
 
 def _written(root: Path) -> list[str]:

@@ -160,7 +160,7 @@ def block_size_of(run: Path) -> int | None:
 
 
 def _rows_of_a_block(run: Path) -> int | None:
-    path = next(iter(layout.block_files(run)), None)
+    path = layout.first_block(run)
     if path is None:
         return None
     try:

@@ -76,7 +76,7 @@ def test_what_a_lora_met_is_said_where_nothing_says_it_of_its_base(models, tmp_p
     known.look(["a solar farm"])
     assert known.lines()[0].endswith("its LoRA own met 1 class, solar farm, and 3 words, and so every word of 1 text")
     for label in ("solarfarm", "dam", "Forest"):
-        known.look_at(label, [])
+        known.asked.append(label)
     assert "met 1 class, solar farm (2 of the 3 asked for are not among them), and 3 words" in known.lines()[0]
 
 
