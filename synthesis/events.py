@@ -51,6 +51,7 @@ class RunResult:
         stopped: Whether `should_stop` ended it before its targets.
         ahead: Images that this call drew before it was known that they are needed, and that are not: they are kept for
             a larger target, under `RUN/ahead/`.
+        kept_ahead: Images that lie there now, whichever call drew them.
         failed: Blocks that could not be made; their classes end before them.
         unseen: Accepted images that nobody has looked at, where the recipe has the filter `review`.
         rejected: Images of classes that are short of their targets, by the filter that rejected them.
@@ -72,6 +73,7 @@ class RunResult:
     nearest: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
     looser: Mapping[str, Sequence[str]] = field(default_factory=dict)
     far: tuple[str, ...] = ()
+    kept_ahead: int = 0
 
     @property
     def missed(self) -> tuple[ClassCount, ...]:

@@ -90,7 +90,8 @@ def run(
         looser = {name: [f"filters.{place}.{option}" for option in looser_options(each)]
                   for place, (name, each) in enumerate(zip(recipe.filter_names, recipe.filters, strict=True))}
     result = RunResult(job.root, job.identity.hash, counts, work.drawn, stopped, work.ahead, tuple(work.failed), unseen,
-                       rejected, nearest, looser, far)
+                       rejected, nearest, looser, far,
+                       layout.count_blocks(layout.ahead(job.root)) * job.blocks.block_size)
     tell(Finished(result))
     return result
 

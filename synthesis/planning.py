@@ -174,7 +174,7 @@ def _forecast(job: Job) -> str:
     size, most, least = job.blocks.block_size, dict[str, int](), dict[str, int]()
     for label in job.classes:
         wanted, attempts, _ = job.target_of(label)
-        for counts, number in ((least, _at_least(job, label)), (most, attempts if wanted else 0)):
+        for counts, number in ((least, at_least(job, label)), (most, attempts if wanted else 0)):
             counts[label] = math.ceil(-(-number // size) * size * candidates)  # blocks are whole
     found: Forecast = forecast(job.recipe.seed, least, most)
     return found.text()
@@ -208,7 +208,7 @@ def _timed(work: Callable[[], list[bytes]]) -> tuple[list[bytes], float]:
     return work(), time.perf_counter() - start
 
 
-def _at_least(job: Job, label: str) -> int:
+def at_least(job: Job, label: str) -> int:
     """Attempts of a class that are drawn in any case: for its rows, and before a filter has its threshold."""
     wanted, attempts, _ = job.target_of(label)
     needs = max((each.needs for each in job.recipe.filters), default=0)
@@ -225,5 +225,5 @@ def _missing(job: Job, label: str) -> tuple[int, int, int]:
     wanted, attempts, _ = job.target_of(label)
     roots = (job.root, layout.ahead(job.root))
     present = len({path.name for root in roots for path in layout.block_folder(root, label).glob("*.parquet")})
-    least, most = -(-_at_least(job, label) // size), -(-attempts // size) if wanted else 0
+    least, most = -(-at_least(job, label) // size), -(-attempts // size) if wanted else 0
     return present * size, max(0, min(least, most) - present) * size, max(0, most - present) * size

@@ -8,12 +8,16 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from terrasynth.synthesis.cli.names import EXPANDERS, FILTERS, GENERATORS, RECIPES, NameType, NamingCommand
 from terrasynth.synthesis.cli.options import PATH
 from terrasynth.words import counted
+
+if TYPE_CHECKING:
+    from terrasynth.synthesis import Recipe
 
 _RECIPE = click.argument("recipe", type=NameType(RECIPES))
 _IN_A_RECIPE = (GENERATORS, EXPANDERS, FILTERS)
@@ -57,8 +61,14 @@ def plan(recipe: str, out: Path | None, overrides: Sequence[str]) -> None:
 @click.option("--out", type=PATH, required=True, help="The run directory; an existing run goes on.")
 @click.option("--repair", is_flag=True, help="First move damaged files to RUN/damaged/; they are made again.")
 @click.option("--shrink", is_flag=True, help="Give up rows that the run has beyond a smaller target.")
+@click.option("--part", metavar="I/N", help="Make the blocks of part I of N alone, and decide on none: for any "
+              "scheduler that starts many. Run it without --part when they have ended.")
+@click.option("--share", type=float, help="With --part: the share of attempts that will be accepted, above 0. Without "
+              "it, what the run has seen; before its first decision no block is made that may turn out not to be "
+              "needed.")
 @_SET
-def run(recipe: str, out: Path, repair: bool, shrink: bool, overrides: Sequence[str]) -> None:
+def run(recipe: str, out: Path, repair: bool, shrink: bool, part: str | None, share: float | None,
+        overrides: Sequence[str]) -> None:
     """Make the data set of RECIPE (a file, or the name of a shipped recipe).
 
     The same command resumes after a crash; a larger target grows the data set; other filters judge it again.
@@ -71,6 +81,11 @@ def run(recipe: str, out: Path, repair: bool, shrink: bool, overrides: Sequence[
     from terrasynth.synthesis.ledger.judged_rows import unseen_line
 
     loaded = Recipe.load(recipe, overrides)
+    if part is not None or share is not None:
+        if repair or shrink or part is None:
+            raise click.UsageError("--share is for --part, and --repair and --shrink are for the run itself")
+        _make_part(loaded, out, part, share)
+        return
     if repair and out.is_dir():
         _set_damaged_aside(out)
     with _stop_on_signal() as should_stop:
@@ -93,6 +108,33 @@ def run(recipe: str, out: Path, repair: bool, shrink: bool, overrides: Sequence[
         click.echo(f"review     {waits}")
     if wrong := result.failure or result.shortfall(loaded.target.max_attempts):
         raise RunError(wrong)
+
+
+def _make_part(recipe: Recipe, out: Path, which: str, share: float | None) -> None:
+    from terrasynth.synthesis.core.errors import RunError
+    from terrasynth.synthesis.core.progress import Progress
+    from terrasynth.synthesis.events import BlockAhead, Event
+    from terrasynth.synthesis.parts import make_part
+
+    number, _, of = which.partition("/")
+    if not (number.isdecimal() and of.isdecimal()):
+        raise click.UsageError(f"--part {which!r} is none; give it as 3/16")
+    progress = Progress()
+
+    def told(event: Event) -> None:
+        if isinstance(event, BlockAhead):
+            progress.tell(f"{event.label} block {event.index}{'' if event.drawn else ' was there'}")
+
+    with _stop_on_signal() as should_stop:
+        progress.begin(f"checking the recipe and loading {recipe.generator.model}")
+        try:
+            made = make_part(recipe, out, int(number), int(of), share, told, should_stop)
+        finally:
+            progress.clear()
+    click.echo(f"part {made.part} of {made.of}: {counted(made.blocks, 'block')}, {counted(made.drawn, 'image')} drawn "
+               f"now; all parts: {counted(made.every, 'image')}, of which {made.needed} are needed in any case")
+    if made.stopped:
+        raise RunError("stopped before its last block; run the same command again to carry on")
 
 
 def _set_damaged_aside(out: Path) -> None:

@@ -23,7 +23,7 @@ from terrasynth.synthesis.core.errors import InputError, RunError, disk_errors
 from terrasynth.synthesis.core.storage.lease import LeasedError, leased, unleased
 from terrasynth.synthesis.core.storage.object_path import LEASES, MOST_AT_ONCE, Buffer, ObjectPath, RangeReader, stat_of
 
-TEMPORARY, LOCK = ".tmp", ".lock"
+TEMPORARY, LOCK, PARTS_LOCK = ".tmp", ".lock", ".parts"
 UNCOMPARED = 2**16  # bytes up to which an object is put without asking whether it is there already
 
 
@@ -155,6 +155,39 @@ def locked(run: Path, alone: bool = True) -> Iterator[None]:
 
 
 @contextmanager
+def sharing(run: Path) -> Iterator[None]:
+    """Hold a run directory together with others that do the same, and keep out who holds it alone (`locked`).
+
+    Raises:
+        InUseError: A process holds it alone.
+        InputError: It cannot be made, or lies in object storage, where a lease is for one process.
+    """
+    if isinstance(run, ObjectPath):
+        raise InputError(f"{str(run)!r} lies in object storage, which several processes cannot hold together; make the "
+                         "parts in a folder that all of them see, or give runtime.executor ray, whose workers write "
+                         "there")
+    with disk_errors(str(run)), _lock_file(run) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InUseError(f"{str(run)!r} is in use by its run, which makes what is missing itself; wait for it to "
+                             "end") from error
+        yield
+
+
+@contextmanager
+def preparing(run: Path) -> Iterator[None]:
+    """Write what all need that share a run directory, one after the other; waits for the one before.
+
+    Raises:
+        InputError: Its lock cannot be made.
+    """
+    with disk_errors(str(run)), _open_lock(run, os.O_RDWR | os.O_CREAT, PARTS_LOCK) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def reading(run: Path) -> Iterator[None]:
     """Keep writers off a run directory while it is read; several may read at once, and none needs write access.
 
@@ -220,9 +253,9 @@ def _lock_file(run: Path) -> BinaryIO:
         raise InputError(f"cannot make {str(run)!r}: {error.strerror}; choose another folder") from error
 
 
-def _open_lock(run: Path, flags: int) -> BinaryIO:
-    """The lock of a run, as a regular file of its own: a link would lock, and could make, a file elsewhere."""
-    path = run / LOCK
+def _open_lock(run: Path, flags: int, name: str = LOCK) -> BinaryIO:
+    """A lock of a run, as a regular file of its own: a link would lock, and could make, a file elsewhere."""
+    path = run / name
     try:
         # O_NONBLOCK: opening a pipe would wait for its other end
         handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
@@ -238,7 +271,8 @@ def _open_lock(run: Path, flags: int) -> BinaryIO:
 
 def _holds_something(run: Path) -> bool:
     # A process that was killed before it had written its recipe leaves these behind.
-    return any(entry.name not in (LOCK, LEASES) and entry.suffix != TEMPORARY for entry in run.iterdir())
+    known = (LOCK, PARTS_LOCK, LEASES)
+    return any(entry.name not in known and entry.suffix != TEMPORARY for entry in run.iterdir())
 
 
 def _existing(place: Path) -> Path:

@@ -106,6 +106,9 @@ class Progress:
                 if result.ahead:
                     self._line(f"{result.ahead} of {result.drawn} images were drawn ahead and are not needed; they "
                                "are kept in ahead/ for a larger target")
+                if not result.stopped and (before := result.kept_ahead - result.ahead) > 0:
+                    self._line(f"{before} images that were drawn ahead before are not needed; they are kept in ahead/ "
+                               "for a larger target")
 
     def _describe(self, count: ClassCount) -> str:
         share = count.accepted / count.attempted if count.attempted else 0.0

@@ -162,13 +162,32 @@ class Job:
                 raise RunError(f"{str(self.root)!r} was changed by another process meanwhile; run the same command "
                                "again")
             (self.root / OBSOLETE).unlink(missing_ok=True)
-            resolved = without_secrets(self.recipe.tree() | {"identity": self.identity.hash})
-            write_file(self.root / layout.RECIPE, yaml.safe_dump(resolved, sort_keys=False))
-            if ontology := self.recipe.prompts.options.get("ontology"):  # so that the run can be made again elsewhere
-                write_file(self.root / layout.ONTOLOGY, Path(str(ontology)).read_text("utf-8"))
-            self._frozen.save(self.root)
+            self._save()
             self._record.restore()
             yield
+
+    def join(self) -> None:
+        """Begin a run directory that several processes hold together, or see that one of them has begun it so.
+
+        To be called by one after the other (`core.files.preparing`).
+
+        Raises:
+            InputError: It belongs to another identity, or the recipe refuses this machine beside those that draw.
+        """
+        self._frozen.check(self.root)
+        if not (self.root / layout.RECIPE).is_file():
+            self._save()
+        if (self.root / layout.RUNTIME).is_file():
+            self._record.join(self.recipe.runtime.exact is True)
+        else:
+            self.maker.begin_drawing()
+
+    def _save(self) -> None:
+        resolved = without_secrets(self.recipe.tree() | {"identity": self.identity.hash})
+        write_file(self.root / layout.RECIPE, yaml.safe_dump(resolved, sort_keys=False))
+        if ontology := self.recipe.prompts.options.get("ontology"):  # so that the run can be made again elsewhere
+            write_file(self.root / layout.ONTOLOGY, Path(str(ontology)).read_text("utf-8"))
+        self._frozen.save(self.root)
 
     def target_of(self, label: str) -> tuple[int, int, KeptRows | None]:
         """Of a class: the rows wanted, the most attempts, and what is kept beyond them; no rows where only kept."""

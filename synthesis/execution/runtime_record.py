@@ -88,6 +88,19 @@ class RuntimeRecord:
         self.save(runtime)
         return runtime
 
+    def join(self, refuses: bool) -> None:
+        """Record this machine beside those that draw now or drew before, before its first image.
+
+        Args:
+            refuses: Whether the recipe says that drawing is exact.
+
+        Raises:
+            InputError: It is another machine, and `refuses`.
+        """
+        recorded = Runtime.load(self._root, self._identity)
+        if recorded is not None:
+            self.admit(recorded, this_machine(recorded.device), refuses)
+
     def admit(self, runtime: Runtime, machine: Machine, refuses: bool) -> Runtime:
         """Record a machine that draws beside this one, before its first image; says where it is another.
 

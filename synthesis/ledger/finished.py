@@ -91,7 +91,7 @@ def asked_for(run: OpenRun, classes: Sequence[ClassDecisions]) -> str:
     limits = {each.label: {name: repr(value) for name, value in each.thresholds.items() if not isnan(value)}
               for each in classes}
     return digest({
-        "recipe": _without_places(json.loads(canonical(run.recipe.tree()))),
+        "recipe": without_places(json.loads(canonical(run.recipe.tree()))),
         "identity": run.identity.hash,
         "measured by": list(run.encoders.keys),
         "thresholds": limits,
@@ -101,7 +101,7 @@ def asked_for(run: OpenRun, classes: Sequence[ClassDecisions]) -> str:
     })
 
 
-def _without_places(recipe: dict[str, Any]) -> dict[str, Any]:
+def without_places(recipe: dict[str, Any]) -> dict[str, Any]:
     """A recipe without what says where blocks are made, which decides nothing."""
     runtime = {key: value for key, value in recipe["runtime"].items() if key not in ("workers", "block_timeout")}
     return recipe | {"runtime": runtime | {"executor": "local"}}  # as in notes of versions that knew no other
