@@ -30,6 +30,7 @@ ASK_THE_HUB = ("docs/own-classes.md", "docs/publish.md", "docs/review.md")  # of
 
 # Blocks that another test runs, by page and beginning.
 ELSEWHERE = {
+    "docs/cluster.md": ("tests/synthesis/test_parts.py", "cat > part.sbatch"),
     "README.md": (".ci/readme.py", "make demo", ".venv/bin/python -", "export PATH=", "python -m pip",
                   "terrasynth verify"),
     "docs/own-classes.md": ("tests/training/own_classes/test_page.py", "python - <<", "terrasynth init images",

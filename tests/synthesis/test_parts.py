@@ -1,11 +1,14 @@
 """Blocks that any number of processes make ahead of a run give the bytes of a run that made them itself."""
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from string import Template
 
 import pytest
 import yaml
@@ -208,3 +211,19 @@ def test_the_run_says_how_many_were_not_needed(terrasynth, place, tmp_path):
     left = 3 * len(files(out))
     assert 0 < left < 108
     assert f"{left} images that were drawn ahead before are not needed; they are kept in ahead/" in "\n".join(lines)
+
+
+def test_the_slurm_array_of_the_page_makes_the_run(terrasynth, whole, place, tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text()
+    script = re.search(r"^cat > part\.sbatch <<'END'\n(.*?)^END$", page, re.M | re.S)[1]
+    (line,) = [line for line in script.splitlines() if line.startswith("terrasynth ")]
+    first, last = map(int, re.search(r"--array=(\d+)-(\d+)", script).groups())
+    (then,) = re.findall(r'--wrap "terrasynth (.*)"', page)
+    monkeypatch.chdir(tmp_path)
+    Path("recipe.yaml").write_text(yaml.safe_dump(tree()))
+    for task in range(first, last + 1):
+        words = shlex.split(Template(line).substitute(SLURM_ARRAY_TASK_ID=task).replace("/shared/", "shared/"))
+        assert terrasynth(*words[1:])[0] == 0
+    assert len(files(Path("shared/RUN"))) == 9
+    assert terrasynth(*shlex.split(then.replace("/shared/", "shared/")))[0] == 0
+    assert_same(Path("shared/RUN"), whole)
