@@ -57,8 +57,7 @@ class LocalExecutor(Executor):
         blocks, start = self._maker.blocks, time.perf_counter()
         # What another executor made ahead is needed now.
         if blocks.exists(order.label, order.index) or blocks.take(order.label, order.index):
-            blocks.read(order.label, order.index, ["id"])
-            known = StoredBlock(blocks, order.label, order.index)
+            known = StoredBlock.found(blocks, order.label, order.index)
             return self._run(partial(self._measured, known, order.closed, start))
         block = self._maker.draw(order.label, order.index, on_drawing=self._tell)
         return self._run(partial(self._stored, block, time.perf_counter() - start))

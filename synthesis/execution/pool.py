@@ -160,8 +160,7 @@ class PoolExecutor(Executor):
         blocks = self._maker.blocks
         exists = blocks.exists(order.label, order.index)
         if exists:
-            known = StoredBlock(blocks, order.label, order.index)
-            blocks.read(order.label, order.index, ["id"])
+            known = StoredBlock.found(blocks, order.label, order.index)
             encoders = self._maker.encoders
             if order.closed or all(encoders.known(known, key) is not None for key in encoders.keys):
                 return _finished(MadeBlock(known, 0, 0.0))

@@ -106,6 +106,11 @@ class Unread:
         return bool(unread)
 
     @property
+    def reads_texts(self) -> bool:
+        """Whether texts are given to it, and anything says which words it met."""
+        return self.reader.role != "classifier" and (self.reader.knowledge or self.reader.lora) is not None
+
+    @property
     def found(self) -> bool:
         """Whether there is anything that it never met, or cannot tell apart."""
         return self.reader.knowledge is not None and bool(self.words or self.classes or self.blind)
@@ -208,10 +213,11 @@ def unread_by(readers: Sequence[Reader], said: Mapping[str, Iterable[Said]]) -> 
     """
     found = [Unread(reader) for reader in readers]
     for label, own in said.items():
-        reading = [one for one in found if one.reader.role != "classifier"]
-        for one in reading:
-            one.asked.append(label)
-        for text, scene in own:
+        for one in found:
+            if one.reader.role != "classifier":
+                one.asked.append(label)
+        reading = [one for one in found if one.reads_texts]
+        for text, scene in own if reading else ():
             for one in reading:
                 one.look_at(label, text, scene)
         for one in found:

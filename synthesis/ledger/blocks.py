@@ -216,10 +216,13 @@ class Blocks:
             RefusedError: It may be whole and cannot be read.
         """
         path = self.path(label, index)
+        return self.withheld_in(path, metadata_of(path, AGAIN))
+
+    def withheld_in(self, path: Path, metadata: Mapping[bytes, bytes]) -> tuple[int, ...]:
+        """As `withheld`, from the metadata of the block of that path, or of a table that was read from it."""
         try:
-            found = metadata_of(path, AGAIN)
-            drawn_in(found)
-            noted = found.get(WITHHELD, b"").decode()
+            drawn_in(metadata)
+            noted = metadata.get(WITHHELD, b"").decode()
             rows = tuple(int(row) for row in noted.split(",") if row)
             if any(not 0 <= row < self.block_size for row in rows):
                 raise ValueError(f"it withholds rows {noted[:40]}")

@@ -72,6 +72,20 @@ class StoredBlock:
         made.withheld = withheld
         return made
 
+    @classmethod
+    def found(cls, blocks: Blocks, label: str, index: int) -> Self:
+        """A block that is there, whose ids are those of its place; what its file says of itself is taken at once.
+
+        Args:
+            index: Place of the block in its class.
+
+        Raises:
+            RunError: The file is damaged, or holds other attempts than its place.
+        """
+        known, table = cls(blocks, label, index), blocks.read(label, index, ["id"])
+        known.withheld = blocks.withheld_in(blocks.path(label, index), table.schema.metadata or {})
+        return known
+
     @cached_property
     def content(self) -> Content:
         """Ids, texts, images and layouts; of pairs those of both images.

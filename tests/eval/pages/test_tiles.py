@@ -96,3 +96,17 @@ def test_what_lies_over_tiles_lies_where_they_do_and_keeps_its_colors():
     for count in (0, 17):
         with pytest.raises(ValueError, match=f"a sheet of {count} tiles"):
             overlay_sheet(overlays[:1] * count, colors, size)
+
+
+@pytest.mark.parametrize(("width", "height"), [(32, 32), (31, 40), (1, 1)])
+def test_margins_go_on_as_the_edges_are(width, height):
+    size = TileSize(width, height)
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    across, down = size.pitch
+    padded = np.pad(image, ((4, down - height - 4), (4, across - width - 4), (0, 0)), mode="edge")
+    sheet = np.zeros((4 * down, 4 * across, 3), np.uint8)
+    sheet[down : 2 * down, across : 2 * across] = padded
+    expected = io.BytesIO()
+    Image.fromarray(sheet).save(expected, "JPEG", quality=90, subsampling=0)
+    black = np.zeros_like(image)
+    assert tile_sheet([*[black] * 5, image], size) == expected.getvalue()

@@ -1,5 +1,6 @@
 """Decisions on made-up measurements, where the right answer is known."""
 
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -93,3 +94,49 @@ def test_duplicates_are_found_across_many_chunks_of_many_classes(tmp_path, monke
         assert [judges[label].score(row) for row in range(24)] == pytest.approx([1.0] * 24, abs=1e-5)
         judges[label].begin(Measurements("embeddings", -again))
         assert all(judges[label].passes(judges[label].score(row)) for row in range(24))
+
+
+def test_columns_and_reasons_are_those_of_the_single_decisions(tmp_path):
+    decided = decide([0.9, 0.1, 0.9, 0.1, 0.9, 0.9], [EAST, NORTH, EAST, EAST, NORTH, UP], 2, 2, 6, tmp_path)
+    accepted, reasons, scores = decided.columns(["duplicate", "scene", "alignment"])
+    each = list(decided)
+    assert accepted == [one.accepted for one in each] == [True, False, False, False, True, False]
+    assert reasons == [one.reason for one in each] == [None, "alignment", "duplicate", "alignment", None,
+                                                       "beyond_target"]
+    for name in ("duplicate", "alignment"):
+        known = [None if np.isnan(score) else score for score in scores[name].tolist()]
+        assert known == [one.scores[name] for one in each]
+    assert np.isnan(scores["scene"]).all()
+    assert decided.reasons == {None: 2, "alignment": 2, "duplicate": 1, "beyond_target": 1}
+
+
+def test_what_waits_for_a_threshold_is_undecided_in_columns_too(tmp_path):
+    settings = AlignmentFilter(quantile=0.5, calibrate_on=4)
+    decided = ClassDecisions("beach", [NamedJudge("alignment", "key", settings.judge("beach", None, tmp_path))], 9, 9)
+    decided.decide(3, lambda key: Measurements("embeddings", np.zeros((3, 1), np.float32), np.ones(3, np.float32)))
+    accepted, reasons, scores = decided.columns(["alignment"])
+    assert (accepted, reasons, len(scores["alignment"])) == ([False] * 3, ["undecided"] * 3, 3)
+    assert decided.reasons == {"undecided": 3}
+    assert [one.k for one in decided.block(0)] == [0, 1, 2]
+
+
+def test_a_decision_of_two_filters_takes_ten_bytes(tmp_path):
+    filters = [AlignmentFilter(min_score=0.5), AlignmentFilter(min_score=0.2)]
+    judges = [NamedJudge(f"alignment{place}", "key", each.judge("beach", None, tmp_path))
+              for place, each in enumerate(filters)]
+    decided = ClassDecisions("beach", judges, 10**6, 10**6)
+    measured = Measurements("embeddings", np.zeros((16, 1), np.float32), np.linspace(0, 1, 16, dtype=np.float32))
+
+    def more(blocks):
+        for _ in range(blocks):
+            decided.decide(16, lambda key: measured)
+
+    more(100)
+    tracemalloc.start()
+    try:
+        more(4000)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # A code and two scores an attempt, a place a block; arrays grow by an eighth beyond what they hold.
+    assert 9 * 16 * 4000 < kept < 10.5 * 16 * 4000
