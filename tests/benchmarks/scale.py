@@ -292,6 +292,10 @@ def main() -> int:
     parser.add_argument("--first-picture", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.step or options.one or options.first_picture:
+        from terrasynth.synthesis.core.collector import look_seldom
+
+        look_seldom()  # as the command line does
     if options.step:
         print(json.dumps(process_of(options.step, options.one, options.out, options.duplicates)))
         return 0
