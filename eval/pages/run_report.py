@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -199,11 +200,16 @@ def write_report(folder: Path, report: RunReport, images: Iterable[RunImages] = 
                 path.unlink(missing_ok=True)
     _write(folder / "report.json", (json.dumps(to_json(report), indent=1, ensure_ascii=False) + "\n").encode())
     pages = iter(images)
-    first = next(pages, None)
-    written = {page_name(number) for number in range(pages_of(first.total if first else 0))}
-    html = page_of(report, first).html().encode()
-    for number, further in enumerate(pages, 1):
-        _write(folder / page_name(number), images_page(report, further).html().encode())
+    further = next(pages, None)
+    written = {page_name(number) for number in range(pages_of(further.total if further else 0))}
+    html = page_of(report, further).html().encode()
+    number = 0
+    while further is not None:
+        if number:
+            _write(folder / page_name(number), images_page(report, further).html().encode())
+        del further  # before the next is made: a page is some 20 MB
+        gc.collect(1)  # a template's macros and context hold each other, and the page
+        further, number = next(pages, None), number + 1
     for old in folder.glob("images-*.html"):
         if old.name not in written:
             old.unlink()

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import shlex
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -157,3 +158,19 @@ def test_a_page_without_images_has_no_script(tmp_path):
 def test_links_are_said_in_markdown_too():
     page = Page("t", "h", "a", (Section("Files", (Links((("../README.md", "Card"),)),)),))
     assert "- Card: `../README.md`" in page.markdown()
+
+
+def test_one_page_of_images_is_in_memory_at_a_time(images, tmp_path):
+    made = []
+
+    def pages():
+        for number in range(3):
+            assert [each() for each in made] == [None] * number
+            page = [replace(images, total=2 * PER_PAGE + 80, first=number * PER_PAGE)]
+            made.append(weakref.ref(page[0]))
+            yield page.pop()
+
+    row = ClassRow("beach", 30, 40, 30)
+    write_report(tmp_path, RunReport("whole", "0", "tiny", {}, (row,)), pages())
+    assert sorted(path.name for path in tmp_path.glob("*.html")) == ["images-2.html", "images-3.html", "index.html"]
+    assert len(made) == 3
