@@ -23,6 +23,7 @@ from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.files import preparing, sharing
 from terrasynth.synthesis.core.identity import canonical, differences, some_differences
 from terrasynth.synthesis.core.round_robin import round_robin
+from terrasynth.synthesis.core.storage.object_path import place
 from terrasynth.synthesis.events import BlockAhead, Event
 from terrasynth.synthesis.execution.base import BlockOrder
 from terrasynth.synthesis.execution.block_maker import BlockMaker
@@ -97,7 +98,7 @@ def make_part(
         raise InputError(f"part {part} of {of} does not exist; give 1 to {of}")
     if share is not None and not 0 < share <= 1:
         raise InputError(f"a share of {share:g} of attempts cannot be accepted; give a number above 0, at most 1")
-    root, stop, drawn, stopped = Path(out), should_stop or (lambda: False), 0, False
+    root, stop, drawn, stopped = place(out), should_stop or (lambda: False), 0, False
     job = Job(recipe, root)
     if getattr(job.expander, "costly", False):
         raise InputError(f"prompts of expander {recipe.prompts.expander!r} take time or money, and each part would ask "

@@ -16,6 +16,7 @@ import yaml
 from terrasynth.synthesis import run
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.files import InUseError, locked, sharing
+from terrasynth.synthesis.core.storage.object_path import place as place_of
 from terrasynth.synthesis.parts import make_part
 from terrasynth.synthesis.recipe import Recipe
 from tests.worker_cells import CLASSES, assert_same, cells_installed, tree
@@ -227,3 +228,9 @@ def test_the_slurm_array_of_the_page_makes_the_run(terrasynth, whole, place, tmp
     assert len(files(Path("shared/RUN"))) == 9
     assert terrasynth(*shlex.split(then.replace("/shared/", "shared/")))[0] == 0
     assert_same(Path("shared/RUN"), whole)
+
+
+def test_parts_of_a_run_in_object_storage_are_refused():
+    with pytest.raises(InputError, match="lies in object storage, which several processes cannot hold together"), \
+            sharing(place_of("s3://bucket/run")):
+        pass
