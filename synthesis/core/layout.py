@@ -11,7 +11,7 @@ LICENCE, PROMPT_DROPS, VERDICTS = "licence.json", "prompt_drops.json", "review/v
 ONTOLOGY = "classes.yaml"
 CARD, REPORT_PAGE, REPORT = "README.md", "report/index.html", "report/report.json"
 EVALUATIONS = ("evaluation.json", "evaluation/report.json")
-_BLOCKS, _BLOCK = "blocks", ".parquet"
+_BLOCKS = "blocks"
 _SCORES = "scores"
 _AHEAD = "ahead"
 SHARED = (_SCORES, _AHEAD)
@@ -42,16 +42,12 @@ def block_files(run: Path) -> list[Path]:
 
 def first_block(run: Path) -> Path | None:
     """The first of all blocks, by class and number, without a list of all; None where there is none."""
-    for folder in block_folders(run):
-        names = [path.name for path in folder.iterdir() if path.name.endswith(_BLOCK)]
-        if names:
-            return folder / min(names)
-    return None
+    return min((run / _BLOCKS).glob("*/*.parquet"), default=None)
 
 
 def count_blocks(run: Path) -> int:
     """How many blocks there are, without a list of them."""
-    return sum(path.name.endswith(_BLOCK) for folder in block_folders(run) for path in folder.iterdir())
+    return sum(1 for _ in (run / _BLOCKS).glob("*/*.parquet"))
 
 
 def some_block(run: Path) -> Path | None:
