@@ -9,7 +9,7 @@ from terrasynth.synthesis.cards.card import write_card
 from terrasynth.synthesis.cards.run_report import drawn_unread, write_run_report
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.drawn_texts import LeftOut
-from terrasynth.synthesis.core.files import remove_empty_folders
+from terrasynth.synthesis.core.files import looking, remove_empty_folders
 from terrasynth.synthesis.core.storage.object_path import place
 from terrasynth.synthesis.events import Event, Finished, Listener, Planned, RunResult, Writing
 from terrasynth.synthesis.execution.base import ExecutorSetup
@@ -64,7 +64,9 @@ def run(
     """
     tell: Callable[[Event], None] = on_event or (lambda event: None)
     stop = should_stop or (lambda: False)
-    job = Job(recipe, place(out), shrink)
+    root = place(out)
+    with looking(root):
+        job = Job(recipe, root, shrink)
     with job.opened():
         classes = [
             ClassDecisions(label, job.encoders.judges(label, job.root), *job.target_of(label)) for label in job.classes

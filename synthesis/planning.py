@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from terrasynth.eval.table import Table
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.caches import find_caches, said
-from terrasynth.synthesis.core.files import free_bytes
+from terrasynth.synthesis.core.files import free_bytes, looking
 from terrasynth.synthesis.core.images import encode_all
 from terrasynth.synthesis.core.progress import duration
 from terrasynth.synthesis.core.storage.object_path import place
@@ -130,34 +130,40 @@ def plan(recipe: Recipe, out: str | Path | None = None, on_step: Callable[[str],
         (1, ['forest'], True)
     """
     with tempfile.TemporaryDirectory() as nowhere:
-        job = Job(recipe, place(out) if out is not None else Path(nowhere))
-        if on_note is not None:
-            for note in job.notes:
-                on_note(note)
-        if on_step is not None:
-            on_step(f"loading {recipe.generator.model} and drawing first images, to see how long one takes")
-        with job.runtime.threads_set():
-            seconds, size = _warm_up(job)
-        missing = [_missing(job, label) for label in job.classes]
-        prompts = {
-            label: tuple(prompt.text for prompt in job.prompts(label, 0, SHOWN_PROMPTS)) for label in job.classes
-        }
-        return Plan(
-            identity=job.identity.hash,
-            prompts=prompts,
-            present=sum(present for present, _, _ in missing),
-            at_least=sum(least for _, least, _ in missing),
-            at_most=sum(most for _, _, most in missing),
-            seconds_per_picture=seconds,
-            bytes_per_picture=size,
-            free_bytes=free_bytes(job.root),
-            runtime=job.runtime,
-            notes=job.notes,
-            api=_forecast(job),
-            caches=said(find_caches()),
-            rejected=sum(_rejected(job, label) for label in job.classes),
-            pairs=job.identity.has_pairs,
-        )
+        root = place(out) if out is not None else Path(nowhere)
+        with looking(root):
+            return _planned(Job(recipe, root), on_step, on_note)
+
+
+def _planned(job: Job, on_step: Callable[[str], None] | None, on_note: Callable[[str], None] | None) -> Plan:
+    recipe = job.recipe
+    if on_note is not None:
+        for note in job.notes:
+            on_note(note)
+    if on_step is not None:
+        on_step(f"loading {recipe.generator.model} and drawing first images, to see how long one takes")
+    with job.runtime.threads_set():
+        seconds, size = _warm_up(job)
+    missing = [_missing(job, label) for label in job.classes]
+    prompts = {
+        label: tuple(prompt.text for prompt in job.prompts(label, 0, SHOWN_PROMPTS)) for label in job.classes
+    }
+    return Plan(
+        identity=job.identity.hash,
+        prompts=prompts,
+        present=sum(present for present, _, _ in missing),
+        at_least=sum(least for _, least, _ in missing),
+        at_most=sum(most for _, _, most in missing),
+        seconds_per_picture=seconds,
+        bytes_per_picture=size,
+        free_bytes=free_bytes(job.root),
+        runtime=job.runtime,
+        notes=job.notes,
+        api=_forecast(job),
+        caches=said(find_caches()),
+        rejected=sum(_rejected(job, label) for label in job.classes),
+        pairs=job.identity.has_pairs,
+    )
 
 
 def _forecast(job: Job) -> str:

@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError, RunError, disk_errors
-from terrasynth.synthesis.core.storage.lease import LeasedError, leased, unleased
+from terrasynth.synthesis.core.storage.lease import LeasedError, leased, listed, unleased
 from terrasynth.synthesis.core.storage.object_path import LEASES, MOST_AT_ONCE, Buffer, ObjectPath, RangeReader, stat_of
 
 TEMPORARY, LOCK, PARTS_LOCK = ".tmp", ".lock", ".parts"
@@ -208,6 +208,16 @@ def reading(run: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InUseError(f"{str(run)!r} is in use by another process; wait for it to end") from error
+        yield
+
+
+@contextmanager
+def looking(run: Path) -> Iterator[None]:
+    """Look at a run directory that others may write meanwhile, each folder of objects as it was when first listed."""
+    if not isinstance(run, ObjectPath):
+        yield
+        return
+    with listed(run):
         yield
 
 

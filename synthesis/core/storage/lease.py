@@ -91,6 +91,13 @@ def unleased(folder: ObjectPath) -> Iterator[None]:
     found = _newest(folder)
     if found is not None and _age(folder, found, probe=False) < found.seconds:
         raise LeasedError(_refusal(folder, found, "wait for it to end"))
+    with listed(folder):
+        yield
+
+
+@contextmanager
+def listed(folder: ObjectPath) -> Iterator[None]:
+    """Ask for each listing below a folder once."""
     held = Held(folder.key, (), lambda: None)
     folder.store.hold(held)
     try:

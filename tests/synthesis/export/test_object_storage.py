@@ -42,7 +42,7 @@ def content(s3):
     return {name: hashlib.sha256(data).hexdigest() for name, data in s3.objects("out/").items()}
 
 
-@pytest.mark.parametrize("name", ["parquet", "webdataset", "imagefolder", "coco"])
+@pytest.mark.parametrize("name", ["webdataset", "coco"])
 def test_an_export_has_the_bytes_of_one_in_a_folder(s3, run_once, tmp_path, name):
     export(run_once, load_exporter(name), tmp_path / "out")
     wanted = {key: value for key, value in fingerprint(tmp_path / "out").items() if key != ".lock"}
