@@ -395,3 +395,20 @@ def test_ranges_are_read_and_not_the_whole(s3):
     assert len(s3.asked) == 3  # its size, its end, and what was asked for
     with file.open("rb") as opened:
         assert opened.read() == data
+
+
+def test_what_is_too_large_for_memory_is_put_from_a_file(s3, monkeypatch):
+    from terrasynth.synthesis.core.files import replacing
+    from terrasynth.synthesis.core.storage import object_path
+
+    monkeypatch.setattr(store, "IN_MEMORY", 1000)
+    monkeypatch.setattr(object_path, "IN_MEMORY", 1000)
+    s3.faults = random_faults(3, 0.3)
+    large, data = place(f"s3://{BUCKET}/large"), bytes(range(256)) * 1000
+    for once, content in ((True, data), (True, data), (False, data[::-1])):
+        with replacing(large, once=once) as file:
+            file.write(content)
+        assert s3.objects()["large"] == content
+    with pytest.raises(RunError, match="was written by another process meanwhile"), replacing(large, once=True) as file:
+        file.write(data)
+    assert s3.objects()["large"] == data[::-1]
