@@ -1,4 +1,4 @@
-"""Classes by nearest neighbors: votes of the most similar rows, each as much as it is alike."""
+"""Classes by nearest neighbors: the largest votes of known rows, each as much as it is alike."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def neighbor_classes(
         target: (N,), the place of the class of each known image, 0 to `classes` - 1.
         classes: Their number.
         k: How many neighbors vote; all where there are fewer.
-        weights: (N,), by which votes are multiplied; None for equal ones. They do not decide who votes.
+        weights: (N,), not below 0, by which votes are multiplied; None for equal ones. The k largest votes count, so a
+            row of no weight is as good as absent, and one of little weight takes no other's place.
 
     Raises:
         ValueError: Shapes that do not match, or k below 1.
@@ -37,17 +38,20 @@ def neighbor_classes(
     if k < 1 or similarity.ndim != 2 or similarity.shape[1] != len(target):
         raise ValueError(f"k {k}, similarities {similarity.shape}, {len(target)} targets: give k from 1 on, and a "
                          "target for each column")
+    if weights is None:
+        known = similarity.astype(np.float64)
+    else:
+        with np.errstate(divide="ignore"):
+            known = similarity + TEMPERATURE * np.log(np.asarray(weights, np.float64))
     if k < len(target):
-        nearest = np.sort(np.argpartition(-similarity, k - 1, axis=1)[:, :k], axis=1)
+        nearest = np.sort(np.argpartition(-known, k - 1, axis=1)[:, :k], axis=1)
     else:
         nearest = np.broadcast_to(np.arange(len(target)), similarity.shape)
-    first = np.argsort(-np.take_along_axis(similarity, nearest, 1), axis=1, kind="stable")
+    first = np.argsort(-np.take_along_axis(known, nearest, 1), axis=1, kind="stable")
     order = np.take_along_axis(nearest, first, 1)
-    found = np.take_along_axis(similarity, order, 1).astype(np.float64)
-    # Taken relative to the nearest, which changes no order of the classes and cannot overflow.
+    found = np.take_along_axis(known, order, 1)
+    # Taken relative to the largest, which changes no order of the classes and cannot overflow.
     votes = np.exp((found - found[:, :1]) / TEMPERATURE)
-    if weights is not None:
-        votes *= np.asarray(weights, np.float64)[order]
     tally = np.zeros((len(similarity), classes))
     np.add.at(tally, (np.arange(len(similarity))[:, None], target[order]), votes)
     return np.asarray(tally.argmax(1))

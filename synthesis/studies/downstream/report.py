@@ -70,8 +70,8 @@ PROBE_NOTES = (
     *NOTES[1:6],
     "The features are frozen, so a probe sees every image as it is: no turns, flips or crops.",
     "The linear probe is a multinomial logistic regression on features that are standardized by the images it learns "
-    "from. It minimizes the mean cross-entropy, weighted, plus half the penalty times the squared weights. k-NN takes "
-    "the nearest by cosine, whose votes are weighted by exp(cosine / 0.07).",
+    "from. It minimizes the mean cross-entropy, weighted, plus half the penalty times the squared weights. k-NN lets "
+    "the k largest votes decide: exp(cosine / 0.07) times the image's weight.",
     "The penalty, or k, is chosen for `real only` at each amount and holds for all arms. The weight of a synthetic "
     "image, a real one having 1, is chosen for each arm that has both. Both are chosen by the accuracy on all of the "
     f"real `val` split; `{SYNTHETIC}` chooses its own on the images that it holds out. `test` chooses nothing.",

@@ -118,5 +118,10 @@ def test_a_vote_counts_by_its_weight():
     assert neighbor_classes(similarity, target, 2, 2)[0] == 0
     assert neighbor_classes(similarity, target, 2, 2, np.array([1.0, 1.5, 1.0]))[0] == 1  # 1.5 exp(-0.02 / 0.07) > 1
     assert neighbor_classes(similarity, target, 2, 2, np.array([1.0, 1.3, 1.0]))[0] == 0
+    near = np.array([[0.95, 0.9, 0.88, 0.2]])
+    for k in (1, 2, 3):  # one of hardly any weight takes no neighbor's place
+        without = neighbor_classes(near[:, 1:], np.array([1, 2, 1]), 3, k)
+        assert neighbor_classes(near, np.array([0, 1, 2, 1]), 3, k, np.array([1e-9, 1, 1, 1])) == without
+        assert neighbor_classes(near, np.array([0, 1, 2, 1]), 3, k, np.array([0, 1, 1, 1])) == without
     with pytest.raises(ValueError, match="k 0"):
         neighbor_classes(similarity, target, 2, 0)
