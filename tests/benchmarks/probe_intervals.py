@@ -66,7 +66,8 @@ def probes(images: int, away: float) -> Simulation:
         def difference(n: int, draws: slice) -> NDArray[np.float64]:
             asked, named = some(centers, n)
             one, other = ((each.predict(asked)[draws] == named).astype(np.float64) for each in fitted)
-            return other - one
+            apart: NDArray[np.float64] = other - one
+            return apart
 
         return difference(images, slice(DRAWS)), float(difference(KNOWN_IMAGES, slice(DRAWS, None)).mean())
 

@@ -94,7 +94,7 @@ class RunAttempts:
         """What a finished run attempted and accepted.
 
         Raises:
-            InputError: No finished run with accepted rows, or a class that the real data do not have.
+            InputError: No finished run with accepted rows, or a class of accepted rows that the real data do not have.
             RunError: A damaged block.
         """
         opened = RunDirectory(run)
@@ -111,10 +111,12 @@ class RunAttempts:
             raise InputError(f"{str(run)!r} holds no accepted attempt under blocks/; loosen its filters and run it "
                              "again")
         known = {label: place_of(label, classes) for label in dict.fromkeys(every.labels)}
+        # What a smaller recipe gave up lies in the blocks still, and no arm takes any of it.
+        held = {label for label, inside in zip(every.labels, mask, strict=True) if inside}
         for label, place in known.items():
-            if place is None:
+            if place is None and label in held:
                 raise InputError(f"class {label!r} of the run has no real image; the data have: {', '.join(classes)}")
-        labels = tuple(classes[known[label] or 0] for label in every.labels)
+        labels = tuple(label if (place := known[label]) is None else classes[place] for label in every.labels)
         return cls(recipe.name, recipe.identity or "", labels, mask, every)
 
     def pool(self, rows: Sequence[int]) -> tuple[Pool, dict[int, int]]:

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,12 @@ from terrasynth.synthesis.cli import main
 from terrasynth.synthesis.core.identity import Identity
 from terrasynth.synthesis.core.images import encode
 from terrasynth.synthesis.ledger.blocks import Attempt, Blocks
+from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.ledger.frozen import Frozen
 from terrasynth.synthesis.recipe import Recipe
-from terrasynth.synthesis.studies.downstream.arms import ARMS
+from terrasynth.synthesis.studies.downstream.arms import ARMS, random_keep, unfiltered
 from terrasynth.synthesis.studies.downstream.figures import BETTER, HELPS, HURTS, SAME, UNJUDGED, WORSE
-from terrasynth.synthesis.studies.downstream.pools import Pool
+from terrasynth.synthesis.studies.downstream.pools import Pool, RunAttempts
 from terrasynth.synthesis.studies.trainings import Budget
 from terrasynth.training.errors import InputError
 from terrasynth.training.studies.downstream import recall_scores, train_cell
@@ -214,6 +216,22 @@ def test_a_class_of_the_run_that_is_not_real_is_refused(data, run_folder, tmp_pa
     code, _, err = _call(capsys, run_folder, "--data", tmp_path, "--out", tmp_path / "out")
     assert code == 2
     assert "class 'desert' of the run has no real image; the data have: river" in err
+
+
+def test_a_class_that_a_run_gave_up_is_left_out(run_folder, tmp_path):
+    run = shutil.copytree(run_folder, tmp_path / "run")
+    decided = pq.read_table(run / "decisions.parquet").to_pylist()
+    every = RunDirectory(run).attempts()
+    ids = [one for table in every.read(["id"]) for one in table["id"].to_pylist()]
+    of_desert = {one for one, label in zip(ids, every.labels, strict=True) if label == "desert"}
+    pq.write_table(pa.Table.from_pylist([{"id": row["id"], "accepted": row["accepted"] and row["id"] not in of_desert}
+                                         for row in decided]), run / "decisions.parquet")
+    found = RunAttempts.read(run, ["river"])
+    assert sorted(found.labels) == ["desert"] * 4 + ["river"] * 4
+    kept = [label for label, inside in zip(found.labels, found.accepted, strict=True) if inside]
+    assert kept == ["river"] * 2
+    for rows in (unfiltered(found.labels, found.accepted), random_keep(found.labels, found.accepted, 0)):
+        assert [found.labels[row] for row in rows] == ["river"] * 2
 
 
 def test_the_documentation_uses_the_words_of_the_program():
