@@ -18,7 +18,7 @@ from terrasynth.eval.models.dual_encoders import check_texts
 from terrasynth.eval.models.inference import inference, read_precision
 from terrasynth.eval.models.loading import commit_of, load_config, load_weights, unusable
 from terrasynth.eval.models.picture_encoders import PACKAGED, PictureNetwork, load_network
-from terrasynth.eval.models.preprocess import Preprocessor
+from terrasynth.eval.models.preprocess import Preprocessor, find_file
 from terrasynth.eval.models.references import CAPTIONER, EMBEDDED_ROOT, ResolvedModel, deciding_files, resolve
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ HUB_KINDS: Mapping[str, str] = {
     "vision-encoder-decoder": "VisionEncoderDecoderModel",
 }
 """`model_type` -> class of `transformers` that writes captions with it."""
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model",
+              "sentencepiece.bpe.model")
 LONGEST = 40
 BATCH = 32
 
@@ -336,6 +338,10 @@ def _hub_captioner(resolved: ResolvedModel, config: PreTrainedConfig, device: st
     import transformers
 
     model: Any = load_weights(getattr(transformers, HUB_KINDS[config.model_type]), resolved, config)
+    # Where there is none, transformers makes one that knows no word, and every caption would be empty.
+    if not any(find_file(resolved.location, name, resolved.revision) for name in TOKENIZERS):
+        raise InputError(f"model {resolved.reference!r}: no tokenizer ({', '.join(TOKENIZERS[:2])}, ...); save it "
+                         "beside the weights")
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(resolved.location, revision=resolved.revision or "main",
                                                                trust_remote_code=False)

@@ -85,6 +85,20 @@ def test_what_is_no_captioner_is_refused(tmp_path, ours):
         load_captioner(ours).log_likelihood(tiny_pictures(2), ["a boat"])
 
 
+def test_a_captioner_without_its_tokenizer_says_so(tmp_path):
+    folder = tiny_blip(tmp_path / "blip")
+    for path in (*folder.glob("tokenizer*"), *folder.glob("vocab*"), *folder.glob("merges*")):
+        path.unlink()
+    with pytest.raises(InputError, match=r"no tokenizer \(tokenizer\.json, vocab\.txt, \.\.\.\); save it beside the"):
+        load_captioner(folder)
+    (folder / "tokenizer.json").write_text("{")
+    with pytest.raises(InputError, match=r"its tokenizer: model .* cannot be loaded: .*; check the files in "):
+        load_captioner(folder)
+    (tiny_git(tmp_path / "git") / "preprocessor_config.json").unlink()
+    with pytest.raises(InputError, match=r"no preprocessor_config\.json; save its image processor beside it"):
+        load_captioner(tmp_path / "git")
+
+
 def test_another_encoder_than_that_of_the_training_is_refused(tmp_path):
     folder = tiny_captioner(tmp_path / "cap")
     tiny_scene(tmp_path / "cap-encoder", ("beach", "forest"), seed=5)
