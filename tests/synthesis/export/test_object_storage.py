@@ -123,3 +123,18 @@ def test_a_run_is_judged_where_it_lies(s3, terrasynth, models, run_once):
     code, out, lines = terrasynth("eval", RUN, *options)
     assert code == 0, lines
     assert out.replace(RUN, "") == terrasynth("eval", run_once, *options)[1].replace(str(run_once), "")
+
+
+def test_what_was_pushed_is_read_at_an_address_of_the_hub(terrasynth, run_once, tmp_path, a_hub, monkeypatch):
+    from terrasynth.training.data import read_pairs
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    export(run_once, load_exporter("parquet"), tmp_path / "out")
+    assert terrasynth("push", tmp_path / "out", "--repo", "user/data", "--licence", "cc-by-nc-4.0")[0] == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("terrasynth.synthesis.core.storage.store.STORES", {})
+        there = read_pairs("hf://datasets/user/data")
+        assert (place("hf://datasets/user/data") / "README.md").is_file()
+    here = read_pairs(tmp_path / "out")
+    assert [(each.label, each.captions, each.open().tobytes()) for each in there.pairs] == [
+        (each.label, each.captions, each.open().tobytes()) for each in here.pairs]
