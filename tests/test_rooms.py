@@ -26,7 +26,7 @@ FLOORS = (
     "synthesis.studies", "synthesis.service",
     "training.errors", "training.presets", "training.data", "training.running",
     "training.families", "training.judges", "training.own_classes", "training.tuning", "training.studies",
-    "training.release", "training.trained", "training.train", "training", "synthesis.cli",
+    "training.release", "training.trained", "training.tasks", "training.train", "training", "synthesis.cli",
 )
 STANDS_ON = {"prompts": set(), "eval": set(), "synthesis": {"prompts", "eval"},
              "training": {"prompts", "eval", "synthesis"}}

@@ -69,7 +69,7 @@ events = sa.Table(
 
 # Whatever a lease overlooks, two jobs are never at work on one data set. Said in SQL, which both databases read:
 # SQLAlchemy loads the dialect of PostgreSQL to check the condition of an index, in every process that does a job.
-sa.event.listen(jobs, "after_create", sa.DDL(
+sa.event.listen(jobs, "after_create", sa.DDL(  # type: ignore[no-untyped-call]
     "CREATE UNIQUE INDEX terrasynth_jobs_held ON terrasynth_jobs (holds) WHERE state = 'running'"
 ))
 

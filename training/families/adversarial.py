@@ -18,9 +18,9 @@ from terrasynth.training.data.pictures import PictureSet, random_dihedral, to_fl
 from terrasynth.training.errors import InputError
 from terrasynth.training.families.groups import check_groups
 from terrasynth.training.families.perception import ScenePerception, hinge_loss
-from terrasynth.training.running.loop import Losses, Task
 from terrasynth.training.running.saving import save_model
 from terrasynth.training.running.sheets import tile
+from terrasynth.training.running.task import Losses, Task
 
 
 class AdversarialTask(Task):

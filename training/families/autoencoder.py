@@ -19,8 +19,8 @@ from typing_extensions import override
 from terrasynth.training.data.pictures import PictureSet, dihedral
 from terrasynth.training.families.adversarial import ImageCoderSettings, ImageCoderTask
 from terrasynth.training.families.perception import PatchDiscriminator, ScenePerception
-from terrasynth.training.running.loop import Losses
 from terrasynth.training.running.same_shape import check_same_shape
+from terrasynth.training.running.task import Losses
 
 INITIAL_LOG_VARIANCE = -6.0
 

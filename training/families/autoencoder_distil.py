@@ -28,9 +28,9 @@ from terrasynth.training.data.views import Pictures, spread
 from terrasynth.training.errors import InputError
 from terrasynth.training.families.adversarial import AdversarialTask
 from terrasynth.training.families.perception import LatentDiscriminator, hinge_loss
-from terrasynth.training.running.loop import Losses
 from terrasynth.training.running.same_shape import check_same_shape
 from terrasynth.training.running.sheets import tile
+from terrasynth.training.running.task import Losses
 
 SHARD = 64
 MOST_NOISE = 0.4  # deviation of what is added to latents, whose own is about 0.65

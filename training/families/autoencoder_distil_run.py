@@ -13,10 +13,11 @@ from terrasynth.training.data.views import read_split
 from terrasynth.training.errors import InputError
 from terrasynth.training.families.autoencoder_distil import AutoencoderDistilSettings, AutoencoderDistilTask
 from terrasynth.training.presets import Preset, checked
-from terrasynth.training.running.loop import Outcome, train
+from terrasynth.training.running.loop import train
 from terrasynth.training.running.place import hardware
 from terrasynth.training.running.same_training import data_name, model_digest
 from terrasynth.training.running.settings import LoopSettings
+from terrasynth.training.running.task import Outcome
 
 if TYPE_CHECKING:
     from terrasynth.training.data import PairSet

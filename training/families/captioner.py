@@ -31,8 +31,8 @@ from terrasynth.training.data.latent_views import ViewSettings, views_in
 from terrasynth.training.data.pictures import random_dihedral
 from terrasynth.training.data.views import Pictures
 from terrasynth.training.errors import InputError
-from terrasynth.training.running.loop import Losses, Task
 from terrasynth.training.running.saving import save_model
+from terrasynth.training.running.task import Losses, Task
 
 if TYPE_CHECKING:
     from terrasynth.eval.models.captioners import GridEncoder

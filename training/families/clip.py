@@ -19,7 +19,7 @@ from terrasynth.eval.models.residual_tower import PooledResNetConfig
 from terrasynth.training.data.pictures import PictureSet, to_channels_last
 from terrasynth.training.families.caption_tokenizer import encode, train_tokenizer
 from terrasynth.training.families.tower import TowerSettings, TowerTask, published_backbone
-from terrasynth.training.running.loop import Losses
+from terrasynth.training.running.task import Losses
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, VisionTextDualEncoderModel

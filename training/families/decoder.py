@@ -29,8 +29,8 @@ from terrasynth.training.errors import InputError
 from terrasynth.training.families.adversarial import AdversarialTask
 from terrasynth.training.families.perception import LatentDiscriminator, ScenePerception, hinge_loss
 from terrasynth.training.families.vq import flat, nearest_codes
-from terrasynth.training.running.loop import Losses
 from terrasynth.training.running.sheets import tile
+from terrasynth.training.running.task import Losses
 
 AT_ONCE = 10
 CELL = 8  # pixels of an image per latent

@@ -29,10 +29,10 @@ from terrasynth.training.errors import InputError
 from terrasynth.training.families.caption_tokenizer import encode, train_tokenizer
 from terrasynth.training.families.groups import check_groups
 from terrasynth.training.running.drawing import draw_captions
-from terrasynth.training.running.loop import Losses, Task
 from terrasynth.training.running.same_shape import check_same_shape
 from terrasynth.training.running.saving import contiguous_copy
 from terrasynth.training.running.sheets import tile
+from terrasynth.training.running.task import Losses, Task
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline

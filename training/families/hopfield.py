@@ -33,10 +33,10 @@ from terrasynth.training.families.latent_vq import encode_latents
 from terrasynth.training.families.perception import load_classifier
 from terrasynth.training.families.vq import encode_pictures
 from terrasynth.training.running.drawing import draw_captions, judge_captions, known_classes
-from terrasynth.training.running.loop import Losses, Task
 from terrasynth.training.running.progress import Progress
 from terrasynth.training.running.saving import contiguous_copy
 from terrasynth.training.running.sheets import tile
+from terrasynth.training.running.task import Losses, Task
 
 TURNS = 8  # flips and quarter turns
 

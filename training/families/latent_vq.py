@@ -34,8 +34,8 @@ from terrasynth.training.families.vq import (
     perplexity,
     quantize,
 )
-from terrasynth.training.running.loop import Losses
 from terrasynth.training.running.sheets import tile
+from terrasynth.training.running.task import Losses
 
 
 class LatentVQSettings(BaseModel):

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from terrasynth.training.data.pictures import PictureSet, to_channels_last
 from terrasynth.training.families.tower import TowerSettings, TowerTask, published_backbone
-from terrasynth.training.running.loop import Losses
+from terrasynth.training.running.task import Losses
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -21,8 +21,8 @@ from terrasynth.synthesis.core.real_pictures import opened
 from terrasynth.training.data.maps import MaskFiles
 from terrasynth.training.data.pictures import to_float
 from terrasynth.training.data.views import Pictures, View, random_views
-from terrasynth.training.running.loop import Losses, Task
 from terrasynth.training.running.saving import save_model, write_preprocessor
+from terrasynth.training.running.task import Losses, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -13,8 +13,8 @@ from typing_extensions import override
 
 from terrasynth.training.data.pictures import random_view, to_float
 from terrasynth.training.errors import InputError
-from terrasynth.training.running.loop import Task
 from terrasynth.training.running.saving import save_model, write_preprocessor
+from terrasynth.training.running.task import Task
 
 if TYPE_CHECKING:
     from terrasynth.eval.models.efficientnet_lite import EfficientNetLiteModel

@@ -24,8 +24,8 @@ from terrasynth.training.data.pictures import PictureSet
 from terrasynth.training.errors import InputError
 from terrasynth.training.families.adversarial import ImageCoderSettings, ImageCoderTask
 from terrasynth.training.families.perception import PatchDiscriminator, ScenePerception
-from terrasynth.training.running.loop import Losses
 from terrasynth.training.running.same_shape import check_same_shape
+from terrasynth.training.running.task import Losses
 
 
 class VQSettings(ImageCoderSettings):

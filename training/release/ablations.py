@@ -14,8 +14,8 @@ from terrasynth.training.running.loop import train
 
 if TYPE_CHECKING:
     from terrasynth.training.data.pictures import PictureSet
-    from terrasynth.training.running.loop import Outcome
     from terrasynth.training.running.settings import LoopSettings
+    from terrasynth.training.running.task import Outcome
 
 RESULT = "ablations.json"
 BASE = "base"

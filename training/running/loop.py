@@ -7,16 +7,13 @@ import logging
 import math
 import sys
 import time
-from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import nn
@@ -27,100 +24,17 @@ from terrasynth.synthesis.core.files import locked
 from terrasynth.training.errors import InputError
 from terrasynth.training.running.place import these_processes
 from terrasynth.training.running.progress import Progress
+from terrasynth.training.running.rates import learning_rate_factor
 from terrasynth.training.running.same_training import COMPLETE, check_resumable, made_from, note_complete, resolved
 from terrasynth.training.running.settings import LoopSettings
+from terrasynth.training.running.task import Outcome, Task
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-Losses = dict[str, torch.Tensor]
 FIGURES = "figures.json"
 """What the kept weights reached on `val`; written after them."""
-REACHED = 0.75
-"""Share of the learning rate below which its highest is worth a word."""
 log = logging.getLogger("terrasynth")
-
-
-class Task(ABC):
-    """One model family as the loop sees it.
-
-    A task has one or more *players*, each with an optimizer of its own (an autoencoder and its discriminator are two).
-    Its randomness comes only from the generator that the loop hands it, so that step s of a run is the same whether
-    or not the run was interrupted before.
-
-    Attributes:
-        size: Side of the images in pixels.
-        splits: The data by split, of which the loop asks how many "train" has.
-    """
-
-    players: tuple[str, ...] = ("model",)
-    size: int
-    splits: Any
-
-    def __len__(self) -> int:
-        """Number of training images."""
-        train: Sized = self.splits["train"]
-        return len(train)
-
-    @abstractmethod
-    def networks(self) -> dict[str, nn.Module]:
-        """Every trained network by name; a player's parameters are those of `player_networks`."""
-
-    def player_networks(self, player: str) -> Sequence[str]:
-        """Names of the networks that `player` optimizes: all of them unless a task says otherwise."""
-        return list(self.networks())
-
-    def rate(self, network: str, parameter: str) -> float:
-        """Learning rate of a parameter in units of the loop's; names as in `networks` and `named_parameters`."""
-        return 1.0
-
-    @abstractmethod
-    def batch(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Tensors of the training images `rows` (int64 (B,)), augmented, on the task's device."""
-
-    @abstractmethod
-    def losses(self, player: str, batch: dict[str, torch.Tensor], progress: float) -> Losses:
-        """Named scalar losses of `player`, weights included; the loop minimizes their sum. `progress` in [0, 1)."""
-
-    @abstractmethod
-    def validate(self) -> dict[str, float]:
-        """Figures on `val` with the averaged weights; of the highest `score` is what is kept, without one the last."""
-
-    def preview(self) -> np.ndarray | None:
-        """A `uint8` (H, W, 3) sheet to look at, or None where there is nothing to see."""
-        return None
-
-    @abstractmethod
-    def save(self, folder: Path) -> None:
-        """Write the model in its libraries' own format, half precision, `safetensors`."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a training ended.
-
-    Attributes:
-        steps: Of the whole training.
-        minutes: That they took.
-        best_step: The one whose weights are kept.
-        figures: What these reached on `val`.
-        begun_at: Steps that were there already when this call went on.
-        before: The same figures before the first step, where they were measured.
-        real: The same figures of the real images of `val`, where they were measured.
-    """
-
-    steps: int
-    minutes: float
-    best_step: int
-    figures: dict[str, float]
-    begun_at: int = 0
-    before: dict[str, float] = field(default_factory=dict)
-    real: dict[str, float] = field(default_factory=dict)
-
-    def record(self) -> dict[str, object]:
-        """What `training.json` says of it."""
-        return {"steps": self.steps, "minutes": round(self.minutes, 1), "best_step": self.best_step,
-                "val": self.figures}
 
 
 def rows_of_step(n: int, batch: int, step: int, seed: int, rank: int, world: int) -> torch.Tensor:
@@ -350,22 +264,6 @@ def _agreed(value: float, accelerator: Accelerator) -> float:
     from accelerate.utils import broadcast
 
     return float(broadcast(torch.tensor(value, dtype=torch.float64, device=accelerator.device)))
-
-
-def learning_rate_factor(step: int, fraction: float, warmup_steps: int) -> float:
-    """Linear warm-up times half a cosine over the share of the budget that is spent; in (0, 1]."""
-    warm = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
-    return warm * 0.5 * (1 + math.cos(math.pi * min(fraction, 1.0)))
-
-
-def warm_up_remark(settings: LoopSettings) -> str:
-    """What is to be said of a warm-up that fills a training, so that its rate stays low, on one line; "" of another."""
-    steps, warm = settings.max_steps, settings.warmup_steps
-    highest = max(learning_rate_factor(step, step / steps, warm) for step in range(min(steps, warm + 1)))
-    if highest >= REACHED:
-        return ""
-    return (f"loop.warmup_steps {warm} of loop.max_steps {steps}: the learning rate gets no higher than {highest:.0%} "
-            f"of loop.learning_rate; set loop.warmup_steps={steps // 10}, or train for more steps")
 
 
 class _Ledger:

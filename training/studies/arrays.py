@@ -21,8 +21,9 @@ from terrasynth.training.data.pictures import PictureSet, square
 from terrasynth.training.families.clip import ClipSettings, ClipTask
 from terrasynth.training.families.scene import SceneSettings, SceneTask
 from terrasynth.training.presets import Preset, load_preset
-from terrasynth.training.running.loop import Outcome, Task, train
+from terrasynth.training.running.loop import train
 from terrasynth.training.running.settings import LoopSettings
+from terrasynth.training.running.task import Outcome, Task
 
 SCENE, CLIP = "scene-ucm", "clip-ucm"
 WARMUP = 6  # the first of so many parts of the steps

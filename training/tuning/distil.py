@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from terrasynth.synthesis.core.sampling import Sampling, read_sampling
 from terrasynth.training.errors import InputError
-from terrasynth.training.running.loop import Losses
+from terrasynth.training.running.task import Losses
 from terrasynth.training.tuning.consistency import Curve, guidance_embedding, guided, pseudo_huber
 from terrasynth.training.tuning.families.base import Base
 from terrasynth.training.tuning.settings import FinetuneSettings

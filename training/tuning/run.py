@@ -18,10 +18,11 @@ from terrasynth.training.data.views import Pictures, read_split
 from terrasynth.training.errors import InputError
 from terrasynth.training.presets import WORK, Preset, checked
 from terrasynth.training.running.knowledge import write_knowledge
-from terrasynth.training.running.loop import Outcome, finished_before, finished_remark, train
+from terrasynth.training.running.loop import finished_before, finished_remark, train
 from terrasynth.training.running.place import Place, hardware, these_processes, this_device
 from terrasynth.training.running.same_training import data_name, made_from, resolved
 from terrasynth.training.running.settings import LoopSettings
+from terrasynth.training.running.task import Outcome
 from terrasynth.training.tuning.families import open_base
 from terrasynth.training.tuning.families.base import Base
 from terrasynth.training.tuning.files import check_same_training

@@ -21,9 +21,9 @@ from terrasynth.training.data.latent_cache import LatentCache, TextCache, stack,
 from terrasynth.training.data.pictures import random_dihedral
 from terrasynth.training.data.views import Pictures
 from terrasynth.training.errors import InputError
-from terrasynth.training.running.loop import Losses, Task
 from terrasynth.training.running.place import Place as Place
 from terrasynth.training.running.place import these_processes
+from terrasynth.training.running.task import Losses, Task
 from terrasynth.training.tuning.families import load_base
 from terrasynth.training.tuning.families.base import Base, Conditions
 from terrasynth.training.tuning.lora import Adapter, add_adapter

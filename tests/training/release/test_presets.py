@@ -14,7 +14,8 @@ from terrasynth.training.families.latent_vq import LatentVQSettings
 from terrasynth.training.families.scene import SceneSettings
 from terrasynth.training.presets import checked, load_preset, presets
 from terrasynth.training.running.settings import LoopSettings
-from terrasynth.training.train import make_task, run_preset
+from terrasynth.training.tasks import make_task
+from terrasynth.training.train import run_preset
 
 
 def test_every_preset_says_what_it_makes():

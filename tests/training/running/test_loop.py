@@ -10,7 +10,8 @@ from terrasynth.synthesis.core.files import locked
 from terrasynth.training.data import read_pairs
 from terrasynth.training.data.pictures import load_splits
 from terrasynth.training.families.scene import SceneSettings, SceneTask
-from terrasynth.training.running.loop import learning_rate_factor, rows_of_step, train, warm_up_remark
+from terrasynth.training.running.loop import rows_of_step, train
+from terrasynth.training.running.rates import learning_rate_factor, warm_up_remark
 from terrasynth.training.running.settings import LoopSettings
 from tests.training.launching import launch
 
