@@ -30,7 +30,8 @@ from terrasynth.synthesis.generators.finding import find_generator, open_generat
 from terrasynth.synthesis.generators.runtime import Runtime
 from terrasynth.synthesis.generators.steps import TellsSteps
 from terrasynth.synthesis.generators.token_limits import too_long
-from terrasynth.synthesis.ledger.blocks import Attempt, Blocks, drawn_by
+from terrasynth.synthesis.ledger.block_files import drawn_by
+from terrasynth.synthesis.ledger.blocks import Attempt, Blocks
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.ledger.measuring import Encoders
 from terrasynth.synthesis.ledger.stored import Content, StoredBlock

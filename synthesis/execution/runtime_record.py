@@ -11,7 +11,8 @@ from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError, RunError
 from terrasynth.synthesis.core.machine import Machine, this_machine
 from terrasynth.synthesis.generators.runtime import MACHINE, WAY, Runtime
-from terrasynth.synthesis.ledger.blocks import Blocks, drawn_by, drawn_of
+from terrasynth.synthesis.ledger.block_files import drawn_by, drawn_of
+from terrasynth.synthesis.ledger.blocks import Blocks
 
 if TYPE_CHECKING:
     from terrasynth.synthesis.core.identity import Identity

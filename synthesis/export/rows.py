@@ -20,7 +20,8 @@ from terrasynth.synthesis.core.drawn_texts import NEEDED, what_holds
 from terrasynth.synthesis.core.errors import RunError
 from terrasynth.synthesis.core.files import readable, sha256
 from terrasynth.synthesis.export.reviewed import BASIS, CAPTION, DRAWN_TEXT, PROMPT, as_drawn, as_reviewed
-from terrasynth.synthesis.ledger.blocks import EDIT, LAYOUT, TEXT_AFTER, UNREADABLE, unreadable_file
+from terrasynth.synthesis.ledger.block_files import UNREADABLE, unreadable_file
+from terrasynth.synthesis.ledger.blocks import EDIT, LAYOUT, TEXT_AFTER
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.ledger.finished import noted_hashes
 from terrasynth.synthesis.ledger.label_columns import CHANGE_CAPTIONS, CHANGED, IMAGES, OBJECTS

@@ -8,8 +8,7 @@ used.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from terrasynth.synthesis.core import layout
-from terrasynth.synthesis.core.errors import RefusedError, RunError, one_line, refusal
-from terrasynth.synthesis.core.files import move, readable, replacing
+from terrasynth.synthesis.core.errors import RunError
+from terrasynth.synthesis.core.files import move, replacing
 from terrasynth.synthesis.core.identity import Identity, canonical, digest
 from terrasynth.synthesis.filters import Measurements
+from terrasynth.synthesis.ledger.block_files import (
+    AGAIN,
+    DRAWN,
+    ENCODER,
+    SEAL,
+    WITHHELD,
+    damaged,
+    drawn_in,
+    metadata_of,
+    read_file,
+)
 
 _MEASURED = [("scores", pa.struct([("alignment", pa.float32())])), ("embedding", pa.list_(pa.float32()))]
 SCHEMA = pa.schema(
@@ -46,10 +56,7 @@ AFTER = "_after"  # ends the names of what was measured of images after
 WRITTEN = {"compression": "zstd", "use_dictionary": False, "write_statistics": False, "write_page_checksum": True}
 SIDE_SCHEMA = pa.schema([("id", pa.string()), *_MEASURED])
 _MEASURED_AFTER = [pa.field(name + AFTER, kind) for name, kind in _MEASURED]
-ENCODER, DRAWN, WITHHELD, SEAL = b"encoder", b"drawn", b"withheld", "sha256"
 BEYOND_COSINE = 1.001  # rounding leaves a cosine a little above 1
-AGAIN = "it is moved to damaged/ and its attempts are drawn again exactly as they were"
-UNREADABLE = (pa.ArrowException, OSError, ValueError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -329,85 +336,3 @@ def _measured(
     if np.isinf(numbers).any() or (np.abs(alignment) > BEYOND_COSINE).any():
         raise damaged(path, ValueError("it holds numbers that nothing measures"), help_)
     return Measurements(kind, numbers, alignment.astype(np.float32) if reads_text else None)
-
-
-def read_file(path: Path, columns: Sequence[str] | None, help_: str) -> pa.Table:
-    """Columns of a Parquet file, its page checksums verified; None for all.
-
-    Raises:
-        RunError: It is damaged; the message names it and ends with `help_`.
-        RefusedError: It may be whole and cannot be read.
-    """
-    try:
-        # read_table takes three times as long
-        with pq.ParquetFile(readable(path), page_checksum_verification=True) as file:
-            return file.read(columns=None if columns is None else list(columns), use_threads=False)
-    except UNREADABLE as error:
-        raise damaged(path, error, help_) from error
-
-
-def metadata_of(path: Path, help_: str) -> Mapping[bytes, bytes]:
-    """What a Parquet file says beside its columns; raises as `read_file` does."""
-    try:
-        return dict(pq.read_schema(readable(path)).metadata or {})
-    except UNREADABLE as error:
-        raise damaged(path, error, help_) from error
-
-
-def drawn_of(path: Path) -> dict[str, Any] | None:
-    """By what and how a block was drawn; None where a version wrote it that did not say.
-
-    Raises:
-        RunError: The file is damaged.
-        RefusedError: It may be whole and cannot be read.
-    """
-    try:
-        return drawn_in(metadata_of(path, AGAIN))
-    except ValueError as error:
-        raise damaged(path, error, AGAIN) from error
-
-
-def drawn_in(metadata: Mapping[bytes, bytes]) -> dict[str, Any] | None:
-    """What the metadata of a block say of how it was drawn, their own hash checked.
-
-    Raises:
-        ValueError: They are not what was written.
-    """
-    if DRAWN not in metadata:
-        return None
-    found = json.loads(metadata[DRAWN])
-    sealed = found.pop(SEAL, None) if isinstance(found, dict) else None
-    if (sealed is None or sealed != digest(found) or found.pop("encoder", None) != metadata.get(ENCODER, b"").decode()
-            or found.pop("withheld", "") != metadata.get(WITHHELD, b"").decode()):
-        raise ValueError("what it says of how it was drawn and measured is not what was written")
-    return dict(found)
-
-
-def drawn_by(root: Path) -> Iterator[dict[str, Any]]:
-    """How the blocks of a run were drawn, of those that say it and can be read."""
-    for path in layout.block_files(root):
-        try:
-            drawn = drawn_of(path)
-        except RefusedError:
-            raise
-        except RunError:
-            continue
-        if drawn is not None:
-            yield drawn
-
-
-def damaged(path: Path, error: BaseException, help_: str) -> RunError:
-    """What to raise where a file of the ledger could not be read."""
-    return unreadable_file(path, error, f"; run again with --repair: {help_}")
-
-
-def unreadable_file(path: Path, error: BaseException, then: str, name: str | None = None) -> RunError:
-    """What to raise where a Parquet file could not be read.
-
-    Args:
-        then: What follows in the line where it is damaged, such as what helps.
-        name: What the message calls it; None for its path.
-    """
-    if why := refusal(error, path.stat().st_size if path.is_file() else 0):
-        return RefusedError(f"{name or path} cannot be read: {why}")
-    return RunError(f"{name or path} cannot be read ({one_line(error, 120)}){then}")

@@ -33,7 +33,7 @@ from terrasynth.synthesis.core.identity import canonical, digest
 from terrasynth.synthesis.core.records import RecordError, read_record, run_error, write_record
 from terrasynth.synthesis.core.storage.object_path import ObjectPath
 from terrasynth.synthesis.events import ClassCount
-from terrasynth.synthesis.ledger.blocks import UNREADABLE
+from terrasynth.synthesis.ledger.block_files import UNREADABLE
 from terrasynth.synthesis.ledger.decision_table import files_read
 from terrasynth.synthesis.ledger.decisions import ClassDecisions
 from terrasynth.words import counted

@@ -21,7 +21,7 @@ from terrasynth.synthesis.core.identity import (
     some_differences,
 )
 from terrasynth.synthesis.core.records import RecordError, read_record, run_error, write_record
-from terrasynth.synthesis.ledger.blocks import AGAIN, UNREADABLE, damaged
+from terrasynth.synthesis.ledger.block_files import AGAIN, UNREADABLE, damaged
 from terrasynth.synthesis.recipe import MOST_AT_ONCE, ImageFormat, Recipe
 
 FILES = {"prompts.own_ontology": "ontology", "prompts.prompts": "path", "prompts.captions": "path",

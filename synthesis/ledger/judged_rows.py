@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.files import readable
-from terrasynth.synthesis.ledger.blocks import UNREADABLE, unreadable_file
+from terrasynth.synthesis.ledger.block_files import UNREADABLE, unreadable_file
 from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, UNREVIEWED, WITHHELD, nearest_score
 
 REVIEW = "review"

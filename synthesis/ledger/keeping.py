@@ -11,7 +11,7 @@ from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.files import readable
 from terrasynth.synthesis.core.plain_yaml import YamlError, read_yaml
-from terrasynth.synthesis.ledger.blocks import UNREADABLE, unreadable_file
+from terrasynth.synthesis.ledger.block_files import UNREADABLE, unreadable_file
 from terrasynth.synthesis.recipe import KeptRows, Recipe, TargetSettings
 
 _LESS = (", and less is asked for than the run may have; verify it with --repair, or say --shrink, and what is beyond "

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 from terrasynth.synthesis.core.errors import RunError
 from terrasynth.synthesis.core.files import readable
 from terrasynth.synthesis.core.identity import Identity
-from terrasynth.synthesis.ledger.blocks import AGAIN, UNREADABLE, Blocks, damaged
+from terrasynth.synthesis.ledger.block_files import AGAIN, UNREADABLE, damaged
+from terrasynth.synthesis.ledger.blocks import Blocks
 
 ROWS, BUFFER = 16, 2**18
 

@@ -16,7 +16,7 @@ from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.files import readable
 from terrasynth.synthesis.core.images import decode
-from terrasynth.synthesis.ledger.blocks import UNREADABLE, unreadable_file
+from terrasynth.synthesis.ledger.block_files import UNREADABLE, unreadable_file
 from terrasynth.synthesis.ledger.finished import without_images
 
 COLUMNS = ["id", "image", "text", "label", "scene", "prompt_source", "seed"]

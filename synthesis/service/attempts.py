@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from terrasynth.synthesis.cards.redraw import redraw_of
 from terrasynth.synthesis.core.drawn_texts import what_holds
 from terrasynth.synthesis.core.errors import InputError
-from terrasynth.synthesis.ledger.blocks import Blocks, drawn_of
+from terrasynth.synthesis.ledger.block_files import drawn_of
+from terrasynth.synthesis.ledger.blocks import Blocks
 from terrasynth.synthesis.ledger.one_attempt import read_attempt
 from terrasynth.synthesis.service import row_queries
 from terrasynth.synthesis.service.row_queries import Row

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pydantic import PlainSerializer, WithJsonSchema
 
 from terrasynth.synthesis.core.files import readable
-from terrasynth.synthesis.ledger.blocks import UNREADABLE, unreadable_file
+from terrasynth.synthesis.ledger.block_files import UNREADABLE, unreadable_file
 from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, UNREVIEWED
 
 CLASS_STEP = 2**32  # places of a class; a run has at most 10**9 attempts of one

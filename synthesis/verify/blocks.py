@@ -17,17 +17,8 @@ from terrasynth.prompts.layouts.changes import layout_after
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import RefusedError, one_line
 from terrasynth.synthesis.core.files import TEMPORARY
-from terrasynth.synthesis.ledger.blocks import (
-    AFTER,
-    EDIT,
-    IMAGE_AFTER,
-    LAYOUT,
-    UNREADABLE,
-    after_name,
-    drawn_in,
-    schema_of,
-    side_schema_of,
-)
+from terrasynth.synthesis.ledger.block_files import UNREADABLE, drawn_in
+from terrasynth.synthesis.ledger.blocks import AFTER, EDIT, IMAGE_AFTER, LAYOUT, after_name, schema_of, side_schema_of
 from terrasynth.synthesis.verify.faults import (
     DAMAGED,
     DamagedError,

@@ -19,7 +19,8 @@ from terrasynth.synthesis.core.errors import RefusedError, one_line
 from terrasynth.synthesis.core.files import readable
 from terrasynth.synthesis.core.records import RecordError
 from terrasynth.synthesis.core.round_robin import round_robin
-from terrasynth.synthesis.ledger.blocks import LAYOUT, UNREADABLE
+from terrasynth.synthesis.ledger.block_files import UNREADABLE
+from terrasynth.synthesis.ledger.blocks import LAYOUT
 from terrasynth.synthesis.ledger.decision_table import score_names
 from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, UNREVIEWED, WITHHELD
 from terrasynth.synthesis.ledger.finished import Finished

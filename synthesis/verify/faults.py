@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from terrasynth.synthesis.core.errors import RefusedError, one_line, refusal
 from terrasynth.synthesis.core.files import readable
-from terrasynth.synthesis.ledger.blocks import UNREADABLE
+from terrasynth.synthesis.ledger.block_files import UNREADABLE
 
 DAMAGED = "damaged"
 

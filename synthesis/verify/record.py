@@ -13,7 +13,7 @@ from terrasynth.synthesis.core.identity import Identity
 from terrasynth.synthesis.core.plain_yaml import YamlError, read_yaml
 from terrasynth.synthesis.core.records import RecordError
 from terrasynth.synthesis.generators.runtime import Runtime
-from terrasynth.synthesis.ledger.blocks import drawn_by
+from terrasynth.synthesis.ledger.block_files import drawn_by
 from terrasynth.synthesis.ledger.frozen import Frozen
 from terrasynth.synthesis.recipe import Recipe
 from terrasynth.synthesis.verify.faults import Fault, Remedy, refused

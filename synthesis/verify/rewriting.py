@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from typing_extensions import Buffer, override
 
 from terrasynth.synthesis.core.files import readable
-from terrasynth.synthesis.ledger.blocks import DRAWN, ENCODER, WITHHELD, WRITTEN
+from terrasynth.synthesis.ledger.block_files import DRAWN, ENCODER, WITHHELD
+from terrasynth.synthesis.ledger.blocks import WRITTEN
 
 METADATA, OPTIONAL = {ENCODER, b"ARROW:schema"}, {DRAWN, WITHHELD}
 _WRITER = re.compile(r"parquet-cpp-arrow version \d+(\.\d+)*\S*")

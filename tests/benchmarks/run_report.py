@@ -56,7 +56,8 @@ def fill(job, source: Path, upto: int) -> None:
     from terrasynth import RunDirectory
     from terrasynth.synthesis.core.images import decode, encode
     from terrasynth.synthesis.filters import Measurements
-    from terrasynth.synthesis.ledger.blocks import Attempt, metadata_of
+    from terrasynth.synthesis.ledger.block_files import metadata_of
+    from terrasynth.synthesis.ledger.blocks import Attempt
 
     drawn = RunDirectory(source).blocks
     size = job.blocks.block_size

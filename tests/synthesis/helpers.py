@@ -57,7 +57,8 @@ def resealed(path: Path, changes: dict) -> None:
 
 def as_of_an_earlier_version(run: Path) -> None:
     """Make of a run what a version left that kept no hashes, and said nothing of the machine that drew."""
-    from terrasynth.synthesis.ledger.blocks import DRAWN, SCHEMA, WRITTEN
+    from terrasynth.synthesis.ledger.block_files import DRAWN
+    from terrasynth.synthesis.ledger.blocks import SCHEMA, WRITTEN
 
     for path in (run / "blocks").glob("*/*.parquet"):
         table = pq.ParquetFile(path).read()

@@ -19,8 +19,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from terrasynth.synthesis.core.errors import InputError, RunError, StoreError
+from terrasynth.synthesis.core.storage.listings import Entry, Held
 from terrasynth.synthesis.core.storage.object_path import LEASES, ObjectPath
-from terrasynth.synthesis.core.storage.store import Entry, Held
 
 SECONDS = "TERRASYNTH_LEASE_SECONDS"
 USUAL_SECONDS, LEAST_SECONDS = 60, 3

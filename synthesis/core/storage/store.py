@@ -13,16 +13,16 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from importlib.util import find_spec
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from terrasynth.errors import not_installed
 from terrasynth.synthesis.core.errors import InputError, StoreError, one_line
 from terrasynth.synthesis.core.storage.addresses import SCHEMES
+from terrasynth.synthesis.core.storage.listings import Entry, Folder, Held
 
 TRIES, FIRST_WAIT, LONGEST_WAIT = 11, 0.1, 8.0
 """Requests before a store counts as down, and the seconds between them: doubled each time, 30 s in all at most."""
@@ -41,72 +41,6 @@ _REFUSED = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "Forb
 _LASTING = (FileNotFoundError, FileExistsError, PermissionError, NotImplementedError, TypeError, ValueError)
 _INVALID = (errno.EINVAL, errno.ENAMETOOLONG, errno.ENOSYS)
 _Answer = TypeVar("_Answer")
-
-
-class Entry(NamedTuple):
-    """An object as a listing has it.
-
-    Attributes:
-        size: Bytes.
-        tag: Another text when its content is another; "" where the store has none.
-        modified: Seconds since 1970, by the store's clock.
-    """
-
-    size: int
-    tag: str
-    modified: float
-
-
-@dataclass
-class Folder:
-    """What lies directly below a key.
-
-    Attributes:
-        files: Objects by name.
-        folders: Names of which there are objects below.
-    """
-
-    files: dict[str, Entry] = field(default_factory=dict)
-    folders: set[str] = field(default_factory=set)
-
-
-@dataclass
-class Held:
-    """A folder to which this process alone writes, so that each listing of it is asked for once.
-
-    Attributes:
-        key: The folder.
-        shared: Folders in it where others write, too: what lies there is asked for each time.
-        check: Raises where this process no longer holds it.
-    """
-
-    key: str
-    shared: tuple[str, ...]
-    check: Callable[[], None]
-    listed: dict[str, Folder] = field(default_factory=dict)
-
-    def covers(self, key: str) -> bool:
-        """Whether a key lies in it."""
-        return key.startswith(f"{self.key}/")
-
-    def is_shared(self, key: str) -> bool:
-        """Whether others may write it."""
-        return any(key == each or key.startswith(f"{each}/") for each in self.shared)
-
-    def put(self, key: str, entry: Entry) -> None:
-        """Take in an object that was put."""
-        path = PurePosixPath(key)
-        if (folder := self.listed.get(str(path.parent))) is not None:
-            folder.files[path.name] = entry
-        for below, above in zip(path.parents, list(path.parents)[1:], strict=False):
-            if (folder := self.listed.get(str(above))) is not None:
-                folder.folders.add(below.name)
-
-    def deleted(self, key: str) -> None:
-        """Take in that an object is gone."""
-        path = PurePosixPath(key)
-        if (folder := self.listed.get(str(path.parent))) is not None:
-            folder.files.pop(path.name, None)
 
 
 class Store:
@@ -252,7 +186,7 @@ class Store:
         """Put an object, whole, in the place of what lies there.
 
         Args:
-            file: What it is to hold, from its begin; above `IN_MEMORY` one that has a handle of the system.
+            file: What it is to hold, from its beginning; above `IN_MEMORY` one that has a handle of the system.
             size: Its bytes.
         """
         self._check_holds(key)
@@ -388,7 +322,7 @@ class Store:
 
 
 def hash_of(file: BinaryIO, of: hashlib._Hash) -> str:
-    """The hash of an open file from its begin, in hexadecimal digits.
+    """The hash of an open file from its beginning, in hexadecimal digits.
 
     Args:
         of: Of nothing yet; what `hashlib` gives.
