@@ -1,4 +1,4 @@
-"""Files of the ledger as they lie: columns with their checksums, what is said beside them, and what damage is called."""
+"""Files of the ledger as they lie: columns with their checksums, what else they say, and what damage is called."""
 
 from __future__ import annotations
 
