@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +116,8 @@ class Frozen:
 def _what_helps(run: Path, changed: Sequence[str], now: Recipe | None) -> str:
     """What to do where a run cannot go on: a setting can be taken back, the content of a file seldom."""
     if not any(each.endswith(OTHER_CONTENT) for each in changed):
-        return f"undo the change ({str(run / 'recipe.yaml')!r} has what was taken before) or choose another --out"
+        before, out = shlex.quote(str(run / layout.RECIPE)), shlex.quote(str(run))
+        return f"choose another --out, or go on as before: terrasynth run {before} --out {out}"
     kept = "; train into another --out to keep a LoRA that a run uses" if now and now.generator.lora else ""
     return ("what is there can be exported and pushed as it is, and goes on only with the files of before; choose "
             f"another --out to draw with what is there now{kept}")

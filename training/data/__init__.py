@@ -5,5 +5,5 @@ from __future__ import annotations
 from terrasynth.training.data.pairs import Pair, PairSet, Skipped, report_skipped
 from terrasynth.training.data.reading import read_pairs
 
-__all__ = ["Pair", "PairSet", "Skipped", "how_far", "latent_cache", "latent_views", "maps", "pictures", "read_pairs",
-           "reading", "report_skipped", "settings", "split_list", "text_files", "view_texts", "views"]
+__all__ = ["Pair", "PairSet", "Skipped", "class_folders", "how_far", "latent_cache", "latent_views", "maps", "pictures",
+           "read_pairs", "reading", "report_skipped", "settings", "split_list", "text_files", "view_texts", "views"]

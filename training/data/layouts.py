@@ -11,6 +11,7 @@ from typing import Any
 
 from terrasynth.hub_ids import no_data_here
 from terrasynth.synthesis.core.fetched import on_this_machine
+from terrasynth.synthesis.core.layout import IDENTITY
 from terrasynth.training.data import class_folders, coco, hub, imagefolder, karpathy, parquet, webdataset
 from terrasynth.training.data.parquet import NAMES, split_of_words
 from terrasynth.training.data.places import Root
@@ -74,7 +75,7 @@ def _folder(root: Root, source: Source, notes: list[str]) -> tuple[str, Iterator
     folder = root.folder
     if hub.is_saved(folder) and not (folder / imagefolder.PAIRS).is_file():
         return SAVED, hub.read_saved(root, source)
-    places = list(root.walk())
+    places = _without_runs(root, list(root.walk()), notes)
     lists = [place for place in places if PurePosixPath(place).name in imagefolder.METADATA]
     captions, wrong = _captions_json(root, places)
     found = {
@@ -106,6 +107,15 @@ def _folder(root: Root, source: Source, notes: list[str]) -> tuple[str, Iterator
     else:
         rows = (row for place in chosen for row in imagefolder.read_list(root, place, source))
     return layouts[0], rows
+
+
+def _without_runs(root: Root, places: Sequence[str], notes: list[str]) -> list[str]:
+    """Places of a folder but those of runs that lie in it: what these hold was drawn."""
+    named = {str(PurePosixPath(place).parent) for place in places if PurePosixPath(place).name == IDENTITY} - {"."}
+    runs = [run for run in sorted(named) if any(place.startswith(f"{run}/blocks/") for place in places)]
+    notes.extend(f"{root.name}/{run} is a run of terrasynth, whose images were drawn, and is left alone; to read it, "
+                 "give its own folder" for run in runs)
+    return [place for place in places if not place.startswith(tuple(f"{run}/" for run in runs))]
 
 
 def _coco(root: Root, files: Mapping[str, Mapping[str, Any]], source: Source) -> Iterator[Row]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 from terrasynth.errors import how_to_install
+from terrasynth.training.data.class_folders import images_of
 from terrasynth.training.judges.card import SECOND
 from terrasynth.training.own_classes.look import Look, some
 from terrasynth.training.own_classes.start import CAPTION, SOME_STEPS, Start
@@ -59,11 +61,11 @@ def next_lines(start: Start) -> list[str]:
                       f"{start.beside('lora')} --recipe {recipe}{start.lora_settings(start.wishes.model)}"))
     steps += [(f"see what would be made, and how long it takes: {start.images_made}", f"terrasynth plan {recipe}"),
               ("make it", f"terrasynth run {recipe} --out {shlex.quote(start.run)}"),
-              *_judging(start, data),
               (f"look through it, on a page that the extra service brings ({how_to_install('service')})",
                f"terrasynth review {shlex.quote(start.run)}"),
               ("let that decide: take the # from `kind: review` in the recipe, and run it again",
                f"terrasynth run {recipe} --out {shlex.quote(start.run)}"),
+              *_judging(start, data),
               ("see what publishing would send", f"terrasynth push {shlex.quote(start.run)} --repo USER/NAME --licence "
                f"{shlex.quote(start.licence or 'LICENCE')} --dry-run")]
     return ["next", *(line for number, (why, command) in enumerate(steps, 1)
@@ -127,13 +129,24 @@ def _of_classes(start: Start, look: Look, near: int, apart: int) -> Iterator[tup
             f"; {apart:,} of them lie in another split than these" if apart else
             "; these stay on one side" if start.splits is not None else "")
     if len(start.labels) == 1:
-        yield "one class", "a judge cannot be asked which class an image is of; add images of others to tell it from"
+        yield "one class", ("a judge cannot be asked which class an image is of; add images of others to tell it from"
+                            + _beside(Path(start.source)))
     unjudged = [label for label in start.labels if not start.has(label, "val")]
     if unjudged:
         yield "unjudged", f"no image in val, too few or all alike: {some(unjudged, SHOWN_CLASSES)}"
     few = [label for label, count in counts.items() if count < FEW and label not in unjudged]
     if few:
         yield "few", f"below {FEW} images, what is said of a class is mostly chance: {some(few, SHOWN_CLASSES)}"
+
+
+def _beside(source: Path) -> str:
+    """That a folder lies beside others with images, as that of one class does; "" where it does not."""
+    if not source.is_dir():
+        return ""
+    above = source.parent if source.name else source.resolve().parent
+    others = [each.name for each in sorted(above.iterdir()) if each.is_dir() and not each.samefile(source)
+              and not each.name.startswith(".") and images_of([file.name for file in each.iterdir()])]
+    return f" (beside it are images of {some(others)}: did you mean {str(above)!r}?)" if others else ""
 
 
 def _classes(count: int) -> str:

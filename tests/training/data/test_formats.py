@@ -13,6 +13,7 @@ from tests.synthesis.exports import exported, run_rows, write_run
 from tests.training.data.builders import (
     FORMATS,
     HF,
+    class_folders,
     imagefolder,
     items,
     karpathy,
@@ -142,6 +143,19 @@ def test_what_else_lies_in_the_folder_is_said(tmp_path):
     folder = pairs_jsonl(tmp_path / "d")
     webdataset(folder)
     assert read_pairs(folder).notes == ["d is read as pairs.jsonl; it also has tar files, which is left alone"]
+
+
+def test_runs_that_lie_in_the_folder_are_left_alone(tmp_path):
+    folder = class_folders(tmp_path / "d")
+    own = seen(read_pairs(folder, captionless=True))
+    save(folder / "runs" / "demo" / "data" / "0.png", next(iter(items())))
+    (folder / "runs" / "demo" / "blocks" / "pond").mkdir(parents=True)
+    for place in ("identity.json", "blocks/pond/00000.parquet", "data/train-00000.parquet"):
+        (folder / "runs" / "demo" / place).write_bytes(b"{}")
+    found = read_pairs(folder, captionless=True)
+    assert seen(found) == own
+    assert "d/runs/demo is a run of terrasynth, whose images were drawn, and is left alone; to read it, give its own " \
+           "folder" in found.notes
 
 
 def test_two_files_of_captions_are_not_chosen_from(tmp_path):

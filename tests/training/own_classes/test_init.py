@@ -96,11 +96,11 @@ def test_commands_that_follow_are_those_of_this_data(begin, tmp_path, terrasynth
         "--set model.validation.encoder=my-images-recipe/judge",
         "terrasynth plan my-images-recipe/recipe.yaml",
         "terrasynth run my-images-recipe/recipe.yaml --out runs/my-images",
+        "terrasynth review runs/my-images",
+        "terrasynth run my-images-recipe/recipe.yaml --out runs/my-images",
         "terrasynth train judge --data my-images-recipe/data.yaml --encoder clip-ucm --out my-images-recipe/judge-2",
         "terrasynth eval runs/my-images --real my-images-recipe/data.yaml --encoder my-images-recipe/judge-2 "
         "--classifier my-images-recipe/judge-2",
-        "terrasynth review runs/my-images",
-        "terrasynth run my-images-recipe/recipe.yaml --out runs/my-images",
         "terrasynth push runs/my-images --repo USER/NAME --licence LICENCE --dry-run",
     ]
     code, out, _ = terrasynth(*commands[0].split()[1:])
@@ -230,8 +230,18 @@ def test_one_class_alone_and_all_images_alike(begin, tmp_path):
     code, lines, _ = begin("d", "--out", "own")
     assert code == 0
     assert said(lines, "splits") == ["train 7; made with seed 0 (own/splits.csv)"]
-    assert said(lines, "one class")
+    assert [line.split("; ")[1] for line in said(lines, "one class")] == ["add images of others to tell it from"]
     assert "there is one class alone" in (tmp_path / "own" / "recipe.yaml").read_text()
+
+
+def test_the_folder_of_one_class_has_others_beside_it(begin, tmp_path):
+    photos = folders(tmp_path / "photos", pond=6, stadium=2)
+    (photos / "notes").mkdir()
+    for path in (photos / "pond").iterdir():
+        path.rename(path.with_name(f"pond_{path.name}"))
+    code, lines, _ = begin("photos/pond", "--out", "own")
+    assert code == 0
+    assert said(lines, "one class")[0].endswith("(beside it are images of stadium: did you mean 'photos'?)")
 
 
 @pytest.mark.parametrize("name", sorted(set(FORMATS) - {"levir"}))
