@@ -12,7 +12,7 @@ from terrasynth.eval.table import Table
 
 if TYPE_CHECKING:
     from terrasynth.training.data.views import Pictures
-    from terrasynth.training.running.loop import Outcome
+    from terrasynth.training.running.task import Outcome
 
 CARD = "README.md"
 
