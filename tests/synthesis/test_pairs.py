@@ -15,6 +15,7 @@ from datasets import load_dataset
 from PIL import Image
 
 from terrasynth import load_generator, plan, verify
+from terrasynth.eval.models.knowledge import Knowledge
 from terrasynth.eval.pages.tiles import ACROSS, MARGIN, PER_SHEET, TileSize, sheet_name
 from terrasynth.prompts import load_expander
 from terrasynth.prompts.errors import InputError as PromptError
@@ -31,6 +32,7 @@ from terrasynth.synthesis.cards.run_report import drawn_unread
 from terrasynth.synthesis.cli.prompt_lines import json_line
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.images import decode
+from terrasynth.synthesis.execution import unread
 from terrasynth.synthesis.execution.job import Job
 from terrasynth.synthesis.execution.prompts import is_shown
 from terrasynth.synthesis.execution.worker import _prompt
@@ -251,7 +253,8 @@ def test_a_run_of_single_images_has_no_column_of_pairs(tree, tmp_path):
     assert pairs.attempt_bytes() == 2 * job.attempt_bytes()
 
 
-def test_words_that_a_model_never_read_are_looked_for_in_both_texts(tree, once, tmp_path):
+def test_words_that_a_model_never_read_are_looked_for_in_both_texts(tree, once, tmp_path, monkeypatch):
+    monkeypatch.setattr(unread, "known_by", lambda *_: Knowledge(frozenset({"houses"})))
     job = Job(Recipe.parse(tree), tmp_path / "run")
     assert {one.texts for one in job.unread} == {2 * 4}
     run_again = Job(Recipe.parse(tree), once)
