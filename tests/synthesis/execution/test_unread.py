@@ -42,7 +42,7 @@ def prompts(folder, *rows):
 @pytest.mark.parametrize(("prompt", "said"), [
     ("a solar farm", "note: generator ldm-ucm never read: solar (1), farm (1), in so many of 1 text; what it makes of "
                      "them is chance"),
-    ("Many boats docked neatly at the harbor.", ""),
+    ("Two boats in the harbor, and a road beside it.", ""),
 ])
 def test_generate_says_it_before_it_draws(prompt, said, terrasynth, tmp_path, monkeypatch):
     from terrasynth.synthesis.generators.diffusion import DiffusersGenerator
