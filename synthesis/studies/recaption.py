@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 from terrasynth.eval.models.captioners import Captioner
 from terrasynth.hashing import text_hash
 from terrasynth.synthesis.core.errors import InputError
-from terrasynth.synthesis.core.files import locked, write_file
+from terrasynth.synthesis.core.files import TEMPORARY, locked, write_file
 from terrasynth.synthesis.core.images import encode
 from terrasynth.synthesis.core.records import RecordError, read_record, write_record
 from terrasynth.synthesis.studies.captions import captions_of
+from terrasynth.words import counted
 
 PAIRS, RECORD, PARTS, IMAGES = "pairs.jsonl", "recaption.json", ".parts", "images"
 PORTION = 32
@@ -62,10 +64,11 @@ class Recaptioned:
 
     def lines(self) -> list[str]:
         """What was written and what to do with it, a line each."""
-        there = f"; {self.before} of them were there" if self.before else ""
-        return [f"captions   {self.folder / PAIRS}   ({self.images} images, {self.distinct} distinct captions{there})",
+        there = f"; {self.before} of them {'was' if self.before == 1 else 'were'} there" if self.before else ""
+        return [f"captions   {self.folder / PAIRS}   ({counted(self.images, 'image')}, "
+                f"{counted(self.distinct, 'distinct caption')}{there})",
                 f"first      {self.first}",
-                f"next       terrasynth train lora --data {self.folder} --base BASE --out LORA"]
+                f"next       terrasynth train lora --data {shlex.quote(str(self.folder))} --base BASE --out LORA"]
 
 
 def recaption(images: Sequence[Uncaptioned], captioner: Captioner, out: Path, source: str, style: str | None = None,
@@ -127,10 +130,9 @@ def _begin(out: Path, made: Mapping[str, object]) -> None:
         if other:
             raise InputError(f"{out} holds captions of another call: {', '.join(other)} differ; {AGAIN}")
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    begun = {RECORD + TEMPORARY}  # what is left where an earlier call was killed before it had noted anything
+    if out.exists() and (not out.is_dir() or any(each.name not in begun for each in out.iterdir())):
         raise InputError(f"--out {str(out)!r} exists and holds no captions of this command; give a new folder")
-    (out / IMAGES).mkdir(parents=True)
-    (out / PARTS).mkdir()
     write_record(path, made)
 
 

@@ -75,7 +75,7 @@ class ExposureByShare:
     """What the generator saw, for each share of the real images.
 
     Attributes:
-        words: Share in amount -> what the table says.
+        words: Amount of real images -> what the table says.
     """
 
     words: dict[float, str]

@@ -80,6 +80,9 @@ def test_it_goes_on_where_it_was_cut_off_and_refuses_another_call(captioner, fol
         assert (tmp_path / "cut" / path).read_bytes() == (tmp_path / "whole" / path).read_bytes()
     code, _, errors = made("whole", "--style", "ucm")
     assert (code, "holds captions of another call: style differ; give another --out" in errors[-1]) == (2, True)
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / "recaption.json.tmp").touch()  # killed while it noted what it was to make
+    assert made("killed")[0] == 0
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").touch()
     code, _, errors = made("other")
