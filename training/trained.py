@@ -87,6 +87,14 @@ class TrainedModel:
                 f"weights of step {self.best_step} are kept")
 
     @property
+    def no_better(self) -> str:
+        """What is to be said of a tuned model that is no better than its base, on one line; "" of another."""
+        if not {"score"} <= self.before.keys() & self.figures.keys() or self.figures["score"] > self.before["score"]:
+            return ""
+        return (f"by what chooses its checkpoint it is no better on val than {self.base}; train longer, or with a "
+                "lower loop.learning_rate")
+
+    @property
     def kind(self) -> str:
         """What it is, in words."""
         return "LoRA" if self.is_lora and self.family != "control" else KINDS[self.family]
@@ -136,6 +144,8 @@ class Training:
             if model.cut:
                 lines.append(f"stopped    {model.cut}")
             lines += [f"on val     {line}" for line in model.on_val]
+            if model.no_better:
+                lines.append(f"no gain    {model.no_better}")
             if model.no_gain:
                 lines.append(f"no gain    {model.no_gain}")
         lines += [f"disk       {line}" for line in self._disk()]

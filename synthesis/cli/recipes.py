@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import shlex
-import signal
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +11,13 @@ import click
 
 from terrasynth.synthesis.cli.names import EXPANDERS, FILTERS, GENERATORS, RECIPES, NameType, NamingCommand
 from terrasynth.synthesis.cli.options import PATH
+from terrasynth.synthesis.core.stopping import stop_on_signal
 from terrasynth.words import counted
 
 if TYPE_CHECKING:
     from terrasynth.synthesis import Recipe
 
+FINISHING = "finishing the current block; press again to end at once"
 _RECIPE = click.argument("recipe", type=NameType(RECIPES))
 _IN_A_RECIPE = (GENERATORS, EXPANDERS, FILTERS)
 _SET = click.option("--set", "overrides", multiple=True, metavar="A.B=C",
@@ -78,7 +77,7 @@ def run(recipe: str, out: Path, repair: bool, shrink: bool, part: str | None, sh
     from terrasynth.synthesis import run as run_recipe
     from terrasynth.synthesis.core.errors import RunError
     from terrasynth.synthesis.core.progress import Progress
-    from terrasynth.synthesis.ledger.judged_rows import unseen_line
+    from terrasynth.synthesis.ledger.judged_rows import nobody_line, unseen_line
 
     loaded = Recipe.load(recipe, overrides)
     if part is not None or share is not None:
@@ -88,7 +87,7 @@ def run(recipe: str, out: Path, repair: bool, shrink: bool, part: str | None, sh
         return
     if repair and out.is_dir():
         _set_damaged_aside(out)
-    with _stop_on_signal() as should_stop:
+    with stop_on_signal(FINISHING) as should_stop:
         progress = Progress()
         progress.begin(f"checking the recipe and loading {loaded.generator.model}")
         try:
@@ -100,7 +99,7 @@ def run(recipe: str, out: Path, repair: bool, shrink: bool, part: str | None, sh
                f"{counted(filled, 'class', 'classes')})")
     click.echo(f"card       {result.root / 'README.md'}")
     click.echo(f"report     {result.root / 'report' / 'index.html'}")
-    if unseen := unseen_line(result.unseen, result.accepted, shlex.quote(str(out))):
+    if unseen := unseen_line(result.unseen, result.accepted, shlex.quote(str(out))) or nobody_line(result.root, out):
         click.echo(f"review     {unseen}")
     if result.stopped:
         raise RunError("stopped before the targets were reached; run the same command again to carry on")
@@ -125,7 +124,7 @@ def _make_part(recipe: Recipe, out: Path, which: str, share: float | None) -> No
         if isinstance(event, BlockAhead):
             progress.tell(f"{event.label} block {event.index}{'' if event.drawn else ' was there'}")
 
-    with _stop_on_signal() as should_stop:
+    with stop_on_signal(FINISHING) as should_stop:
         progress.begin(f"checking the recipe and loading {recipe.generator.model}")
         try:
             made = make_part(recipe, out, int(number), int(of), share, told, should_stop)
@@ -146,25 +145,3 @@ def _set_damaged_aside(out: Path) -> None:
         click.echo(fault.line, err=True)
     for path in set_aside(out, faults):
         click.echo(f"moved to {path}", err=True)
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """The first interrupt ends the run after its block; the second ends the process as usual."""
-    asked: list[int] = []
-
-    def ask(number: int, frame: object) -> None:
-        asked.append(number)
-        ignored = before[number] == signal.SIG_IGN  # as a shell lets its background jobs begin
-        usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-        signal.signal(number, usual if ignored else before[number])
-        print("\nfinishing the current block; press again to end at once", file=sys.stderr)
-
-    before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, ask)
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

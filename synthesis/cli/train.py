@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from terrasynth.synthesis.cli.names import GENERATORS, PRESETS, NameType, NamingCommand
 from terrasynth.synthesis.cli.options import PATH
+
+if TYPE_CHECKING:
+    from terrasynth.training.judges.card import TrainedJudge
+    from terrasynth.training.trained import Training
 
 
 @click.command(cls=NamingCommand, short_help="Train a model, or tune one of yours.")
@@ -48,9 +53,18 @@ def train(preset: str, data: Sequence[str], out: Path, base: str | None, masks: 
         for line in done.lines():
             click.echo(line)
         if recipe is not None:
-            from terrasynth.training.judges.card import TrainedJudge
-            from terrasynth.training.own_classes.into_recipe import put_judge, put_lora
+            click.echo(_put(recipe, done))
 
-            said = put_judge(recipe, done) if isinstance(done, TrainedJudge) else put_lora(
-                recipe, done.models[0].base, done.models[0].folder)
-            click.echo(f"written    {said}")
+
+def _put(recipe: Path, done: Training | TrainedJudge) -> str:
+    """Put what was trained into a recipe, unless it is no better than its base; what is said of it, on one line."""
+    from terrasynth.training.own_classes.into_recipe import put_judge, put_lora
+    from terrasynth.training.trained import Training
+
+    if not isinstance(done, Training):
+        return f"written    {put_judge(recipe, done)}"
+    model = done.models[0]
+    if model.no_better:
+        return (f"not put    {recipe} stays as it is, for the LoRA is no better than {model.base}; the line above puts "
+                "it in all the same")
+    return f"written    {put_lora(recipe, model.base, model.folder)}"

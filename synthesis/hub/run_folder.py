@@ -26,7 +26,7 @@ from terrasynth.synthesis.hub.files import CARD, LocalFile, check_shard
 from terrasynth.synthesis.hub.read_back import read_back
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.ledger.finished import Finished, noted_hashes, without_images
-from terrasynth.synthesis.ledger.judged_rows import JudgedRows, unseen_line
+from terrasynth.synthesis.ledger.judged_rows import JudgedRows, nobody_line, unseen_line
 from terrasynth.synthesis.ledger.pending_review import PendingReview
 
 # Nothing else of a run is published: not blocks/, scores/, locks, caches, what was being written, or evaluation/, whose
@@ -118,8 +118,8 @@ class RunFolder:
                          f"puts it there as {layout.ONTOLOGY}")
         if (self.root / layout.DECISIONS).is_file():
             rows = JudgedRows.read(self.root)
-            found += filter(None, [unseen_line(rows.unseen, rows.reasons.count(None), shlex.quote(str(self.root))),
-                                   self._pending.line])
+            unseen = unseen_line(rows.unseen, rows.reasons.count(None), shlex.quote(str(self.root)))
+            found += filter(None, [unseen or nobody_line(self.root, self.root), self._pending.line])
         found += filter(None, [self._short()])
         if new:
             found.append("nothing of blocks/ and scores/ is published: the run is needed to grow the data set")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -149,6 +150,18 @@ def unseen_line(unseen: int, accepted: int, run: str = "RUN") -> str:
         return ""
     return f"{unseen} of {accepted} accepted images {'was' if unseen == 1 else 'were'} not looked at: " \
            f"`terrasynth review {run}`"
+
+
+def nobody_line(root: Path, called: Path) -> str:
+    """That nobody has looked at the images of a run, and what shows them; "" where somebody has said something of any.
+
+    Args:
+        root: The run directory.
+        called: How the reader calls it.
+    """
+    if (root / layout.VERDICTS).is_file() or not (root / layout.DECISIONS).is_file():
+        return ""
+    return f"nobody has looked at these images: `terrasynth review {shlex.quote(str(called))}`"
 
 
 @lru_cache(maxsize=2)

@@ -127,6 +127,17 @@ def test_a_training_that_went_on_without_gain_says_so(tmp_path, best, begun_at, 
                      f"step {best} are kept"] * said
 
 
+@pytest.mark.parametrize(("before", "after", "said"), [
+    ({"score": -0.25}, {"score": -0.3}, True), ({"score": -0.25}, {"score": -0.25}, True),
+    ({"score": -0.25}, {"score": -0.2}, False), ({}, {"score": -0.3}, False), ({"loss": 0.2}, {"loss": 0.3}, False)])
+def test_a_tuning_that_is_no_better_than_its_base_says_so(tmp_path, before, after, said):
+    model = TrainedModel("lora", "finetune", tmp_path, 24, 0.1, 24, after, "owner/base", before=before)
+    assert bool(model.no_better) is said
+    lines = [line for line in Training(tmp_path, (model,), ("data",)).lines() if line.startswith("no gain")]
+    assert lines == ["no gain    by what chooses its checkpoint it is no better on val than owner/base; train longer, "
+                     "or with a lower loop.learning_rate"] * said
+
+
 def test_figures_stand_beside_those_of_before_and_of_real_images(tmp_path):
     figures = {"loss": 0.25, "loss_n": 9, "n": 4, "accuracy": 0.5}
     model = TrainedModel("lora", "finetune", tmp_path, 24, 0.1, 24, figures, "owner/base",

@@ -59,8 +59,8 @@ class Project:
         for path, text in self.files.items():
             there = path.read_bytes() == text.encode() if path.is_file() else None
             if there is False and not overwrite:
-                raise InputError(f"{str(path)!r} is there and says something else; add --overwrite to replace it, or "
-                                 "name another place by --out")
+                raise InputError(f"{str(path)!r} is there and says something else, as your edits and what trainings "
+                                 "put into a recipe do; name another place by --out, or add --overwrite to lose them")
             if there is None and path.exists():
                 raise InputError(f"{str(path)!r} is a folder; name another place by --out")
             lines[path] = "there already" if there else "replaced" if there is False else "written"

@@ -8,7 +8,7 @@ import math
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +21,7 @@ from torch import nn
 from terrasynth.errors import how_to_install, not_installed
 from terrasynth.permissions import like_new_files
 from terrasynth.synthesis.core.files import locked
+from terrasynth.synthesis.core.stopping import stop_on_signal
 from terrasynth.training.errors import InputError
 from terrasynth.training.running.place import these_processes
 from terrasynth.training.running.progress import Progress
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 FIGURES = "figures.json"
 """What the kept weights reached on `val`; written after them."""
+KEEPING = "keeping a checkpoint after this step; press again to end at once"
 log = logging.getLogger("terrasynth")
 
 
@@ -83,7 +85,8 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True, wo
 
     `work/checkpoint` holds the state to resume from, `work/previews` images, `work/logs` the tensorboard events, where
     the extra `train` is installed.
-    The same command resumes where the last checkpoint ended; time spent before counts against `minutes`.
+    The same command resumes where the last checkpoint ended; time spent before counts against `minutes`. The first
+    SIGINT or SIGTERM (a scheduler's, too) ends the training after its step, with a checkpoint; a second one at once.
 
     Args:
         task: The model family, its data already loaded.
@@ -100,10 +103,12 @@ def train(task: Task, settings: LoopSettings, out: Path, resume: bool = True, wo
 
     Raises:
         InputError: The checkpoint is of another training, or damaged; or another training is writing there.
+        KeyboardInterrupt: A signal ended it.
     """
     work = work or out
-    with locked(work / "logs") if these_processes().is_main_process else nullcontext():
-        return _train(task, settings, out, resume, work, more or {}, names or {})
+    lock = locked(work / "logs") if these_processes().is_main_process else nullcontext()
+    with lock, stop_on_signal(KEEPING) as should_stop:
+        return _train(task, settings, out, resume, work, more or {}, names or {}, should_stop)
 
 
 def finished_before(settings: LoopSettings, work: Path, more: Mapping[str, object], processes: int) -> Outcome | None:
@@ -144,7 +149,7 @@ def _trackers() -> str | None:
 
 
 def _train(task: Task, settings: LoopSettings, out: Path, resume: bool, work: Path, more: Mapping[str, object],
-           names: Mapping[str, str]) -> Outcome:
+           names: Mapping[str, str], should_stop: Callable[[], bool]) -> Outcome:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
     from accelerate.utils import ProjectConfiguration, set_seed
@@ -236,8 +241,11 @@ def _train(task: Task, settings: LoopSettings, out: Path, resume: bool, work: Pa
         if accelerator.is_main_process and (last or ledger.step % settings.preview_every == 0):
             with average.swapped(), torch.no_grad():
                 _preview(task, ledger.step, work)
-        if last or ledger.step % settings.checkpoint_every == 0:
+        stopping = not last and bool(_agreed(float(should_stop()), accelerator))
+        if last or stopping or ledger.step % settings.checkpoint_every == 0:
             _save_checkpoint(accelerator, checkpoint, made, names, ledger)
+        if stopping:
+            raise KeyboardInterrupt
     accelerator.end_training()
     progress.close()
     return ledger.outcome(begun_at)
@@ -258,7 +266,7 @@ def _save_checkpoint(accelerator: Accelerator, checkpoint: Path, made: Mapping[s
 
 
 def _agreed(value: float, accelerator: Accelerator) -> float:
-    """The first process's clock for all: one that ended a step earlier would leave the others waiting for ever."""
+    """What the first process has, for all: one that ended a step earlier would leave the others waiting for ever."""
     if accelerator.num_processes == 1:
         return value
     from accelerate.utils import broadcast

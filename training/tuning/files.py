@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from terrasynth.training.running.same_training import COMPLETE, changes, noted_l
 from terrasynth.training.running.saving import save_model
 
 IDENTITY, NAMES = "finetune.json", "names"
-ADDED = frozenset({"model.validation.choose"})  # what records of earlier versions do not say
+CHOOSE = "model.validation.choose"
+ADDED = frozenset({CHOOSE})  # what records of earlier versions do not say
 
 
 def save_pipeline(pipeline: Any, base: Path, trained: Sequence[str], folder: Path) -> None:  # noqa: ANN401
@@ -86,6 +88,20 @@ def check_same_training(out: Path, work: Path, identity: dict[str, object], resu
                 shutil.rmtree(out / name, ignore_errors=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_record(path, now | {NAMES: dict(names or {})}, indent=1)
+
+
+def chosen_by(work: Path) -> str | None:
+    """What chooses the checkpoint of the training that `work` holds; None where there is none, or it does not say.
+
+    Args:
+        work: Folder of checkpoint and so on.
+    """
+    if not _has_kept(work):
+        return None
+    with suppress(OSError, RecordError):  # `check_same_training` says what is wrong with it
+        found = read_record(work / IDENTITY).get(CHOOSE)
+        return None if found is None else str(found)
+    return None
 
 
 def _has_kept(work: Path) -> bool:

@@ -25,7 +25,7 @@ from terrasynth.training.running.settings import LoopSettings
 from terrasynth.training.running.task import Outcome
 from terrasynth.training.tuning.families import open_base
 from terrasynth.training.tuning.families.base import Base
-from terrasynth.training.tuning.files import check_same_training
+from terrasynth.training.tuning.files import CHOOSE, check_same_training, chosen_by
 from terrasynth.training.tuning.settings import FinetuneSettings
 from terrasynth.training.tuning.task import FinetuneTask
 from terrasynth.training.tuning.validation import Validation, settled
@@ -66,7 +66,7 @@ def finetune(preset: Preset, loop: LoopSettings, pairs: PairSet, out: Path, resu
         base = open_base(preset.needs["base"])
         splits = {name: read_split(pairs.split(name), name, pairs.skipped) for name in ("train", "val")}
         loop.check_batch(len(splits["train"]))
-        judging, said = settled(settings.validation, splits["val"])
+        judging, said = settled(settings.validation, splits["val"], chosen_by(work) if resume else None)
         settings = settings.model_copy(update={"validation": judging})
         if processes.is_main_process:
             report_skipped(pairs)
@@ -188,4 +188,4 @@ def _identity(base: Base, settings: FinetuneSettings, loop: LoopSettings,
     captions = [[pair.captions for pair in pictures.pairs] for pictures in splits.values()]
     return {"base": base.name, "revision": base.revision, "seed": loop.seed,
             "data": cache_key(pixels=[pictures.digest for pictures in splits.values()], captions=captions), **kept,
-            "model.validation.choose": settings.validation.choose}
+            CHOOSE: settings.validation.choose}

@@ -105,17 +105,33 @@ class Validation:
         return self.judge(self.val.open(self.rows, size)) if self.count else {}
 
 
-def settled(settings: ValidationSettings, val: Pictures) -> tuple[ValidationSettings, str]:
+def settled(settings: ValidationSettings, val: Pictures, before: str | None = None) -> tuple[ValidationSettings, str]:
     """What decides which checkpoint is kept, where the settings leave it open.
 
     Args:
         settings: As they are asked for.
         val: The images of `val`.
+        before: What has chosen the checkpoints of the training that goes on, which stays where nothing else is asked.
 
     Returns:
         The settings with `choose` decided, without an encoder that never met most images; and what is to be said of
         the encoder, on one line, or "".
+
+    Raises:
+        InputError: What has chosen so far needs an encoder and images.
     """
+    decided, said = _decided(settings, val)
+    if before is None or settings.choose != "auto" or decided.choose == before:
+        return decided, said
+    if before == "clip_score" and (decided.encoder is None or not decided.pictures):
+        raise InputError("drawn images have chosen the checkpoints of this training so far: leave "
+                         "model.validation.encoder and model.validation.pictures as they were, or use --restart to "
+                         "begin anew")
+    return settings.model_validate({**decided.model_dump(), "choose": before}), said
+
+
+def _decided(settings: ValidationSettings, val: Pictures) -> tuple[ValidationSettings, str]:
+    """The same for a training that begins."""
     from terrasynth.synthesis.core.knowledge import known_by
 
     auto = settings.choose == "auto"

@@ -267,6 +267,10 @@ def test_verdicts_of_another_run_stop_it_too(models, out, again, tmp_path):
 def test_images_that_nobody_looked_at_are_told(models, out, again, review):
     """By the run at its end, by the card, and by a push, each time until somebody has looked."""
     wanted = out.parent / "recipe.yaml"
+    wanted.write_text(yaml.safe_dump(recipe_of(models).tree()))
+    nobody = f"nobody has looked at these images: `terrasynth review {out}`\n"
+    assert f"review     {nobody}" in told(wanted, out)
+    assert f"note: {nobody}" in told_by_push(out)
     wanted.write_text(yaml.safe_dump(recipe_of(models, filters=[{"kind": "review"}]).tree()))
     assert f"{2 * N} of {2 * N} accepted images were not looked at: `terrasynth review " in told(wanted, out)
     for row in ids(out)[1:]:
@@ -287,6 +291,8 @@ def test_images_that_nobody_looked_at_are_told(models, out, again, review):
         review.judge(row, "accept", "ada")
     for text in (told(wanted, out), (out / "README.md").read_text(), told_by_push(out)):
         assert "looked at" not in text
+    wanted.write_text(yaml.safe_dump(recipe_of(models).tree()))
+    assert "looked at" not in told(wanted, out) + told_by_push(out)  # with no filter, too, for somebody has
 
 
 def told(recipe, out):

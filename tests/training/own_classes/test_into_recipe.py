@@ -72,3 +72,18 @@ def test_what_has_no_place_is_said_before_the_training(tmp_path, preset, text, m
         path.write_text(text)
     with pytest.raises(ValueError, match=message):
         check_recipe(path, preset, load_preset(preset), tmp_path / "out", "ldm-ucm")
+
+
+def test_a_lora_that_is_no_better_is_not_put_there(tmp_path, terrasynth, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    base, pictures, recipe = sd(tmp_path / "sd"), write_pictures(tmp_path / "data"), tmp_path / "r.yaml"
+    recipe.write_text(BLOCK)
+    loop = [part for key, value in {**LOOP, "loop.learning_rate": 10.0}.items()
+            for part in ("--set", f"{key}={'null' if value is None else value}")]
+    code, out, errors = terrasynth("train", "lora", "--base", base, "--data", pictures, "--out", "far", "--recipe",
+                                   "r.yaml", *loop)
+    assert code == 0, errors
+    assert out.splitlines()[-1] == (f"not put    r.yaml stays as it is, for the LoRA is no better than {base}; the "
+                                    "line above puts it in all the same")
+    assert out.splitlines()[-2].startswith("recipe     generator: {model: ")
+    assert recipe.read_text() == BLOCK

@@ -1,4 +1,6 @@
 import math
+import os
+import signal
 
 import pytest
 import torch
@@ -24,17 +26,21 @@ def _settings(**changes):
     return LoopSettings(**{**values, **changes})
 
 
-class _Cut(SceneTask):
-    """Stops as if the process had been killed."""
+def _killed():
+    raise KeyboardInterrupt
 
-    def __init__(self, *arguments, cut_at=math.inf):
+
+class _Cut(SceneTask):
+    """Stops as if the process had been killed, or as `by` says."""
+
+    def __init__(self, *arguments, cut_at=math.inf, by=_killed):
         super().__init__(*arguments)
-        self.left = cut_at
+        self.left, self.by = cut_at, by
 
     def batch(self, rows, generator):
         self.left -= 1
-        if self.left < 0:
-            raise KeyboardInterrupt
+        if self.left == -1:
+            self.by()
         return super().batch(rows, generator)
 
 
@@ -85,6 +91,28 @@ def test_a_training_that_was_cut_ends_with_the_same_weights(real, tmp_path):
     a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
     assert all(torch.equal(a[key], b[key]) for key in a)
     assert all(tensor.dtype == torch.float16 for tensor in a.values() if tensor.is_floating_point())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_costs_no_step(real, tmp_path, capsys, number):
+    """It comes in the third of twelve steps, before the first checkpoint that was planned."""
+    task = _task(real, cut_at=2, by=lambda: os.kill(os.getpid(), number))
+    handler = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        train(task, _settings(), tmp_path / "cut")
+    assert signal.getsignal(number) is handler
+    assert "keeping a checkpoint after this step; press again to end at once\n" in capsys.readouterr().err
+    ended = train(_task(real), _settings(), tmp_path / "cut")
+    assert ended.begun_at == 3
+    whole = train(_task(real), _settings(), tmp_path / "whole")
+    assert (whole.steps, whole.best_step, whole.figures) == (ended.steps, ended.best_step, ended.figures)
+    a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_a_signal_in_the_last_step_does_not_end_what_has_ended(real, tmp_path):
+    task = _task(real, cut_at=11, by=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert train(task, _settings(), tmp_path / "out").steps == 12
 
 
 def test_a_training_that_is_to_end_where_it_was_cut_has_a_result(real, tmp_path):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from terrasynth.eval.models.knowledge import Knowledge
+from terrasynth.training.errors import InputError
 from terrasynth.training.train import run_preset
 from terrasynth.training.tuning.settings import ValidationSettings
 from terrasynth.training.tuning.validation import settled
@@ -78,6 +79,20 @@ def test_of_an_encoder_that_says_nothing_nothing_is_said(tmp_path):
 def test_where_nothing_is_judged_the_loss_chooses(encoder, given):
     settings, said = settled(ValidationSettings(**{"encoder": encoder} | given), val(WOODS))
     assert (settings.choose, said) == ("loss", "")
+
+
+@pytest.mark.parametrize(("given", "before", "chosen"), [
+    ({}, "loss", "loss"), ({"pictures": 0}, "loss", "loss"), ({}, "clip_score", "clip_score"),
+    ({"choose": "clip_score"}, "loss", "clip_score"), ({"choose": "loss"}, "clip_score", "loss")])
+def test_what_has_chosen_goes_on_choosing_where_nothing_else_is_asked(encoder, given, before, chosen):
+    settings, said = settled(ValidationSettings(**{"encoder": encoder} | given), val(BEACH), before)
+    assert (settings.choose, settings.encoder, said) == (chosen, encoder, "")
+
+
+@pytest.mark.parametrize("given", [{"encoder": None}, {"pictures": 0}])
+def test_a_training_that_images_have_chosen_for_needs_them(encoder, given):
+    with pytest.raises(InputError, match="drawn images have chosen the checkpoints of this training so far: leave "):
+        settled(ValidationSettings(**{"encoder": encoder} | given), val(BEACH), "clip_score")
 
 
 def test_a_training_says_what_chooses(encoder, tmp_path, capsys):
