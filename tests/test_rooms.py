@@ -23,7 +23,7 @@ FLOORS = (
     "synthesis.events", "synthesis.core", "synthesis.review", "synthesis.filters", "synthesis.recipe",
     "synthesis.generators", "synthesis.ledger", "synthesis.execution", "synthesis.cards", "synthesis.planning",
     "synthesis.parts", "synthesis.pipeline", "synthesis", "synthesis.export", "synthesis.verify", "synthesis.hub",
-    "synthesis.studies", "synthesis.service",
+    "synthesis.targeting", "synthesis.studies", "synthesis.service",
     "training.errors", "training.presets", "training.data", "training.running",
     "training.families", "training.judges", "training.own_classes", "training.tuning", "training.studies",
     "training.release", "training.trained", "training.tasks", "training.train", "training", "synthesis.cli",

@@ -79,6 +79,21 @@ def tiny_scene(folder: Path, labels: Sequence[str], seed: int = 0) -> Path:
     return folder
 
 
+def tiny_vit_classifier(folder: Path, labels: Sequence[str], seed: int = 0) -> Path:
+    """Write a `ViTForImageClassification` over `labels`, whose backbone pools nothing, with preprocessing."""
+    from transformers import ViTConfig, ViTForImageClassification
+
+    config = ViTConfig(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=SIZE,
+        patch_size=8, id2label=dict(enumerate(labels)), label2id={label: number for number, label in enumerate(labels)},
+    )
+    with _seeded(seed):
+        model = ViTForImageClassification(config)
+    model.save_pretrained(folder)
+    _write_preprocessor(folder)
+    return folder
+
+
 def tiny_segmenter(folder: Path, seed: int = 0) -> Path:
     """Write a `SegformerForSemanticSegmentation` of the six classes of a land-cover map, with preprocessing."""
     from terrasynth.training.families.segmenter import SegmenterSettings, network

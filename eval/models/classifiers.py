@@ -79,33 +79,50 @@ class SceneClassifier:
         check_some_images(images)
         parts: list[Classification] = []
         for start in range(0, len(images), batch_size):
-            pixels = self._preprocessor(images[start : start + batch_size])["pixel_values"]
-            parts += map(self._forward, pixels.split(portion(pixels[0, 0].numel(), self._model.device)))
+            parts += map(self._forward, self._prepared(images[start : start + batch_size]))
         return Classification(
             np.concatenate([part.probabilities for part in parts]), np.concatenate([part.features for part in parts])
         )
 
-    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Class probabilities `float32` (N, C) of images `uint8` (N, H, W, 3); see `classify`."""
-        return self.classify(images).probabilities
+    def probabilities(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
+        """Class probabilities `float32` (N, C) of images `uint8` (N, H, W, 3); of a model without features, too.
+
+        Raises:
+            TypeError: Not `uint8`.
+            ValueError: Not (N, H, W, 3), or N is 0.
+        """
+        check_some_images(images)
+        return np.concatenate([
+            self._probabilities(part) for start in range(0, len(images), batch_size)
+            for part in self._prepared(images[start : start + batch_size])
+        ])
 
     def features(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
         """Pooled features `float32` (N, F) of images `uint8` (N, H, W, 3); see `classify`."""
         return self.classify(images, batch_size).features
 
-    def _forward(self, pixels: torch.Tensor) -> Classification:
+    def _prepared(self, images: NDArray[np.uint8]) -> Sequence[torch.Tensor]:
+        pixels = self._preprocessor(images)["pixel_values"]
+        parts: Sequence[torch.Tensor] = pixels.split(portion(pixels[0, 0].numel(), self._model.device))
+        return parts
+
+    def _probabilities(self, pixels: torch.Tensor) -> NDArray[np.float32]:
         import torch
 
+        with torch.inference_mode():
+            logits = self._model(pixel_values=pixels.to(self._model.device)).logits
+        found: NDArray[np.float32] = logits.float().softmax(1).cpu().numpy()
+        return found
+
+    def _forward(self, pixels: torch.Tensor) -> Classification:
         kept: list[torch.Tensor] = []
         backbone = self._model.base_model
         # Its pooled output is what the last layer sees; a hook saves running the backbone twice.
         hook = backbone.register_forward_hook(lambda _module, _inputs, output: kept.append(output.pooler_output))
         try:
-            with torch.inference_mode():
-                logits = self._model(pixel_values=pixels.to(self._model.device)).logits
+            probabilities = self._probabilities(pixels)
         finally:
             hook.remove()
-        probabilities = logits.float().softmax(1).cpu().numpy()
         return Classification(probabilities, kept[0].flatten(1).float().cpu().numpy())
 
 

@@ -179,6 +179,10 @@ class CachedClassifier(_Cached, SceneClassifier):
         classes = len(self.labels)
         return Classification(rows[:, :classes].copy(), rows[:, classes:].copy())
 
+    def probabilities(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
+        """See `SceneClassifier.probabilities`."""
+        return self.classify(images, batch_size).probabilities
+
     def _rows(self, images: NDArray[np.uint8], batch_size: int) -> NDArray[np.float32]:
         judged = self._classifier.classify(images, batch_size)
         return np.concatenate([judged.probabilities, judged.features], axis=1)

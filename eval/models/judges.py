@@ -239,3 +239,6 @@ class JudgeClassifier(SceneClassifier):
         seen = self._network.features(images, batch_size)
         return Classification(self._heads.probabilities(seen), seen)
 
+    @override
+    def probabilities(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
+        return self.classify(images, batch_size).probabilities

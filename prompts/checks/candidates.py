@@ -7,7 +7,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from terrasynth.prompts.checks.judge import GROUND_VIEW, KNOWN, OTHER_CLASS, TOO_LONG, UNKNOWN_WORDS, UNNAMED, Judge
+from terrasynth.prompts.checks.judge import (
+    GROUND_VIEW,
+    KNOWN,
+    OTHER_CLASS,
+    TOO_LONG,
+    UNKNOWN_WORDS,
+    UNNAMED,
+    UNSAID,
+    Judge,
+)
 from terrasynth.prompts.checks.near import NearIndex, TextSet
 from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.scenes.draws import Draws
@@ -23,7 +32,7 @@ PATIENCE = 2000  # candidates in a row without one that is kept: the expander ha
 CHUNK = 256  # most candidates asked for at once
 GAP = 8  # candidates that nobody wants are asked for again with their neighbors, up to so many in a row
 DUPLICATE, NEAR, BALANCE = "duplicate", "near duplicate", "balance"
-REASONS = (TOO_LONG, GROUND_VIEW, UNNAMED, OTHER_CLASS, UNKNOWN_WORDS, KNOWN, DUPLICATE, NEAR, BALANCE)
+REASONS = (TOO_LONG, GROUND_VIEW, UNNAMED, OTHER_CLASS, UNKNOWN_WORDS, UNSAID, KNOWN, DUPLICATE, NEAR, BALANCE)
 _CODES = {reason: code for code, reason in enumerate(REASONS)}
 _KEPT = len(REASONS)
 _OUTSIDE = 128  # added to the code of a candidate with words outside the vocabulary

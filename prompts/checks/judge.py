@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from terrasynth.errors import nearest
 from terrasynth.hashing import text_hash
 from terrasynth.prompts.checks.near import NearIndex, TextSet
+from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.reading import existing, records, text_of
 from terrasynth.prompts.scenes.entailment import redrawn
 from terrasynth.prompts.scenes.ontology import load_ontology
@@ -19,6 +21,7 @@ from terrasynth.prompts.scenes.wording import (
     ground_view_words,
     load_class_words,
     normalised,
+    singular,
     wording_hash,
     words,
 )
@@ -33,13 +36,14 @@ UNNAMED = "class not named"
 OTHER_CLASS = "another class named"
 UNKNOWN_WORDS = "words outside the vocabulary"
 KNOWN = "known caption"
+UNSAID = "what sets its class apart not said"
 
 
 class Judge:
     """The checks that look at one prompt alone."""
 
     def __init__(
-        self, settings: CheckSettings, classes: Iterable[str], count_tokens: Callable[[str], int] | None,
+        self, settings: CheckSettings, classes: Sequence[str], count_tokens: Callable[[str], int] | None,
         read: Callable[[str, str], str] | None = None,
     ) -> None:
         """Load what the checks compare with; for the arguments see `CheckedExpander`.
@@ -60,6 +64,11 @@ class Judge:
             _reference(settings.reference, settings.reference_split, settings.max_overlap)
             if settings.reference else None
         )
+        self._says = {label: [frozenset(map(singular, map(str.lower, some))) for some in lists]
+                      for label, lists in (settings.says or {}).items()}
+        if strangers := [label for label in self._says if label not in classes]:
+            raise InputError(f"checks.says names class {strangers[0]!r}, of which there are no prompts"
+                             f"{nearest(strangers[0], classes)}; there are: {', '.join(classes)}")
 
     def unchecked(self, label: str) -> bool:
         """Whether a prompt's class is not checked because the profile does not know it."""
@@ -81,6 +90,8 @@ class Judge:
             parts["vocabulary"] = _digest(sorted(self._vocabulary))
         if self._reference is not None:
             parts["reference"] = {"captions": self._reference.hash, "max_overlap": settings.max_overlap}
+        if self._says:
+            parts["says"] = {label: [sorted(some) for some in lists] for label, lists in sorted(self._says.items())}
         return parts
 
     def fitted(self, prompt: Prompt) -> Prompt | None:
@@ -122,7 +133,14 @@ class Judge:
                 return OTHER_CLASS
         if outside and self._settings.strict_vocabulary:
             return UNKNOWN_WORDS
+        if not self.sets_apart(prompt.label, text):
+            return UNSAID
         return KNOWN if self._reference is not None and self._reference.knows(text) else None
+
+    def sets_apart(self, label: str, text: str) -> bool:
+        """Whether a text says a word of each list that is asked of its class."""
+        lists = self._says.get(label)
+        return not lists or all(some & {singular(word) for word in words(text)} for some in lists)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from terrasynth.errors import nearest
 from terrasynth.prompts.errors import InputError
 from terrasynth.prompts.scenes.ontology import PROFILES, load_ontology
+from terrasynth.prompts.scenes.wording import words
 from terrasynth.prompts.settings import first_mistake
 
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -37,6 +38,8 @@ class CheckSettings(BaseModel):
         profile: Whose classes `keep_class` knows.
         vocabulary: The profile in whose words prompts are said; others are counted.
         strict_vocabulary: Prompts with words outside the vocabulary are refused.
+        says: By class, lists of words; a text has to say one of each list, in the singular or the plural. So a class is
+            drawn in what sets it apart from another (`terrasynth target` writes it).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -53,6 +56,7 @@ class CheckSettings(BaseModel):
     profile: str = "open"
     vocabulary: str | None = None
     strict_vocabulary: bool = False
+    says: dict[str, Annotated[list[Annotated[list[str], Field(min_length=1)]], Field(min_length=1)]] | None = None
 
     @field_validator("profile", "vocabulary")
     @classmethod
@@ -60,6 +64,14 @@ class CheckSettings(BaseModel):
         if profile is not None and profile not in PROFILES:
             raise ValueError(f"profile {profile!r} is unknown{nearest(profile, PROFILES)}; use {', '.join(PROFILES)}")
         return profile
+
+    @field_validator("says")
+    @classmethod
+    def _single(cls, says: dict[str, list[list[str]]] | None) -> dict[str, list[list[str]]] | None:
+        for word in (word for lists in (says or {}).values() for some in lists for word in some):
+            if len(words(word)) != 1:
+                raise ValueError(f"says names {word!r}, and single words are looked for; give the one that tells")
+        return says
 
     @model_validator(mode="after")
     def _complete(self) -> CheckSettings:

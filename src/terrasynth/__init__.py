@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from terrasynth.synthesis.pipeline import run
     from terrasynth.synthesis.planning import plan
     from terrasynth.synthesis.recipe import Recipe
+    from terrasynth.synthesis.targeting.targeting import target
 
-__all__ = ["Recipe", "RunDirectory", "evaluate", "export", "load_generator", "plan", "push", "run", "train", "verify"]
+__all__ = ["Recipe", "RunDirectory", "evaluate", "export", "load_generator", "plan", "push", "run", "target", "train",
+           "verify"]
 
 _PLACES = {
     "Recipe": "synthesis.recipe",
@@ -28,6 +30,7 @@ _PLACES = {
     "plan": "synthesis.planning",
     "push": "api",
     "run": "synthesis.pipeline",
+    "target": "synthesis.targeting.targeting",
     "train": "api",
     "verify": "api",
 }

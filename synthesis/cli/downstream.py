@@ -16,7 +16,7 @@ DEFAULT_SHARES, FEWER_SHARES = "5,10,25,100", "25,100"
 DEFAULT_COUNTS, ALL = "1,5,10,20,all", "all"
 SEEDS, DRAWS = 3, 20
 OF_TRAININGS = ("task", "fractions", "retrieval_fractions", "steps", "retrieval_steps", "batch_size", "size")
-OF_PROBES = ("per_class", "cache")
+OF_PROBES = ("per_class", "targeted", "cache")
 
 
 @click.command()
@@ -32,6 +32,9 @@ OF_PROBES = ("per_class", "cache")
 @click.option("--retrieval-fractions", default=FEWER_SHARES, show_default=True, help="The same for retrieval.")
 @click.option("--per-class", show_default=DEFAULT_COUNTS,
               help="Real training images of each class, for --features; by default no more than there are.")
+@click.option("--targeted", type=click.IntRange(1), metavar="N",
+              help="For --features: compare N of the images of RUN by how they are divided among classes, in place of "
+                   "all: targeted, uniform, at random; RUN has more of each class.")
 @click.option("--seeds", type=click.IntRange(1), show_default=f"{SEEDS}, of --features {DRAWS}",
               help="Trainings, or draws, of each arm.")
 @click.option("--steps", default=600, show_default=True, type=click.IntRange(1), help="Steps of each training.")
@@ -48,9 +51,9 @@ OF_PROBES = ("per_class", "cache")
 @click.pass_context
 def downstream(
     context: click.Context, run_directory: Path, features: tuple[str, ...], data: Path, task: str, fractions: str,
-    retrieval_fractions: str, per_class: str | None, seeds: int | None, steps: int, retrieval_steps: int,
-    batch_size: int, size: int | None, subset_seed: int | None, generator_saw: str, seed: int, cache: str | None,
-    out: Path,
+    retrieval_fractions: str, per_class: str | None, targeted: int | None, seeds: int | None, steps: int,
+    retrieval_steps: int, batch_size: int, size: int | None, subset_seed: int | None, generator_saw: str, seed: int,
+    cache: str | None, out: Path,
 ) -> None:
     """Does RUN help a model that is trained on it? Real, synthetic and both, with controls, tested on real.
 
@@ -66,6 +69,7 @@ def downstream(
     from terrasynth.synthesis.studies.downstream.pools import RunAttempts, real_pool
     from terrasynth.synthesis.studies.downstream.probing import measure_probes
     from terrasynth.synthesis.studies.downstream.report import Report
+    from terrasynth.synthesis.studies.downstream.targeted import measure_targeted
     from terrasynth.synthesis.studies.trainings import Budget
     from terrasynth.training.studies.downstream import train_cell
 
@@ -91,7 +95,8 @@ def downstream(
     def say(line: str) -> None:
         click.echo(line, err=True)
 
-    found = (measure_probes(real, attempts, design, encoders, seed, say) if features
+    found = (measure_targeted(real, attempts, design, encoders, targeted, seed, say) if targeted is not None
+             else measure_probes(real, attempts, design, encoders, seed, say) if features
              else measure_downstream(real, attempts, design, budgets, train_cell, out, seed, say))
     about = {
         "run": attempts.recipe, "identity": attempts.identity, "attempts": len(attempts.labels),
@@ -99,6 +104,7 @@ def downstream(
         "train, val, test": ", ".join(str(len(pairs[split])) for split in pairs), "seeds": draws,
         "seed of the intervals": seed, "real subsets": "others for each seed" if subset_seed is None
         else f"of seed {subset_seed} for all seeds", "generator saw": saw.kind,
+        **({} if targeted is None else {"images of the run in each arm": targeted}),
     }
     report = Report(about, ExposureByShare.of(saw, design, names, labels), tuple(found))
     page = report.save(out)

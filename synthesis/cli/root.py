@@ -26,6 +26,7 @@ from terrasynth.synthesis.cli.recipes import plan, run
 from terrasynth.synthesis.cli.report import report
 from terrasynth.synthesis.cli.review import review
 from terrasynth.synthesis.cli.serve import serve, worker
+from terrasynth.synthesis.cli.target import target
 from terrasynth.synthesis.cli.train import train
 from terrasynth.synthesis.cli.verify import verify
 from terrasynth.synthesis.cli.work import work
@@ -44,7 +45,7 @@ def cli() -> None:
     """
 
 for command in (init, models, expand, generate, plan, run, export, push, verify, train, eval_group, recaption, report,
-                review, serve, worker, jobs, cache, work):
+                review, target, serve, worker, jobs, cache, work):
     cli.add_command(command)
 
 

@@ -106,7 +106,8 @@ def prompt_drops(
 
     if settings is None or not isinstance(expander, CheckedExpander):
         return None
-    asked = {"checks": settings.model_dump(exclude={"reference"}), "attempts": dict(attempts)}
+    unset = () if settings.says else ("says",)  # so that counts of earlier versions still are of the same checks
+    asked = {"checks": settings.model_dump(exclude={"reference", *unset}), "attempts": dict(attempts)}
     path = run / DROPS
     if path.is_file() and (kept := _read(path, asked)) is not None:
         return kept

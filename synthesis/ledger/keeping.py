@@ -32,7 +32,7 @@ def kept_rows(root: Path, recipe: Recipe, classes: tuple[str, ...], attempt_id: 
     before = recorded_recipe(root)
     if before is not None and not _asks_less(recipe, classes, before):
         return dict(recipe.target.kept)
-    has = _decided(root)
+    has = decided(root)
     if has is None:
         has = _in_data(root, attempt_id)
     sources = [has, recipe.target.kept, before.target.kept if before is not None else {}]
@@ -67,8 +67,12 @@ def _most(found: list[KeptRows]) -> KeptRows:
     return KeptRows(rows=max(each.rows for each in found), attempts=max(each.attempts for each in found))
 
 
-def _decided(root: Path) -> dict[str, KeptRows] | None:
-    """Accepted attempts by class as `decisions.parquet` has them; None where it is not there."""
+def decided(root: Path) -> dict[str, KeptRows] | None:
+    """Accepted attempts by class as `decisions.parquet` has them; None where it is not there.
+
+    Raises:
+        RunError: The record is damaged.
+    """
     path = root / layout.DECISIONS
     try:
         with pq.ParquetFile(readable(path), page_checksum_verification=True) as file:

@@ -97,6 +97,8 @@ SMALLER = {
     r"train scene-": Small(f"{LOOP} --set load_size=40 --set model.size=32"),
     r"train judge": Small("--encoder MODEL --set load_size=32 --set model.steps=5"),
     r"eval downstream .*--features": Small("--per-class 1 --seeds 2"),
+    r"eval downstream .*--targeted": Small("--targeted 3"),
+    r"target --model": Small("", {"MODEL": "runs/scene"}),
     r"eval downstream(?!.*--features)": Small("--task scene --fractions 100 --seeds 1 --steps 1 --size 32 "
                                               "--batch-size 4"),
     r"eval protocol mhn": Small("--limit 3 --per-text 1 --steps 0 --set steps=1"),
@@ -110,6 +112,7 @@ SMALLER = {
     r"run own/recipe.yaml": Small(f"{SHORT} --set target.per_class=1"),
     r"expand .*--n 52500": Small("--n 300"),
     r"init --classes": Small("", {"own": "own-names"}),
+    r"target.per_class=100": Small("--set target.per_class=4"),
     r"target.per_class=40": Small("--set target.per_class=5"),
     r"target.per_class=10": Small("--set target.per_class=4"),
 }

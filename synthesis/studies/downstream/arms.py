@@ -14,10 +14,43 @@ SCENE, RETRIEVAL = "scene", "retrieval"
 REAL, SYNTHETIC, BOTH = "real only", "synthetic only", "real + synthetic"
 DUPLICATED, UNFILTERED, RANDOM = "real duplicated", "real + unfiltered", "real + random keep"
 ARMS = (REAL, BOTH, DUPLICATED, UNFILTERED, RANDOM, SYNTHETIC)
+TARGETED, UNIFORM, BLIND = "real + targeted", "real + uniform", "real + random allocation"
+HARD, COVERING = "real + hard", "real + covering"
 HELD_OUT = 10
 """Of `synthetic only` one image of so many chooses the checkpoint."""
 
 Rows = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared with what.
+
+    Attributes:
+        arms: In the order of a key.
+        pairs: One arm minus another.
+        main: The arm that is judged against `real only`, and whose weights are shown.
+        controls: What it has to beat.
+        by_class: The pair that is shown class by class.
+    """
+
+    arms: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...]
+    main: str
+    controls: tuple[str, ...]
+    by_class: tuple[str, str]
+
+
+USEFULNESS = Comparison(
+    ARMS, ((BOTH, REAL), (BOTH, DUPLICATED), (BOTH, UNFILTERED), (BOTH, RANDOM), (DUPLICATED, REAL), (UNFILTERED, REAL),
+           (RANDOM, REAL), (SYNTHETIC, REAL)),
+    BOTH, (DUPLICATED, UNFILTERED, RANDOM), (BOTH, REAL))
+ALLOCATIONS = Comparison(
+    (REAL, TARGETED, DUPLICATED, UNIFORM, BLIND, HARD, COVERING),
+    ((TARGETED, REAL), (TARGETED, UNIFORM), (TARGETED, BLIND), (TARGETED, DUPLICATED), (UNIFORM, REAL), (BLIND, REAL),
+     (DUPLICATED, REAL), (HARD, UNIFORM), (COVERING, UNIFORM)),
+    TARGETED, (UNIFORM, BLIND, DUPLICATED), (TARGETED, UNIFORM))
+
 
 
 @dataclass(frozen=True)
@@ -56,7 +89,7 @@ class Cell:
 
     Attributes:
         task: "scene" or "retrieval".
-        arm: One of `ARMS`.
+        arm: One of those of a comparison.
         amount: Of real training images, on the scale of the design; 0 for `synthetic only`, which sees none.
         seed: Of subset, weights, order, views.
         real: Rows of the real training images, repeated where the arm repeats them.
@@ -117,14 +150,14 @@ def subset(labels: Sequence[str], amount: float, seed: int, scale: Scale = SHARE
     larger one.
     """
     return tuple(sorted(
-        row for order in _shuffled(labels, seed, "subset") for row in order[:scale.size(len(order), amount)]
+        row for order in shuffled(labels, seed, "subset") for row in order[:scale.size(len(order), amount)]
     ))
 
 
 def duplicated(labels: Sequence[str], rows: Rows, total: int, seed: int) -> Rows:
     """Whole copies of `rows` as often as `total` holds them, and for the rest one more of some, in turn by class."""
     copies, rest = divmod(total, len(rows))
-    orders = _shuffled([labels[row] for row in rows], seed, "duplicated")
+    orders = shuffled([labels[row] for row in rows], seed, "duplicated")
     turns = sorted((place, number, index) for number, order in enumerate(orders) for place, index in enumerate(order))
     return rows * copies + tuple(rows[index] for _, _, index in turns[:rest])
 
@@ -141,7 +174,7 @@ def random_keep(labels: Sequence[str], accepted: NDArray[np.bool_], seed: int) -
 
 def held_out(labels: Sequence[str], rows: Rows, seed: int) -> tuple[Rows, Rows]:
     """Rows to learn from, and every tenth in an order that goes class by class and is random within each."""
-    orders = _shuffled([labels[row] for row in rows], seed, "held out")
+    orders = shuffled([labels[row] for row in rows], seed, "held out")
     ordered = [rows[index] for order in orders for index in order]
     out = set(ordered[::HELD_OUT])
     return tuple(row for row in rows if row not in out), tuple(row for row in rows if row in out)
@@ -178,7 +211,7 @@ def cells(
             yield Cell(task, SYNTHETIC, 0, seed, (), learned, (), apart, design.scale)
 
 
-def _shuffled(labels: Sequence[str], seed: int, purpose: str) -> list[list[int]]:
+def shuffled(labels: Sequence[str], seed: int, purpose: str) -> list[list[int]]:
     """The rows of each class in a random order of its own, classes in name order."""
     names = np.array(labels, dtype=np.str_)
     return [
@@ -192,6 +225,6 @@ def _chosen(labels: Sequence[str], accepted: NDArray[np.bool_], seed: int | None
     names = np.array(labels, dtype=np.str_)
     orders = (
         [np.flatnonzero(names == name).tolist() for name in np.unique(names)] if seed is None
-        else _shuffled(labels, seed, "random keep")
+        else shuffled(labels, seed, "random keep")
     )
     return tuple(sorted(row for order in orders for row in order[:int(accepted[order].sum())]))

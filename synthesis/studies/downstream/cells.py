@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,7 +18,17 @@ import numpy as np
 from terrasynth.synthesis.core.errors import RunError, one_line
 from terrasynth.synthesis.core.files import locked, write_file
 from terrasynth.synthesis.core.identity import digest
-from terrasynth.synthesis.studies.downstream.arms import REAL, SHARES, SYNTHETIC, Cell, Design, Scale, cells
+from terrasynth.synthesis.studies.downstream.arms import (
+    REAL,
+    SHARES,
+    SYNTHETIC,
+    USEFULNESS,
+    Cell,
+    Comparison,
+    Design,
+    Scale,
+    cells,
+)
 from terrasynth.synthesis.studies.downstream.figures import (
     ArmFigure,
     ClassDifference,
@@ -48,11 +58,14 @@ class TaskFindings:
         metrics: Their names, the first being the one that is judged.
         chance: What guessing reaches.
         amounts: Of real training images.
-        classes: `real + synthetic` against `real only`, by class.
+        classes: One arm against another by class, as the comparison says.
         more_real: `real only` at the largest amount minus at the smallest: whether the trainings are long enough to
             show what more images do; None with one amount.
         scale: How amounts are counted.
         swept: What was tried to choose how a synthetic image is weighted; empty for trainings.
+        comparison: What is compared.
+        allotted: Amount of real images -> class -> images that `real + targeted` gave it, the mean over seeds; empty
+            for other comparisons.
     """
 
     task: str
@@ -67,6 +80,8 @@ class TaskFindings:
     more_real: Interval | None
     scale: Scale = SHARES
     swept: tuple[Swept, ...] = ()
+    comparison: Comparison = USEFULNESS
+    allotted: Mapping[float, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -149,7 +164,7 @@ def _read(path: Path, key: str, n_test: int) -> Trained:
 
 def findings_of(
     task: str, found: Mapping[Cell, Trained], labels: Sequence[str], design: Design, budget: Budget | Probing,
-    seed: int, called: str = "", swept: Sequence[Swept] = (),
+    seed: int, called: str = "", swept: Sequence[Swept] = (), comparison: Comparison = USEFULNESS,
 ) -> TaskFindings:
     """What the trainings of a task show.
 
@@ -158,13 +173,14 @@ def findings_of(
         labels: The class of each test image.
         called: In place of the task's name.
         swept: What was tried to choose weights.
+        comparison: What is compared.
     """
     own = {cell: trained for cell, trained in found.items() if cell.task == task}
     one = next(iter(own.values()))
     metrics, amounts = tuple(one.scores), design.amounts[task]
     scores = {
         metric: stacked({(cell.arm, cell.amount, cell.seed): trained.scores[metric] for cell, trained in own.items()},
-                        amounts, design.seeds)
+                        amounts, design.seeds, comparison)
         for metric in metrics
     }
     arms = tuple(
@@ -177,9 +193,10 @@ def findings_of(
     judged = scores[metrics[0]]
     return TaskFindings(
         called or task, budget, one.network, metrics, dict(one.chance), amounts, arms,
-        tuple(differences(judged, amounts, seed)), tuple(class_differences(judged, amounts, labels, seed)),
+        tuple(differences(judged, amounts, seed, comparison)),
+        tuple(class_differences(judged, amounts, labels, seed, comparison)),
         crossed_mean(judged[REAL, amounts[-1]] - judged[REAL, amounts[0]], seed) if len(amounts) > 1 else None,
-        design.scale, tuple(swept),
+        design.scale, tuple(swept), comparison,
     )
 
 

@@ -14,14 +14,11 @@ from numpy.typing import NDArray
 from terrasynth.eval.metrics.figure import FEW, STUDENT_95
 from terrasynth.eval.metrics.intervals import NORMAL_95
 from terrasynth.synthesis.studies.downstream.arms import (
-    ARMS,
-    BOTH,
-    DUPLICATED,
-    RANDOM,
     REAL,
     SHARES,
     SYNTHETIC,
-    UNFILTERED,
+    USEFULNESS,
+    Comparison,
     Scale,
 )
 
@@ -33,10 +30,6 @@ held in simulations of binary scores; with these two 0.96 and more)."""
 
 HELPS, HURTS, SAME, UNJUDGED = "helps", "hurts", "no difference shown", "not judged"
 BETTER, WORSE = "better", "worse"
-COMPARED = (
-    (BOTH, REAL), (BOTH, DUPLICATED), (BOTH, UNFILTERED), (BOTH, RANDOM), (DUPLICATED, REAL), (UNFILTERED, REAL),
-    (RANDOM, REAL), (SYNTHETIC, REAL),
-)
 
 Floats = NDArray[np.float64]
 Scores = NDArray[np.float64]
@@ -108,11 +101,11 @@ class Difference:
 
 @dataclass(frozen=True)
 class ClassDifference:
-    """`real + synthetic` minus `real only` on the test images of one class.
+    """One arm minus another on the test images of one class: `by_class` of the comparison.
 
     Attributes:
         amount: Of real training images.
-        real: The score of `real only`.
+        real: The score of the other arm, as a rule `real only`.
     """
 
     amount: float
@@ -179,8 +172,9 @@ def verdict_of(difference: Interval, words: tuple[str, str] = (BETTER, WORSE)) -
     return words[0] if difference.low > 0 else words[1] if difference.high < 0 else SAME
 
 
-def differences(scores: Mapping[tuple[str, float], Scores], amounts: Sequence[float], seed: int) -> list[Difference]:
-    """All pairs of `COMPARED` at each amount.
+def differences(scores: Mapping[tuple[str, float], Scores], amounts: Sequence[float], seed: int,
+                comparison: Comparison = USEFULNESS) -> list[Difference]:
+    """All pairs of a comparison at each amount.
 
     Args:
         scores: (arm, amount) -> scores on the metric that is judged.
@@ -188,15 +182,16 @@ def differences(scores: Mapping[tuple[str, float], Scores], amounts: Sequence[fl
     """
     found = []
     for amount in amounts:
-        for arm, against in COMPARED:
+        for arm, against in comparison.pairs:
             difference = crossed_mean(_of(scores, arm, amount) - _of(scores, against, amount), seed)
-            words = (HELPS, HURTS) if (arm, against) == (BOTH, REAL) else (BETTER, WORSE)
+            words = (HELPS, HURTS) if (arm, against) == (comparison.main, REAL) else (BETTER, WORSE)
             found.append(Difference(amount, arm, against, difference, verdict_of(difference, words)))
     return found
 
 
 def class_differences(
-    scores: Mapping[tuple[str, float], Scores], amounts: Sequence[float], labels: Sequence[str], seed: int
+    scores: Mapping[tuple[str, float], Scores], amounts: Sequence[float], labels: Sequence[str], seed: int,
+    comparison: Comparison = USEFULNESS,
 ) -> list[ClassDifference]:
     """Which classes gain and which lose, at each amount.
 
@@ -208,7 +203,7 @@ def class_differences(
     names = np.array(labels, dtype=np.str_)
     found = []
     for amount in amounts:
-        real, both = _of(scores, REAL, amount), _of(scores, BOTH, amount)
+        both, real = (_of(scores, arm, amount) for arm in comparison.by_class)
         for name in np.unique(names):
             own = names == name
             found.append(ClassDifference(amount, str(name), int(own.sum()), float(real[:, own].mean()),
@@ -216,20 +211,22 @@ def class_differences(
     return found
 
 
-def sentence(found: Sequence[Difference], amount: float, scale: Scale = SHARES) -> str:
+def sentence(found: Sequence[Difference], amount: float, scale: Scale = SHARES,
+             comparison: Comparison = USEFULNESS) -> str:
     """The verdicts at one amount in words."""
     own = {(each.arm, each.against): each for each in found if each.amount == amount}
-    first = own[BOTH, REAL]
+    first = own[comparison.main, REAL]
     if first.verdict == UNJUDGED:
         return f"{scale.words(amount)}: not judged, since there is one seed ({first.difference.value:+.3f})"
-    controls = ", ".join(f"{against} {own[BOTH, against].verdict}" for against in (DUPLICATED, UNFILTERED, RANDOM))
+    controls = ", ".join(f"{against} {own[comparison.main, against].verdict}" for against in comparison.controls)
     return f"{scale.words(amount)}: {first.verdict} ({first.difference.words(signed=True)}); against {controls}"
 
 
 def stacked(scores: Mapping[tuple[str, float, int], Sequence[float]], amounts: Sequence[float],
-            seeds: int) -> dict[tuple[str, float], Scores]:
+            seeds: int, comparison: Comparison = USEFULNESS) -> dict[tuple[str, float], Scores]:
     """Scores by (arm, amount, seed) as one array (K, N) for each arm and amount."""
-    places = [(arm, amount) for arm in ARMS if arm != SYNTHETIC for amount in amounts] + [(SYNTHETIC, 0.0)]
+    places = [(arm, amount) for arm in comparison.arms if arm != SYNTHETIC for amount in amounts]
+    places += [(SYNTHETIC, 0.0)] * (SYNTHETIC in comparison.arms)
     return {place: np.array([scores[*place, seed] for seed in range(seeds)], np.float64) for place in places}
 
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -21,28 +21,27 @@ from terrasynth.eval.metrics.probes import fit_probes
 from terrasynth.eval.models.dual_encoders import PictureEncoder
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.studies.downstream.arms import (
-    BOTH,
-    RANDOM,
     REAL,
     SCENE,
     SYNTHETIC,
-    UNFILTERED,
+    USEFULNESS,
     Cell,
+    Comparison,
     Design,
     cells,
 )
 from terrasynth.synthesis.studies.downstream.cells import RealSplits, TaskFindings, findings_of
-from terrasynth.synthesis.studies.downstream.pools import Pool, RunAttempts
+from terrasynth.synthesis.studies.downstream.pools import RunAttempts
 from terrasynth.synthesis.studies.trainings import Probing, Swept, Trained
 
 WEIGHTS = (1.0, 3.0, 0.3, 0.1, 0.03)
 """Of a synthetic image where a real one has 1; of equally good ones the first is taken."""
 
 SWEEP_SEEDS = 5
-WEIGHTED = (BOTH, UNFILTERED, RANDOM)
-"""Arms with real and with synthetic images."""
-
 Rows = NDArray[np.intp]
+Place = tuple[str, float]
+"""An arm, at an amount of real images."""
+
 Floats = NDArray[np.floating]
 
 
@@ -87,7 +86,7 @@ class NearestNeighbors:
 
     def __init__(self, known: Floats, target: Rows, asked: Floats, classes: int) -> None:
         """See `LinearProbe`."""
-        self._similarity, self._target, self._classes = _unit(asked) @ _unit(known).T, target, classes
+        self._similarity, self._target, self._classes = unit(asked) @ unit(known).T, target, classes
 
     def predict(self, rows: Rows, weights: Floats, setting: float) -> NDArray[np.intp]:
         """See `Learner`."""
@@ -98,7 +97,7 @@ class NearestNeighbors:
 
 
 @dataclass(frozen=True)
-class _Group:
+class Group:
     """The cells of one arm at one amount, a row a seed.
 
     Attributes:
@@ -111,6 +110,11 @@ class _Group:
     rows: Rows
     synthetic: NDArray[np.bool_]
     val: Rows
+
+    @property
+    def mixed(self) -> bool:
+        """Whether a synthetic image stands beside real ones, so that it has a weight."""
+        return bool(self.synthetic.any() and not self.synthetic.all())
 
 
 def measure_probes(
@@ -131,90 +135,142 @@ def measure_probes(
     Raises:
         InputError: A class to learn that no test image has, or a single one.
     """
-    names = sorted(set(real.test.labels))
-    if len(names) < 2:
-        raise InputError(f"the real test images have one class, {names[0]!r}; a probe needs two to tell apart")
-    if unknown := sorted({*real.train.labels, *real.val.labels} - set(names)):
-        raise InputError(f"class {unknown[0]!r} has no real test image; there are: {', '.join(names)}")
+    names = known_classes(real)
     planned = list(cells(design, real.train.labels, real.val.labels, attempts.labels, attempts.accepted))
     drawn, places = attempts.pool([row for cell in planned for row in cell.attempts + cell.val_attempts])
     pools = (real.train, drawn, real.val, real.test)
     target = [np.searchsorted(names, pool.labels) for pool in pools]
-    groups = _groups(planned, places, *(len(pool) for pool in (real.train, real.val, real.test)))
+    groups = grouped(planned, places, *(len(pool) for pool in (real.train, real.val, real.test)))
     found = []
     for name, encoder in encoders.items():
-        train, synthetic, val, test = (_features(encoder, pool) for pool in pools)
+        train, synthetic, val, test = (encoder.features(pool.images) for pool in pools)
         say(f"{name}: {sum(map(len, pools)):,} images have {encoder.dim:,} features each")
         known, asked = np.concatenate([train, synthetic]), np.concatenate([val, test, synthetic])
         classes = np.concatenate([target[2], target[3], target[1]])
         for kind in (LinearProbe, NearestNeighbors):
             learner = kind(known, np.concatenate(target[:2]), asked, len(names))
-            study = _Study(learner, groups, classes, len(real.val), len(real.test))
-            scores, swept = study.run(min(SWEEP_SEEDS, design.seeds))
-            network = f"frozen features of {name} ({encoder.dim:,})"
-            trained = {cell: Trained({"accuracy": hits}, {"accuracy": 1 / len(names)}, 0, network)
-                       for cell, hits in scores.items()}
-            how = Probing(learner.method, learner.setting, learner.settings, WEIGHTS, min(SWEEP_SEEDS, design.seeds))
-            found.append(findings_of(SCENE, trained, real.test.labels, design, how, seed, f"{name}, {learner.method}",
-                                     swept))
+            study = Study(learner, groups, classes, len(real.val), len(real.test), min(SWEEP_SEEDS, design.seeds))
+            settings = study.choose_settings()
+            study.choose_weights(settings)
+            found.append(study.findings(settings, real, design, name, encoder.dim, seed))
             say(f"{name}, {learner.method}: {len(planned):,} of {len(planned):,} cells")
     return found
 
 
-class _Study:
-    """All arms of one learner on one encoder's features."""
+def known_classes(real: RealSplits) -> list[str]:
+    """The classes that are learned, sorted: those of the test images.
 
-    def __init__(self, learner: Learner, groups: Mapping[tuple[str, float], _Group], classes: Rows, n_val: int,
-                 n_test: int) -> None:
-        self._learner, self._groups, self._classes = learner, groups, classes
+    Raises:
+        InputError: A class to learn that no test image has, or a single one.
+    """
+    names = sorted(set(real.test.labels))
+    if len(names) < 2:
+        raise InputError(f"the real test images have one class, {names[0]!r}; a probe needs two to tell apart")
+    if unknown := sorted({*real.train.labels, *real.val.labels} - set(names)):
+        raise InputError(f"class {unknown[0]!r} has no real test image; there are: {', '.join(names)}")
+    return names
+
+
+class Study:
+    """Arms of one learner on one encoder's features.
+
+    Attributes:
+        groups: Arms by amount; further ones may be added.
+        swept: What was tried so far.
+    """
+
+    def __init__(self, learner: Learner, groups: Mapping[Place, Group], classes: Rows, n_val: int, n_test: int,
+                 choosing: int) -> None:
+        """Prepare.
+
+        Args:
+            learner: Knows the features.
+            groups: Arms by amount.
+            classes: Of the images asked about: `val`, `test`, and the synthetic ones.
+            choosing: How many seeds choose, the first ones.
+        """
+        self.groups, self.swept = dict(groups), list[Swept]()
+        self._learner, self._classes, self._choosing = learner, classes, choosing
         self._test = slice(n_val, n_val + n_test)
 
-    def run(self, choosing: int) -> tuple[dict[Cell, list[float]], list[Swept]]:
-        """Scores of each test image by cell, and what was tried."""
-        settings = self._learner.settings
-        alone = [place for place in self._groups if place[0] in (REAL, SYNTHETIC)]
-        swept = self._sweep([(place, setting, 1.0) for place in alone for setting in settings], choosing)
-        chosen = {place: next(each.setting for each in swept if (each.arm, each.amount) == place and each.chosen)
-                  for place in alone}
-        mixed = [place for place in self._groups if place[0] in WEIGHTED]
-        swept += self._sweep([(place, chosen[REAL, place[1]], weight) for place in mixed for weight in WEIGHTS],
-                             choosing)
-        weights = {(each.arm, each.amount): each.weight for each in swept if each.chosen}
-        jobs = [(place, chosen[place if place in chosen else (REAL, place[1])], weights.get(place, 1.0) or 1.0)
-                for place in self._groups]
+    def choose_settings(self) -> dict[Place, float]:
+        """The penalty, or k, by what is learned from real or from synthetic images alone."""
+        alone = [place for place in self.groups if place[0] in (REAL, SYNTHETIC)]
+        tried = self._sweep([(place, setting, 1.0) for place in alone for setting in self._learner.settings])
+        return {place: next(each.setting for each in tried if (each.arm, each.amount) == place and each.chosen)
+                for place in alone}
+
+    def choose_weights(self, settings: Mapping[Place, float]) -> None:
+        """The weight of a synthetic image, for each arm that has real ones, too."""
+        mixed = [place for place, group in self.groups.items() if group.mixed]
+        self._sweep([(place, settings[REAL, place[1]], weight) for place in mixed for weight in WEIGHTS])
+
+    def findings(self, settings: Mapping[Place, float], real: RealSplits, design: Design, name: str, dim: int,
+                 seed: int, comparison: Comparison = USEFULNESS) -> TaskFindings:
+        """What all arms show on `test`, with what was chosen.
+
+        Args:
+            name: Of the encoder.
+            dim: Of its features.
+            seed: Of the intervals.
+        """
+        weights = {(each.arm, each.amount): each.weight for each in self.swept if each.chosen}
+        jobs = [(place, settings[place if place in settings else (REAL, place[1])], weights.get(place, 1.0) or 1.0)
+                for place in self.groups]
         with _side_by_side() as each_of:
             hits = each_of(lambda job: self._hits(*job)[:, self._test], jobs)
-        return {cell: row.astype(float).tolist() for (place, _, _), rows in zip(jobs, hits, strict=True)
-                for cell, row in zip(self._groups[place].cells, rows, strict=True)}, swept
+        chance = {"accuracy": 1 / len(set(real.test.labels))}
+        network = f"frozen features of {name} ({dim:,})"
+        trained = {cell: Trained({"accuracy": row.astype(float).tolist()}, chance, 0, network)
+                   for (place, _, _), rows in zip(jobs, hits, strict=True)
+                   for cell, row in zip(self.groups[place].cells, rows, strict=True)}
+        learner = self._learner
+        how = Probing(learner.method, learner.setting, learner.settings, WEIGHTS, self._choosing)
+        return findings_of(SCENE, trained, real.test.labels, design, how, seed, f"{name}, {learner.method}",
+                           self.swept, comparison)
 
-    def _sweep(self, jobs: Sequence[tuple[tuple[str, float], float, float]], choosing: int) -> list[Swept]:
+    def predictions(self, place: Place, setting: float, weight: float = 1.0, seeds: int | None = None) -> Rows:
+        """The class that each image asked about is taken for, (S, Q); what seeds have in common is learned once."""
+        group = self.groups[place]
+        rows, first, back = np.unique(group.rows[:seeds], axis=0, return_index=True, return_inverse=True)
+        weights = np.where(group.synthetic[first], weight, 1.0)
+        found: Rows = self._learner.predict(rows, weights, setting)[back.reshape(-1)]
+        return found
+
+    def _sweep(self, jobs: Sequence[tuple[Place, float, float]]) -> list[Swept]:
         with _side_by_side() as each_of:
-            found = each_of(lambda job: self._hits(job[0], job[1], job[2], choosing), jobs)
+            found = each_of(lambda job: self._hits(job[0], job[1], job[2], self._choosing), jobs)
         tried = []
         for (place, setting, weight), hits in zip(jobs, found, strict=True):
-            val = np.take_along_axis(hits, self._groups[place].val[:choosing], 1).mean()
-            tried.append(Swept(*place, setting, weight if place[0] in WEIGHTED else 0.0, float(val),
+            group = self.groups[place]
+            val = np.take_along_axis(hits, group.val[:self._choosing], 1).mean()
+            tried.append(Swept(*place, setting, weight if group.mixed else 0.0, float(val),
                                float(hits[:, self._test].mean()), False))
-        best: dict[tuple[str, float], Swept] = {}
+        best: dict[Place, Swept] = {}
         for each in tried:
             if (place := (each.arm, each.amount)) not in best or each.val > best[place].val:
                 best[place] = each
-        return [Swept(each.arm, each.amount, each.setting, each.weight, each.val, each.test,
-                      each is best[each.arm, each.amount]) for each in tried]
+        marked = [replace(each, chosen=each is best[each.arm, each.amount]) for each in tried]
+        self.swept += marked
+        return marked
 
-    def _hits(self, place: tuple[str, float], setting: float, weight: float,
-              seeds: int | None = None) -> NDArray[np.bool_]:
-        """Whether each image asked about is recognized, (S, Q); what seeds have in common is learned once."""
-        group = self._groups[place]
-        rows, first, back = np.unique(group.rows[:seeds], axis=0, return_index=True, return_inverse=True)
-        weights = np.where(group.synthetic[first], weight, 1.0)
-        found: NDArray[np.bool_] = self._learner.predict(rows, weights, setting) == self._classes
-        return found[back.reshape(-1)]
+    def _hits(self, place: Place, setting: float, weight: float, seeds: int | None = None) -> NDArray[np.bool_]:
+        """Whether each image asked about is recognized, (S, Q)."""
+        found: NDArray[np.bool_] = self.predictions(place, setting, weight, seeds) == self._classes
+        return found
 
 
-def _groups(planned: Sequence[Cell], places: Mapping[int, int], n_train: int, n_val: int,
-            n_test: int) -> dict[tuple[str, float], _Group]:
-    by_place: dict[tuple[str, float], list[Cell]] = {}
+def grouped(planned: Sequence[Cell], places: Mapping[int, int], n_train: int, n_val: int,
+            n_test: int) -> dict[Place, Group]:
+    """Cells by arm and amount.
+
+    Args:
+        places: Row of an attempt -> its place among the synthetic images.
+        n_train: Real images to learn from, which come before these among what is known.
+        n_val: Real images that choose, which come first among those asked about.
+        n_test: Real images that come after them, and before the synthetic ones.
+    """
+    by_place: dict[Place, list[Cell]] = {}
     for cell in planned:
         by_place.setdefault((cell.arm, cell.amount), []).append(cell)
     found = {}
@@ -222,15 +278,12 @@ def _groups(planned: Sequence[Cell], places: Mapping[int, int], n_train: int, n_
         rows = np.array([[*cell.real, *(n_train + places[row] for row in cell.attempts)] for cell in own], np.intp)
         val = np.array([[*cell.val_real, *(n_val + n_test + places[row] for row in cell.val_attempts)] for cell in own],
                        np.intp)
-        found[place] = _Group(tuple(own), rows, rows >= n_train, val)
+        found[place] = Group(tuple(own), rows, rows >= n_train, val)
     return found
 
 
-def _features(encoder: PictureEncoder, pool: Pool) -> NDArray[np.float32]:
-    return encoder.features(pool.images)
-
-
-def _unit(rows: Floats) -> Floats:
+def unit(rows: Floats) -> Floats:
+    """Rows (N, D) of length 1; those of length 0 stay."""
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(np.divide(rows, length, out=np.zeros_like(rows), where=length > 0))
 

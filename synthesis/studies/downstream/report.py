@@ -15,19 +15,25 @@ from terrasynth.eval.pages.page import Notes, Page, Section, settings_section
 from terrasynth.eval.table import Table
 from terrasynth.synthesis.core.files import write_file
 from terrasynth.synthesis.studies.downstream.arms import (
-    ARMS,
+    ALLOCATIONS,
+    BLIND,
     BOTH,
+    COVERING,
     DUPLICATED,
+    HARD,
     HELD_OUT,
     REAL,
     SYNTHETIC,
+    TARGETED,
     UNFILTERED,
+    UNIFORM,
 )
 from terrasynth.synthesis.studies.downstream.arms import RANDOM as RANDOM_KEEP
 from terrasynth.synthesis.studies.downstream.cells import TaskFindings
 from terrasynth.synthesis.studies.downstream.exposure import ExposureByShare
-from terrasynth.synthesis.studies.downstream.figures import COMPARED, ClassDifference, Difference, sentence
+from terrasynth.synthesis.studies.downstream.figures import ClassDifference, Difference, sentence
 from terrasynth.synthesis.studies.trainings import Probing, Swept
+from terrasynth.synthesis.targeting.allocation import FLOOR, PRIOR
 
 TITLES: Mapping[str, str] = {"scene": "Scene classification", "retrieval": "Image-text retrieval"}
 METRICS = {
@@ -41,7 +47,7 @@ NOT_SHOWN = ("not even more real images are shown to help: these trainings are t
 NOT_SHOWN_BY_PROBES = ("not even more real images are shown to help: with these features, or so few test images, it "
                        "cannot be said what any images bring")
 MARK = "`*`: the 95 % interval of this class leaves out 0; with so many classes some do by chance."
-COLORS = ("ink", "blue", "gray", "orange", "purple", "green")
+COLORS = ("ink", "blue", "gray", "orange", "purple", "green", "rose")
 """Of the arms."""
 
 APART = 0.075
@@ -74,9 +80,26 @@ PROBE_NOTES = (
     "the k largest votes decide: exp(cosine / 0.07) times the image's weight.",
     "The penalty, or k, is chosen for `real only` at each amount and holds for all arms. The weight of a synthetic "
     "image, a real one having 1, is chosen for each arm that has both. Both are chosen by the accuracy on all of the "
-    f"real `val` split; `{SYNTHETIC}` chooses its own on the images that it holds out. `test` chooses nothing.",
+    "real `val` split. `test` chooses nothing.",
+    f"`{SYNTHETIC}` chooses its own penalty, or k, on the images that it holds out.",
     NOTES[-1],
     "The same data set in all draws: the intervals say nothing of another run of the same recipe.",
+)
+TARGET_NOTES = (
+    PROBE_NOTES[0],
+    f"`{TARGETED}`: those and images of the run, more of the classes that the probe of `{REAL}` misses on `val`. Each "
+    f"class gets {FLOOR:g} of an equal share; the rest is in proportion to (missed + {PRIOR} x the error of all "
+    f"classes) / (n + {PRIOR}), rounded by largest remainders. Each draw has its own.",
+    f"`{UNIFORM}`: as many images in all, as many of each class.",
+    f"`{BLIND}`: the numbers of `{TARGETED}` on classes that chance picks: as uneven, and blind.",
+    f"`{DUPLICATED}`: as many images in all, the real ones repeated.",
+    f"`{HARD}`: as many of each class as `{UNIFORM}`, those that the probe of `{REAL}` is least sure of, of all that "
+    "the filters of the run let pass.",
+    f"`{COVERING}`: as many of each class, each the farthest from the real ones and from those before it (greedy "
+    "k-center on the features, by cosine).",
+    "Which images of a class the first three have is drawn anew for each seed; they share the first ones.",
+    *PROBE_NOTES[6:9], NOTES[-1],
+    "The same run in all draws: the intervals say nothing of another run of the same recipe.",
 )
 SWEPT = "`*`: what `val` chose. Accuracy on `val`, and behind it on `test`, over the draws that choose."
 
@@ -105,9 +128,12 @@ class Report:
             Notes(tuple(verdicts(each))), chance_note(each), chart(each), arm_table(each, self.exposure),
             METRICS.get(each.task, METRICS["scene"]), pair_table(each), by_chance(each),
             *((sweep_table(each), SWEPT) if each.swept else ()), class_table(each), MARK,
+            *((allotted_table(each),) if each.allotted else ()),
         )) for each in self.tasks)
         run = self.settings["run"]
-        notes = PROBE_NOTES if any(each.swept for each in self.tasks) else NOTES
+        targeted, probes = (any(each.comparison == ALLOCATIONS for each in self.tasks),
+                            any(each.swept for each in self.tasks))
+        notes: tuple[str, ...] = TARGET_NOTES if targeted else PROBE_NOTES if probes else NOTES
         return Page(
             f"{run}: does it help a model that is trained on it?",
             "Does the data set help a model that is trained on it?", str(run),
@@ -141,7 +167,7 @@ def title(findings: TaskFindings) -> str:
 
 def verdicts(findings: TaskFindings) -> list[str]:
     """One sentence an amount, and whether the trainings could have shown anything."""
-    found = [sentence(findings.differences, amount, findings.scale) for amount in findings.amounts]
+    found = [sentence(findings.differences, amount, findings.scale, findings.comparison) for amount in findings.amounts]
     more = findings.more_real
     if more is not None:
         first, last, words = findings.amounts[0], findings.amounts[-1], findings.scale.words
@@ -195,14 +221,14 @@ def pair_table(findings: TaskFindings) -> Table:
     found = {(each.arm, each.against, each.amount): each for each in findings.differences}
     return Table(_by_amount("compared", findings), tuple(
         (f"{arm} minus {against}", *(_pair_words(found[arm, against, amount]) for amount in findings.amounts))
-        for arm, against in COMPARED
+        for arm, against in findings.comparison.pairs
     ), "Arm against arm")
 
 
 def sweep_table(findings: TaskFindings) -> Table:
-    """What was tried to weight a synthetic image in `real + synthetic`; the first row is `real only`."""
+    """What was tried to weight a synthetic image in the arm that is judged; the first row is `real only`."""
     chosen = {each.amount: each for each in findings.swept if each.arm == REAL and each.chosen}
-    tried = {(each.weight, each.amount): each for each in findings.swept if each.arm == BOTH}
+    tried = {(each.weight, each.amount): each for each in findings.swept if each.arm == findings.comparison.main}
     weights = sorted({weight for weight, _ in tried})
     setting = findings.budget.setting if isinstance(findings.budget, Probing) else ""
     rows = [
@@ -211,17 +237,27 @@ def sweep_table(findings: TaskFindings) -> Table:
         *((f"weight {weight:g}", *(_swept_words(tried[weight, amount]) + " *" * tried[weight, amount].chosen
                                    for amount in findings.amounts)) for weight in weights),
     ]
-    return Table(_by_amount("synthetic image", findings), tuple(rows), f"{BOTH}, by the weight of a synthetic image")
+    return Table(_by_amount("synthetic image", findings), tuple(rows),
+                 f"{findings.comparison.main}, by the weight of a synthetic image")
 
 
 def class_table(findings: TaskFindings) -> Table:
-    """`real + synthetic` minus `real only` by class, what the interval sets apart marked."""
+    """One arm minus another by class, what the interval sets apart marked."""
+    arm, against = findings.comparison.by_class
     by_class: dict[str, list[ClassDifference]] = {}
     for each in findings.classes:
         by_class.setdefault(each.label, []).append(each)
     return Table(_by_amount("class (test images)", findings), tuple(
-        (f"{label} ({own[0].n})", *(_class_words(each) for each in own)) for label, own in by_class.items()
-    ), "real + synthetic minus real only, by class")
+        (f"{label} ({own[0].n})", *(_class_words(each, against) for each in own)) for label, own in by_class.items()
+    ), f"{arm} minus {against}, by class")
+
+
+def allotted_table(findings: TaskFindings) -> Table:
+    """How many images `real + targeted` gave each class, the mean over seeds."""
+    labels = next(iter(findings.allotted.values()))
+    return Table(_by_amount("class", findings), tuple(
+        (label, *(f"{findings.allotted[amount][label]:.1f}" for amount in findings.amounts)) for label in labels
+    ), f"Images of each class in {TARGETED}, mean over draws")
 
 
 def chart(findings: TaskFindings) -> Chart:
@@ -229,6 +265,7 @@ def chart(findings: TaskFindings) -> Chart:
 
     `synthetic only` has no amount and is a level line, as is chance. The marks of two arms at one amount stand apart.
     """
+    arms = findings.comparison.arms
     metric, amounts, words = findings.metrics[0], findings.amounts, findings.scale.words
     figures = {(each.arm, each.amount): each.metrics[metric] for each in findings.arms}
     ends = [end for each in figures.values() for end in (each.low, each.high, each.value) if end is not None]
@@ -241,17 +278,17 @@ def chart(findings: TaskFindings) -> Chart:
         f"{metric} by {findings.scale.title}; the table has the same figures", (760, 340))
     if chance is not None:
         plot.level(chance, "mean", "chance")
-    for number, (arm, color) in enumerate(zip(ARMS, COLORS, strict=True)):
+    for number, (arm, color) in enumerate(zip(arms, COLORS, strict=False)):
         if arm == SYNTHETIC:
             plot.level(figures[arm, 0.0].value, color, arm)
             continue
-        places = [place + (number - (len(ARMS) - 2) / 2) * APART for place in range(len(amounts))]
+        places = [place + (number - (len(set(arms) - {SYNTHETIC}) - 1) / 2) * APART for place in range(len(amounts))]
         own = [figures[arm, amount] for amount in amounts]
         plot.curve(((place, each.value) for place, each in zip(places, own, strict=True)),
-                   color if arm in (REAL, BOTH) else f"{color} thin")
+                   color if arm in (REAL, findings.comparison.main) else f"{color} thin")
         for place, each, amount in zip(places, own, amounts, strict=True):
             plot.dot(place, each.value, each.low, each.high, color, f"{arm}, {words(amount)}: {each.words()}")
-    return Chart(plot.svg(), "", dict(zip(COLORS, ARMS, strict=True)))
+    return Chart(plot.svg(), "", dict(zip(COLORS, arms, strict=False)))
 
 
 def _by_amount(first: str, findings: TaskFindings) -> tuple[str, ...]:
@@ -262,10 +299,10 @@ def _pair_words(found: Difference) -> str:
     return f"{found.difference.words(signed=True)} {found.verdict}"
 
 
-def _class_words(found: ClassDifference) -> str:
+def _class_words(found: ClassDifference, against: str) -> str:
     low, high = found.difference.low, found.difference.high
     apart = low is not None and high is not None and not low <= 0 <= high
-    return f"{found.difference.value:+.2f}{' *' if apart else ''} (real only {found.real:.2f})"
+    return f"{found.difference.value:+.2f}{' *' if apart else ''} ({against} {found.real:.2f})"
 
 
 def _swept_words(tried: Swept) -> str:
