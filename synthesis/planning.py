@@ -230,6 +230,6 @@ def _missing(job: Job, label: str) -> tuple[int, int, int]:
     size = job.blocks.block_size
     wanted, attempts, _ = job.target_of(label)
     roots = (job.root, layout.ahead(job.root))
-    present = len({path.name for root in roots for path in layout.block_folder(root, label).glob("*.parquet")})
+    present = len({name for root in roots for name in layout.block_names(root, label)})
     least, most = -(-at_least(job, label) // size), -(-attempts // size) if wanted else 0
     return present * size, max(0, min(least, most) - present) * size, max(0, most - present) * size

@@ -3,5 +3,5 @@
 __all__ = [
     "caches", "collector", "drawn_texts", "embedded", "errors", "fetched", "files", "identity", "images", "knowledge",
     "layout", "library_errors", "machine", "overrides", "plain_yaml", "progress", "quiet", "real_pictures", "records",
-    "round_robin", "sampling", "stopping", "storage", "terminal",
+    "round_robin", "sampling", "stamps", "stopping", "storage", "terminal",
 ]

@@ -121,9 +121,12 @@ def remove_leftovers(folder: Path) -> None:
             if (folder / name).is_file():
                 store.delete([(folder / ahead / name).key])
         return
-    for leftover in sorted(folder.rglob(f"*{TEMPORARY}")):
-        if leftover.is_symlink() or not leftover.is_dir():
-            leftover.unlink()
+    for top, folders, files in os.walk(folder):  # which makes no path of each file
+        for name in (*folders, *files):
+            if name.endswith(TEMPORARY):
+                leftover = Path(top, name)
+                if leftover.is_symlink() or not leftover.is_dir():
+                    leftover.unlink()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from queue import SimpleQueue
 from threading import get_ident
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from terrasynth.synthesis.events import BlockAhead, BlockDone, BlockFailed, Clas
 from terrasynth.synthesis.execution.base import BlockFailedError, BlockOrder, Executor, MadeBlock
 from terrasynth.synthesis.execution.scheduling import Schedule
 from terrasynth.synthesis.ledger.decisions import ClassDecisions
+from terrasynth.synthesis.ledger.noted import DecisionNotes
 from terrasynth.synthesis.ledger.stored import StoredBlock
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ class BlockWork:
         # Labels of classes of which a block is finished, and what other threads have to tell.
         self._news: SimpleQueue[str | Event] = SimpleQueue()
 
+    @cached_property
+    def _notes(self) -> DecisionNotes:
+        return DecisionNotes(self._job, self._classes)  # read by a run that has something to do
+
     def tell(self, event: Event) -> None:
         """Tell the listener, in the thread of the run: at once from there, and as soon as it listens from any other."""
         if get_ident() == self._thread:
@@ -70,7 +75,10 @@ class BlockWork:
         Returns:
             Whether it was stopped.
         """
+        ended = self._take_over()
         schedule, stopped = Schedule(self._classes, self._job.blocks, executor.ahead), False
+        for each in ended:
+            schedule.leave(each)
         while True:
             decided = None
             if not stopped and self._unfinished <= executor.depth:
@@ -98,6 +106,22 @@ class BlockWork:
         while not self._news.empty():
             if not isinstance(news := self._news.get(), str):
                 self._tell(news)
+
+    def _take_over(self) -> list[ClassDecisions]:
+        """Take over what was noted of decisions by earlier processes; returns the classes that have ended by that."""
+        ended, blocks = [], self._job.blocks
+        for decided in filter(lambda each: self._notes.of(each.label), self._classes):
+            # What a threshold is taken from is read: a note holds for the same thresholds alone.
+            while decided.filters and not decided.decided and blocks.exists(decided.label, decided.blocks):
+                start, block = time.perf_counter(), StoredBlock.found(blocks, decided.label, decided.blocks)
+                self._decide(decided, block)
+                self._tell_of(decided, range(block.index, decided.blocks), 0, time.perf_counter() - start, None)
+            for taken in self._notes.take(decided):
+                self._tell_of(decided, taken, 0, 0.0, None)
+            if decided.done and not blocks.exists(decided.label, decided.blocks):
+                self._tell(ClassDone(decided.count))
+                ended.append(decided)
+        return ended
 
     def _begin(self, executor: Executor, schedule: Schedule, decided: ClassDecisions) -> None:
         label, index = decided.label, decided.blocks + schedule.begun[decided.label]
@@ -135,15 +159,25 @@ class BlockWork:
         if block.blocks.root != job.blocks.root:
             job.blocks.take(decided.label, first.index)
             block = StoredBlock(job.blocks, decided.label, first.index, block.measured)
-        decided.decide(job.blocks.block_size, partial(job.encoders.of_block, block), block.withheld)
+        self._decide(decided, block)
         self.drawn += made.drawn
         seconds = made.seconds + time.perf_counter() - start
-        verdicts = tuple(each.reason for each in decided.block(first.index))
-        self._tell(BlockDone(decided.count, first.index, made.drawn, seconds, verdicts, made.worker))
+        self._tell_of(decided, range(first.index, first.index + 1), made.drawn, seconds, made.worker)
+        self._notes.decided(decided)
         if decided.done and not job.blocks.exists(decided.label, decided.blocks):
             self._tell(ClassDone(decided.count))
             schedule.leave(decided)
             self._drop(schedule, pending)
+
+    def _decide(self, decided: ClassDecisions, block: StoredBlock) -> None:
+        job = self._job
+        decided.decide(job.blocks.block_size, partial(job.encoders.of_block, block), block.withheld)
+
+    def _tell_of(self, decided: ClassDecisions, blocks: range, drawn: int, seconds: float, worker: int | None) -> None:
+        """Tell of blocks on which was decided, at once or one of them."""
+        count = decided.count
+        for index in blocks:
+            self._tell(BlockDone(count, index, drawn, seconds, decided.verdicts(index), worker))
 
     def _cancel(self, schedule: Schedule) -> None:
         """Take back what was ordered last of each class and no worker has begun."""

@@ -209,7 +209,7 @@ class Job:
 
     def attempt_bytes(self) -> float:
         """Bytes of one stored attempt: measured where blocks exist, else an upper estimate from the picture's size."""
-        drawn = layout.some_block(self.root)
+        drawn = layout.first_block(self.root)
         if drawn is not None:
             return drawn.stat().st_size / self.blocks.block_size
         height, width = self.maker.generator.size

@@ -127,6 +127,8 @@ class AlignmentFilter(FilterSettings):
 
 
 class _AlignmentJudge(ClassJudge):
+    remembers = False
+
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
         self._scores: NDArray[np.float32] = np.empty(0, np.float32)

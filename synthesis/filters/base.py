@@ -153,10 +153,13 @@ class ClassJudge(ABC):
     Attributes:
         threshold: The score that decides; it never depends on later attempts than the first `needs`.
         needs: Attempts of the class that have to be measured before the first one is judged; `learn` gets them.
+        remembers: What it says of an attempt depends on earlier blocks, beyond `learn` and the first `begin`. A run
+            that is resumed shows them again, then; for a judge that sets this to False it need not read them (`skip`).
     """
 
     threshold: float
     needs: int = 0
+    remembers: bool = True
 
     @property
     def file(self) -> Mapping[str, object]:
@@ -191,6 +194,12 @@ class ClassJudge(ABC):
 
     def keep(self, row: int) -> None:  # noqa: B027 - most filters remember nothing
         """The row of the block was accepted by every filter; called once for each accepted row, in order of k."""
+
+    def skip(self, rows: int) -> None:  # noqa: B027 - most filters count nothing
+        """So many next attempts, of whole blocks, were decided on before and are not shown again.
+
+        Called only where `remembers` is False, and after the first `begin`.
+        """
 
 
 class FilterSettings(BaseModel, ABC):

@@ -94,6 +94,8 @@ class LayoutFilter(FilterSettings):
 
 
 class _IouJudge(ClassJudge):
+    remembers = False
+
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
         self._scores: NDArray[np.float64] = np.empty(0)

@@ -91,6 +91,8 @@ class NearCopyFilter(FilterSettings):
 
 
 class _NearCopyJudge(ClassJudge):
+    remembers = False
+
     def __init__(self, features: TrainingFeatures, kind: str, threshold: float) -> None:
         self.threshold = threshold
         self._features, self._kind = features, kind

@@ -20,7 +20,7 @@ class PairJudge(ClassJudge):
 
     def __init__(self, judge: ClassJudge) -> None:
         """Take the place of a judge of single images."""
-        self.threshold, self.needs = judge.threshold, judge.needs
+        self.threshold, self.needs, self.remembers = judge.threshold, judge.needs, judge.remembers
         self._judge = judge
         self._pairs = 0  # of the block; 0 where the filter looks at no image
 
@@ -55,6 +55,10 @@ class PairJudge(ClassJudge):
     def keep(self, row: int) -> None:
         for place in self._places(row):
             self._judge.keep(place)
+
+    @override
+    def skip(self, rows: int) -> None:
+        self._judge.skip(rows)
 
     def _places(self, row: int) -> tuple[int, ...]:
         return (row, row + self._pairs) if self._pairs else (row,)

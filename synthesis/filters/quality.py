@@ -109,6 +109,8 @@ class QualityFilter(FilterSettings):
 
 
 class _QualityJudge(ClassJudge):
+    remembers = False
+
     def __init__(self, settings: QualityFilter) -> None:
         from terrasynth.eval.metrics.picture_quality import MEASURES
 

@@ -65,6 +65,8 @@ class _Verdicts:
 
 
 class _ReviewJudge(ClassJudge):
+    remembers = False
+
     def __init__(self, settings: ReviewFilter, label: str, verdicts: _Verdicts) -> None:
         self.threshold = LEAST[settings.reviewers]
         self._settings, self._label, self._verdicts = settings, label, verdicts
@@ -79,6 +81,10 @@ class _ReviewJudge(ClassJudge):
     def begin(self, measurements: Measurements) -> None:
         self._start += self._rows
         self._rows = len(measurements)
+
+    @override
+    def skip(self, rows: int) -> None:
+        self._start += rows
 
     @override
     def score(self, row: int) -> float | None:

@@ -112,6 +112,8 @@ class SceneFilter(FilterSettings):
 
 
 class _ProbabilityJudge(ClassJudge):
+    remembers = False
+
     def __init__(self, place: int, threshold: float) -> None:
         self.threshold = threshold
         self._place = place

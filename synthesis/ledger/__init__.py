@@ -2,6 +2,6 @@
 
 __all__ = [
     "attempts", "block_files", "blocks", "decision_table", "decisions", "directory", "finished", "frozen",
-    "judged_rows", "keeping", "label_columns", "measuring", "one_attempt", "pending_review", "pictures", "shards",
-    "stored",
+    "judged_rows", "keeping", "label_columns", "measuring", "noted", "one_attempt", "pending_review", "pictures",
+    "shards", "stored",
 ]

@@ -73,7 +73,7 @@ def attempt_size(run: Path) -> tuple[int, int]:
     Raises:
         InputError: It has drawn none.
     """
-    block = layout.some_block(run)
+    block = layout.first_block(run)
     if block is None:
         raise InputError(f"{str(run)!r} holds no attempts under blocks/; run its recipe first")
     first = Blocks(run, 1, "").read(block.parent.name, int(block.stem), ["image"]).column("image")[0].as_py()

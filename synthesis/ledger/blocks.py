@@ -159,7 +159,7 @@ class Blocks:
 
     def any(self) -> bool:
         """Whether anything was drawn."""
-        return layout.some_block(self.root) is not None
+        return layout.first_block(self.root) is not None
 
     def first(self) -> Path | None:
         """The file of one block, always the same of the same blocks; None where nothing was drawn."""

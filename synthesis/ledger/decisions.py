@@ -57,6 +57,12 @@ def nearest_score(scores: NDArray[np.float32], threshold: float) -> float | None
     return float(known[np.abs(known - threshold).argmin()])
 
 
+def judgement_of(codes: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Of codes (N,) of `ClassDecisions.coded`: 1 for accepted, -1 for rejected, 0 where neither is known."""
+    rejected = (codes > _ACCEPTED) & (codes != _UNREVIEWED)
+    return np.where(codes == _ACCEPTED, 1, np.where(rejected, -1, 0)).astype(np.int8)
+
+
 class ClassDecisions:
     """The decisions on one class, block by block; about ten bytes an attempt stay in memory.
 
@@ -86,6 +92,10 @@ class ClassDecisions:
         self._attempts = 0
         self._seen = 0
         self._needs = max((each.judge.needs for each in judges), default=0)
+        self._reasons: dict[int, str | None] = {
+            _ACCEPTED: None, _BEYOND_TARGET: BEYOND_TARGET, _BEYOND_MAX: BEYOND_MAX_ATTEMPTS,
+            _UNREVIEWED: UNREVIEWED, _WITHHELD: WITHHELD,
+            **{place: each.name for place, each in enumerate(judges, 1)}}
         self._waiting: list[tuple[int, dict[str, Measurements], frozenset[int]]] = []
         self._starts = array("q", [0])  # the first attempt of each block, and where the last one ends
         self._codes, self._scores = array("b"), array("f")  # of each attempt; a score a judge
@@ -105,6 +115,21 @@ class ClassDecisions:
     def closed(self) -> bool:
         """Whether no further attempt, made already or not, could change the data set."""
         return self._accepted >= self._most_rows or self._attempts >= self._most_attempts
+
+    @property
+    def decided(self) -> int:
+        """How many blocks are decided on; those that were seen after them wait for a threshold."""
+        return self.blocks - len(self._waiting)
+
+    @property
+    def filters(self) -> int:
+        """How many filters judge it."""
+        return len(self._judges)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a filter has to see earlier blocks again before it judges a further one."""
+        return any(each.judge.remembers for each in self._judges)
 
     @property
     def missing(self) -> tuple[int, int]:
@@ -203,6 +228,51 @@ class ClassDecisions:
                 each.judge.keep(row)
         return code
 
+    def take_over(self, codes: NDArray[np.int8], scores: NDArray[np.float32]) -> int:
+        """Take what was decided on the next blocks before, as far as deciding again gives just that.
+
+        Args:
+            codes: (blocks, rows), as `coded` gave them under the thresholds of now.
+            scores: (blocks, rows, filters).
+
+        Returns:
+            How many of these blocks were taken; those after them are to be decided on.
+        """
+        if self._waiting or self._seen < self._needs or self.remembers or (self._judges and not self._codes):
+            return 0
+        (blocks, rows), flat = codes.shape, codes.ravel()
+        accepted, attempts = flat == _ACCEPTED, self._attempts + np.arange(codes.size)
+        judged = accepted | (flat == _WITHHELD) | ((flat > _ACCEPTED) & (flat <= len(self._judges)))
+        rows_before = self._accepted + np.cumsum(accepted) - accepted
+        # What `_decide_row` would make of them; what waits for review depends on more, and is decided anew.
+        beyond = np.where(attempts >= self._most_attempts, _BEYOND_MAX, _ACCEPTED)
+        beyond[rows_before >= self._most_rows] = _BEYOND_TARGET
+        same = np.where(judged, _ACCEPTED, flat) == beyond
+        taken = blocks if same.all() else int(same.argmin()) // rows
+        count = taken * rows
+        self._starts.extend(range(self._seen + rows, self._seen + count + 1, rows))
+        self.blocks, self._seen, self._attempts = self.blocks + taken, self._seen + count, self._attempts + count
+        self._judged += int(judged[:count].sum())
+        self._accepted += int(accepted[:count].sum())
+        self._codes.frombytes(flat[:count].astype(np.int8).tobytes())
+        self._scores.frombytes(scores[:taken].astype(np.float32).tobytes())
+        for each in self._judges:
+            each.judge.skip(count)
+        return taken
+
+    def coded(self, first: int, end: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        """Codes (N,) and scores (N, filters) of the attempts of the decided blocks `first` to `end - 1`."""
+        start, stop, filters = self._starts[first], self._starts[end], len(self._judges)
+        codes, scores = self._codes[start:stop], self._scores[filters * start : filters * stop]
+        return np.array(codes, np.int8), np.array(scores, np.float32).reshape(len(codes), filters)
+
+    def verdicts(self, index: int) -> tuple[str | None, ...]:
+        """The reasons (`Decision.reason`) of the attempts of a block, in order of k."""
+        start, end = self._starts[index], self._starts[index + 1]
+        if start >= len(self._codes):
+            return (UNDECIDED,) * (end - start)
+        return tuple(map(self._reasons.__getitem__, self._codes[start:end]))
+
     def block(self, index: int) -> list[Decision]:
         """The decisions on the attempts of a block, in order of k."""
         start, end, judges = self._starts[index], self._starts[index + 1], len(self._judges)
@@ -211,7 +281,8 @@ class ClassDecisions:
                 Decision(k, False, UNDECIDED, {each.name: None for each in self._judges}) for k in range(start, end)
             ]
         return [
-            Decision(k, code == _ACCEPTED, self._reason(code), self._named(self._scores[judges * k : judges * (k + 1)]))
+            Decision(k, code == _ACCEPTED, self._reasons[code],
+                     self._named(self._scores[judges * k : judges * (k + 1)]))
             for k, code in enumerate(self._codes[start:end], start)
         ]
 
@@ -226,12 +297,11 @@ class ClassDecisions:
         """
         left = self._seen - len(self._codes)
         codes, scores = self._arrays()
-        named = {code: self._reason(code) for code in np.unique(codes).tolist()}
         own = {each.name: place for place, each in enumerate(self._judges)}
         unknown = np.full(left, np.nan, np.float32)
         found = {name: np.concatenate([scores[:, own[name]], unknown]) if name in own
                  else np.full(self._seen, np.nan, np.float32) for name in names}
-        reasons = [named[code] for code in self._codes]
+        reasons = [self._reasons[code] for code in self._codes]
         return (codes == _ACCEPTED).tolist() + [False] * left, [*reasons, *[UNDECIDED] * left], found
 
     @property
@@ -239,7 +309,7 @@ class ClassDecisions:
         """How many attempts have which reason; None for those that were accepted."""
         found: dict[str | None, int] = {}
         for code, count in zip(*np.unique(self._arrays()[0], return_counts=True), strict=True):
-            found[self._reason(int(code))] = int(count)
+            found[self._reasons[int(code)]] = int(count)
         left = self._seen - len(self._codes)
         return found | ({UNDECIDED: left} if left else {})
 
@@ -276,11 +346,6 @@ class ClassDecisions:
     def __iter__(self) -> Iterator[Decision]:
         for index in range(self.blocks):
             yield from self.block(index)
-
-    def _reason(self, code: int) -> str | None:
-        named = {_ACCEPTED: None, _BEYOND_TARGET: BEYOND_TARGET, _BEYOND_MAX: BEYOND_MAX_ATTEMPTS,
-                 _UNREVIEWED: UNREVIEWED, _WITHHELD: WITHHELD}
-        return named[code] if code in named else self._judges[code - 1].name
 
     def _arrays(self) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
         """Codes (N,) and scores (N, judges) of all decided attempts; copies, since the class may go on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -41,11 +42,13 @@ class RecordedDecisions:
     Attributes:
         accepted: k of the accepted ones, in parts.
         scores: Their scores, float32 (n, filters), in parts.
+        judgements: Of each attempt a byte: 1 for accepted, -1 for rejected, 0 for neither.
     """
 
     attempts: int = 0
     accepted: list[NDArray[np.int64]] = field(default_factory=list)
     scores: list[NDArray[np.float32]] = field(default_factory=list)
+    judgements: array[int] = field(default_factory=lambda: array("b"))
 
     @property
     def rows(self) -> int:
@@ -143,6 +146,7 @@ def _add(run: CheckedRun, classes: dict[str, RecordedDecisions], names: tuple[st
         if row["accepted"] is not (row["reason"] is None) or (row["reason"] or NOT_JUDGED[0]) not in reasons:
             return f"{place} has accepted {row['accepted']} and the reason {row['reason']!r}"
         decided.attempts += 1
+        decided.judgements.append(1 if row["accepted"] else 0 if row["reason"] in (*NOT_JUDGED, UNREVIEWED) else -1)
         if row["accepted"]:
             ks, scores = kept.setdefault(row["label"], ([], []))
             ks.append(row["k"])

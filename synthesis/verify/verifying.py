@@ -16,12 +16,14 @@ from terrasynth.synthesis.verify.blocks import block_faults, layout_faults, scor
 from terrasynth.synthesis.verify.data import data_faults, hash_faults, read_decisions
 from terrasynth.synthesis.verify.exports import export_faults
 from terrasynth.synthesis.verify.faults import Fault
+from terrasynth.synthesis.verify.noted import note_faults
 from terrasynth.synthesis.verify.pages import card_faults, other_record_faults, report_faults
 from terrasynth.synthesis.verify.record import CheckedRun, read_record
 from terrasynth.synthesis.verify.review import review_faults
 from terrasynth.words import counted
 
-ONE = {"hashes": "hash", "lines of review": "line of review", "files of scores": "file of scores"}
+ONE = {"hashes": "hash", "lines of review": "line of review", "files of scores": "file of scores",
+       "notes of decisions": "note of decisions"}
 """How what was looked at is called where it is one."""
 
 
@@ -96,6 +98,7 @@ def _all_faults(run: CheckedRun, fast: bool, named: Collection[str]) -> Iterator
     decisions, faults = read_decisions(run)
     yield from faults
     yield from score_faults(run)
+    yield from note_faults(run, decisions)
     yield from other_record_faults(run)
     yield from review_faults(run, decisions is not None)
     if decisions is not None:

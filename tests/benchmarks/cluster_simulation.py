@@ -16,6 +16,7 @@ import gc
 import heapq
 import random
 import resource
+import tempfile
 import time
 from collections import deque
 from concurrent.futures import Future
@@ -138,14 +139,19 @@ def simulated(workers: int, options: argparse.Namespace) -> dict[str, float]:
         scores = (chance.random(options.block) < shares[block.label]).astype(np.float32)
         return Measurements("embeddings", empty, scores)
 
-    blocks = SimpleNamespace(root=Path("run"), block_size=options.block, exists=lambda label, index: False,
+    room = tempfile.TemporaryDirectory()  # for what is noted of decisions, which counts as work of the driver
+    root = Path(room.name)
+    blocks = SimpleNamespace(root=root, block_size=options.block, exists=lambda label, index: False,
                              take=cluster.take, withheld=lambda label, index: ())
-    job: Any = SimpleNamespace(blocks=blocks, encoders=SimpleNamespace(of_block=measured))
+    recipe = SimpleNamespace(tree=lambda: {"filters": []}, filter_names=("alignment",))
+    job: Any = SimpleNamespace(root=root, blocks=blocks, recipe=recipe, identity=SimpleNamespace(hash="simulated"),
+                               encoders=SimpleNamespace(of_block=measured, keys=("key",)))
     work = BlockWork(job, classes, lambda event: None)
     work._news = cluster  # type: ignore[assignment]  # the only place where it waits
     work.make(cluster, lambda: False)  # type: ignore[arg-type]
     if not all(each.done for each in classes):
         raise AssertionError("the run ended before its classes")
+    room.cleanup()
     needed = sum(each.blocks for each in classes)
     span = cluster.now
     while cluster._ends:  # what is being drawn in vain when the last class ends

@@ -26,6 +26,7 @@ from terrasynth.synthesis.core.errors import InputError, RunError
 from terrasynth.synthesis.export.exporting import export
 from terrasynth.synthesis.export.registry import load_exporter
 from terrasynth.synthesis.generators.base import Drawn, GeneratorSource
+from terrasynth.synthesis.ledger import noted
 from terrasynth.synthesis.recipe import Recipe
 from terrasynth.synthesis.verify.repair import set_aside
 from terrasynth.synthesis.verify.verifying import verify
@@ -35,7 +36,7 @@ SIZE = 32
 CLASSES = ("beach", "forest", "river")
 THRESHOLDS = (0.0, 20.0, 45.0)  # of colour: all, most, and about a third of the images pass
 DAMAGED = ("blocks/*/*.parquet", "scores/*/*/*.parquet", "data/*.parquet", "decisions.parquet", "finished.json",
-           "identity.json", "runtime.json", "README.md", "report/report.json")
+           "identity.json", "runtime.json", "README.md", "report/report.json", "decided/*.json")
 
 
 class Cells:
@@ -180,6 +181,7 @@ def test_whatever_happens_the_data_is_what_the_recipe_makes(tmp_path, monkeypatc
     monkeypatch.setattr(terrasynth.synthesis.execution.unread, "known_by", lambda *model: None)
     monkeypatch.setattr(terrasynth.synthesis.execution.job, "find_generator", lambda *settings: generator.source)
     monkeypatch.setattr(terrasynth.synthesis.execution.block_maker, "open_generator", lambda *settings: generator)
+    monkeypatch.setattr(noted, "BLOCKS", 2)  # runs as small as these would note nothing
     monkeypatch.setattr(Runs, "room", tmp_path, raising=False)
     run_state_machine_as_test(Runs, settings=settings(
         max_examples=int(os.environ.get("TERRASYNTH_STATES", "8")), stateful_step_count=8, deadline=None,
