@@ -248,7 +248,7 @@ class ClassDecisions:
         beyond = np.where(attempts >= self._most_attempts, _BEYOND_MAX, _ACCEPTED)
         beyond[rows_before >= self._most_rows] = _BEYOND_TARGET
         same = np.where(judged, _ACCEPTED, flat) == beyond
-        taken = blocks if same.all() else int(same.argmin()) // rows
+        taken: int = blocks if same.all() else int(same.argmin()) // rows
         count = taken * rows
         self._starts.extend(range(self._seen + rows, self._seen + count + 1, rows))
         self.blocks, self._seen, self._attempts = self.blocks + taken, self._seen + count, self._attempts + count

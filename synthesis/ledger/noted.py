@@ -203,7 +203,7 @@ class _Stamps:
         """Those of some blocks of a class, asked for one by one."""
         blocks = [layout.block_file(run.root, label, index) for index in indices]
         scores = [[layout.scores_file(run.root, key, label, index) for index in indices] for key in run.encoders.keys]
-        return cls(*[{path.name: stamp_of(path) for path in blocks}],
+        return cls({path.name: stamp_of(path) for path in blocks},
                    [{path.name: stamp_of(path) for path in each} for each in scores])
 
     @property
