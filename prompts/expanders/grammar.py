@@ -28,6 +28,7 @@ CAPTIONS = 5
 SHORT, DENSE = "short", "dense"
 SHORT_CAPTIONS = 2  # where sentences come in two lengths
 AT_ONCE = 2048  # attempts whose scenes are drawn together: as fast as more, and little memory
+AHEAD, MOST_AHEAD = 128, 2560  # prompts of a class, and of all, that are drawn before they are asked for
 CONDITIONS_JSON = '%s],"relations":[%s],"season":%s,"light":%s,"place":%s,"sensor":%s,"gsd":%s}'
 REVISION = 2  # raise it when this code would give other texts from the same YAML: it is part of the identity
 
@@ -73,6 +74,7 @@ class GrammarExpander:
         self._ontology = load_ontology(profile) if own is None else own.ontology
         self.classes = tuple(self._ontology.classes)
         self._grammars: dict[str, ClassGrammar] = {}
+        self._next: dict[tuple[str, int], tuple[int, list[Prompt]]] = {}
         if own is not None:
             self._check(str(ontology))
 
@@ -85,10 +87,17 @@ class GrammarExpander:
     def expand(self, label: str, seed: int, start: int, count: int) -> list[Prompt]:
         """See `Expander.expand`; `Prompt.scene` is a `prompts.scenes.scene.Scene` as JSON."""
         check_request(self, label, start, count)
-        grammar, key, prompts = self._grammar(label), (self.name, self.profile, label, seed), []
-        for first in range(start, start + count, AT_ONCE):
-            prompts += grammar.prompts(key, first, min(AT_ONCE, start + count - first))
-        return prompts
+        grammar, key = self._grammar(label), (self.name, self.profile, label, seed)
+        first, prompts = self._next.pop((label, seed), (start, []))
+        if first != start:
+            prompts = []
+        few = max(1, min(AHEAD, MOST_AHEAD // (1 + len(self._next))))
+        while len(prompts) < count:
+            missing = count - len(prompts)
+            prompts += grammar.prompts(key, start + len(prompts), min(AT_ONCE, max(missing, few)))
+        if len(prompts) > count:
+            self._next[label, seed] = start + count, prompts[count:]
+        return prompts[:count]
 
     def _grammar(self, label: str) -> ClassGrammar:
         if label not in self._grammars:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain, islice
 
-from terrasynth.prompts.scenes.lexicon import Lexicon, lexicon_of, noun_forms, phrase_tokens
+from terrasynth.prompts.scenes.lexicon import Lexicon, Tokens, lexicon_of, noun_forms, phrase_tokens, tokens
 from terrasynth.prompts.scenes.scene import Relation, Scene, SceneObject
-from terrasynth.prompts.scenes.statements import NounPhrase, Statement, read
+from terrasynth.prompts.scenes.statements import NounPhrase, Statement, read, read_tokens, says_other
 from terrasynth.prompts.scenes.wording import singular, words
 from terrasynth.prompts.types import Prompt
 
@@ -54,17 +53,28 @@ class DrawnPrompt(Prompt):
         """See `Prompt`."""
         return self._read[1]
 
+    @property
+    def settled(self) -> bool:
+        """Whether captions and scene stay what they are when they are cut again (`cut`), which most do."""
+        return self._read[2]()
+
     @cached_property
-    def _read(self) -> tuple[tuple[str, ...], str]:
-        own = vars(self)
+    def _read(self) -> tuple[tuple[str, ...], str, Callable[[], bool]]:
+        own, text, label = vars(self), self.text, self.label  # what is returned must not refer to the prompt
         if own["_ways"] is tuple and self.whole == UNKNOWN and len(self.choices) < 2:
-            return (self.text,), UNKNOWN
+            return (text,), UNKNOWN, lambda: True
         known = _scene(self.whole)
-        lexicon = lexicon_of(self.label, known)
-        said = read(self.text, lexicon)
-        found = implied(said, self.text, chain(own["_ways"](), self.choices), lexicon)
-        more = islice(found, None if own["_most"] is None else own["_most"] - 1)
-        return (self.text, *more), _cut(said, self.text, known, self.whole)
+        lexicon = lexicon_of(label, known)
+        said = read(text, lexicon)
+        found = implied(said, text, chain(own["_ways"](), self.choices), lexicon)
+        captions = (text, *islice(found, None if own["_most"] is None else own["_most"] - 1))
+        left = cut_scene(said, known) if said.sure and known is not None else None
+        if left is None or not left.objects:
+            scene = _cut(said, text, known, self.whole)
+            return captions, scene, lambda: cut(text, label, captions, scene) == (captions, scene)
+        # The same words in the same lexicon say the same, so that no caption falls; what is left is the scene.
+        return captions, left.to_json(), lambda: left == known or (
+            lexicon_of(label, left) is lexicon and cut_scene(said, left) == left)
 
     def __reduce__(self) -> tuple[type[Prompt], tuple[object, ...]]:
         return Prompt, (self.text, self.label, self.captions, self.source, self.scene, self.choices, self.whole,
@@ -106,11 +116,12 @@ def cut(text: str, label: str, captions: Sequence[str], scene: str) -> tuple[tup
 
 def implied(said: Statement, text: str, captions: Iterable[str], lexicon: Lexicon) -> Iterator[str]:
     """The captions beside the text itself that say nothing but what it says, each once, in order."""
-    seen = {text}
+    seen, known = {text}, frozenset(tokens(text))
     for caption in captions:
         if caption not in seen:
             seen.add(caption)
-            if said.implies(read(caption, lexicon)):
+            told = tokens(caption)
+            if not says_other(told, known, lexicon) and said.implies(read_tokens(told, lexicon)):
                 yield caption
 
 
@@ -151,13 +162,14 @@ def _find(thing: SceneObject, free: list[NounPhrase], said: Statement, scene: Sc
     absent = thing.number == 0
     looks = phrase_tokens(" ".join(thing.attributes))
     count = phrase_tokens("" if absent else thing.count)
-    forms = [phrase_tokens(form) for form in noun_forms(thing.noun)]
+    forms = _forms(thing.noun)
+    fitting = [(place, phrase, form) for place, phrase in enumerate(free) if phrase.absent is absent
+               for form in [next((form for form in forms if phrase.words[-len(form) :] == form), None)] if form]
+    if not fitting:
+        return None
     twice = sum(other.noun == thing.noun for other in scene.objects) > 1
     for parts in ((*count, *looks), looks, ()):
-        for place, phrase in enumerate(free):
-            form = next((form for form in forms if phrase.words[-len(form) :] == form), None)
-            if form is None or phrase.absent is not absent:
-                continue
+        for place, phrase, form in fitting:
             plain = phrase.words[:1] in (("a",), ("the",)) and parts[:1] != phrase.words[:1]
             whole = phrase.words[plain:] == (*parts, *form)
             bare = not parts and not twice and phrase.noun == " ".join(form)
@@ -166,6 +178,12 @@ def _find(thing: SceneObject, free: list[NounPhrase], said: Statement, scene: Sc
                 full = whole and parts == (*count, *looks)
                 return _stated(thing, phrase.noun, said, scene, full, whole and len(parts) >= len(looks)), phrase.noun
     return None
+
+
+@lru_cache(maxsize=4096)
+def _forms(noun: str) -> tuple[Tokens, ...]:
+    """The tokens of a noun in the singular and the plural."""
+    return tuple(phrase_tokens(form) for form in noun_forms(noun))
 
 
 def _stated(thing: SceneObject, noun: str, said: Statement, scene: Scene, count: bool, looks: bool) -> SceneObject:
@@ -178,8 +196,8 @@ def _stated(thing: SceneObject, noun: str, said: Statement, scene: Scene, count:
     stated = state and any(claim[0] == "state" and claim[2] == state and (alone or claim[1] == noun)
                            for claim in said.claims)
     counted = count or thing.number == 0
-    return replace(thing, count=thing.count if counted else "", number=thing.number if counted else None,
-                   attributes=attributes, state=thing.state if stated else "")
+    return SceneObject(thing.role, thing.noun, thing.count if counted else "", thing.number if counted else None,
+                       attributes, thing.state if stated else "", thing.surroundings)
 
 
 def _lies(one: Relation, nouns: dict[str, str], said: Statement) -> bool:

@@ -17,6 +17,8 @@ Kind = Literal["thing", "look", "amount", "state", "relation", "condition", "vie
 Tokens = tuple[str, ...]
 
 _TOKEN = re.compile(r"[^\W_]+(?:[-.'\u2019][^\W_]+)*|[.,;:!?()]")
+_TOLD: tuple[Kind, ...] = ("thing", "look", "amount", "state", "condition", "view")
+"""Kinds of phrases whose words are in a claim wherever they stand."""
 # Of two phrases of the same words, the kind that stands first here wins.
 _ORDER: tuple[Kind, ...] = ("condition", "view", "state", "relation", "thing", "frame", "none", "doubt",
                             "pause", "verb", "pronoun", "amount", "look")
@@ -89,6 +91,7 @@ class Lexicon:
         if above is not None:
             self.phrases = ChainMap(above.phrases, self.phrases)
         self._entries: dict[Tokens, Entry] = {}
+        self._silent = set[str]()
         lengths: dict[str, set[int]] = {}
         for phrase, kind in phrases.items():
             found = phrase_tokens(phrase)
@@ -96,11 +99,17 @@ class Lexicon:
                 self._entries[found] = Entry(kind, " ".join(found), len(found))
                 own = lengths.setdefault(found[0], set() if above is None else set(above.lengths(found[0])))
                 own.add(len(found))
+                if kind not in _TOLD:
+                    self._silent.update(found)
         self._lengths = {first: sorted(own, reverse=True) for first, own in lengths.items()}
+        # Of words that begin no other phrase than themselves.
+        self._alone = {first: self._entries[first,] for first, own in lengths.items() if own == {1}}
 
     def at(self, said: Tokens, place: int) -> Entry | None:
         """The longest phrase that stands at a place of a sentence, or None."""
         if self._above is None:  # as `lengths` and `entry` have it, in half the time
+            if (entry := self._alone.get(said[place])) is not None:
+                return entry
             entries = self._entries
             for length in self._lengths.get(said[place], ()):
                 if (entry := entries.get(said[place : place + length])) is not None:
@@ -122,6 +131,10 @@ class Lexicon:
         """The phrase that is just these words, or None."""
         found = None if self._above is None else self._above.entry(said)
         return self._entries.get(said) if found is None else found
+
+    def tells(self, word: str) -> bool:
+        """Whether a word is part of a claim wherever it stands: no phrase has it that may go without one."""
+        return word not in self._silent and (self._above is None or self._above.tells(word))
 
     def with_scene(self, scene: Scene) -> Lexicon:
         """This lexicon with the phrases of a scene that it lacks; itself where it lacks none."""

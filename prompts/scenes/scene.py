@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 NUMBERS = {"no": 0, "a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
            "nine": 9, "ten": 10, "eleven": 11, "twelve": 12}
@@ -84,13 +86,26 @@ class Scene:
             KeyError, TypeError: It lacks a field of a scene, has one that a scene has not, or one of another type.
         """
         data = json.loads(text)
-        things = tuple(SceneObject(**{**one, "attributes": tuple(one["attributes"])}) for one in data.pop("objects"))
-        relations = tuple(Relation(**one) for one in data.pop("relations"))
+        things = tuple(_object(**{**one, "attributes": tuple(one["attributes"])}) for one in data.pop("objects"))
+        relations = tuple(_relation(**one) for one in data.pop("relations"))
         found = cls(objects=things, relations=relations, **data)
-        parts: tuple[Scene | SceneObject | Relation, ...] = (found, *things, *relations)
-        for part in parts:
-            _check_types(part)
+        _check_types(found)
         return found
+
+
+# Classes have few of them, which come again and again.
+@lru_cache(maxsize=4096, typed=True)
+def _object(**fields: Any) -> SceneObject:  # noqa: ANN401 - as JSON has them
+    found = SceneObject(**fields)
+    _check_types(found)
+    return found
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _relation(**fields: Any) -> Relation:  # noqa: ANN401 - as JSON has them
+    found = Relation(**fields)
+    _check_types(found)
+    return found
 
 
 def _check_types(part: Scene | SceneObject | Relation) -> None:

@@ -62,7 +62,22 @@ def read(text: str, lexicon: Lexicon) -> Statement:
 
     What is not understood counts as a claim, so a text is never taken to say less than it does.
     """
-    return _PhraseReader(_items(tokens(text), lexicon), lexicon).statement()
+    return read_tokens(tokens(text), lexicon)
+
+
+def read_tokens(said: Tokens, lexicon: Lexicon) -> Statement:
+    """As `read`, of a text whose tokens are known."""
+    return _PhraseReader(_items(said, lexicon), lexicon).statement()
+
+
+def says_other(said: Tokens, known: frozenset[str], lexicon: Lexicon) -> bool:
+    """Whether a text surely claims something that none does whose tokens are all among those known.
+
+    For a word that every phrase puts into a claim, the claim is of that word. It is no more than a quick look: where it
+    is False, the text has to be read.
+    """
+    others = frozenset(said) - known
+    return bool(others) and "m" not in said and any(map(lexicon.tells, others))  # "0.5 m a pixel" is "0.5 m"
 
 
 def _items(said: Tokens, lexicon: Lexicon) -> list[_Item]:

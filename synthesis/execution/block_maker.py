@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrasynth.prompts.layouts.changes import pair_of
+from terrasynth.prompts.scenes.entailment import DrawnPrompt
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError, RefusedError, RunError, one_line
 from terrasynth.synthesis.core.identity import Identity, canonical
@@ -226,6 +227,8 @@ class BlockMaker:
         measured = {} if key is None else {key: self.encoders.measure(key, Content.of(attempts))}
         blocks = into or self.blocks
         blocks.write(block.label, block.index, attempts, key, measured.get(key or ""), block.withheld, block.drawn)
+        if all(isinstance(prompt, DrawnPrompt) and prompt.settled for prompt in block.prompts):
+            blocks.note_settled(block.label, block.index)
         return StoredBlock.written(blocks, block.label, block.index, attempts, measured, block.withheld)
 
     def measure(self, block: StoredBlock) -> None:

@@ -54,6 +54,7 @@ EDIT, IMAGE_AFTER, TEXT_AFTER = "edit", "image_after", "text_after"  # of a run 
 AFTER = "_after"  # ends the names of what was measured of images after
 # Statistics would be whole images, outside what the checksums cover.
 WRITTEN = {"compression": "zstd", "use_dictionary": False, "write_statistics": False, "write_page_checksum": True}
+WRITTEN_AT_ONCE = 2**22  # bytes of a table up to which its file is made in memory
 SIDE_SCHEMA = pa.schema([("id", pa.string()), *_MEASURED])
 _MEASURED_AFTER = [pa.field(name + AFTER, kind) for name, kind in _MEASURED]
 BEYOND_COSINE = 1.001  # rounding leaves a cosine a little above 1
@@ -133,6 +134,7 @@ class Blocks:
         self.image_format = image_format
         self.writer = writer
         self._identity = identity
+        self._settled: dict[str, bytearray] = {}
 
     @property
     def identity(self) -> Identity | None:
@@ -202,6 +204,16 @@ class Blocks:
             metadata[DRAWN] = canonical({**said, SEAL: digest(said)})
         schema = self.schema.with_metadata(metadata)
         self._write(path, pa.table(columns, schema=schema), once=not self._is_ahead)
+
+    def note_settled(self, label: str, index: int) -> None:
+        """Note, in this process, that captions and scenes of a block that it wrote stay as they are if cut again."""
+        known = self._settled.setdefault(label, bytearray())
+        known.extend(bytes(max(0, index + 1 - len(known))))
+        known[index] = 1
+
+    def is_settled(self, label: str, index: int) -> bool:
+        """Whether that was noted."""
+        return self._settled.get(label, b"")[index : index + 1] == b"\1"
 
     def read(self, label: str, index: int, columns: Sequence[str]) -> pa.Table:
         """Columns of a block.
@@ -299,7 +311,12 @@ class Blocks:
 
     def _write(self, path: Path, table: pa.Table, once: bool = False) -> None:
         with replacing(path, self.writer, once) as file:
-            pq.write_table(table, file, **WRITTEN)
+            if table.nbytes > WRITTEN_AT_ONCE:
+                pq.write_table(table, file, **WRITTEN)
+            else:  # in half the time, as the library writes some fifty small pieces
+                sink = pa.BufferOutputStream()
+                pq.write_table(table, sink, **WRITTEN)
+                file.write(sink.getvalue())
 
     def _check_ids(self, path: Path, label: str, index: int, table: pa.Table, help_: str) -> None:
         if self._identity is None:

@@ -51,7 +51,8 @@ def write_shards(run: OpenRun, decided: Iterable[ClassDecisions], left_out: Left
         RunError: The disk is full, or a block is damaged.
     """
     names = score_names(run.recipe.filter_names)
-    rows = (with_labels(what_holds(row, left_out), row.get(LAYOUT)) for row in accepted_rows(run, decided, names))
+    rows = (with_labels(row if settled else what_holds(row, left_out), row.get(LAYOUT))
+            for row, settled in accepted_rows(run, decided, names))
     schema = _schema(names, run.identity.has_layouts, run.identity.has_pairs)
     written: list[Path] = []
     while (first := next(rows, None)) is not None:
@@ -64,12 +65,16 @@ def write_shards(run: OpenRun, decided: Iterable[ClassDecisions], left_out: Left
     return written
 
 
-def accepted_rows(run: OpenRun, decided: Iterable[ClassDecisions], names: list[str]) -> Iterator[dict[str, Any]]:
-    """The accepted rows in order, as the blocks have them; at most one block a class is in memory."""
+def accepted_rows(run: OpenRun, decided: Iterable[ClassDecisions], names: list[str]
+                  ) -> Iterator[tuple[dict[str, Any], bool]]:
+    """The accepted rows in order, as the blocks have them; at most one block a class is in memory.
+
+    Each comes with whether it is known that its captions and scene say no more than its text.
+    """
     return round_robin([_class_rows(run, each, names) for each in decided])
 
 
-def _class_rows(run: OpenRun, decided: ClassDecisions, names: list[str]) -> Iterator[dict[str, Any]]:
+def _class_rows(run: OpenRun, decided: ClassDecisions, names: list[str]) -> Iterator[tuple[dict[str, Any], bool]]:
     constant = {
         "generator": run.source.name,
         "revision": run.source.revision,
@@ -82,10 +87,10 @@ def _class_rows(run: OpenRun, decided: ClassDecisions, names: list[str]) -> Iter
         kept = [each for each in decided.block(index) if each.accepted]
         if not kept:
             continue
-        start = index * run.blocks.block_size
+        start, settled = index * run.blocks.block_size, run.blocks.is_settled(decided.label, index)
         table = run.blocks.read(decided.label, index, read).take([each.k - start for each in kept])
         for decision, row in zip(kept, table.to_pylist(), strict=True):
-            yield row | constant | {"scores": {name: decision.scores.get(name) for name in names}}
+            yield row | constant | {"scores": {name: decision.scores.get(name) for name in names}}, settled
 
 
 def _schema(names: list[str], layouts: bool, pairs: bool = False) -> pa.Schema:
