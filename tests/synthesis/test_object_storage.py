@@ -280,6 +280,68 @@ def test_who_lost_the_lease_writes_nothing_more(s3, monkeypatch):
     assert set(s3.objects("runs/one/")) == {"before", f"{LEASES}/00000009.json", f"{LEASES}/00000001.json"}
 
 
+@pytest.mark.parametrize("name", ["data/train-00000.parquet", "blocks/beach/00000.parquet"])
+def test_what_is_tried_again_is_not_written_once_the_lease_is_lost(s3, monkeypatch, name):
+    """A holder whose puts fail until another has its lease: its further tries would come after the other's."""
+    monkeypatch.setenv(lease.SECONDS, "3")
+    monkeypatch.setattr(store, "LONGEST_WAIT", 4.0)  # in which the lease is renewed several times, or runs out
+    monkeypatch.setattr(store, "FIRST_WAIT", 4.0)
+    run_, failed = place(RUN), []
+
+    def fails_once(_number, method, path):
+        if method != "PUT" or name not in path or failed:
+            return None
+        failed.append(path)
+        s3.overwrite(f"runs/one/{LEASES}/00000009.json", b'{"holder": "another", "seconds": 3}')
+        s3.overwrite(f"runs/one/{name}", b"of the other")
+        return "error"
+
+    s3.faults = fails_once
+    path = run_ / name
+    write = path.store.create if name.startswith("blocks") else path.store.put
+    with pytest.raises(RunError, match=r"lease on .* was lost"), locked(run_):
+        write(path.key, *_content(b"of the first"))
+    assert failed
+    assert s3.objects(f"runs/one/{name}") == {"": b"of the other"}
+
+
+@pytest.mark.parametrize("there_before", [True, False])
+def test_a_put_that_comes_after_that_of_the_next_holder_changes_nothing(s3, there_before):
+    """The first holder looked at the clock, and stood still before its put until the next one had written."""
+    run_ = place(RUN)
+    path = run_ / "data" / "train-00000.parquet"
+    if there_before:
+        s3.overwrite("runs/one/data/train-00000.parquet", b"before")
+
+    def meanwhile(method, asked):
+        if method == "PUT" and "data/" in asked:
+            s3.before = None
+            s3.overwrite("runs/one/data/train-00000.parquet", b"of the next")
+
+    with locked(run_):
+        assert path.is_file() is there_before
+        s3.before = meanwhile
+        with pytest.raises(RunError, match=r"train-00000\.parquet was written by another process meanwhile; run the"):
+            path.write_bytes(b"of the first")
+    assert s3.objects("runs/one/data/") == {"train-00000.parquet": b"of the next"}
+
+
+def test_the_next_holder_is_told_of_a_put_that_came_late(s3):
+    path = place(RUN) / "data" / "train-00000.parquet"
+    with locked(place(RUN)):
+        path.write_bytes(b"one")
+        path.write_bytes(b"two")  # as a run that grows
+        assert not (place(RUN) / "data" / "train-00001.parquet").is_file()
+        s3.overwrite("runs/one/data/train-00001.parquet", b"of the first")
+        with pytest.raises(RunError, match="was written by another process meanwhile"):
+            (place(RUN) / "data" / "train-00001.parquet").write_bytes(b"three")
+        s3.faults = lambda _number, method, asked: "lost answer" if method == "PUT" and not done.append(1) and len(
+            done) == 1 else None
+        done = []
+        path.write_bytes(b"four")  # whose first try was done, and not answered
+    assert s3.objects("runs/one/data/") == {"train-00000.parquet": b"four", "train-00001.parquet": b"of the first"}
+
+
 def _content(data):
     import io
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+LEASES = ".lease"
+"""The folder of objects that say who holds the folder in which it lies; they are no files of anybody's."""
+
 
 class Entry(NamedTuple):
     """An object as a listing has it.
@@ -57,6 +60,16 @@ class Held:
     def is_shared(self, key: str) -> bool:
         """Whether others may write it."""
         return any(key == each or key.startswith(f"{each}/") for each in self.shared)
+
+    def knows(self, key: str) -> bool:
+        """Whether this process alone writes an object: others write shared folders, and leases."""
+        return not self.is_shared(key) and not key.startswith(f"{self.key}/{LEASES}/")
+
+    def lacks(self, key: str) -> bool:
+        """Whether a listing says that there is no such object."""
+        path = PurePosixPath(key)
+        folder = self.listed.get(str(path.parent))
+        return folder is not None and path.name not in folder.files
 
     def put(self, key: str, entry: Entry) -> None:
         """Take in an object that was put."""

@@ -21,10 +21,9 @@ from typing_extensions import override
 
 from terrasynth.synthesis.core.errors import StoreError
 from terrasynth.synthesis.core.storage.addresses import Address, address_of, is_address
+from terrasynth.synthesis.core.storage.listings import LEASES as LEASES
 from terrasynth.synthesis.core.storage.store import IN_MEMORY, Store, store_of
 
-LEASES = ".lease"
-"""The folder of objects that say who holds the folder in which it lies; they are no files of anybody's."""
 READ_AT_ONCE, MOST_AT_ONCE = 64 * 2**10, 8 * 2**20
 """Bytes of a request, which costs as much as some thousands of them; more of one that goes on where the last ended."""
 

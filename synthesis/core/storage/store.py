@@ -17,10 +17,11 @@ from datetime import datetime
 from functools import partial
 from importlib.util import find_spec
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Any, BinaryIO, TypeVar
 
 from terrasynth.errors import not_installed
-from terrasynth.synthesis.core.errors import InputError, StoreError, one_line
+from terrasynth.synthesis.core.errors import InputError, RunError, StoreError, one_line
 from terrasynth.synthesis.core.storage.addresses import SCHEMES
 from terrasynth.synthesis.core.storage.listings import Entry, Folder, Held
 
@@ -39,6 +40,8 @@ _NO_CREDENTIALS = ("NoCredentials", "PartialCredentials", "DefaultCredentials", 
                    "account_name", "connection_string")
 _REFUSED = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "Forbidden", "ExpiredToken", "Unauthorized")
 _LASTING = (FileNotFoundError, FileExistsError, PermissionError, NotImplementedError, TypeError, ValueError)
+_COMPARES = ("s3",)  # schemes whose driver hands a condition of a put to the store
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 _INVALID = (errno.EINVAL, errno.ENAMETOOLONG, errno.ENOSYS)
 _Answer = TypeVar("_Answer")
 
@@ -188,9 +191,18 @@ class Store:
         Args:
             file: What it is to hold, from its beginning; above `IN_MEMORY` one that has a handle of the system.
             size: Its bytes.
+
+        Raises:
+            RunError: The folder is held, and another process wrote the object since.
         """
-        self._check_holds(key)
-        self._try(key, lambda: self._send(key, file, size, "overwrite"))
+        before = self._fence(key) if size <= IN_MEMORY else {}
+        try:
+            self._try(key, lambda: self._send(key, file, size, "overwrite", before), writes=key)
+        except (FileExistsError, FileNotFoundError) as error:
+            file.seek(0)
+            if not self._holds(key, file, size):  # by a try before, whose answer was lost
+                raise RunError(f"{self.address(key)} was written by another process meanwhile; run the same command "
+                               "again") from error
         self._note(key, size)
 
     def create(self, key: str, file: BinaryIO, size: int) -> bool:
@@ -199,9 +211,8 @@ class Store:
         Returns:
             Whether it holds this now: by this request, or by one before whose answer was lost.
         """
-        self._check_holds(key)
         try:
-            self._try(key, lambda: self._send(key, file, size, "create"))
+            self._try(key, lambda: self._send(key, file, size, "create"), writes=key)
         except FileExistsError:
             file.seek(0)
             if not self._holds(key, file, size):
@@ -222,17 +233,15 @@ class Store:
         Raises:
             FileNotFoundError: It is not there.
         """
-        self._check_holds(target)
-        self._try(source, lambda: self._driver.cp_file(source, target))
+        self._try(source, lambda: self._driver.cp_file(source, target), writes=target)
         found = self.entry(target)
         self._note(target, found.size if found is not None else 0)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; one that is not there is no error."""
         for key in keys:
-            self._check_holds(key)
             with suppress(FileNotFoundError):
-                self._try(key, partial(self._driver.rm_file, key))
+                self._try(key, partial(self._driver.rm_file, key), writes=key)
             if (held := self._holding(key)) is not None:
                 held.deleted(key)
 
@@ -254,14 +263,28 @@ class Store:
         if (held := self._holding(key)) is not None:
             held.check()
 
+    def _fence(self, key: str) -> Mapping[str, str]:
+        """What the store is to compare before it puts an object of a held folder: that it is still what it was.
+
+        A holder may stand still for longer than its lease holds, after it looked at the clock and before its put. What
+        another wrote meanwhile is then not written over; and where that one was still to write it, it is told.
+        """
+        held = self._holding(key)
+        if self.scheme not in _COMPARES or held is None or not held.knows(key):
+            return {}
+        entry = None if held.lacks(key) else self.listed(key)
+        if entry is None:
+            return {"IfNoneMatch": "*"}
+        return {"IfMatch": entry.tag} if entry.tag else {}
+
     def _note(self, key: str, size: int) -> None:
         if (held := self._holding(key)) is not None:
             held.put(key, Entry(size, "", 0))
 
-    def _send(self, key: str, file: BinaryIO, size: int, mode: str) -> None:
+    def _send(self, key: str, file: BinaryIO, size: int, mode: str, before: Mapping[str, str] = _NOTHING) -> None:
         file.seek(0)
         if size <= IN_MEMORY:
-            self._driver.pipe_file(key, file.read(), mode=mode)
+            self._driver.pipe_file(key, file.read(), mode=mode, **before)
         else:
             self._driver.put_file(f"/dev/fd/{file.fileno()}", key, mode=mode)
 
@@ -273,10 +296,14 @@ class Store:
         return all(file.read(step) == self.read(key, start, min(size, start + step))
                    for start in range(0, size, step))
 
-    def _try(self, key: str, request: Callable[[], _Answer]) -> _Answer:
+    def _try(self, key: str, request: Callable[[], _Answer], writes: str = "") -> _Answer:
         """Make a request until it is answered.
 
+        Args:
+            writes: The key that it changes: tries go on for half a minute, and before each it has to be held still.
+
         Raises:
+            RunError: It is not.
             FileNotFoundError: The object is not there.
             FileExistsError: It is, and should not.
             StoreError: There is no such bucket, there are no credentials, or they do not do, or nothing helped.
@@ -284,6 +311,8 @@ class Store:
         if self._process != os.getpid():  # a fork has no thread of the driver's
             self._driver, self._process = self._made(), os.getpid()
         for left in reversed(range(TRIES)):
+            if writes:
+                self._check_holds(writes)
             try:
                 return request()
             except Exception as error:
@@ -334,7 +363,9 @@ def hash_of(file: BinaryIO, of: hashlib._Hash) -> str:
 
 
 def _is_conflict(error: Exception) -> bool:
-    return isinstance(error, FileExistsError) or str(getattr(error, "code", "")) == "412"
+    code = getattr(error.__cause__, "response", {}).get("Error", {}).get("Code", "")  # of boto, below s3fs
+    return isinstance(error, FileExistsError) or "412" in (str(getattr(error, "code", "")), code) or (
+        code == "PreconditionFailed")
 
 
 def _entry(found: Mapping[str, Any]) -> Entry:
