@@ -16,6 +16,7 @@ import json
 import os
 import runpy
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -23,8 +24,8 @@ import sys
 import tempfile
 import threading
 import types
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
 from typing import IO, Any, NoReturn
@@ -147,8 +148,8 @@ class Python:
             os.close(given[0])
         return Fork(status, stdin=ours)
 
-    def _start(self, arguments: Sequence[object], cwd: Path, env: Mapping[str, str] | None, given: Mapping[int, int],
-               group: str = "") -> int:
+    def _start(self, arguments: Sequence[object], cwd: Path | str, env: Mapping[str, str] | None,
+               given: Mapping[int, int], group: str = "") -> int:
         """Descriptors are `given` by the numbers that they have there; returns where its id and its end are told."""
         request = {"arguments": [str(argument) for argument in arguments], "cwd": str(cwd),
                    "environment": dict(os.environ if env is None else env), "numbers": list(given), "group": group}
@@ -169,6 +170,37 @@ class Python:
         if check and done.returncode:
             raise AssertionError(f"{arguments} ended with {done.returncode}: {err}")
         return done
+
+    @contextmanager
+    def listening(self) -> Iterator[str]:
+        """Start what a shell asks for while the body runs; gives the command that it writes for `python`."""
+        with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as server:
+            path = Path(folder, "python")
+            server.bind(str(path))
+            server.listen()
+            threading.Thread(target=self._accept, args=(server,), daemon=True).start()
+            try:
+                yield shlex.join([sys.executable, "-I", "-S", str(ROOT / "tests" / "fork_client.py"), str(path)])
+            finally:
+                server.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self, server: socket.socket) -> None:
+        with suppress(OSError):  # it is shut down
+            while True:
+                connection, _ = server.accept()
+                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection:
+            line, files, _, _ = socket.recv_fds(connection, 1 << 16, 3)
+            while not line.endswith(b"\n"):
+                line += connection.recv(1 << 16)
+            request = json.loads(line)
+            status = self._start(request["arguments"], request["cwd"], request["environment"],
+                                 dict(zip((0, 1, 2), files, strict=True)))
+            for file in files:
+                os.close(file)
+            connection.sendall(f"{Fork(status).wait()}\n".encode())
 
     def close(self) -> None:
         """End the process; those that it started go on."""

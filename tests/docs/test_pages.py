@@ -165,13 +165,13 @@ def bucket(here):
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if left(page)])
-def test_a_page_does_what_it_says(page, here, terrasynth, request):
+def test_a_page_does_what_it_says(page, here, terrasynth, python, request):
     if page in ASK_THE_HUB:
         request.getfixturevalue("hub")
     if page == "docs/object-storage.md":
         request.getfixturevalue("bucket")
     if page == "docs/own-classes.md":  # made by blocks that the other test runs
-        run_line("terrasynth train judge --data DATA --out own/judge-2", terrasynth)
+        run_line("terrasynth train judge --data DATA --out own/judge-2", terrasynth, python)
     found = left(page)
     if page == "docs/review.md":  # of which the commands begin when somebody has reviewed
         found.sort(key=lambda each: each[0] != "python")
@@ -179,7 +179,7 @@ def test_a_page_does_what_it_says(page, here, terrasynth, request):
         if language == "bash":
             for line in whole_lines(block.replace("\\\n", " ")):
                 if line.strip() and not listed(NOT_RUN, line):
-                    run_line(line, terrasynth)
+                    run_line(line, terrasynth, python)
         elif page == "docs/export.md":
             read_exports(block, terrasynth)
         else:
@@ -192,7 +192,7 @@ def test_a_review_gives_the_figure_that_the_page_prints(here, capsys):
     assert capsys.readouterr().out.strip() == re.search(r"^print\(.*# (.*)$", text, re.M)[1]
 
 
-def run_line(line, terrasynth):
+def run_line(line, terrasynth, python):
     if script := BENCHMARK.match(line):
         read_options(script[1], shlex.split(line[script.end():], comments=True))
     elif line.startswith("terrasynth") and "&&" not in line and ">" not in shlex.split(line, comments=True):
@@ -207,9 +207,10 @@ def run_line(line, terrasynth):
         assert code == 0, f"{shlex.join(arguments)}\n{out[-500:]}\n{errors[-5:]}"
     else:
         environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-        script = f'terrasynth() {{ {shlex.quote(sys.executable)} -m terrasynth "$@"; }}\n{line}'
-        done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True, check=False,
-                              env=environment)
+        with python.listening() as forks:
+            script = f'terrasynth() {{ {forks} -m terrasynth "$@"; }}\n{line}'
+            done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True,
+                                  check=False, env=environment)
         assert done.returncode == 0, f"{line}\n{done.stderr[-500:]}"
 
 

@@ -4,8 +4,6 @@ import os
 import re
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from string import Template
@@ -107,12 +105,8 @@ def test_a_class_that_has_what_it_wants_has_no_part(whole, tmp_path):
     assert [(each.blocks, each.drawn, each.every) for each in made_by(out, 2)] == [(0, 0, 0)] * 2
 
 
-def command(out, file, part):
-    return [sys.executable, "-m", "terrasynth", "run", str(file), "--out", str(out), "--part", part]
-
-
 @pytest.fixture
-def started(place, tmp_path):
+def started(place, tmp_path, python):
     """Starts parts as commands; they end with the test."""
     file, began = tmp_path / "recipe.yaml", []
     file.write_text(yaml.safe_dump(tree()))
@@ -120,8 +114,8 @@ def started(place, tmp_path):
                              str(Path(__file__).parents[2])])
 
     def start(out, part):
-        began.append(subprocess.Popen(command(out, file, part), env=os.environ | {"PYTHONPATH": paths},
-                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        began.append(python.start("-m", "terrasynth", "run", file, "--out", out, "--part", part,
+                                  env=os.environ | {"PYTHONPATH": paths}))
         return began[-1]
 
     yield start
