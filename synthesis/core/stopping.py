@@ -23,6 +23,7 @@ def stop_on_signal(said: str) -> Iterator[Callable[[], bool]]:
 
     Example:
         >>> import os, signal
+        >>> from terrasynth.synthesis.core.stopping import stop_on_signal
         >>> with stop_on_signal("ending after this step") as should_stop:
         ...     os.kill(os.getpid(), signal.SIGTERM)
         ...     should_stop()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from terrasynth.synthesis.core import layout
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.core.files import readable
+from terrasynth.synthesis.core.storage.object_path import ObjectPath
 from terrasynth.synthesis.ledger.block_files import UNREADABLE, unreadable_file
 from terrasynth.synthesis.ledger.decisions import NOT_JUDGED, UNREVIEWED, WITHHELD, nearest_score
 
@@ -153,13 +154,13 @@ def unseen_line(unseen: int, accepted: int, run: str = "RUN") -> str:
 
 
 def nobody_line(root: Path, called: Path) -> str:
-    """That nobody has looked at the images of a run, and what shows them; "" where somebody has said something of any.
+    """That nobody has looked at the images of a run, and what shows them; "" where somebody has, or nothing shows them.
 
     Args:
         root: The run directory.
         called: How the reader calls it.
     """
-    if (root / layout.VERDICTS).is_file() or not (root / layout.DECISIONS).is_file():
+    if isinstance(root, ObjectPath) or (root / layout.VERDICTS).is_file() or not (root / layout.DECISIONS).is_file():
         return ""
     return f"nobody has looked at these images: `terrasynth review {shlex.quote(str(called))}`"
 

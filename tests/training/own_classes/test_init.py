@@ -166,7 +166,8 @@ def test_the_same_again_writes_the_same_bytes_and_nothing_else_is_overwritten(be
     (tmp_path / "own" / "data.yaml").unlink()
     code, _, errors = begin("d", "--out", "own")
     assert code == 2
-    assert "'own/classes.yaml' is there and says something else; add --overwrite to replace it" in errors[-1]
+    assert "'own/classes.yaml' is there and says something else, as your edits " in errors[-1]
+    assert errors[-1].endswith("do; name another place by --out, or add --overwrite to lose them")
     assert (tmp_path / "own" / "classes.yaml").read_text() == "mine"
     assert not (tmp_path / "own" / "data.yaml").exists()
     code, lines, _ = begin("d", "--out", "own", "--overwrite")
