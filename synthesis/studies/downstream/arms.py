@@ -15,7 +15,7 @@ REAL, SYNTHETIC, BOTH = "real only", "synthetic only", "real + synthetic"
 DUPLICATED, UNFILTERED, RANDOM = "real duplicated", "real + unfiltered", "real + random keep"
 ARMS = (REAL, BOTH, DUPLICATED, UNFILTERED, RANDOM, SYNTHETIC)
 TARGETED, UNIFORM, BLIND = "real + targeted", "real + uniform", "real + random allocation"
-HARD, COVERING = "real + hard", "real + covering"
+BALANCED, HARD, COVERING = "real + targeted, balanced", "real + hard", "real + covering"
 HELD_OUT = 10
 """Of `synthetic only` one image of so many chooses the checkpoint."""
 
@@ -46,9 +46,9 @@ USEFULNESS = Comparison(
            (RANDOM, REAL), (SYNTHETIC, REAL)),
     BOTH, (DUPLICATED, UNFILTERED, RANDOM), (BOTH, REAL))
 ALLOCATIONS = Comparison(
-    (REAL, TARGETED, DUPLICATED, UNIFORM, BLIND, HARD, COVERING),
+    (REAL, TARGETED, DUPLICATED, UNIFORM, BLIND, BALANCED, HARD, COVERING),
     ((TARGETED, REAL), (TARGETED, UNIFORM), (TARGETED, BLIND), (TARGETED, DUPLICATED), (UNIFORM, REAL), (BLIND, REAL),
-     (DUPLICATED, REAL), (HARD, UNIFORM), (COVERING, UNIFORM)),
+     (DUPLICATED, REAL), (BALANCED, REAL), (BALANCED, UNIFORM), (HARD, UNIFORM), (COVERING, UNIFORM)),
     TARGETED, (UNIFORM, BLIND, DUPLICATED), (TARGETED, UNIFORM))
 
 

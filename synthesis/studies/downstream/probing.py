@@ -177,6 +177,7 @@ class Study:
     Attributes:
         groups: Arms by amount; further ones may be added.
         swept: What was tried so far.
+        factors: (S, N) of some arms, by which the weight of each row is multiplied; 1 where there are none.
     """
 
     def __init__(self, learner: Learner, groups: Mapping[Place, Group], classes: Rows, n_val: int, n_test: int,
@@ -189,7 +190,7 @@ class Study:
             classes: Of the images asked about: `val`, `test`, and the synthetic ones.
             choosing: How many seeds choose, the first ones.
         """
-        self.groups, self.swept = dict(groups), list[Swept]()
+        self.groups, self.swept, self.factors = dict(groups), list[Swept](), dict[Place, Floats]()
         self._learner, self._classes, self._choosing = learner, classes, choosing
         self._test = slice(n_val, n_val + n_test)
 
@@ -234,6 +235,8 @@ class Study:
         group = self.groups[place]
         rows, first, back = np.unique(group.rows[:seeds], axis=0, return_index=True, return_inverse=True)
         weights = np.where(group.synthetic[first], weight, 1.0)
+        if (factors := self.factors.get(place)) is not None:
+            weights = weights * factors[first]
         found: Rows = self._learner.predict(rows, weights, setting)[back.reshape(-1)]
         return found
 

@@ -16,6 +16,7 @@ from terrasynth.eval.table import Table
 from terrasynth.synthesis.core.files import write_file
 from terrasynth.synthesis.studies.downstream.arms import (
     ALLOCATIONS,
+    BALANCED,
     BLIND,
     BOTH,
     COVERING,
@@ -47,7 +48,7 @@ NOT_SHOWN = ("not even more real images are shown to help: these trainings are t
 NOT_SHOWN_BY_PROBES = ("not even more real images are shown to help: with these features, or so few test images, it "
                        "cannot be said what any images bring")
 MARK = "`*`: the 95 % interval of this class leaves out 0; with so many classes some do by chance."
-COLORS = ("ink", "blue", "gray", "orange", "purple", "green", "rose")
+COLORS = ("ink", "blue", "gray", "orange", "purple", "green", "rose", "beyond")
 """Of the arms."""
 
 APART = 0.075
@@ -93,11 +94,14 @@ TARGET_NOTES = (
     f"`{UNIFORM}`: as many images in all, as many of each class.",
     f"`{BLIND}`: the numbers of `{TARGETED}` on classes that chance picks: as uneven, and blind.",
     f"`{DUPLICATED}`: as many images in all, the real ones repeated.",
+    f"`{BALANCED}`: the images of `{TARGETED}`, weighted so that those of each class weigh as much together. "
+    "Without that an uneven allocation also tells the probe that some classes are frequent.",
     f"`{HARD}`: as many of each class as `{UNIFORM}`, those that the probe of `{REAL}` is least sure of, of all that "
     "the filters of the run let pass.",
     f"`{COVERING}`: as many of each class, each the farthest from the real ones and from those before it (greedy "
     "k-center on the features, by cosine).",
-    "Which images of a class the first three have is drawn anew for each seed; they share the first ones.",
+    "Which images of a class the arms that are targeted, uniform or random have is drawn anew for each seed; they "
+    "share the first ones.",
     *PROBE_NOTES[6:9], NOTES[-1],
     "The same run in all draws: the intervals say nothing of another run of the same recipe.",
 )

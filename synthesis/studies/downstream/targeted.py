@@ -17,6 +17,7 @@ from terrasynth.eval.models.dual_encoders import PictureEncoder
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.studies.downstream.arms import (
     ALLOCATIONS,
+    BALANCED,
     BLIND,
     COVERING,
     DUPLICATED,
@@ -34,6 +35,7 @@ from terrasynth.synthesis.studies.downstream.cells import RealSplits, TaskFindin
 from terrasynth.synthesis.studies.downstream.pools import RunAttempts
 from terrasynth.synthesis.studies.downstream.probing import (
     SWEEP_SEEDS,
+    Group,
     LinearProbe,
     NearestNeighbors,
     Study,
@@ -142,6 +144,8 @@ def measure_targeted(
                     far = farthest_first(train, synthetic, real.train.labels, candidates.labels, cell.real)
                     cells += _arms(cell, allocation, candidates, real.train.labels, odds, far)
             study.groups |= grouped(cells, places, *sizes)
+            study.factors = {(BALANCED, amount): evened(study.groups[BALANCED, amount], np.concatenate(target[:2]))
+                             for amount in design.amounts[SCENE]}
             study.choose_weights(settings)
             own = study.findings(settings, real, design, name, encoder.dim, seed, ALLOCATIONS)
             found.append(replace(own, allotted=given))
@@ -172,6 +176,7 @@ def _arms(cell: Cell, allocation: Mapping[str, int], candidates: Candidates, lab
     yield replace(cell, arm=DUPLICATED, real=duplicated(labels, cell.real, len(cell.real) + total, cell.seed))
     for arm, rows in (
         (TARGETED, candidates.drawn(allocation, cell.seed)),
+        (BALANCED, candidates.drawn(allocation, cell.seed)),
         (UNIFORM, candidates.drawn(even, cell.seed)),
         (BLIND, candidates.drawn(on_other_classes(allocation, cell.seed), cell.seed)),
         (HARD, candidates.by_order(even, odds)),
@@ -187,6 +192,22 @@ def _allocation(predicted: NDArray[np.intp], truth: NDArray[np.intp], names: Seq
     missed = {label: int(((truth == own) & (predicted != own)).sum()) for label, own in place.items()}
     n = {label: int((truth == own).sum()) for label, own in place.items()}
     return allocate(shrunken_errors(missed, n), images)
+
+
+def evened(group: Group, target: NDArray[np.intp]) -> Floats:
+    """Factors (S, N) by which the synthetic images of each class weigh as much together as those of any other.
+
+    An allocation that is uneven tells a learner that some classes are frequent, beside showing it more of them. With
+    these it only shows more.
+
+    Args:
+        target: The class of each image that is known.
+    """
+    factors = np.ones(group.rows.shape)
+    for own, rows, synthetic in zip(factors, group.rows, group.synthetic, strict=True):
+        there, place, counts = np.unique(target[rows[synthetic]], return_inverse=True, return_counts=True)
+        own[synthetic] = synthetic.sum() / (len(there) * counts[place])
+    return factors
 
 
 def _own_odds(known: Floats, rows: NDArray[np.intp], target: Sequence[NDArray[np.intp]], classes: int,

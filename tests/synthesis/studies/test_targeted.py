@@ -6,6 +6,7 @@ import pytest
 from terrasynth.synthesis.core.errors import InputError
 from terrasynth.synthesis.studies.downstream.arms import (
     ALLOCATIONS,
+    BALANCED,
     BLIND,
     COUNTS,
     COVERING,
@@ -68,7 +69,7 @@ def test_all_arms_have_equal_numbers(found):
         assert {arm for arm, _ in sizes} == set(ALLOCATIONS.arms)
         assert sizes[REAL, 5.0] == (20, 0)
         assert sizes[DUPLICATED, 5.0] == (60, 0)
-        assert {sizes[arm, 5.0] for arm in (TARGETED, UNIFORM, BLIND, HARD, COVERING)} == {(20, 40)}
+        assert {sizes[arm, 5.0] for arm in (TARGETED, BALANCED, UNIFORM, BLIND, HARD, COVERING)} == {(20, 40)}
 
 
 def test_what_is_missed_gets_more(found):
@@ -126,6 +127,16 @@ def test_farthest_first_by_hand():
     angles = np.deg2rad([10, 85, 40, 12])  # beside a real image at 0: the farthest is 85, then 40, 12, 10
     synthetic = np.stack([np.cos(angles), np.sin(angles)], 1)
     assert farthest_first(np.array([[2.0, 0.0]]), synthetic, ["a"], ["a"] * 4, (0,)).tolist() == [3, 0, 1, 2]
+
+
+def test_balanced_classes_weigh_the_same():
+    from terrasynth.synthesis.studies.downstream.probing import Group
+    from terrasynth.synthesis.studies.downstream.targeted import evened
+
+    target = np.array([0, 1, 0, 0, 0, 1, 2])
+    group = Group((), np.array([[0, 1, 2, 3, 4, 5, 6]]), np.array([[False, False, True, True, True, True, True]]),
+                  np.zeros((1, 0), int))
+    assert evened(group, target)[0].tolist() == pytest.approx([1, 1, 5 / 9, 5 / 9, 5 / 9, 5 / 3, 5 / 3])
 
 
 def test_too_few_images_are_refused(real, attempts):
