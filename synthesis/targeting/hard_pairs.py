@@ -85,7 +85,8 @@ def hard_pairs(confusions: Confusions, recipe: Recipe, expander: Expander, label
                most: int) -> HardPairs:
     """What sets the classes apart that are confused most.
 
-    A pair gives two: each class is drawn with a word that the other's prompts cannot say. Words are taken from all that
+    A pair gives two: each class is drawn with a word that the other's prompts cannot say, but for one whose prompts all
+    say such a word anyway. Words are taken from all that
     the ontology lets the objects of a class be, count, look and do.
 
     Args:
@@ -107,6 +108,9 @@ def hard_pairs(confusions: Confusions, recipe: Recipe, expander: Expander, label
     for one, other, count in wanted:
         for label, rival in ((one, other), (other, one)):
             own = telling(ontology, label, rival)
+            if own and _said(expander, recipe.seed, label, [frozenset(own)]) == 1:
+                notes.append(f"prompts of {label} all say already what sets them apart from {rival}")
+                continue
             both = [*lists.get(label, ()), frozenset(own)]
             said = _said(expander, recipe.seed, label, both) if own else 0.0
             if said < RARE:

@@ -91,7 +91,7 @@ def test_hard_pairs_say_what_the_other_cannot(made):
         said = " ".join(str(each.model_dump()) for each in ontology.classes[rival].objects.values())
         assert pair.words
         assert {singular(word) for word in words(said)}.isdisjoint(pair.words)
-        assert pair.said >= RARE
+        assert RARE <= pair.said < 1
     checks = made.recipe.prompts.checks
     assert (checks.view, checks.keep_class) == (False, False)  # as without checks
     assert set(checks.says) == {label for label, _ in pairs}
@@ -118,6 +118,15 @@ def test_pairs_that_nothing_sets_apart_are_named_and_left():
     left = hard_pairs(Confusions.of(_seen(MISSED)), other, load_expander("grammar"), UCM, 3)
     assert left.pairs == ()
     assert "prompts of the expander lm are left as they are" in left.notes[0]
+
+
+def test_classes_that_are_set_apart_anyway_are_named_and_left():
+    seen = Confusions.of(_seen({"baseballdiamond": ("beach", 4)}))
+    found = hard_pairs(seen, Recipe.load("demo"), load_expander("grammar"), UCM, 3)
+    assert found.pairs == ()
+    assert found.notes == ("prompts of baseballdiamond all say already what sets them apart from beach",
+                           "prompts of beach all say already what sets them apart from baseballdiamond")
+    assert target(_seen({"baseballdiamond": ("beach", 4)})).recipe.prompts.checks is None
 
 
 def test_most_confused_counts_both_directions():
