@@ -135,7 +135,33 @@ def cells_installed(folder):
         yield folder / "accidents"
 
 
-def workers_of(run):
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder for a module whose runs draw with `worker-cells`."""
+    folder = tmp_path_factory.mktemp("cells")
+    with cells_installed(folder):
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def whole(place):
+    """What one process makes of the recipe."""
+    from terrasynth.synthesis import Recipe, run  # not by workers, which import this file for the generator
+
+    run(Recipe.parse(tree()), place / "whole")
+    return place / "whole"
+
+
+@pytest.fixture
+def accidents(place):
+    """The folder of accidents, of which a test leaves none."""
+    folder = place / "accidents"
+    yield folder
+    for left in folder.iterdir():
+        left.unlink()
+
+
+def workers_of(folder):
     """Process ids of the workers of a run."""
     found = []
     for place in Path("/proc").glob("[0-9]*/cmdline"):
@@ -143,7 +169,7 @@ def workers_of(run):
             words = place.read_bytes().decode(errors="replace").split("\0")
         except OSError:  # it has just ended
             continue
-        if "terrasynth.synthesis.execution.worker" in words and str(run) in words:
+        if "terrasynth.synthesis.execution.worker" in words and str(folder) in words:
             found.append(int(place.parent.name))
     return found
 

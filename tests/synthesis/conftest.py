@@ -15,6 +15,7 @@ from tests import tiny_pipelines
 from tests.tiny import tiny_clip, tiny_pictures, tiny_scene, tiny_segmenter
 from tests.tiny_mhn import save_tiny_mhn
 from tests.tiny_sd import tiny_sd
+from tests.worker_cells import accidents, place, whole  # noqa: F401 - fixtures
 
 CLASSES = ["beach", "forest", "river"]
 

@@ -17,20 +17,7 @@ from terrasynth.synthesis.core.files import InUseError, locked, sharing
 from terrasynth.synthesis.core.storage.object_path import place as place_of
 from terrasynth.synthesis.parts import make_part
 from terrasynth.synthesis.recipe import Recipe
-from tests.worker_cells import CLASSES, assert_same, cells_installed, tree
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("parts")
-    with cells_installed(folder):
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def whole(place):
-    run(Recipe.parse(tree()), place / "whole")
-    return place / "whole"
+from tests.worker_cells import CLASSES, assert_same, tree
 
 
 def recipe(**changes):

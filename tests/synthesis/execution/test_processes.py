@@ -26,31 +26,9 @@ from terrasynth.synthesis.generators.runtime import Runtime
 from terrasynth.synthesis.ledger.directory import RunDirectory
 from terrasynth.synthesis.recipe import Recipe, RuntimeSettings
 from terrasynth.synthesis.verify.verifying import verify
-from tests.worker_cells import CLASSES, assert_same, cells_installed, tree, workers_of
+from tests.worker_cells import CLASSES, assert_same, tree, workers_of
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="workers are looked for in /proc")
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("processes")
-    with cells_installed(folder):
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def whole(place):
-    """What one process makes of it."""
-    run(Recipe.parse(tree()), place / "whole")
-    return place / "whole"
-
-
-@pytest.fixture
-def accidents(place):
-    folder = place / "accidents"
-    yield folder
-    for left in folder.iterdir():
-        left.unlink()
 
 
 @pytest.fixture
@@ -137,9 +115,8 @@ def test_a_worker_that_hangs_is_ended_and_its_block_is_made_by_another(whole, ac
     (accidents / "hang-0").touch()
     seen = []
     run(in_processes(1, block_timeout=4.0), tmp_path / "run", seen.append)
-    lost = [event for event in seen if isinstance(event, WorkerLost)]
-    assert [event.reason for event in lost] == [
-        "it took longer than 4 s for its block (runtime.block_timeout) and was ended"]
+    lost = {event.reason for event in seen if isinstance(event, WorkerLost)}  # one, and more on a busy machine
+    assert lost == {"it took longer than 4 s for its block (runtime.block_timeout) and was ended"}
     assert_same(tmp_path / "run", whole)
 
 

@@ -20,18 +20,11 @@ from terrasynth.synthesis.events import BlockDone, WorkerLost, WorkerReady
 from terrasynth.synthesis.execution.ray_cluster import _ask_for_a_token, worker_resources
 from terrasynth.synthesis.generators.runtime import Runtime
 from terrasynth.synthesis.recipe import Recipe, RuntimeSettings
-from tests.worker_cells import assert_same, cells_installed, tree
+from tests.worker_cells import assert_same, tree
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked for in /proc")
 KILLS = int(os.environ.get("TERRASYNTH_RAY_KILLS", "3"))
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ray")
-    with cells_installed(folder):
-        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -43,21 +36,6 @@ def cluster(place):
                  log_to_driver=False)
         yield
         ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def whole(place):
-    """What one process makes of it."""
-    run(Recipe.parse(tree()), place / "whole")
-    return place / "whole"
-
-
-@pytest.fixture
-def accidents(place):
-    folder = place / "accidents"
-    yield folder
-    for left in folder.iterdir():
-        left.unlink()
 
 
 def on_ray(workers=2, **changes):
@@ -82,11 +60,11 @@ def test_workers_that_are_killed_or_hang_cost_their_blocks_alone(whole, accident
     for accident in ("kill-0", "kill-1", "hang-0"):
         (accidents / accident).touch()
     seen = []
-    result = run(on_ray(block_timeout=6.0), tmp_path / "run", seen.append)
-    lost = sorted(event.reason for event in seen if isinstance(event, WorkerLost))
-    assert len(lost) == 3
-    assert lost[0].startswith("it took longer than 6 s") or lost[2].startswith("it took longer than 6 s")
-    assert sum(reason.startswith("its actor is lost: ") for reason in lost) == 2
+    result = run(on_ray(block_timeout=12.0), tmp_path / "run", seen.append)
+    lost = [event.reason for event in seen if isinstance(event, WorkerLost)]
+    ended = [reason for reason in lost if reason.startswith("it took longer than 12 s")]
+    assert ended, "on a busy machine a block may take as long that does not hang, and is made by another, too"
+    assert [reason.startswith("its actor is lost: ") for reason in lost if reason not in ended] == [True, True]
     assert (result.failed, result.missed) == ((), ())
     assert_same(tmp_path / "run", whole)
 
