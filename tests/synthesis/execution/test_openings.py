@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -26,6 +27,7 @@ def opened(monkeypatch):
 
     for name in READERS:
         monkeypatch.setattr(pq, name, counting(getattr(pq, name)))
+    monkeypatch.setattr(pa, "OSFile", counting(pa.OSFile))
     return found
 
 
