@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
+import pytest
+
 BUCKET, ACCOUNT = "bucket", "123456789012"  # the account is moto's own
 KINDS = ("error", "slow down", "cut", "lost answer", "short answer")
 """500; 503 SlowDown; no answer, and nothing done; done, and no answer; an answer that ends too early."""
@@ -163,3 +165,29 @@ def empty(store: ObjectStore) -> None:
     for account in get_backend("s3").values():
         account["aws"].reset()
     urllib.request.urlopen(urllib.request.Request(f"{store.url}/{BUCKET}", method="PUT")).close()
+
+
+def content(data: bytes) -> tuple[io.BytesIO, int]:
+    """Bytes as a store takes them."""
+    return io.BytesIO(data), len(data)
+
+
+@pytest.fixture(scope="module")
+def store_server():
+    """One server for the tests of a module."""
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture
+def s3(store_server, monkeypatch):
+    """The server, empty and without faults; a client that waits little."""
+    from terrasynth.synthesis.core.storage import store
+
+    store_server.faults = store_server.before = None
+    empty(store_server)
+    store_server.asked.clear()
+    store_server.failed = dict.fromkeys(KINDS, 0)
+    monkeypatch.setattr(store, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(store, "LONGEST_WAIT", 0.02)
+    return store_server

@@ -53,7 +53,7 @@ NOT_RUN = {
     r"ray start": "starts a cluster that stays; the run that the page shows next is made with one of its own",
     r"eval layouts": "needs a run with layouts; tests/training/families/test_segmenter.py gives it one",
     r"from trl import": "trains a model of the reader; tests/synthesis/export/test_export_messages.py gives trl one",
-    r"TERRASYNTH_LEASE_SECONDS": "is another command's environment; tests/synthesis/test_object_storage.py sets it",
+    r"TERRASYNTH_LEASE_SECONDS": "is another command's environment; tests/synthesis/test_object_leases.py sets it",
 }
 BENCHMARK = re.compile(r"python (?:-m tests\.|tests/)benchmarks[./](\w+)(?:\.py)?")  # hours; their options are read
 # What a reader puts in the place of a word.

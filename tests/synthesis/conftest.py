@@ -12,6 +12,7 @@ import yaml
 
 from terrasynth.synthesis.recipe import Recipe
 from tests import tiny_pipelines
+from tests.object_store import s3, store_server  # noqa: F401 - fixtures
 from tests.tiny import tiny_clip, tiny_pictures, tiny_scene, tiny_segmenter
 from tests.tiny_mhn import save_tiny_mhn
 from tests.tiny_sd import tiny_sd

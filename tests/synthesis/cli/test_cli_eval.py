@@ -1,30 +1,20 @@
 """`terrasynth eval` as a user meets it: a command that is a group, and its subcommands about filters."""
 
 import hashlib
-import json
 import re
 
 import pytest
 import yaml
-from PIL import Image
 
 from terrasynth.synthesis.cli.real_data import RealData
 from tests.synthesis.conftest import CLASSES
-from tests.tiny import tiny_pictures
+from tests.tiny import labeled
 from tests.training.data.builders import class_folders
 
 
 @pytest.fixture
 def real(tmp_path):
-    folder = tmp_path / "tiny-real"
-    folder.mkdir()
-    with (folder / "pairs.jsonl").open("w") as file:
-        for number, picture in enumerate(tiny_pictures(60, size=40)):
-            Image.fromarray(picture).save(folder / f"{number}.png")
-            row = {"file": f"{number}.png", "class": CLASSES[number % 3], "captions": ["a place"],
-                   "split": ("train", "val", "test")[number // 20]}
-            file.write(json.dumps(row) + "\n")
-    return folder
+    return labeled(tmp_path / "tiny-real", CLASSES)
 
 
 def test_help_shows_both_ways(terrasynth):

@@ -1,27 +1,17 @@
 """`terrasynth target` as a user meets it."""
 
-import json
 
 import pytest
 import yaml
-from PIL import Image
 
 from terrasynth.synthesis.recipe import Recipe
 from tests.synthesis.conftest import CLASSES
-from tests.tiny import tiny_pictures
+from tests.tiny import labeled
 
 
 @pytest.fixture
 def data(tmp_path):
-    folder = tmp_path / "data"
-    folder.mkdir()
-    with (folder / "pairs.jsonl").open("w") as file:
-        for number, picture in enumerate(tiny_pictures(60, size=40)):
-            Image.fromarray(picture).save(folder / f"{number}.png")
-            row = {"file": f"{number}.png", "class": CLASSES[number % 3], "captions": ["a place"],
-                   "split": ("train", "val", "test")[number // 20]}
-            file.write(json.dumps(row) + "\n")
-    return folder
+    return labeled(tmp_path / "data", CLASSES)
 
 
 @pytest.fixture

@@ -46,15 +46,21 @@ def test_a_judge_stands_first_where_no_comment_waits_for_it(tmp_path, judge):  #
     assert path.read_text() == before
 
 
-def test_the_command_does_it(tmp_path, terrasynth, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    base, pictures, recipe = sd(tmp_path / "sd"), write_pictures(tmp_path / "data"), tmp_path / "r.yaml"
+def trained_lora(terrasynth, folder, name, settings):
+    """What `train lora --recipe` starts from, the recipe, and what it printed."""
+    base, pictures, recipe = sd(folder / "sd"), write_pictures(folder / "data"), folder / "r.yaml"
     recipe.write_text(BLOCK)
-    loop = [part for key, value in {**LOOP, "loop.max_steps": 1}.items()
+    loop = [part for key, value in {**LOOP, **settings}.items()
             for part in ("--set", f"{key}={'null' if value is None else value}")]
-    command = ["train", "lora", "--base", base, "--data", pictures, "--out", "own lora", "--recipe", "r.yaml"]
+    command = ["train", "lora", "--base", base, "--data", pictures, "--out", name, "--recipe", "r.yaml"]
     code, out, errors = terrasynth(*command, *loop)
     assert code == 0, errors
+    return base, recipe, out
+
+
+def test_the_command_does_it(tmp_path, terrasynth, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    base, recipe, out = trained_lora(terrasynth, tmp_path, "own lora", {"loop.max_steps": 1})
     assert f"written    r.yaml has {base} with the LoRA own lora now" in out.splitlines()
     assert Recipe.load(recipe).generator.lora == "own lora"
 
@@ -76,13 +82,7 @@ def test_what_has_no_place_is_said_before_the_training(tmp_path, preset, text, m
 
 def test_a_lora_that_is_no_better_is_not_put_there(tmp_path, terrasynth, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    base, pictures, recipe = sd(tmp_path / "sd"), write_pictures(tmp_path / "data"), tmp_path / "r.yaml"
-    recipe.write_text(BLOCK)
-    loop = [part for key, value in {**LOOP, "loop.learning_rate": 10.0}.items()
-            for part in ("--set", f"{key}={'null' if value is None else value}")]
-    code, out, errors = terrasynth("train", "lora", "--base", base, "--data", pictures, "--out", "far", "--recipe",
-                                   "r.yaml", *loop)
-    assert code == 0, errors
+    base, recipe, out = trained_lora(terrasynth, tmp_path, "far", {"loop.learning_rate": 10.0})
     assert out.splitlines()[-1] == (f"not put    r.yaml stays as it is, for the LoRA is no better than {base}; the "
                                     "line above puts it in all the same")
     assert out.splitlines()[-2].startswith("recipe     generator: {model: ")
